@@ -1,0 +1,95 @@
+"""Canonical bytes and domain-separated hashing: the only owner of "content id".
+
+Everything that is hashed passes through here, so no float, locale, clock or dictionary order can reach a hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import TypeAlias
+
+from cmc_mcp.errors import InvalidInput
+
+Json: TypeAlias = "str | int | bool | None | Sequence[Json] | Mapping[str, Json]"
+
+HASH_BYTES = 32
+INTEGER_MAX = 2**53 - 1
+"""Largest integer that RFC 8785 (JSON Canonicalization Scheme) gives back exactly."""
+
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def canonical(value: Json) -> bytes:
+    """Encode a value as canonical JSON: the subset of RFC 8785 with ASCII keys and no floats.
+
+    Raises:
+        InvalidInput: a float, an integer past 2**53 - 1, a key that is not an ASCII string, or a lone surrogate.
+
+    >>> canonical({"b": 1, "a": ["x", None, True]})
+    b'{"a":["x",null,true],"b":1}'
+    """
+    _check(value, "$")
+    try:
+        return _encoder.encode(value).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput.at("$", "holds a lone surrogate, which is not valid Unicode text") from error
+
+
+def _check(value: object, path: str) -> None:
+    if value is None or isinstance(value, str | bool):
+        return
+    if isinstance(value, int):
+        if not -INTEGER_MAX <= value <= INTEGER_MAX:
+            raise InvalidInput.at(path, "is an integer past 2**53 - 1; pass it as a string")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str) or not key.isascii():
+                raise InvalidInput.at(path, f"has the key {key!r}; keys are ASCII strings")
+            _check(item, f"{path}.{key}")
+    elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        for index, item in enumerate(value):
+            _check(item, f"{path}[{index}]")
+    else:
+        raise InvalidInput.at(path, f"is a {type(value).__name__}; hashed values hold no floats and no objects")
+
+
+def digest(domain: str, *fields: bytes) -> bytes:
+    """Hash length-prefixed fields under a domain tag (SHA-256, 32 bytes).
+
+    The tag ends with a zero byte and every field is preceded by its length as eight bytes, so no two lists of fields
+    share an encoding.
+
+    >>> digest("cmc/test/1", b"ab", b"c") == digest("cmc/test/1", b"a", b"bc")
+    False
+    """
+    h = hashlib.sha256(domain.encode("ascii") + b"\0")
+    for field in fields:
+        h.update(len(field).to_bytes(8, "big"))
+        h.update(field)
+    return h.digest()
+
+
+def payload_hash(data: bytes) -> bytes:
+    """Hash the bytes of a payload: content, or a canonical body (32 bytes).
+
+    >>> payload_hash(b"").hex()[:8]
+    '2a5c65f1'
+    """
+    return digest("cmc/payload/1", data)
+
+
+def facts_hash(body: bytes) -> bytes:
+    """Hash the canonical body of facts (32 bytes); another domain than content, so one is never the other."""
+    return digest("cmc/facts/1", body)
+
+
+def fixed(number: float | str | Decimal) -> str:
+    """Write a number as fixed-point text with six places, as it stands in hashed values.
+
+    >>> fixed(0.9), fixed(1), fixed(0.123456789)
+    ('0.900000', '1.000000', '0.123457')
+    """
+    return str(Decimal(str(number)).quantize(Decimal("0.000001"), rounding=ROUND_HALF_EVEN))

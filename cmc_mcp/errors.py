@@ -1,0 +1,187 @@
+"""The whole error tree.
+
+::
+
+    CmcError
+      InvalidInput          invalid_input          an argument is wrong; every problem is listed
+        LimitExceeded       limit_exceeded         a bound of `limits` was passed
+      NotFound              not_found              no such atom, snapshot, label, source, workspace
+      Ambiguous             ambiguous              a reference could be two things
+      Conflict              conflict               the head moved, a label exists, an idempotency key was used otherwise
+      AccessDenied          access_denied          the principal may not do this
+      SourceIncomplete      source_incomplete      a source cannot be given back whole; the parts are named
+      EmbedderError         embedder_unavailable   no vector could be made
+        DimensionMismatch   dimension_mismatch     a vector has another length than its model's
+      IntegrityError        integrity              stored bytes do not match their hash
+        ProofError          proof                  a Merkle proof or a signature does not hold
+      StoreError            store                  the store refused
+        Busy                busy                   somebody else holds the write lock
+        FutureStore         future_store           the file was written by a newer version
+        WrongKey            wrong_key              the file is encrypted by another key, or is no store
+        OutcomeUnknown      outcome_unknown        the disk failed during COMMIT; look the idempotency key up
+      Cancelled             cancelled              the caller gave up before the commit; nothing was changed
+
+A caller that wants one net writes ``except CmcError as error: print(error.code, error)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+FieldValue = str | int | float | bool | None | Sequence[str]
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with one argument: its path and what would be right."""
+
+    path: str
+    message: str
+
+
+class CmcError(Exception):
+    """Base of every error that leaves a public function of this package.
+
+    `code` is stable and meant for programs; the message is meant for people and agents; `fields` are plain values.
+
+    >>> CmcError("nothing to do", hint="pass an id").as_dict()
+    {'code': 'cmc', 'message': 'nothing to do', 'hint': 'pass an id'}
+    """
+
+    code: ClassVar[str] = "cmc"
+
+    def __init__(self, message: str, **fields: FieldValue) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields: Mapping[str, FieldValue] = dict(fields)
+
+    def as_dict(self) -> dict[str, FieldValue]:
+        """Give the error as plain values, `code` and `message` first."""
+        return {"code": self.code, "message": self.message, **self.fields}
+
+
+class InvalidInput(CmcError):
+    """Raised when an argument is wrong. `problems` lists all of them, each with the path of its field.
+
+    >>> str(InvalidInput.of([Problem("valid_to", "must be after valid_from")]))
+    'valid_to: must be after valid_from'
+    """
+
+    code = "invalid_input"
+    problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> InvalidInput:
+        """Build the error from every problem found."""
+        error = cls("; ".join(f"{p.path}: {p.message}" for p in problems), paths=[p.path for p in problems])
+        error.problems = tuple(problems)
+        return error
+
+    @classmethod
+    def at(cls, path: str, message: str) -> InvalidInput:
+        """Build the error from one problem."""
+        return cls.of([Problem(path, message)])
+
+
+class LimitExceeded(InvalidInput):
+    """Raised when a value passes a bound of `limits`; the fields name the limit, the value and the maximum."""
+
+    code = "limit_exceeded"
+
+    @classmethod
+    def over(cls, path: str, limit: str, value: int, maximum: int) -> LimitExceeded:
+        """Build the error for `value` over the bound called `limit`."""
+        message = f"is {value:,}, over the limit {limit} of {maximum:,}"
+        error = cls(f"{path}: {message}", limit=limit, value=value, maximum=maximum, paths=[path])
+        error.problems = (Problem(path, message),)
+        return error
+
+
+class NotFound(CmcError):
+    """Raised when a reference names nothing in this workspace."""
+
+    code = "not_found"
+
+
+class Ambiguous(CmcError):
+    """Raised when a reference could be two things; `candidates` lists them."""
+
+    code = "ambiguous"
+
+
+class Conflict(CmcError):
+    """Raised when the call contradicts what is already committed."""
+
+    code = "conflict"
+
+
+class AccessDenied(CmcError):
+    """Raised when the principal of the connection may not do this."""
+
+    code = "access_denied"
+
+
+class SourceIncomplete(CmcError):
+    """Raised when parts of a source were forgotten or erased; `missing` names them."""
+
+    code = "source_incomplete"
+
+
+class EmbedderError(CmcError):
+    """Raised when the embedding model cannot be loaded or its endpoint does not answer."""
+
+    code = "embedder_unavailable"
+
+
+class DimensionMismatch(EmbedderError):
+    """Raised when a vector's length is not its model's."""
+
+    code = "dimension_mismatch"
+
+
+class IntegrityError(CmcError):
+    """Raised when stored bytes do not match the hash that stands for them."""
+
+    code = "integrity"
+
+
+class ProofError(IntegrityError):
+    """Raised when a proof or a signature does not hold."""
+
+    code = "proof"
+
+
+class StoreError(CmcError):
+    """Raised when the store cannot be opened, read or written; the message says what to do."""
+
+    code = "store"
+
+
+class Busy(StoreError):
+    """Raised when the write lock could not be had in time. Nothing was changed; try again."""
+
+    code = "busy"
+
+
+class FutureStore(StoreError):
+    """Raised when the file has a newer format than this version knows. Nothing was written."""
+
+    code = "future_store"
+
+
+class WrongKey(StoreError):
+    """Raised when the file cannot be decrypted by the key given, or is not a store."""
+
+    code = "wrong_key"
+
+
+class OutcomeUnknown(StoreError):
+    """Raised when COMMIT itself failed, so that the outcome is unknown until the idempotency key is looked up."""
+
+    code = "outcome_unknown"
+
+
+class Cancelled(CmcError):
+    """Raised when the caller gave up before the commit. Nothing was changed."""
+
+    code = "cancelled"

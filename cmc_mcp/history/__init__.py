@@ -1,0 +1,1 @@
+"""History: snapshots, diffs, rollbacks, the log, and the proofs over them."""

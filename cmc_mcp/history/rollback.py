@@ -1,0 +1,306 @@
+"""Rollback: whole, to a state; or selective, undoing only what matches. Both append, and can be undone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
+
+from cmc_mcp.canon import Json, canonical, digest, payload_hash
+from cmc_mcp.clock import Clock
+from cmc_mcp.errors import Cancelled, Conflict, IntegrityError, InvalidInput
+from cmc_mcp.history.diff import compare
+from cmc_mcp.kernel.identity import atom_name, snapshot_name
+from cmc_mcp.kernel.kinds import AtomKind, EdgeKind, ErasureKind, ItemKind, atom_record
+from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces, leaf
+from cmc_mcp.kernel.transaction import ROLLBACK, UNDO
+from cmc_mcp.kernel.undo import Step, effective, replayed
+from cmc_mcp.model.facts import TAG
+from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair
+from cmc_mcp.store.protocol import LedgerView, Store
+from cmc_mcp.store.references import PointLike, resolve_point
+from cmc_mcp.store.rows import Head, TransactionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to: a state; or what to undo, all parts given having to match."""
+
+    to: PointLike | None = None
+    since: PointLike | None = None
+    writer: str | None = None
+    source: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether only some changes are to be undone."""
+        return self.to is None
+
+
+@dataclass(slots=True)
+class _Plan:
+    verb: str
+    arguments: dict[str, Json]
+    changes: dict[int, tuple[Pieces, Pieces]]
+    first: int
+    orphaned: list[int] = field(default_factory=list)
+    not_undone: list[int] = field(default_factory=list)
+    stale: list[int] = field(default_factory=list)
+    erased: list[int] = field(default_factory=list)
+    root: bytes | None = None
+
+
+def rollback(
+    store: Store,
+    ws: int,
+    target: Target,
+    *,
+    principal: str,
+    clock: Clock,
+    dry_run: bool = False,
+    digest_: str | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> RollbackResult:
+    """Roll the memory back, as one appended transaction; control records stay.
+
+    After a whole rollback the state root equals the target's, or that of the target less what was erased since; this
+    is checked on every rollback.
+
+    Raises:
+        NotFound, Ambiguous, InvalidInput: the target; Conflict: the head has moved since `digest_` was given.
+    """
+    _check(target)
+    if dry_run:
+        with store.reader(ws) as view:
+            return _answer(view, view.head(), _plan(view, target), dry_run=True)
+    with store.writer(ws) as unit:
+        plan = _plan(unit, target)
+        preview = _answer(unit, unit.before, plan, dry_run=False)
+        if digest_ is not None and digest_ != preview.digest:
+            raise Conflict("the store has changed since that plan was made; nothing was rolled back. Make a new dry run")
+        for rid, (_, after) in plan.changes.items():
+            unit.set_pieces(rid, after)
+        if cancel is not None and cancel():
+            raise Cancelled("the call was cancelled before its commit; nothing was changed")
+        arguments = canonical(plan.arguments)
+        head = unit.flush(verb=plan.verb, principal=principal, arguments=arguments, clock_us=clock.now_us())
+        if plan.root is not None and head.state_root != plan.root:
+            raise IntegrityError("the state after this rollback would not equal its target; nothing was changed")
+    receipt = Receipt(
+        transaction=head.seq,
+        snapshot=SnapshotPair(before=snapshot_name(unit.before.state_root), after=snapshot_name(head.state_root)),
+    )
+    return preview.model_copy(update={"receipt": receipt})
+
+
+def _check(target: Target) -> None:
+    selective = (target.since, target.writer, target.source)
+    if target.to is not None and (target.tags or any(part is not None for part in selective)):
+        raise InvalidInput.at("to", "give a state to roll back to, or since, writer, source and tags to undo, not both")
+    if target.to is None and not target.tags and all(part is None for part in selective):
+        raise InvalidInput.at("to", "is required: a snapshot id, label, transaction or time; or say what to undo")
+
+
+def _plan(view: LedgerView, target: Target) -> _Plan:
+    if target.to is not None:
+        return _whole(view, resolve_point(view, target.to, "to", latest=True))
+    return _selective(view, target)
+
+
+def _answer(view: LedgerView, head: Head, plan: _Plan, *, dry_run: bool) -> RollbackResult:
+    leaves = [leaf(view.record(rid), after) for rid, (_, after) in sorted(plan.changes.items())]
+    bound = digest("cmc/plan/1", head.hash, canonical(plan.arguments), *leaves).hex()[:32]
+
+    def names(rids: list[int]) -> list[str]:
+        records = [view.record(rid) for rid in sorted(set(rids))]
+        return [atom_name(record.key) for record in records if record.kind == AtomKind.code]
+
+    return RollbackResult(
+        dry_run=dry_run,
+        digest=bound,
+        diff=compare(view, plan.changes, head.seq, head.seq + 1),
+        undo_with=snapshot_name(head.state_root),
+        orphaned=names(plan.orphaned),
+        not_undone=plan.not_undone,
+        stale=names(plan.stale),
+        erased=names(plan.erased),
+    )
+
+
+# ---------------------------------------------------------------------- whole
+def _whole(view: LedgerView, to: int) -> _Plan:
+    head = view.head()
+    changes: dict[int, tuple[Pieces, Pieces]] = {}
+    gone = _erased_records(view)
+    erased: list[int] = []
+    for rid in view.changed(to, head.seq):
+        if not view.record(rid).is_memory:
+            continue
+        now, then = view.pieces(rid), view.pieces(rid, to)
+        if then and rid in gone:
+            erased.append(rid)
+            then = NOTHING
+        if now != then:
+            changes[rid] = (now, then)
+    root: bytes | None = view.head_at(to).state_root
+    if erased:
+        root = None  # the target less what was erased; the tree of that set is checked by verify
+    return _Plan(ROLLBACK, {"to": to}, changes, to, erased=erased, root=root)
+
+
+def _erased_records(view: LedgerView) -> set[int]:
+    """Give the atoms whose content was erased, and the conversation items that hold them."""
+    out: set[int] = set()
+    for rid, _ in view.records(ErasureKind.code):
+        for piece in view.pieces(rid):
+            pid = view.pid(bytes.fromhex(str(piece.facts.registers["hash"])))
+            if pid is None:
+                continue
+            for row in view.atoms_with("content", pid):
+                out.add(row.rid)
+            out.update(view.facts_used(pid))
+    return out
+
+
+# ---------------------------------------------------------------------- selective
+class _Matcher:
+    """Which changes a selective rollback undoes."""
+
+    def __init__(self, view: LedgerView, arguments: Mapping[str, Json]) -> None:
+        self.view = view
+        self.since = cast(int, arguments.get("since", 0))
+        self.writer = cast("str | None", arguments.get("writer"))
+        self.source = cast("str | None", arguments.get("source"))
+        self.tags = [(str(k), str(v)) for k, v in cast("list[list[str]]", arguments.get("tags", []))]
+        self._writers: dict[int, bool] = {}
+
+    def matches(self, rid: int, seq: int) -> bool:
+        """Say whether the change that transaction `seq` made to a record is to be undone."""
+        return seq > self.since and self._by_writer(seq) and self._by_source(rid) and self._by_tags(rid, seq)
+
+    def _by_writer(self, seq: int) -> bool:
+        if self.writer is None:
+            return True
+        if seq not in self._writers:
+            row = self.view.transaction(seq)
+            body = None if row is None else self.view.payload(row.principal)
+            self._writers[seq] = body == self.writer.encode()
+        return self._writers[seq]
+
+    def _by_source(self, rid: int) -> bool:
+        if self.source is None:
+            return True
+        edge = self.view.edge(rid)
+        origin = self.view.origin_of(rid if edge is None else edge.source)
+        body = None if not origin else self.view.payload(origin)
+        return body == self.source.encode()
+
+    def _by_tags(self, rid: int, seq: int) -> bool:
+        if not self.tags:
+            return True
+        held: list[Piece] = []
+        for atom in self._atoms(rid, seq):
+            held += (*self.view.pieces(atom, seq - 1), *self.view.pieces(atom, seq))
+        return any(all(p.facts.registers.get(TAG + name) == value for name, value in self.tags) for p in held)
+
+    def _atoms(self, rid: int, seq: int) -> list[int]:
+        """Give the atoms a record is about: itself, an edge's source, what stood at a place of a conversation."""
+        view, record = self.view, self.view.record(rid)
+        if record.kind == EdgeKind.code:
+            edge = view.edge(rid)
+            return [] if edge is None else [edge.source]
+        if record.kind != ItemKind.code:
+            return [rid]
+        pieces = (*view.pieces(rid, seq - 1), *view.pieces(rid, seq))
+        atoms = {bytes.fromhex(str(p.facts.registers["atom"])) for p in pieces if p.facts.body is not None}
+        return [atom for key in sorted(atoms) if (atom := view.rid(atom_record(key))) is not None]
+
+
+def _selective(view: LedgerView, target: Target) -> _Plan:
+    head = view.head()
+    since = 0 if target.since is None else resolve_point(view, target.since, "since", latest=True)
+    arguments: dict[str, Json] = {"since": since}
+    if target.writer is not None:
+        arguments["writer"] = target.writer
+    if target.source is not None:
+        arguments["source"] = target.source
+    if target.tags:
+        arguments["tags"] = [list(pair) for pair in target.tags]
+    matcher = _Matcher(view, arguments)
+    rolls = [(row, _arguments(view, row)) for row in view.rollbacks()]
+    rolled = {row.seq for row, _ in rolls}
+    plan = _Plan(UNDO, arguments, {}, since)
+    plan.not_undone = [row.seq for row, _ in rolls if row.seq > since and matcher.writer and matcher._by_writer(row.seq)]
+    gone = _erased_records(view)
+    for rid in _touched(view, matcher, since, head.seq, rolled):
+        if rid in gone:
+            plan.erased.append(rid)
+            continue
+        now = view.pieces(rid)
+        then, orphaned = _without(view, rid, matcher, rolls)
+        if now != then:
+            plan.changes[rid] = (now, then)
+        if orphaned:
+            plan.orphaned.append(rid)
+    plan.stale = _resting_on(view, plan)
+    return plan
+
+
+def _touched(view: LedgerView, matcher: _Matcher, since: int, head: int, rolled: set[int]) -> list[int]:
+    """Give the memory records with a matching change."""
+    if matcher.writer is not None:
+        principal = view.pid(payload_hash(matcher.writer.encode()))
+        seqs = [] if principal is None else view.transactions_by(principal, since)
+        found = {rid for seq in seqs if seq not in rolled for rid in view.changed(seq - 1, seq)}
+    else:
+        found = set(view.changed(since, head))
+    out = []
+    for rid in sorted(found):
+        if view.record(rid).is_memory and any(
+            seq not in rolled and matcher.matches(rid, seq) for seq in view.change_seqs(rid) if seq > since
+        ):
+            out.append(rid)
+    return out
+
+
+def _without(
+    view: LedgerView, rid: int, matcher: _Matcher, rolls: list[tuple[TransactionRow, Mapping[str, Json]]]
+) -> tuple[Pieces, bool]:
+    """Replay a record's effective history without the changes that match."""
+    steps = {seq: Step(seq, "write") for seq in view.change_seqs(rid)}
+    for row, arguments in rolls:
+        if row.verb == ROLLBACK:
+            steps[row.seq] = Step(row.seq, ROLLBACK, target=cast(int, arguments["to"]))
+        else:
+            steps[row.seq] = Step(row.seq, UNDO, matches=partial(_Matcher(view, arguments).matches, rid))
+    force = [seq for seq in effective(steps[seq] for seq in sorted(steps)) if not matcher.matches(rid, seq)]
+    outcome = replayed((seq, view.pieces(rid, seq - 1), view.pieces(rid, seq)) for seq in force)
+    return outcome.pieces, bool(outcome.orphaned)
+
+
+def _arguments(view: LedgerView, row: TransactionRow) -> Mapping[str, Json]:
+    body = view.payload(row.arguments)
+    if body is None:
+        raise IntegrityError("the arguments of a rollback are missing", table="payloads", key=str(row.arguments))
+    return cast("Mapping[str, Json]", json.loads(body))
+
+
+def _resting_on(view: LedgerView, plan: _Plan) -> list[int]:
+    """Give live atoms that were derived from, or put in place of, something the plan takes away."""
+    taken = [rid for rid, (_, after) in plan.changes.items() if not after and view.record(rid).kind == AtomKind.code]
+    out: list[int] = []
+    layer = taken
+    seen = set(taken)
+    while layer:
+        following = []
+        for edge in view.edges(layer, incoming=True):
+            if edge.type in ("derives", "supersedes") and edge.source not in seen and view.pieces(edge.source):
+                seen.add(edge.source)
+                following.append(edge.source)
+        out += following
+        layer = following
+    return out
+

@@ -1,0 +1,82 @@
+"""Snapshots: the id of a state, and labels that name one."""
+
+from __future__ import annotations
+
+from cmc_mcp import limits
+from cmc_mcp.canon import Json, canonical
+from cmc_mcp.clock import Clock
+from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded
+from cmc_mcp.kernel.identity import snapshot_name
+from cmc_mcp.kernel.kinds import LabelKind
+from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.model.facts import facts_of
+from cmc_mcp.model.results import SnapshotResult
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, format_time
+from cmc_mcp.store.protocol import Store
+from cmc_mcp.store.rows import Head
+
+
+def snapshot(
+    store: Store,
+    ws: int,
+    *,
+    principal: str,
+    clock: Clock,
+    label: str | None = None,
+    note: str | None = None,
+    force: bool = False,
+) -> SnapshotResult:
+    """Give the id of the present state; with a label, name it. Without one nothing is written.
+
+    Raises:
+        Conflict: the label names another state already, and `force` is not given; InvalidInput: it is malformed.
+    """
+    if label is None:
+        if note is not None:
+            raise InvalidInput.at("note", "goes with a label; without one nothing is written")
+        with store.reader(ws) as view:
+            return result(view.head())
+    _check(label, note)
+    with store.writer(ws) as unit:
+        rid, new = unit.intern(LabelKind.record(label.encode()))
+        seq = unit.before.seq
+        for piece in unit.pieces(rid):
+            named = int(str(piece.facts.registers["seq"]))
+            if unit.head_at(named).state_root == unit.before.state_root and not force:
+                return result(unit.head_at(named), label)
+            if not force:
+                raise Conflict(
+                    f"the label {label!r} names transaction {named} already; take another, or move it with force",
+                    label=label,
+                    transaction=named,
+                )
+        if new:
+            unit.add_label(rid, label)
+        registers: dict[str, Json] = {"label": label, "seq": seq}
+        if note:
+            registers["note"] = note
+        unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(registers)),))
+        named_head = unit.before
+        unit.flush(verb="label", principal=principal, arguments=canonical({"seq": seq}), clock_us=clock.now_us())
+    return result(named_head, label)
+
+
+def result(head: Head, label: str | None = None) -> SnapshotResult:
+    """Give a state as a snapshot."""
+    return SnapshotResult(
+        snapshot=snapshot_name(head.state_root),
+        root=head.state_root.hex(),
+        transaction=head.seq,
+        recorded_at=format_time(head.recorded_us) if head.seq else None,
+        label=label,
+        counts={"atoms": head.atoms, "passages": head.passages},
+    )
+
+
+def _check(label: str, note: str | None) -> None:
+    if not label.strip() or "\0" in label:
+        raise InvalidInput.at("label", "is blank, or holds a NUL character")
+    if len(label) > limits.LABEL_CHARS_MAX:
+        raise LimitExceeded.over("label", "LABEL_CHARS_MAX", len(label), limits.LABEL_CHARS_MAX)
+    if note is not None and len(note) > limits.REASON_CHARS_MAX:
+        raise LimitExceeded.over("note", "REASON_CHARS_MAX", len(note), limits.REASON_CHARS_MAX)

@@ -1,0 +1,84 @@
+"""Sources, given back as they came: every byte, or an error that names what is missing."""
+
+from __future__ import annotations
+
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.errors import IntegrityError, NotFound, SourceIncomplete
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.kinds import atom_record
+from cmc_mcp.store.loading import Manifests, content_of
+from cmc_mcp.store.protocol import LedgerView, Objects
+from cmc_mcp.store.rows import AtomRow, checked
+
+
+def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin: str, seq: int) -> bytes:
+    """Give a source back as it was after a transaction. The turns of a conversation are joined by newlines.
+
+    Raises:
+        NotFound: there was no such source; SourceIncomplete: parts of it were forgotten or erased.
+    """
+    found = manifests.of_origin(view, origin, seq)
+    if found is not None:
+        manifest = found[1]
+        rows = [_row(view, part.atom) for part in manifest.parts]
+        bodies = _bodies(view, objects, rows, seq, origin)
+        data = b"".join(a + b for a, b in zip(manifest.literals, [*bodies, b""], strict=True))
+        if payload_hash(data) != manifest.whole:
+            raise IntegrityError("a source does not add up to its hash", table="sources", key=origin)
+        return data
+    if origin.startswith("note:"):
+        return _note(view, objects, origin, seq)
+    pid = view.pid(payload_hash(origin.encode()))
+    rows = [row for _, row in turns(view, pid, seq)] if pid is not None else []
+    if not rows:
+        raise NotFound(f"there is no source {origin!r} at that point; `history` lists what changed", source=origin)
+    return b"\n".join(_bodies(view, objects, rows, seq, origin))
+
+
+def turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow]]:
+    """Give the turns of a conversation after a transaction as (position, atom)."""
+    out = []
+    for position, rid in view.items(origin):
+        for piece in view.pieces(rid, seq):
+            out.append((position, _row(view, bytes.fromhex(str(piece.facts.registers["atom"])))))
+    return out
+
+
+def _row(view: LedgerView, key: bytes) -> AtomRow:
+    rid = view.rid(atom_record(key))
+    row = None if rid is None else view.atom(rid)
+    if row is None:
+        raise IntegrityError("an atom of a source is missing", table="atoms", key=atom_name(key))
+    return row
+
+
+def _note(view: LedgerView, objects: Objects, origin: str, seq: int) -> bytes:
+    try:
+        pid = view.pid(bytes.fromhex(origin.removeprefix("note:")))
+    except ValueError:
+        pid = None
+    rows = [] if pid is None else [row for row in view.atoms_with("content", pid) if not row.origin]
+    rows = [row for row in rows if view.pieces(row.rid, seq)]
+    if not rows:
+        raise NotFound(f"there is no note {origin!r} at that point", source=origin)
+    return _bodies(view, objects, rows[:1], seq, origin)[0]
+
+
+def _bodies(view: LedgerView, objects: Objects, rows: list[AtomRow], seq: int, origin: str) -> list[bytes]:
+    payloads = view.payload_rows([row.content for row in rows])
+    bodies = {pid: checked(row) for pid, row in payloads.items()}
+    out, missing = [], []
+    for row in rows:
+        data = content_of(view, objects, payloads.get(row.content), bodies)
+        if data is None or not view.pieces(row.rid, seq):
+            missing.append(atom_name(row.key))
+        else:
+            out.append(data)
+    if missing:
+        raise SourceIncomplete(
+            f"{len(missing)} of {len(rows)} parts of {origin!r} were forgotten or erased: {', '.join(missing[:5])}"
+            + (" …" if len(missing) > 5 else ""),
+            source=origin,
+            missing=missing,
+        )
+    return out

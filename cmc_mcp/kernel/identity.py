@@ -1,0 +1,151 @@
+"""Identity: what an atom's id covers, and how the pieces of a source keep their atoms from version to version."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Final, TypeVar
+
+from cmc_mcp.canon import Json, canonical, digest, payload_hash
+
+ATOM_PREFIX: Final = "atom_"
+SNAPSHOT_PREFIX: Final = "snap_"
+SOURCE_PREFIX: Final = "src_"
+ID_BYTES: Final = 16
+NO_DISCRIMINATOR: Final = b""
+
+T = TypeVar("T", bound=Hashable)
+
+
+def atom_id(
+    modality: str, media_type: str, content: bytes, origin: bytes, discriminator: bytes, witness: bytes
+) -> bytes:
+    """Derive an atom's id (16 bytes) from its modality, media type and the hashes of its other identity fields.
+
+    Not from workspace, time, tags, confidence or position: these are facts or derived.
+    """
+    return digest(
+        "cmc/atom/1", modality.encode(), media_type.encode(), content, origin, discriminator, witness
+    )[:ID_BYTES]
+
+
+def atom_name(key: bytes) -> str:
+    """Write an atom id as text.
+
+    >>> atom_name(bytes(16))
+    'atom_00000000000000000000000000000000'
+    """
+    return ATOM_PREFIX + key.hex()
+
+
+def snapshot_name(state_root: bytes) -> str:
+    """Write a state root (32 bytes) as a snapshot id.
+
+    >>> snapshot_name(bytes(32))
+    'snap_0000000000000000'
+    """
+    return SNAPSHOT_PREFIX + state_root.hex()[:16]
+
+
+def source_name(origin: str) -> str:
+    """Give the id of the source of an origin."""
+    return SOURCE_PREFIX + digest("cmc/source/1", origin.encode())[:ID_BYTES].hex()
+
+
+def note_origin(content: bytes) -> str:
+    """Give the origin of a bare note: its content."""
+    return "note:" + payload_hash(content).hex()
+
+
+def turn_discriminator(session: str, speaker: str, occurred_us: int | None, ordinal: int | None) -> bytes:
+    """Encode what tells a turn from its twins: session and speaker, and when it was said or else its ordinal."""
+    body: dict[str, Json] = {"session": session, "speaker": speaker}
+    if occurred_us is not None:
+        body["occurred_at"] = occurred_us
+    elif ordinal is not None:
+        body["ordinal"] = ordinal
+    return canonical(body)
+
+
+def twin_discriminator(number: int) -> bytes:
+    """Encode which of several equal texts of one origin this is; the first needs none."""
+    return canonical({"twin": number}) if number else NO_DISCRIMINATOR
+
+
+def aligned(previous: Sequence[tuple[T, int]], texts: Sequence[T]) -> list[tuple[T, int]]:
+    """Give each text of a new version its twin number.
+
+    What stays in place, by longest common subsequence with the previous version, keeps its number; the rest takes the
+    lowest number of that text which the new version does not use. Linear for an edit in the middle, since common ends
+    are cut first.
+
+    >>> aligned([("a", 0), ("b", 0)], ["b", "a", "b"])
+    [('b', 1), ('a', 0), ('b', 0)]
+    """
+    out: list[tuple[T, int] | None] = [None] * len(texts)
+    for old, new in _common([text for text, _ in previous], texts):
+        out[new] = previous[old]
+    used = {item for item in out if item is not None}
+    result: list[tuple[T, int]] = []
+    for item, text in zip(out, texts, strict=True):
+        if item is None:
+            number = 0
+            while (text, number) in used:
+                number += 1
+            item = (text, number)
+            used.add(item)
+        result.append(item)
+    return result
+
+
+_TABLE_CELLS_MAX = 4_000_000
+
+
+def _common(old: Sequence[T], new: Sequence[T]) -> list[tuple[int, int]]:
+    """Index pairs of a longest common subsequence (of the middles that differ; greedy where those are huge)."""
+    head = 0
+    while head < min(len(old), len(new)) and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    pairs = [(i, i) for i in range(head)]
+    a, b = old[head : len(old) - tail], new[head : len(new) - tail]
+    middle = _lcs(a, b) if len(a) * len(b) <= _TABLE_CELLS_MAX else _in_order(a, b)
+    pairs += [(i + head, j + head) for i, j in middle]
+    pairs += [(len(old) - k, len(new) - k) for k in range(tail, 0, -1)]
+    return pairs
+
+
+def _lcs(a: Sequence[T], b: Sequence[T]) -> list[tuple[int, int]]:
+    n, m = len(a), len(b)
+    length = [[0] * (m + 1) for _ in range(n + 1)]
+    for i in range(n - 1, -1, -1):
+        row, below = length[i], length[i + 1]
+        for j in range(m - 1, -1, -1):
+            row[j] = below[j + 1] + 1 if a[i] == b[j] else max(below[j], row[j + 1])
+    pairs, i, j = [], 0, 0
+    while i < n and j < m:
+        if a[i] == b[j]:
+            pairs.append((i, j))
+            i, j = i + 1, j + 1
+        elif length[i + 1][j] >= length[i][j + 1]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def _in_order(a: Sequence[T], b: Sequence[T]) -> list[tuple[int, int]]:
+    """Match greedily in order: a common subsequence, not always the longest, in linear time."""
+    places: dict[T, list[int]] = {}
+    for index in range(len(b) - 1, -1, -1):
+        places.setdefault(b[index], []).append(index)
+    pairs, last = [], -1
+    for i, text in enumerate(a):
+        stack = places.get(text, [])
+        while stack and stack[-1] <= last:
+            stack.pop()
+        if stack:
+            last = stack.pop()
+            pairs.append((i, last))
+    return pairs

@@ -1,0 +1,53 @@
+"""Every bound of the system, with its unit in the name. A value past one is `LimitExceeded`, which names it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# what one memory may be
+CONTENT_BYTES_MAX: Final = 16 * 1024 * 1024
+ATOM_BYTES_MAX: Final = 8_192  # a longer block of prose or code is split
+INLINE_BYTES: Final = 65_536  # larger content goes to the object store
+TAGS_MAX: Final = 64
+TAG_KEY_CHARS_MAX: Final = 64
+TAG_VALUE_CHARS_MAX: Final = 1_024
+TITLE_CHARS_MAX: Final = 512
+ORIGIN_CHARS_MAX: Final = 2_048
+SESSION_CHARS_MAX: Final = 512
+SPEAKER_CHARS_MAX: Final = 256
+CLAIM_CHARS_MAX: Final = 1_024
+REASON_CHARS_MAX: Final = 2_048
+MODEL_ID_CHARS_MAX: Final = 256
+TOOL_IDS_MAX: Final = 64
+DERIVED_FROM_MAX: Final = 256
+IDEMPOTENCY_KEY_CHARS_MAX: Final = 256
+LABEL_CHARS_MAX: Final = 128
+PRINCIPAL_CHARS_MAX: Final = 256
+WORKSPACE_CHARS_MAX: Final = 64
+METADATA_BYTES_MAX: Final = 65_536
+
+# what one call may ask
+BATCH_ITEMS_MAX: Final = 1_000  # items in one transaction of remember_many
+FORGET_IDS_MAX: Final = 10_000
+QUERY_CHARS_MAX: Final = 8_192
+RECALL_ITEMS_MAX: Final = 200
+BUDGET_TOKENS_MAX: Final = 100_000
+HISTORY_ITEMS_MAX: Final = 1_000
+CURSOR_CHARS_MAX: Final = 1_024
+ID_PREFIX_CHARS_MIN: Final = 4  # hex digits of an id that a prefix must give
+
+# time: RFC 3339 years, as microseconds since 1970
+TIME_US_MIN: Final = -62_135_596_800_000_000  # 0001-01-01
+TIME_US_MAX: Final = 253_402_300_799_999_999  # 9999-12-31
+
+# waiting
+LOCK_WAIT_MS_MAX: Final = 30_000
+EMBED_TIMEOUT_S: Final = 30.0
+EMBED_BATCH_MAX: Final = 256
+
+# serving
+HTTP_BODY_BYTES_MAX: Final = 32 * 1024 * 1024
+ANSWER_CHARS_MAX: Final = 200_000
+
+# memory
+MATRIX_BYTES_MAX: Final = 2 * 1024**3

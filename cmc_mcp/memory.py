@@ -1,0 +1,684 @@
+"""Memory: the one facade. Sync, thread-safe, a context manager."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, Unpack
+
+from cmc_mcp import limits
+from cmc_mcp.canon import fixed
+from cmc_mcp.clock import Clock, SystemClock
+from cmc_mcp.config import Settings, check_workspace, signing_key
+from cmc_mcp.embed import MiniLM, TokenCounter, load_token_counter
+from cmc_mcp.embed.protocol import Embedder
+from cmc_mcp.errors import CmcError, EmbedderError, InvalidInput, LimitExceeded, NotFound
+from cmc_mcp.history import diff as diffs
+from cmc_mcp.history import log as logs
+from cmc_mcp.history import proof
+from cmc_mcp.history import rollback as rollbacks
+from cmc_mcp.history import snapshot as snapshots
+from cmc_mcp.history.source import read_source
+from cmc_mcp.history.verify import Verifier, text_and_file
+from cmc_mcp.kernel.identity import snapshot_name
+from cmc_mcp.kernel.kinds import EmbeddingKind, GateKind, PolicyKind
+from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.merkle import log
+from cmc_mcp.merkle.checkpoint import public_key as public_key_of
+from cmc_mcp.model.facts import facts_of
+from cmc_mcp.model.results import (
+    CheckpointResult,
+    ForgetResult,
+    HistoryResult,
+    QuarantineEntry,
+    RecallResult,
+    Receipt,
+    RollbackResult,
+    SnapshotResult,
+    VerifyResult,
+)
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, format_time
+from cmc_mcp.read.pipeline import Sight, recall
+from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
+from cmc_mcp.read.query import Question, question
+from cmc_mcp.store.loading import Manifests
+from cmc_mcp.store.matrix import ROW_BYTES, Matrix
+from cmc_mcp.store.objects.files import FileObjects
+from cmc_mcp.store.protocol import Objects, ReadView, Store
+from cmc_mcp.store.references import PointLike, resolve_point
+from cmc_mcp.store.sqlite.connection import Location
+from cmc_mcp.store.sqlite.store import SqliteStore
+from cmc_mcp.write import forget as forgetting
+from cmc_mcp.write import pipeline
+from cmc_mcp.write.engine import Cancel, Engine, Progress
+from cmc_mcp.write.enrich import model_of
+from cmc_mcp.write.gate import GATE_PREFIX, MIN_CONFIDENCE, decode_request, gate_name
+from cmc_mcp.write.revise import revise
+from cmc_mcp.write.validate import ClaimArguments, RememberArguments, RememberOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_WRITER_DEFAULT: Final = "local"
+_PENDING_BATCH: Final = 256
+POLICIES: Final = (MIN_CONFIDENCE,)
+
+
+class Memory:
+    """One workspace of one store, as one principal reads and writes it.
+
+    >>> import tempfile, pathlib
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Memory.open(pathlib.Path(folder.name) / "memory.db", embedder=None) as memory:
+    ...     receipt = memory.remember("The deploy target is Fly.io", tags={"topic": "deploy"})
+    ...     answer = memory.recall("deploy target")
+    >>> answer.items[0].text
+    'The deploy target is Fly.io'
+    >>> folder.cleanup()
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        objects: Objects,
+        *,
+        workspace: str,
+        principal: str,
+        embedder: Embedder | None,
+        clock: Clock,
+        settings: Settings,
+    ) -> None:
+        self.workspace = check_workspace(workspace)
+        self.principal = principal
+        self.settings = settings
+        self._store, self._objects = store, objects
+        self._embedder, self._clock = embedder, clock
+        self._ws = store.workspace(workspace, create=True)
+        self._manifests = Manifests()
+        self._matrix: Matrix | None = None
+        self._guard = threading.Lock()
+        self._tokens: TokenCounter | None = None
+
+    # ------------------------------------------------------------------ life
+    @classmethod
+    def open(
+        cls,
+        path_or_url: str | Path,
+        *,
+        workspace: str = "default",
+        principal: str | None = None,
+        embedder: Embedder | str | None = "bundled",
+        clock: Clock | None = None,
+        settings: Settings | None = None,
+        key: bytes | None = None,
+        read_only: bool = False,
+    ) -> Self:
+        """Open a store, creating it when it is new. The model loads with the first text.
+
+        `embedder` is the bundled model by default; None means full text alone. `key` encrypts the whole file.
+
+        Raises:
+            StoreError: it cannot be opened; InvalidInput: the workspace's name, or a URL of an unknown kind.
+        """
+        text = str(path_or_url)
+        if "://" in text and not text.startswith("file://"):
+            scheme = text.partition("://")[0]
+            raise InvalidInput.at("store", f"{scheme}:// is no kind of store this version has; give a file path")
+        check_workspace(workspace)
+        if principal is not None and not 0 < len(principal) <= limits.PRINCIPAL_CHARS_MAX:
+            raise LimitExceeded.over("principal", "PRINCIPAL_CHARS_MAX", len(principal), limits.PRINCIPAL_CHARS_MAX)
+        path = Path(text.removeprefix("file://")).expanduser().absolute()
+        clock = clock or SystemClock()
+        store = SqliteStore.open(Location(path, key, read_only), clock=clock)
+        made = MiniLM() if isinstance(embedder, str) else embedder
+        try:
+            return cls(
+                store,
+                FileObjects(Path(f"{path}.objects"), key),
+                workspace=workspace,
+                principal=principal or _WRITER_DEFAULT,
+                embedder=made,
+                clock=clock,
+                settings=settings or Settings(),
+            )
+        except BaseException:
+            store.close()
+            raise
+
+    def as_principal(self, principal: str, workspace: str | None = None) -> Memory:
+        """Give the same store as another principal, or another workspace of it, sees it. Closing either closes both."""
+        if workspace is None or workspace == self.workspace:
+            other = Memory.__new__(Memory)
+            other.__dict__.update(self.__dict__)
+            other.principal = principal
+            return other
+        return Memory(
+            self._store,
+            self._objects,
+            workspace=workspace,
+            principal=principal,
+            embedder=self._embedder,
+            clock=self._clock,
+            settings=self.settings,
+        )
+
+    def close(self) -> None:
+        """Close the store, and give the model's memory back. Closing twice is allowed."""
+        self._store.close()
+        if self._embedder is not None:
+            self._embedder.close()
+        self._matrix = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ writing
+    def remember(
+        self, content: str | bytes, *, cancel: Cancel | None = None, **arguments: Unpack[RememberOptions]
+    ) -> Receipt:
+        """Remember one thing, in one transaction; arguments as in `RememberArguments`.
+
+        Raises:
+            InvalidInput: an argument is wrong; Conflict: an idempotency key was used otherwise; StoreError: the disk.
+        """
+        return pipeline.remember(self._engine(), {**arguments, "content": content}, cancel=cancel)
+
+    def remember_many(
+        self,
+        items: Iterable[RememberArguments],
+        *,
+        progress: Progress | None = None,
+        total: int | None = None,
+        cancel: Cancel | None = None,
+    ) -> Receipt:
+        """Remember many things, in transactions of at most 1,000; an interrupt keeps whole batches.
+
+        Raises:
+            InvalidInput: an item is wrong, its number is in the path; batches before it are kept.
+        """
+        known = len(items) if isinstance(items, Sequence) else 0
+        size = total if total is not None else known
+        return pipeline.remember_many(self._engine(), items, progress=progress, total=size, cancel=cancel)
+
+    def revise(
+        self,
+        id: str,
+        *,
+        content: str | bytes | None = None,
+        claim: ClaimArguments | None = None,
+        tags: Mapping[str, str] | None = None,
+        valid_from: TimeLike | None = None,
+        valid_to: TimeLike | None = None,
+        confidence: float | None = None,
+        priority: float | None = None,
+        reason: str | None = None,
+        cancel: Cancel | None = None,
+    ) -> Receipt:
+        """Revise a memory: new facts, or with `content` a new wording that supersedes it. The old belief stays readable.
+
+        Raises:
+            InvalidInput: an argument is wrong or nothing is to change; NotFound, Ambiguous: the id.
+        """
+        return revise(
+            self._engine(),
+            id,
+            content=content,
+            claim=claim,
+            tags=tags,
+            valid_from=valid_from,
+            valid_to=valid_to,
+            confidence=confidence,
+            priority=priority,
+            reason=reason,
+            cancel=cancel,
+        )
+
+    def forget(
+        self,
+        ids: Sequence[str] | str = (),
+        *,
+        source: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        writer: str | None = None,
+        since: PointLike | None = None,
+        reason: str | None = None,
+        dry_run: bool = False,
+        erase: bool = False,
+        digest: str | None = None,
+        cancel: Cancel | None = None,
+    ) -> ForgetResult:
+        """End belief in memories, by ids or by a selection; with `erase`, destroy their content for good.
+
+        Raises:
+            InvalidInput: nothing is selected, or an erase without its plan's digest; Conflict: the plan is outdated.
+        """
+        selection = forgetting.Selection(
+            (ids,) if isinstance(ids, str) else tuple(ids), source, tuple(sorted((tags or {}).items())), writer, since
+        )
+        return forgetting.forget(
+            self._engine(), selection, reason=reason, dry_run=dry_run, erase=erase, digest_=digest, cancel=cancel
+        )
+
+    # ------------------------------------------------------------------ reading
+    def recall(
+        self,
+        query: str,
+        *,
+        budget_tokens: int = 2000,
+        limit: int = 10,
+        as_of: PointLike | None = None,
+        valid_at: TimeLike | None = None,
+        modality: str | Sequence[str] | None = None,
+        source: str | Sequence[str] | None = None,
+        writer: str | Sequence[str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        min_confidence: float | None = None,
+        detail: str = "detailed",
+        explain: bool = False,
+        cursor: str | None = None,
+    ) -> RecallResult:
+        """Answer with what matters inside a token budget, at any point of either clock.
+
+        Raises:
+            InvalidInput: an argument is wrong; NotFound, Ambiguous: `as_of` names nothing, or two things.
+        """
+        if detail not in ("concise", "detailed"):
+            raise InvalidInput.at("detail", f"{detail!r:.40} is neither concise nor detailed")
+        asked = question(
+            query,
+            budget_tokens=budget_tokens,
+            limit=limit,
+            modality=modality,
+            source=source,
+            writer=writer,
+            tags=tags,
+            min_confidence=min_confidence,
+        )
+        vector, failure = self._embedded(asked.query)
+        with self._store.reader(self._ws) as view:
+            point, offset = self._point(view, asked, as_of, valid_at, cursor)
+            sight = self._sight(view, vector, failure)
+            return recall(
+                view,
+                sight,
+                asked,
+                point,
+                workspace=self.workspace,
+                offset=offset,
+                detailed=detail == "detailed",
+                explain=explain,
+            )
+
+    def recall_by_vector(
+        self, query: str, vector: npt.NDArray[np.float32], *, limit: int = 10, budget_tokens: int = 2000
+    ) -> RecallResult:
+        """Answer as `recall` does, with the question's vector given (unit length, the model's dimension)."""
+        asked = question(
+            query, budget_tokens=budget_tokens, limit=limit, modality=None, source=None, writer=None, tags=None,
+            min_confidence=None,
+        )  # fmt: skip
+        with self._store.reader(self._ws) as view:
+            point, offset = self._point(view, asked, None, None, None)
+            sight = self._sight(view, vector, None)
+            return recall(
+                view, sight, asked, point, workspace=self.workspace, offset=offset, detailed=False, explain=False
+            )
+
+    def read_source(self, source: str, as_of: PointLike | None = None) -> bytes:
+        """Give a source back as it came, every byte.
+
+        Raises:
+            NotFound: there is none; SourceIncomplete: parts were forgotten or erased, and are named.
+        """
+        with self._store.reader(self._ws) as view:
+            seq = view.head().seq if as_of is None else resolve_point(view, as_of)
+            return read_source(view, self._objects, self._manifests, source, seq)
+
+    def sources(self) -> list[str]:
+        """Give the origins of documents and conversations, in order of first recording."""
+        with self._store.reader(self._ws) as view:
+            bodies = [view.payload(pid) for pid in view.origins()]
+            return list(dict.fromkeys(body.decode() for body in bodies if body is not None))
+
+    # ------------------------------------------------------------------ history
+    def snapshot(self, label: str | None = None, *, note: str | None = None, force: bool = False) -> SnapshotResult:
+        """Give the id of the present state; with a label, name it. Without one nothing is written.
+
+        Raises:
+            Conflict: the label names another state, and `force` is not given.
+        """
+        return snapshots.snapshot(
+            self._store, self._ws, principal=self.principal, clock=self._clock, label=label, note=note, force=force
+        )
+
+    def rollback(
+        self,
+        to: PointLike | SnapshotResult | None = None,
+        *,
+        since: PointLike | None = None,
+        writer: str | None = None,
+        source: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        dry_run: bool = False,
+        digest: str | None = None,
+        cancel: Cancel | None = None,
+    ) -> RollbackResult:
+        """Roll back to a state; or, without `to`, undo only what matches and keep the rest. Both can be undone.
+
+        Raises:
+            NotFound, Ambiguous, InvalidInput: the target; Conflict: the head moved since `digest` was given.
+        """
+        state = to.transaction if isinstance(to, SnapshotResult) else to
+        target = rollbacks.Target(state, since, writer, source, tuple(sorted((tags or {}).items())))
+        return rollbacks.rollback(
+            self._store,
+            self._ws,
+            target,
+            principal=self.principal,
+            clock=self._clock,
+            dry_run=dry_run,
+            digest_=digest,
+            cancel=cancel,
+        )
+
+    def history(
+        self,
+        id: str | None = None,
+        *,
+        source: str | None = None,
+        from_: PointLike | None = None,
+        to: PointLike | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> HistoryResult:
+        """Give the ledger newest first; or one memory's versions and lineage, a source's versions, a diff of two states.
+
+        Raises:
+            InvalidInput: more than one of these is asked, or a bound is passed; NotFound, Ambiguous: a reference.
+        """
+        asked = [name for name, value in (("id", id), ("source", source), ("from", from_ or to)) if value is not None]
+        if len(asked) > 1:
+            raise InvalidInput.at(asked[1], f"goes not with {asked[0]}: ask for one memory, one source, or a diff")
+        if not 1 <= limit <= limits.HISTORY_ITEMS_MAX:
+            raise LimitExceeded.over("limit", "HISTORY_ITEMS_MAX", limit, limits.HISTORY_ITEMS_MAX)
+        with self._store.reader(self._ws) as view:
+            if id is not None:
+                return logs.memory(view, self._objects, self._manifests, id)
+            if source is not None:
+                return logs.source(view, source, self._manifests)
+            if asked:
+                first = 0 if from_ is None else resolve_point(view, from_, "from")
+                second = view.head().seq if to is None else resolve_point(view, to, "to")
+                return HistoryResult(diff=diffs.diff(view, first, second))
+            return logs.transactions(view, limit=limit, cursor=cursor, workspace=self.workspace)
+
+    def verify(
+        self,
+        *,
+        checkpoint: str | None = None,
+        public_key: str | None = None,
+        id: str | None = None,
+        deep: bool = False,
+        progress: Progress | None = None,
+    ) -> VerifyResult:
+        """Re-hash every byte, replay the ledger, rebuild what is derived, and name every fault.
+
+        `checkpoint` is a signed head kept elsewhere, `public_key` the key (hex) it must be signed by (by default one's
+        own); `id` adds the proof that one memory is included; `deep` embeds every text again.
+
+        Raises:
+            InvalidInput: the public key is malformed; NotFound, Ambiguous: the id.
+        """
+        key = self._public_key(public_key) if checkpoint is not None else b""
+        with self._store.reader(self._ws) as view:
+            verifier = Verifier(view, self._objects)
+            verifier.run(progress)
+            if checkpoint is not None:
+                verifier.against(checkpoint, key, proof.origin_of(self.workspace))
+            if deep:
+                model = 0 if self._embedder is None else model_of(view, self._embedder)
+                verifier.vectors(self._embedder, model, progress)
+            inclusion = None if id is None else proof.inclusion(view, id)
+            head = view.head()
+            log_root = logs_root(view, head.seq)
+        faults = [*verifier.faults, *text_and_file(self._store, self._ws)]
+        if checkpoint is None:
+            verifier.notes.append(
+                "without a checkpoint kept elsewhere, a complete rewrite or an older copy cannot be told from the truth"
+            )
+        return VerifyResult(
+            holds=not faults,
+            checked=verifier.checked,
+            faults=faults,
+            notes=verifier.notes,
+            transaction=head.seq,
+            snapshot=snapshot_name(head.state_root),
+            log_root=log_root,
+            proof=inclusion,
+        )
+
+    def checkpoint(self, key: bytes | None = None) -> CheckpointResult:
+        """Sign the present head with an Ed25519 key (32 bytes; by default one's own), to be kept outside the store.
+
+        Raises:
+            NotFound: nothing was ever written.
+        """
+        with self._store.reader(self._ws) as view:
+            return proof.checkpoint(view, self.workspace, key or signing_key())
+
+    # ------------------------------------------------------------------ keeping
+    def backup(self, path: str | Path, *, progress: Progress | None = None) -> None:
+        """Copy the live store to a new file; objects go beside it.
+
+        Raises:
+            Conflict: the file exists; StoreError: it cannot be written.
+        """
+        target = Path(path).expanduser().absolute()
+        self._store.backup(target, progress)
+        self._objects.copy_to(Path(f"{target}.objects"))
+
+    def workspaces(self) -> list[str]:
+        """Give the names of the store's workspaces, sorted."""
+        return [name for _, name in self._store.workspaces()]
+
+    def quarantine(self) -> list[QuarantineEntry]:
+        """Give what the gate kept back, in order."""
+        out = []
+        with self._store.reader(self._ws) as view:
+            for rid, request in view.quarantined():
+                registers = view.pieces(rid)[0].facts.registers
+                body = view.payload(request)
+                row = view.transaction(view.change_seqs(rid)[-1])
+                if body is None or row is None:
+                    continue
+                asked = decode_request(body)
+                reasons = registers.get("reasons", [])
+                out.append(
+                    QuarantineEntry(
+                        id=gate_name(view.record(rid)),
+                        reasons=[str(r) for r in reasons] if isinstance(reasons, list) else [],
+                        transaction=row.seq,
+                        recorded_at=format_time(row.recorded_us) or "",
+                        text=asked.data.decode("utf-8", "replace")[:2000],
+                        source=asked.source,
+                    )
+                )
+        return out
+
+    def release(self, id: str) -> Receipt:
+        """Let something out of quarantine: it is remembered as it came.
+
+        Raises:
+            NotFound: there is no such entry.
+        """
+        with self._store.reader(self._ws) as view:
+            request = None
+            for rid, pid in view.quarantined():
+                name = gate_name(view.record(rid))
+                if name == id or (len(id) >= len(GATE_PREFIX) + limits.ID_PREFIX_CHARS_MIN and name.startswith(id)):
+                    request, found = view.payload(pid), rid
+                    break
+        if request is None:
+            raise NotFound(f"there is nothing called {id} in quarantine; `cmc quarantine list` shows it", id=id)
+        return pipeline.release(self._engine(), decode_request(request), found)
+
+    def set_policy(self, name: str, value: float | None) -> None:
+        """Set a numeric policy of the workspace, such as `gate.min_confidence`; None removes it.
+
+        Raises:
+            InvalidInput: there is no such policy.
+        """
+        if name not in POLICIES:
+            raise InvalidInput.at("name", f"{name!r:.60} is no policy; policies are {', '.join(POLICIES)}")
+        with self._store.writer(self._ws) as unit:
+            rid, _ = unit.intern(PolicyKind.record(name.encode()))
+            facts = facts_of({"name": name, "value": fixed(value)}) if value is not None else None
+            unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),) if facts else ())
+            self._engine().commit(unit, "policy", {"name": name})
+
+    def embed_pending(self, *, progress: Progress | None = None, cancel: Cancel | None = None) -> int:
+        """Embed what has no vector under the present model yet, in resumable batches; give how many were.
+
+        Raises:
+            EmbedderError: the model cannot be loaded or does not answer.
+        """
+        if self._embedder is None:
+            raise EmbedderError("no embedding model is configured; open the memory with one")
+        done = 0
+        while True:
+            with self._store.reader(self._ws) as view:
+                pending = view.pending(model_of(view, self._embedder), _PENDING_BATCH)
+                contents = dict.fromkeys(content for _, content in pending)
+                texts = {pid: self._text(view, pid) for pid in contents}
+            texts = {pid: text for pid, text in texts.items() if text}
+            if not texts:
+                return done
+            vectors = self._embedder.embed(list(texts.values()))
+            identity = self._embedder.identity
+            with self._store.writer(self._ws) as unit:
+                model = unit.model_number(
+                    identity.model_id, identity.weights_digest, identity.precision, identity.dimension
+                )
+                known = unit.embedded(model, list(texts))
+                for pid, vector in zip(texts, vectors, strict=True):
+                    if pid not in known:
+                        unit.add_vector(model, pid, vector.tobytes())
+                rid, _ = unit.intern(EmbeddingKind.record(identity.model_id.encode(), unit.seq.to_bytes(8, "big")))
+                facts = facts_of({"model": identity.model_id, "digest": identity.weights_digest, "vectors": len(texts)})
+                unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+                self._engine().commit(unit, "embed", {"vectors": len(texts)}, cancel)
+            done += len(texts)
+            if progress:
+                progress(done, 0)
+
+    def status(self) -> dict[str, str | int | None]:
+        """Say which store, workspace, model and state this is."""
+        with self._store.reader(self._ws) as view:
+            head = view.head()
+            model = 0 if self._embedder is None else model_of(view, self._embedder)
+            now = max(self._clock.now_us(), head.recorded_us)
+            pending = 0 if self._embedder is None else view.count_pending(model, head.seq, now)
+        return {
+            "workspace": self.workspace,
+            "principal": self.principal,
+            "backend": self._store.backend,
+            "transaction": head.seq,
+            "snapshot": snapshot_name(head.state_root),
+            "memories": head.atoms,
+            "recorded_at": format_time(head.recorded_us) if head.seq else None,
+            "model": None if self._embedder is None else self._embedder.identity.model_id,
+            "pending": pending,
+        }
+
+    def inspect(self) -> dict[str, str]:
+        """Say how the store is opened: driver versions and settings, for `doctor`."""
+        return self._store.inspect()
+
+    # ------------------------------------------------------------------ within
+    def _engine(self) -> Engine:
+        return Engine(
+            self._store, self._ws, self.principal, self._clock, self._embedder, self._objects, self.settings
+        )
+
+    def _embedded(self, query: str) -> tuple[npt.NDArray[np.float32] | None, str | None]:
+        """Embed a question; when that cannot be done, say why."""
+        if self._embedder is None:
+            return None, "no embedding model is configured: found by full text alone"
+        try:
+            return self._embedder.embed([query])[0], None
+        except EmbedderError as error:
+            return None, f"found by full text alone: {error.message}"
+
+    def _point(
+        self, view: ReadView, asked: Question, as_of: PointLike | None, valid_at: TimeLike | None, cursor: str | None
+    ) -> tuple[Point, int]:
+        if cursor is None:
+            return resolve(view, as_of, valid_at, self._clock.now_us()), 0
+        if as_of is not None or valid_at is not None:
+            raise InvalidInput.at("cursor", "carries its own read point; leave as_of and valid_at out")
+        found: Cursor = decode_cursor(cursor, asked.scope(self.workspace))
+        return Point(view.head_at(found.seq), found.valid_at, found.reference_us), found.offset
+
+    def _sight(self, view: ReadView, vector: npt.NDArray[np.float32] | None, failure: str | None) -> Sight:
+        model = 0 if self._embedder is None else model_of(view, self._embedder)
+        counter = self._counter()
+        return Sight(
+            settings=self.settings,
+            objects=self._objects,
+            manifests=self._manifests,
+            matrix=self._matrix_for(view, model),
+            model=model,
+            model_name=None if self._embedder is None else self._embedder.identity.model_id,
+            vector=vector,
+            degraded=failure,
+            count_tokens=counter.count,
+            tokenizer=counter.name,
+        )
+
+    def _matrix_for(self, view: ReadView, model: int) -> Matrix | None:
+        """Give the matrix in memory, unless it would pass its bound; then the store's exact path answers."""
+        if view.head().passages * ROW_BYTES > self.settings.matrix_bytes_max:
+            return None
+        epoch = view.epoch()
+        with self._guard:
+            matrix = self._matrix
+            if matrix is None or matrix.model != model or matrix.epoch != epoch:
+                dimension = 1 if self._embedder is None else self._embedder.identity.dimension
+                matrix = self._matrix = Matrix(self._ws, model, dimension, epoch)
+            return matrix
+
+    def _counter(self) -> TokenCounter:
+        if self._tokens is None:
+            self._tokens = load_token_counter()
+        return self._tokens
+
+    def _text(self, view: ReadView, pid: int) -> str:
+        row = view.payload_row(pid)
+        if row.object and row.body is None:
+            try:
+                return self._objects.get(self._ws, row.hash).decode()
+            except CmcError:
+                return ""
+        return "" if row.body is None else row.body.decode()
+
+    def _public_key(self, text: str | None) -> bytes:
+        if text is None:
+            return public_key_of(signing_key())
+        if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+            raise InvalidInput.at("public_key", "is no Ed25519 public key: 64 hex digits")
+        return bytes.fromhex(text)
+
+
+def logs_root(view: ReadView, size: int) -> str:
+    """Give the root of the ledger's log (hex)."""
+    return log.root(size, view.log_node).hex()
+

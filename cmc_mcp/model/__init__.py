@@ -1,0 +1,1 @@
+"""Frozen values: what the layers hand each other."""

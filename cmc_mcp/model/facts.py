@@ -1,0 +1,118 @@
+"""Facts of an assertion as registers: a flat map from register name to value, encoded canonically.
+
+A register is what `remember`, `revise` and undo set one by one: each tag is one (`tag:topic`), so are the claim, the
+confidence, the title. A default is an absent register, so equal facts have equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cmc_mcp.canon import Json, canonical, facts_hash
+
+TAG = "tag:"
+PRIORITY_DEFAULT = 0.5
+DECAY_TAU_S_DEFAULT = 604_800
+Registers = Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """One body of facts: its hash (32 bytes), and its bytes unless they were erased. Equality is by hash."""
+
+    hash: bytes
+    body: bytes | None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Facts) and self.hash == other.hash
+
+    def __hash__(self) -> int:
+        return hash(self.hash)
+
+    @property
+    def registers(self) -> Registers:
+        """The registers; empty when the body was erased."""
+        return decode(self.body) if self.body is not None else {}
+
+
+def facts_of(registers: Registers) -> Facts:
+    """Encode registers.
+
+    >>> facts_of({"tag:topic": "deploy"}).registers
+    {'tag:topic': 'deploy'}
+    """
+    if not registers:
+        return NO_FACTS
+    body = canonical(registers)
+    return Facts(facts_hash(body), body)
+
+
+@lru_cache(maxsize=4096)
+def decode(body: bytes) -> Registers:
+    """Decode a body that `facts_of` encoded. The result is shared: do not change it."""
+    registers: Registers = json.loads(body)
+    return registers
+
+
+NO_FACTS = Facts(facts_hash(b"{}"), b"{}")
+
+
+def merged(registers: Registers, changes: Registers) -> dict[str, Json]:
+    """Set registers; a None removes one.
+
+    >>> merged({"a": 1, "b": 2}, {"a": None, "c": 3})
+    {'b': 2, 'c': 3}
+    """
+    out = {**registers, **changes}
+    return {name: value for name, value in out.items() if value is not None}
+
+
+def tags_of(registers: Registers) -> dict[str, str]:
+    """Give the tags among registers, sorted by key.
+
+    >>> tags_of({"tag:topic": "deploy", "title": "x"})
+    {'topic': 'deploy'}
+    """
+    return {name[len(TAG) :]: str(value) for name, value in sorted(registers.items()) if name.startswith(TAG)}
+
+
+def number_of(registers: Registers, name: str) -> float | None:
+    """Read a fixed-point register as a float; None when absent.
+
+    >>> number_of({"confidence": "0.900000"}, "confidence")
+    0.9
+    """
+    value = registers.get(name)
+    return float(value) if isinstance(value, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A statement in three parts. Single-valued per (subject, predicate) unless `many`."""
+
+    subject: str
+    predicate: str
+    object: str
+    many: bool = False
+
+    def register(self) -> dict[str, Json]:
+        """Encode the claim as the value of the register `claim`."""
+        value: dict[str, Json] = {"subject": self.subject, "predicate": self.predicate, "object": self.object}
+        if self.many:
+            value["many"] = True
+        return value
+
+
+def claim_of(registers: Registers) -> Claim | None:
+    """Read the claim among registers.
+
+    >>> claim_of({"claim": {"subject": "app", "predicate": "runs on", "object": "Fly.io"}}).object
+    'Fly.io'
+    """
+    value = registers.get("claim")
+    if not isinstance(value, Mapping):
+        return None
+    return Claim(str(value["subject"]), str(value["predicate"]), str(value["object"]), bool(value.get("many", False)))

@@ -1,0 +1,1 @@
+"""The read pipeline: retrieve → rank → dedupe → reconcile → fit, one stage a file."""

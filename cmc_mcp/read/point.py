@@ -1,0 +1,93 @@
+"""Read points: what a read resolves to, so that equal ones give equal answers for ever."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cmc_mcp import limits
+from cmc_mcp.canon import canonical, payload_hash
+from cmc_mcp.errors import InvalidInput
+from cmc_mcp.kernel.identity import snapshot_name
+from cmc_mcp.model import results
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, format_time, parse_time
+from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.references import PointLike, resolve_point
+from cmc_mcp.store.rows import Head
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A resolved read point: the state, the instant of valid time, and what "now" is."""
+
+    head: Head
+    valid_at: int
+    reference_us: int
+
+    def result(self, model: str | None, settings: str) -> results.ReadPoint:
+        """Give the point as it is echoed in an answer."""
+        return results.ReadPoint(
+            snapshot=snapshot_name(self.head.state_root),
+            transaction=self.head.seq,
+            valid_at=_shown(self.valid_at),
+            reference_time=_shown(self.reference_us),
+            model=model,
+            settings=settings,
+        )
+
+
+def _shown(time_us: int) -> str:
+    return format_time(time_us) or ("always" if time_us < 0 else "never")
+
+
+def resolve(view: LedgerView, as_of: PointLike | None, valid_at: TimeLike | None, now_us: int) -> Point:
+    """Resolve a read point: without `as_of` the head and the clock, else that state and its own time.
+
+    Raises:
+        NotFound, Ambiguous, InvalidInput: `as_of` names nothing, two things, or is malformed; `valid_at` is no time.
+    """
+    head = view.head() if as_of is None else view.head_at(resolve_point(view, as_of))
+    # a clock that stepped back must not hide what was just recorded
+    reference = max(now_us, head.recorded_us) if as_of is None else head.recorded_us
+    instant = reference if valid_at is None else parse_time(valid_at, "valid_at")
+    return Point(head, min(max(instant, SINCE_ALWAYS + 1), UNTIL_FURTHER_NOTICE - 1), reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where an answer goes on: the read point, and how many items came before."""
+
+    seq: int
+    valid_at: int
+    reference_us: int
+    offset: int
+
+    def encode(self, scope: Sequence[str]) -> str:
+        """Write the cursor, bound to the workspace and the question."""
+        body = [self.seq, self.valid_at, self.reference_us, self.offset]
+        return base64.urlsafe_b64encode(canonical([*body, _seal(scope, body)])).decode().rstrip("=")
+
+
+def decode_cursor(text: str, scope: Sequence[str]) -> Cursor:
+    """Read a cursor.
+
+    Raises:
+        InvalidInput: it is malformed, or belongs to another workspace or question.
+    """
+    wrong = "is no cursor of this question and workspace; call again without it"
+    if len(text) > limits.CURSOR_CHARS_MAX:
+        raise InvalidInput.at("cursor", wrong)
+    try:
+        *body, seal = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        numbers = [int(number) for number in body]
+        if seal != _seal(scope, numbers) or len(numbers) != 4:
+            raise ValueError
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidInput.at("cursor", wrong) from error
+    return Cursor(*numbers)
+
+
+def _seal(scope: Sequence[str], body: Sequence[int]) -> str:
+    return payload_hash(canonical([list(scope), [str(n) for n in body]])).hex()[:16]

@@ -1,0 +1,212 @@
+"""Loading: from rows to what a reader sees of a memory, at one read point."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from cmc_mcp.canon import Json, payload_hash
+from cmc_mcp.errors import IntegrityError
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.kinds import SourceKind
+from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.model.facts import PRIORITY_DEFAULT, Claim, Registers, claim_of, number_of, tags_of
+from cmc_mcp.model.results import ClaimModel, Item, WitnessModel
+from cmc_mcp.model.time import format_time
+from cmc_mcp.model.witness import NO_MODEL, band
+from cmc_mcp.store.manifest import Manifest, decode_manifest
+from cmc_mcp.store.protocol import LedgerView, Objects
+from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, checked
+
+ERASED = "[erased]"
+_MANIFESTS_MAX = 256
+
+
+class Manifests:
+    """Decoded manifests by hash, the last few of them."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[bytes, Manifest | None] = OrderedDict()
+
+    def get(self, view: LedgerView, hash_: bytes) -> Manifest | None:
+        """Give a manifest; None when it was erased."""
+        if hash_ not in self._known:
+            pid = view.pid(hash_)
+            body = None if pid is None else view.payload(pid)
+            self._known[hash_] = None if body is None else decode_manifest(body)
+            while len(self._known) > _MANIFESTS_MAX:
+                self._known.popitem(last=False)
+        return self._known[hash_]
+
+    def of_origin(self, view: LedgerView, origin: str, seq: int) -> tuple[bytes, Manifest] | None:
+        """Give the version of a document that was current after a transaction, and its hash."""
+        rid = view.rid(SourceKind.record(payload_hash(origin.encode())))
+        pieces = () if rid is None else view.pieces(rid, seq)
+        if not pieces:
+            return None
+        hash_ = bytes.fromhex(str(pieces[0].facts.registers["manifest"]))
+        manifest = self.get(view, hash_)
+        return None if manifest is None else (hash_, manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One memory at a read point. `text` is None when its content was erased."""
+
+    row: AtomRow
+    piece: Piece
+    data: bytes | None
+    media_type: str
+    origin: str
+    witness: Mapping[str, Json]
+    discriminator: Mapping[str, Json]
+
+    @property
+    def name(self) -> str:
+        """The id as text."""
+        return atom_name(self.row.key)
+
+    @property
+    def registers(self) -> Registers:
+        """The facts that hold."""
+        return self.piece.facts.registers
+
+    @property
+    def text(self) -> str:
+        """The content as text; of an image or audio, a line that says what it is."""
+        if self.data is None:
+            return ERASED
+        if MODALITIES[self.row.modality] in BINARY:
+            return f"[{MODALITIES[self.row.modality]}, {self.media_type}, {len(self.data):,} bytes]"
+        return self.data.decode()
+
+    @property
+    def derived_from(self) -> list[str]:
+        """The premises, as ids."""
+        return cast("list[str]", self.witness.get("derived_from", []))
+
+
+def load(
+    view: LedgerView, objects: Objects, rids: Sequence[int], seq: int, valid_at: int | None
+) -> dict[int, Loaded]:
+    """Load memories as they were at a read point; those that did not hold there are left out.
+
+    Without `valid_at` the piece is the one that holds latest.
+
+    Raises:
+        IntegrityError: stored bytes do not match their hash; nothing damaged reaches an answer.
+    """
+    rows = view.atoms(rids)
+    wanted = {pid for row in rows.values() for pid in row[3:8] if pid}
+    payloads = view.payload_rows(wanted)
+    bodies = {pid: checked(row) for pid, row in payloads.items()}
+    out: dict[int, Loaded] = {}
+    for rid in rids:
+        row = rows.get(rid)
+        pieces = () if row is None else view.pieces(rid, seq)
+        if valid_at is not None:
+            pieces = tuple(p for p in pieces if p.valid_from <= valid_at < p.valid_to)
+        if row is None or not pieces:
+            continue
+        data = content_of(view, objects, payloads.get(row.content), bodies)
+        out[rid] = Loaded(
+            row,
+            pieces[-1],
+            data,
+            _text(bodies.get(row.media_type)),
+            _text(bodies.get(row.origin)) if row.origin else _note(payloads[row.content]),
+            _map(bodies.get(row.witness)),
+            _map(bodies.get(row.discriminator)) if row.discriminator else {},
+        )
+    return out
+
+
+def content_of(
+    view: LedgerView, objects: Objects, row: PayloadRow | None, bodies: Mapping[int, bytes | None]
+) -> bytes | None:
+    """Give content, from the table or the object store; None when erased."""
+    if row is None:
+        raise IntegrityError("the content of a memory is missing", table="payloads")
+    if row.object and row.body is None:
+        return objects.get(view.ws, row.hash)
+    return bodies.get(row.pid)
+
+
+def _note(row: PayloadRow) -> str:
+    return "note:" + row.hash.hex()
+
+
+def _text(body: bytes | None) -> str:
+    return ERASED if body is None else body.decode()
+
+
+def _map(body: bytes | None) -> Mapping[str, Json]:
+    return {} if body is None else cast("Mapping[str, Json]", json.loads(body))
+
+
+def place_of(view: LedgerView, manifests: Manifests, loaded: Loaded, seq: int) -> tuple[str | None, str | None]:
+    """Give the place of a memory in its source, and the dependency hash of the node it stands under."""
+    if "session" in loaded.discriminator:
+        for position, rid in view.item_of(loaded.row.rid):
+            for piece in view.pieces(rid, seq):
+                if piece.facts.registers.get("atom") == loaded.row.key.hex():
+                    return f"{loaded.discriminator['session']}#{position + 1}", None
+        return str(loaded.discriminator["session"]), None
+    if not loaded.row.origin:
+        return None, None
+    found = manifests.of_origin(view, loaded.origin, seq)
+    if found is None:
+        return None, None
+    for part in found[1].parts:
+        if part.atom == loaded.row.key:
+            path = part.place.rpartition("#")[0]
+            hashes = {node.path: node.dependency_hash for node in found[1].nodes}
+            return part.place, hashes.get(path)
+    return None, None
+
+
+def item_of(loaded: Loaded, *, score: float = 0.0, recorded_us: int | None = None, detailed: bool = True) -> Item:
+    """Give a memory as a reader sees it."""
+    registers, witness = loaded.registers, loaded.witness
+    claim = claim_of(registers)
+    occurred = loaded.discriminator.get("occurred_at")
+    confidence = number_of(registers, "confidence")
+    model_id = str(witness.get("model_id", NO_MODEL))
+    is_note = not loaded.row.origin
+    return Item(
+        id=loaded.name,
+        text=loaded.text,
+        score=score,
+        modality=MODALITIES[loaded.row.modality],
+        media_type=loaded.media_type if detailed else None,
+        source=None if is_note else loaded.origin,
+        title=cast("str | None", registers.get("title")),
+        session=cast("str | None", loaded.discriminator.get("session")),
+        speaker=cast("str | None", loaded.discriminator.get("speaker")) or None,
+        occurred_at=format_time(occurred) if isinstance(occurred, int) else None,
+        valid_from=format_time(loaded.piece.valid_from),
+        valid_to=format_time(loaded.piece.valid_to),
+        recorded_at=None if recorded_us is None else format_time(recorded_us),
+        transaction=loaded.row.seq if detailed else None,
+        tags=tags_of(registers),
+        claim=None if claim is None else _claim(claim),
+        priority=(number_of(registers, "priority") or PRIORITY_DEFAULT) if detailed else None,
+        witness=WitnessModel(
+            writer=str(witness.get("writer", ERASED)),
+            model_id=None if model_id == NO_MODEL else model_id,
+            weights_hash=cast("str | None", witness.get("weights_hash")),
+            prompt_template_id=cast("str | None", witness.get("prompt_template_id")),
+            tool_ids=cast("list[str]", witness.get("tool_ids", [])),
+            derived_from=loaded.derived_from,
+            confidence=confidence,
+            entropy=number_of(registers, "entropy"),
+            band=band(confidence),
+        ),
+    )
+
+
+def _claim(claim: Claim) -> ClaimModel:
+    return ClaimModel(subject=claim.subject, predicate=claim.predicate, object=claim.object, many=claim.many)

@@ -1,0 +1,79 @@
+"""Manifests: one version of a source as its atoms and the literal bytes between them, and its hierarchy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import cast
+
+from cmc_mcp.canon import Json, canonical
+from cmc_mcp.errors import IntegrityError
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestPart:
+    """One atom's place: its id (16 bytes), kind of block, and path in the hierarchy."""
+
+    atom: bytes
+    kind: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestNode:
+    """One place in the hierarchy, and the Merkle hash of what is under it (hex)."""
+
+    path: str
+    level: int
+    title: str
+    dependency_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One version of a source. `literals[i]` are the bytes before part i; the last one follows the last part."""
+
+    atomizer: str
+    media_type: str
+    modality: str
+    whole: bytes
+    size: int
+    parts: tuple[ManifestPart, ...]
+    literals: tuple[bytes, ...]
+    nodes: tuple[ManifestNode, ...]
+
+    def encode(self) -> bytes:
+        """Write the manifest as canonical bytes."""
+        body: dict[str, Json] = {
+            "atomizer": self.atomizer,
+            "media_type": self.media_type,
+            "modality": self.modality,
+            "whole": self.whole.hex(),
+            "size": self.size,
+            "parts": [[part.atom.hex(), part.kind, part.place] for part in self.parts],
+            "literals": [literal.decode() for literal in self.literals],
+            "nodes": [[n.path, n.level, n.title, n.dependency_hash] for n in self.nodes],
+        }
+        return canonical(body)
+
+
+def decode_manifest(body: bytes) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        IntegrityError: the bytes are none.
+    """
+    try:
+        raw = cast("dict[str, list[list[str]]]", json.loads(body))
+        return Manifest(
+            str(raw["atomizer"]),
+            str(raw["media_type"]),
+            str(raw["modality"]),
+            bytes.fromhex(str(raw["whole"])),
+            int(str(raw["size"])),
+            tuple(ManifestPart(bytes.fromhex(a), kind, place) for a, kind, place in raw["parts"]),
+            tuple(str(literal).encode() for literal in raw["literals"]),
+            tuple(ManifestNode(path, int(level), title, hash_) for path, level, title, hash_ in raw["nodes"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise IntegrityError("a manifest cannot be read", table="payloads") from error

@@ -1,0 +1,1 @@
+"""Objects: large bytes under their hash, kept per workspace beside the store."""

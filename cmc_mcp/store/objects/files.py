@@ -1,0 +1,103 @@
+"""Objects as files in a folder beside the store: written once, synced, checked on every read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.errors import IntegrityError, StoreError
+from cmc_mcp.store.sqlite.connection import sync_folder
+
+_NONCE_BYTES = 12
+
+
+class FileObjects:
+    """Objects under `folder/workspace/ab/hash`; with a key, each encrypted by AES-256-GCM, its hash authenticated."""
+
+    def __init__(self, folder: Path, key: bytes | None = None) -> None:
+        self._folder = folder
+        self._key = None if key is None else hashlib.sha256(b"cmc/objects/1\0" + key).digest()
+
+    def put(self, workspace: int, hash_: bytes, data: bytes) -> None:
+        """Write an object durably; one that is there already stays.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        path = self._path(workspace, hash_)
+        if path.exists():
+            return
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with part.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(self._sealed(hash_, data))
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink()
+            raise StoreError(f"an object cannot be written ({error.strerror}); nothing was changed") from error
+
+    def get(self, workspace: int, hash_: bytes) -> bytes:
+        """Read an object, checked against its hash.
+
+        Raises:
+            IntegrityError: it is missing or damaged.
+        """
+        try:
+            data = self._opened(hash_, self._path(workspace, hash_).read_bytes())
+        except OSError as error:
+            raise IntegrityError("an object is missing", table="objects", key=hash_.hex()) from error
+        if payload_hash(data) != hash_:
+            raise IntegrityError("an object does not match its hash", table="objects", key=hash_.hex())
+        return data
+
+    def delete(self, workspace: int, hash_: bytes) -> None:
+        """Remove an object, if it is there."""
+        self._path(workspace, hash_).unlink(missing_ok=True)
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy every object to another folder, for a backup. Content is immutable, so what is there already stays."""
+        for path in sorted(self._folder.glob("*/*/*")):
+            target = folder / path.relative_to(self._folder)
+            if path.suffix != ".part" and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                shutil.copy2(path, target)
+
+    def hashes(self, workspace: int) -> Iterator[bytes]:
+        """Give the hash of every object of a workspace, sorted."""
+        for path in sorted((self._folder / str(workspace)).glob("*/*")):
+            if path.suffix != ".part":
+                yield bytes.fromhex(path.name)
+
+    def _path(self, workspace: int, hash_: bytes) -> Path:
+        name = hash_.hex()
+        return self._folder / str(workspace) / name[:2] / name
+
+    def _sealed(self, hash_: bytes, data: bytes) -> bytes:
+        if self._key is None:
+            return data
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + AESGCM(self._key).encrypt(nonce, data, hash_)
+
+    def _opened(self, hash_: bytes, data: bytes) -> bytes:
+        if self._key is None:
+            return data
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        try:
+            return AESGCM(self._key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], hash_)
+        except (InvalidTag, ValueError) as error:
+            raise IntegrityError("an object cannot be decrypted", table="objects", key=hash_.hex()) from error

@@ -1,0 +1,105 @@
+"""References: what a text may name (an atom, a point of the ledger), found in one workspace or refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Final
+
+from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
+from cmc_mcp.kernel.identity import ATOM_PREFIX, ID_BYTES, SNAPSHOT_PREFIX, atom_name, snapshot_name
+from cmc_mcp.kernel.kinds import AtomKind
+from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
+from cmc_mcp.model.time import is_time, parse_time
+from cmc_mcp.store.protocol import LedgerView
+
+_HEX: Final = re.compile(r"[0-9a-f]+\Z")
+PointLike = str | int | datetime | date
+
+
+def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> int:
+    """Find the record of an atom by its id or a unique prefix of it.
+
+    Raises:
+        InvalidInput: it has not the form of an id; NotFound: no such atom here; Ambiguous: several begin so.
+    """
+    digits = str(reference).removeprefix(ATOM_PREFIX).lower()
+    if not _HEX.match(digits) or not ID_PREFIX_CHARS_MIN <= len(digits) <= 2 * ID_BYTES:
+        raise InvalidInput.at(
+            path, f"{reference!r:.80} is no memory id; ids look like {ATOM_PREFIX}3f9a… and come from recall or history"
+        )
+    low, high = _range(digits, ID_BYTES)
+    found = view.keys_between(AtomKind.code, low, high)
+    if not found:
+        raise NotFound(f"there is no memory {reference} in this workspace; use recall or history to find its id", id=reference)
+    if len(found) > 1:
+        names = [atom_name(key) for _, key in found]
+        raise Ambiguous(f"{reference} could be any of {', '.join(names)}; give more digits", candidates=names)
+    return found[0][0]
+
+
+def resolve_atoms(view: LedgerView, references: Sequence[str], path: str = "ids") -> list[int]:
+    """Find several atoms, each once, in the order given."""
+    return list(dict.fromkeys(resolve_atom(view, r, f"{path}[{i}]") for i, r in enumerate(references)))
+
+
+def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *, latest: bool = False) -> int:
+    """Find the transaction that a snapshot id, label, transaction number or time names.
+
+    A snapshot that occurs at several transactions is the earliest one, or with `latest` the last; a time is the last
+    transaction at or before it.
+
+    Raises:
+        NotFound: nothing here bears the name; Ambiguous: it could be two things; InvalidInput: it is none of the forms.
+    """
+    head = view.head().seq
+    if isinstance(reference, datetime | date):
+        return view.seq_at(parse_time(reference, path))
+    if isinstance(reference, int) and not isinstance(reference, bool):
+        return _numbered(reference, head, path)
+    if not isinstance(reference, str) or not reference.strip():
+        raise InvalidInput.at(path, "is no reference: give a snapshot id, a label, a transaction number or a time")
+    found: dict[str, int] = {}
+    if (rid := view.label(reference)) is not None:
+        for piece in view.pieces(rid):
+            found[f"the label {reference}"] = int(str(piece.facts.registers["seq"]))
+    if reference.isascii() and reference.isdigit() and int(reference) <= head:
+        found[f"transaction {int(reference)}"] = int(reference)
+    if is_time(reference):
+        found[f"the time {reference}"] = view.seq_at(parse_time(reference, path))
+    digits = reference.removeprefix(SNAPSHOT_PREFIX).lower()
+    if reference.startswith(SNAPSHOT_PREFIX) or len(digits) == 64:
+        found.update(_snapshots(view, digits, latest))
+    if len(found) > 1:
+        raise Ambiguous(
+            f"{reference!r} could be {' or '.join(found)}; write the one that is meant in another form",
+            candidates=list(found),
+        )
+    if not found:
+        raise NotFound(
+            f"{path}: {reference!r:.80} names no snapshot, label, transaction or time here; `history` lists them",
+            reference=reference,
+        )
+    return next(iter(found.values()))
+
+
+def _numbered(seq: int, head: int, path: str) -> int:
+    if not 0 <= seq <= head:
+        raise NotFound(f"{path}: there is no transaction {seq}; the last is {head}", reference=seq)
+    return seq
+
+
+def _snapshots(view: LedgerView, digits: str, latest: bool) -> dict[str, int]:
+    if not _HEX.match(digits) or not ID_PREFIX_CHARS_MIN <= len(digits) <= 64:
+        return {}
+    empty = view.head_at(0).state_root
+    low, high = _range(digits, 32)
+    out = {root: (first, last) for root, first, last in view.roots(low, high)}
+    if low <= empty <= high:
+        out[empty] = (0, out.get(empty, (0, 0))[1])
+    return {f"{snapshot_name(root)}…{root.hex()[-6:]}": last if latest else first for root, (first, last) in out.items()}
+
+
+def _range(digits: str, size: int) -> tuple[bytes, bytes]:
+    return bytes.fromhex(digits.ljust(2 * size, "0")), bytes.fromhex(digits.ljust(2 * size, "f"))

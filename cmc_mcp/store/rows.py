@@ -1,0 +1,116 @@
+"""Rows as values: what a backend gives the layers above."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cmc_mcp.canon import facts_hash, payload_hash
+from cmc_mcp.errors import IntegrityError
+
+MODALITIES = ("text", "code", "event", "tool:call", "tool:result", "image", "audio")
+"""Every modality; its place here is its number in the tables."""
+BINARY = frozenset({"image", "audio"})
+
+
+class Head(NamedTuple):
+    """A transaction as the state it left: roots (32 bytes) and running totals."""
+
+    seq: int
+    recorded_us: int
+    hash: bytes
+    state_root: bytes
+    control_root: bytes
+    atoms: int  # live
+    passages: int  # ever recorded
+    tokens: int  # in those passages
+    last_rid: int  # the highest record number, 0 in an empty workspace
+
+
+class TransactionRow(NamedTuple):
+    """One entry of the ledger; `principal` and `arguments` are payload numbers."""
+
+    seq: int
+    recorded_us: int
+    principal: int
+    verb: str
+    arguments: int
+    hash: bytes
+    state_root: bytes
+    control_root: bytes
+    changes: int
+    atoms: int
+    passages: int
+    tokens: int
+    last_rid: int
+
+
+class AtomRow(NamedTuple):
+    """The immutable part of an atom; all but `modality` and `seq` are numbers of payloads."""
+
+    rid: int
+    key: bytes  # the id, 16 bytes
+    modality: int
+    media_type: int
+    content: int
+    origin: int
+    discriminator: int  # 0 for none
+    witness: int
+    seq: int  # first recorded
+
+
+class PayloadRow(NamedTuple):
+    """Stored bytes under their hash; `body` is None when erased, or kept as an object."""
+
+    pid: int
+    hash: bytes
+    domain: int
+    size: int
+    object: int
+    body: bytes | None
+
+
+class EdgeRow(NamedTuple):
+    """A typed link between atoms, by record numbers."""
+
+    rid: int
+    source: int
+    type: str
+    target: int
+
+
+class Filter(NamedTuple):
+    """What limits the candidates before anything is ranked; None lets everything through.
+
+    All are numbers: of modalities, and of payloads. `facts` are sets of which a piece must be in every one.
+    """
+
+    modalities: tuple[int, ...] | None = None
+    origins: tuple[int, ...] | None = None
+    witnesses: tuple[int, ...] | None = None
+    facts: tuple[tuple[int, ...], ...] = ()
+    rids: tuple[int, ...] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it lets everything through."""
+        return self == Filter()
+
+
+class Match(NamedTuple):
+    """A passage that full text found: its atom, each term's count in heading and text, and its length in tokens."""
+
+    rid: int
+    counts: bytes  # per term: in the heading, in the text, each at most 255
+    length: int
+
+
+def checked(row: PayloadRow) -> bytes | None:
+    """Give the bytes of a payload, checked against their hash."""
+    if row.body is None:
+        return None
+    expected = facts_hash(row.body) if row.domain else payload_hash(row.body)
+    if expected != row.hash:
+        raise IntegrityError(
+            "stored bytes do not match their hash; run `cmc verify`", table="payloads", key=str(row.pid)
+        )
+    return row.body

@@ -1,0 +1,127 @@
+"""The tables, and the migrations between their versions.
+
+Every table begins with the workspace; surrogate integers carry it in their high bits (workspace · 2^40 + ordinal), so
+the rows of one workspace are one range, in full text too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Final
+
+WORKSPACE_SHIFT: Final = 40
+"""A surrogate key is workspace number << 40 | ordinal."""
+
+_FIRST: Final = (
+    """CREATE TABLE workspaces(
+        ws INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL DEFAULT 0,
+        pages_pending INTEGER NOT NULL DEFAULT 0) STRICT""",
+    # passages and tokens are running totals, so that a read point knows its own statistics
+    """CREATE TABLE transactions(
+        ws INTEGER NOT NULL, seq INTEGER NOT NULL, recorded_us INTEGER NOT NULL, principal INTEGER NOT NULL,
+        verb TEXT NOT NULL, arguments INTEGER NOT NULL, hash BLOB NOT NULL, state_root BLOB NOT NULL,
+        control_root BLOB NOT NULL, changes INTEGER NOT NULL, atoms INTEGER NOT NULL, passages INTEGER NOT NULL,
+        tokens INTEGER NOT NULL, last_rid INTEGER NOT NULL, PRIMARY KEY(ws, seq)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX transactions_root ON transactions(ws, state_root)",
+    "CREATE INDEX transactions_principal ON transactions(ws, principal, seq)",
+    "CREATE INDEX transactions_rollback ON transactions(ws, seq) WHERE verb IN ('rollback', 'undo')",
+    """CREATE TABLE log_nodes(
+        ws INTEGER NOT NULL, level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,
+        PRIMARY KEY(ws, level, position)) STRICT, WITHOUT ROWID""",
+    # node: workspace << 38 | tree << 37 | path; a rowid table, since nodes overflow a WITHOUT ROWID page
+    "CREATE TABLE state_nodes(node INTEGER PRIMARY KEY, ws INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
+    # domain: 0 content and other bytes, 1 facts; body is NULL when erased or kept as an object
+    """CREATE TABLE payloads(
+        pid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, hash BLOB NOT NULL, domain INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, object INTEGER NOT NULL, body BLOB) STRICT""",
+    "CREATE UNIQUE INDEX payloads_hash ON payloads(ws, hash)",
+    "CREATE TABLE records(rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, kind INTEGER NOT NULL, key BLOB NOT NULL) STRICT",
+    "CREATE UNIQUE INDEX records_key ON records(ws, kind, key)",
+    """CREATE TABLE atoms(
+        rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, modality INTEGER NOT NULL, media_type INTEGER NOT NULL,
+        content INTEGER NOT NULL, origin INTEGER NOT NULL, discriminator INTEGER NOT NULL, witness INTEGER NOT NULL,
+        seq INTEGER NOT NULL) STRICT""",
+    "CREATE INDEX atoms_content ON atoms(ws, content)",
+    "CREATE INDEX atoms_origin ON atoms(ws, origin)",
+    """CREATE TABLE pieces(
+        ws INTEGER NOT NULL, rid INTEGER NOT NULL, valid_from INTEGER NOT NULL, tx_from INTEGER NOT NULL,
+        valid_to INTEGER NOT NULL, tx_to INTEGER NOT NULL, facts INTEGER NOT NULL,
+        PRIMARY KEY(ws, rid, valid_from, tx_from)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX pieces_from ON pieces(ws, tx_from)",
+    "CREATE INDEX pieces_to ON pieces(ws, tx_to) WHERE tx_to < 4611686018427387903",
+    "CREATE UNIQUE INDEX pieces_live ON pieces(ws, rid, valid_from) WHERE tx_to = 4611686018427387903",
+    "CREATE INDEX pieces_facts ON pieces(ws, facts)",
+    "CREATE TABLE sources(rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, origin INTEGER NOT NULL) STRICT",
+    "CREATE INDEX sources_origin ON sources(ws, origin)",
+    """CREATE TABLE items(
+        ws INTEGER NOT NULL, origin INTEGER NOT NULL, position INTEGER NOT NULL, rid INTEGER NOT NULL,
+        atom INTEGER NOT NULL, PRIMARY KEY(ws, origin, position, atom)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX items_atom ON items(ws, atom)",
+    "CREATE INDEX items_rid ON items(ws, rid)",
+    """CREATE TABLE tags(
+        ws INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, facts INTEGER NOT NULL,
+        PRIMARY KEY(ws, name, value, facts)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX tags_facts ON tags(ws, facts)",
+    """CREATE TABLE confidences(
+        ws INTEGER NOT NULL, value INTEGER NOT NULL, facts INTEGER NOT NULL,
+        PRIMARY KEY(ws, value, facts)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE claims(
+        ws INTEGER NOT NULL, subject TEXT NOT NULL, predicate TEXT NOT NULL, facts INTEGER NOT NULL,
+        PRIMARY KEY(ws, subject, predicate, facts)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX claims_facts ON claims(ws, facts)",
+    """CREATE TABLE edges(
+        rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, source INTEGER NOT NULL, type TEXT NOT NULL,
+        target INTEGER NOT NULL) STRICT""",
+    "CREATE INDEX edges_source ON edges(ws, source)",
+    "CREATE INDEX edges_target ON edges(ws, target)",
+    """CREATE TABLE witnesses(
+        ws INTEGER NOT NULL, writer TEXT NOT NULL, witness INTEGER NOT NULL,
+        PRIMARY KEY(ws, writer, witness)) STRICT, WITHOUT ROWID""",
+    "CREATE TABLE labels(rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, label TEXT NOT NULL) STRICT",
+    "CREATE UNIQUE INDEX labels_name ON labels(ws, label)",
+    # what full text shows beside the content: a title, or the headings it stands under
+    "CREATE TABLE headings(rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, heading TEXT NOT NULL) STRICT",
+    """CREATE VIEW passage_text AS SELECT a.rid AS rid, coalesce(h.heading, '') AS heading,
+        coalesce(CAST(p.body AS TEXT), '') AS text
+        FROM atoms a JOIN payloads p ON p.pid = a.content LEFT JOIN headings h ON h.rid = a.rid""",
+    """CREATE VIRTUAL TABLE passages USING fts5(heading, text, content='passage_text', content_rowid='rid',
+        tokenize='porter unicode61')""",
+    "INSERT INTO passages(passages, rank) VALUES('secure-delete', 1)",
+    """CREATE TABLE embedding_models(
+        model INTEGER PRIMARY KEY, ws INTEGER NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL,
+        precision TEXT NOT NULL, dimension INTEGER NOT NULL, UNIQUE(ws, name, digest, precision)) STRICT""",
+    # one row a content and model: vid is workspace << 40 | ordinal, in the order of embedding
+    """CREATE TABLE vectors(
+        vid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, model INTEGER NOT NULL, content INTEGER NOT NULL,
+        seq INTEGER NOT NULL, vector BLOB NOT NULL) STRICT""",
+    "CREATE UNIQUE INDEX vectors_content ON vectors(ws, model, content)",
+    """CREATE TABLE codes(
+        ws INTEGER NOT NULL, model INTEGER NOT NULL, segment INTEGER NOT NULL, vids BLOB NOT NULL,
+        seqs BLOB NOT NULL, errors BLOB NOT NULL, codes BLOB NOT NULL, PRIMARY KEY(ws, model, segment)) STRICT""",
+    """CREATE TABLE idempotency_keys(
+        ws INTEGER NOT NULL, key TEXT NOT NULL, request BLOB NOT NULL, seq INTEGER NOT NULL, receipt BLOB NOT NULL,
+        PRIMARY KEY(ws, key)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE quarantine(
+        rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, request INTEGER NOT NULL) STRICT""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step between two versions of the tables; `down` is empty where going back would lose something."""
+
+    number: int
+    title: str
+    up: tuple[str, ...]
+    down: tuple[str, ...] = field(default=())
+
+    @property
+    def checksum(self) -> str:
+        """A hash over the statements, so that an applied migration cannot be edited unnoticed."""
+        return hashlib.sha256("\n;\n".join((*self.up, "--", *self.down)).encode()).hexdigest()
+
+
+MIGRATIONS: Final = (Migration(1, "the first tables", _FIRST),)
+BOOKKEEPING: Final = """CREATE TABLE IF NOT EXISTS migrations(
+    number INTEGER PRIMARY KEY, title TEXT NOT NULL, checksum TEXT NOT NULL, applied_us INTEGER NOT NULL) STRICT"""

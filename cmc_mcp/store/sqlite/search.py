@@ -1,0 +1,253 @@
+"""The searching part of a view: full text, and the exact vector path in SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+import apsw
+
+from cmc_mcp.kernel.kinds import AtomKind
+from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.model.facts import Facts
+from cmc_mcp.store.rows import Filter, Match
+from cmc_mcp.store.sqlite import fulltext
+from cmc_mcp.store.sqlite.view import View
+
+
+class SearchView(View):
+    """A view that can also search."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        ws: int,
+        facts: dict[int, Facts],
+        tokens: Callable[[str], list[tuple[int, int, str]]],
+    ) -> None:
+        super().__init__(connection, ws, facts)
+        self._tokens = tokens
+
+    # ------------------------------------------------------------------ workspaces and models
+    def workspace_number(self, name: str) -> int:
+        """Give the number of a workspace, 0 for none."""
+        row = self._c.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def workspace_names(self) -> list[tuple[int, str]]:
+        """Give every workspace as (number, name), by name."""
+        return list(self._c.execute("SELECT ws, name FROM workspaces ORDER BY name"))
+
+    def pages_pending(self) -> bool:
+        """Say whether an erase still has pages in the write-ahead log."""
+        return bool(self._c.execute("SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1").fetchone())
+
+    def integrity(self) -> list[str]:
+        """Run SQLite's own check of the file's structure."""
+        rows = [str(row[0]) for row in self._c.execute("PRAGMA integrity_check(20)")]
+        return [] if rows == ["ok"] else rows
+
+    def settings(self) -> dict[str, str]:
+        """Give the settings and versions that `doctor` reports."""
+        out = {name: str(self._c.pragma(name)) for name in ("journal_mode", "synchronous", "user_version", "page_count")}
+        out["sqlite"] = apsw.sqlite_lib_version()
+        out["apsw"] = apsw.apsw_version()
+        out["sqlite_vec"] = str(self._c.execute("SELECT vec_version()").fetchall()[0][0])
+        return out
+
+    def epoch(self) -> int:
+        """Give the number of erasures so far: what was cached before one is dropped."""
+        row = self._c.execute("SELECT epoch FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def models(self) -> list[tuple[int, str, str, str, int]]:
+        """Give the embedding models as (model, name, digest, precision, dimension)."""
+        return list(
+            self._c.execute(
+                "SELECT model, name, digest, precision, dimension FROM embedding_models WHERE ws = ? ORDER BY model",
+                (self.ws,),
+            )
+        )
+
+    # ------------------------------------------------------------------ full text
+    def terms(self, text: str) -> dict[str, str]:
+        """Split a query into distinct terms: stem → the word as written, in order."""
+        data = text.encode("utf-8", "replace")
+        out: dict[str, str] = {}
+        for start, end, stem in self._tokens(text):
+            out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
+        return out
+
+    def frequency(self, term: str, upto: int, cap: int) -> int:
+        """Count the passages recorded up to a record number that hold a term, at most `cap`."""
+        return fulltext.frequency(self._c, self.ws, term, upto, cap)
+
+    def matches(
+        self,
+        terms: Sequence[str],
+        upto: int,
+        *,
+        required: int,
+        every: bool = False,
+        among: Sequence[int] | None = None,
+        limit: int = -1,
+    ) -> list[Match]:
+        """Find passages; see `fulltext.matches`."""
+        return fulltext.matches(
+            self._c, self.ws, terms, upto, required=required, every=every, among=among, limit=limit
+        )
+
+    # ------------------------------------------------------------------ vectors
+    def selected(self, seq: int, valid_at: int, limits: Filter) -> list[int]:
+        """Give every atom that holds at a read point and passes a filter, in order."""
+        where, bindings = _where(limits)
+        rows = self._c.execute(
+            "SELECT DISTINCT p.rid FROM pieces p JOIN atoms a ON a.rid = p.rid WHERE p.ws = ? AND p.tx_from <= ?"
+            f" AND p.tx_to > ? AND p.valid_from <= ? AND p.valid_to > ?{where} ORDER BY p.rid",
+            (self.ws, seq, seq, valid_at, valid_at, *bindings),
+        )
+        return [rid for (rid,) in rows]
+
+    def nearest(
+        self, model: int, query: bytes, k: int, seq: int, valid_at: int, limits: Filter
+    ) -> list[tuple[int, float]]:
+        """Find the `k` nearest atoms by cosine, filtered first: exact, and the truth that faster ways must equal.
+
+        Gives (rid, cosine), best first, ties by atom id.
+        """
+        where, bindings = _where(limits)
+        rows = self._c.execute(
+            "SELECT rid, 1.0 - vec_distance_cosine(vector, ?) AS cosine FROM (SELECT DISTINCT a.rid AS rid, r.key AS key,"
+            " v.vector AS vector FROM pieces p JOIN atoms a ON a.rid = p.rid JOIN records r ON r.rid = a.rid"
+            " JOIN vectors v ON v.ws = a.ws AND v.model = ? AND v.content = a.content AND v.seq <= ?"
+            " WHERE p.ws = ? AND p.tx_from <= ? AND p.tx_to > ? AND p.valid_from <= ? AND p.valid_to > ?"
+            f"{where}) ORDER BY cosine DESC, key LIMIT ?",
+            (query, model, seq, self.ws, seq, seq, valid_at, valid_at, *bindings, k),
+        )
+        return list(rows)
+
+    def vectors_of(self, model: int, rids: Sequence[int]) -> dict[int, bytes]:
+        """Give the fp32 vectors of atoms."""
+        rows = self._c.execute(
+            "SELECT a.rid, v.vector FROM atoms a JOIN vectors v ON v.ws = a.ws AND v.model = ?2"
+            " AND v.content = a.content WHERE a.ws = ?1 AND a.rid IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(rids)),
+        )
+        return dict(rows)
+
+    def vector_rows(self, model: int, vids: Sequence[int]) -> dict[int, bytes]:
+        """Give fp32 vectors by their numbers."""
+        rows = self._c.execute(
+            "SELECT vid, vector FROM vectors WHERE ws = ?1 AND model = ?2 AND vid IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(vids)),
+        )
+        return dict(rows)
+
+    def embedded(self, model: int, contents: Sequence[int]) -> set[int]:
+        """Give those contents that have a vector under a model."""
+        rows = self._c.execute(
+            "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN"
+            " (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(contents)),
+        )
+        return {pid for (pid,) in rows}
+
+    def pending(self, model: int, limit: int = -1) -> list[tuple[int, int]]:
+        """Give the live text atoms without a vector under a model, as (rid, content)."""
+        return list(
+            self._c.execute(
+                "SELECT a.rid, a.content FROM atoms a WHERE a.ws = ?1 AND a.modality < 5 AND NOT EXISTS"
+                " (SELECT 1 FROM vectors v WHERE v.ws = ?1 AND v.model = ?2 AND v.content = a.content) AND EXISTS"
+                " (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_to = ?3) ORDER BY a.rid LIMIT ?4",
+                (self.ws, model, OPEN, limit),
+            )
+        )
+
+    def count_pending(self, model: int, seq: int, valid_at: int) -> int:
+        """Count the text atoms that hold at a read point without a vector under a model."""
+        rows = self._c.execute(
+            "SELECT count(DISTINCT p.rid) FROM pieces p JOIN atoms a ON a.rid = p.rid WHERE p.ws = ?1 AND a.modality < 5"
+            " AND p.tx_from <= ?3 AND p.tx_to > ?3 AND p.valid_from <= ?4 AND p.valid_to > ?4 AND NOT EXISTS"
+            " (SELECT 1 FROM vectors v WHERE v.ws = ?1 AND v.model = ?2 AND v.content = a.content AND v.seq <= ?3)",
+            (self.ws, model, seq, valid_at),
+        ).fetchall()
+        return cast(int, rows[0][0])
+
+    # ------------------------------------------------------------------ rows of the matrix in memory
+    def atom_columns(self, model: int, after: int, upto: int) -> list[tuple[int, int, int, int, int | None]]:
+        """Give atoms with a record number in (after, upto] as (rid, modality, origin, witness, vid)."""
+        return list(
+            self._c.execute(
+                "SELECT a.rid, a.modality, a.origin, a.witness, v.vid FROM atoms a LEFT JOIN vectors v"
+                " ON v.ws = a.ws AND v.model = ?2 AND v.content = a.content WHERE a.ws = ?1 AND a.rid > ?3"
+                " AND a.rid <= ?4 ORDER BY a.rid",
+                (self.ws, model, after, upto),
+            )
+        )
+
+    def piece_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int, int, int]]:
+        """Give atoms' pieces opened in (after, upto]: (rid, valid_from, valid_to, tx_from, tx_to, facts)."""
+        return iter(
+            self._c.execute(
+                "SELECT p.rid, p.valid_from, p.valid_to, p.tx_from, p.tx_to, p.facts FROM pieces p JOIN records r"
+                " ON r.rid = p.rid WHERE p.ws = ? AND p.tx_from > ? AND p.tx_from <= ? AND r.kind = ?"
+                " ORDER BY p.rid, p.valid_from, p.tx_from",
+                (self.ws, after, upto, AtomKind.code),
+            )
+        )
+
+    def closed_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int]]:
+        """Give atoms' pieces closed in (after, upto]: (rid, valid_from, tx_from, tx_to)."""
+        return iter(
+            self._c.execute(
+                "SELECT p.rid, p.valid_from, p.tx_from, p.tx_to FROM pieces p JOIN records r ON r.rid = p.rid"
+                " WHERE p.ws = ? AND p.tx_to > ? AND p.tx_to <= ? AND p.tx_to < 4611686018427387903 AND r.kind = ?",
+                (self.ws, after, upto, AtomKind.code),
+            )
+        )
+
+    def packed_codes(self, model: int) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
+        """Give the packed segments of codes, as `codes.pack` made them, in order."""
+        return iter(
+            self._c.execute(
+                "SELECT vids, seqs, errors, codes FROM codes WHERE ws = ? AND model = ? ORDER BY segment",
+                (self.ws, model),
+            )
+        )
+
+    def vector_columns(self, model: int, after: int) -> list[tuple[int, int, bytes]]:
+        """Give vectors with a number past `after` as (vid, seq, vector)."""
+        return list(
+            self._c.execute(
+                "SELECT vid, seq, vector FROM vectors WHERE ws = ?1 AND vid > ?3 AND vid < (?1 + 1) << 40 AND model = ?2"
+                " ORDER BY vid",
+                (self.ws, model, after),
+            )
+        )
+
+    def late_vectors(self, model: int, after: int, upto_rid: int) -> list[tuple[int, int]]:
+        """Give atoms recorded before whose vector came later: (rid, vid) with a vector number past `after`."""
+        return list(
+            self._c.execute(
+                "SELECT a.rid, v.vid FROM vectors v JOIN atoms a ON a.ws = v.ws AND a.content = v.content"
+                " WHERE v.ws = ?1 AND v.vid > ?3 AND v.vid < (?1 + 1) << 40 AND v.model = ?2 AND a.rid <= ?4",
+                (self.ws, model, after, upto_rid),
+            )
+        )
+
+
+def _where(limits: Filter) -> tuple[str, list[object]]:
+    parts: list[str] = []
+    bindings: list[object] = []
+    for column, values in (
+        ("a.modality", limits.modalities),
+        ("a.origin", limits.origins),
+        ("a.witness", limits.witnesses),
+        ("a.rid", limits.rids),
+        *(("p.facts", facts) for facts in limits.facts),
+    ):
+        if values is not None:
+            parts.append(f" AND {column} IN (SELECT value FROM json_each(?))")
+            bindings.append(json.dumps(values))
+    return "".join(parts), bindings

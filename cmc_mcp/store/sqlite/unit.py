@@ -1,0 +1,433 @@
+"""The unit of work: everything one call writes, in one transaction.
+
+Changes are collected as records with their new pieces, whatever their kind; `commit` writes the net difference, brings
+the state trees, the ledger and the log up to date, and leaves the indexes equal to the facts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import apsw
+
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.errors import DimensionMismatch, IntegrityError
+from cmc_mcp.kernel.kinds import KINDS, AtomKind, Record
+from cmc_mcp.kernel.pieces import NOTHING, Pieces, leaf
+from cmc_mcp.kernel.transaction import OPEN, Change, Header, next_time, transaction_hash
+from cmc_mcp.merkle import log
+from cmc_mcp.merkle import state as tree
+from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
+from cmc_mcp.model.witness import Witness
+from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
+from cmc_mcp.store.rows import Head
+from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.sqlite.view import View, node_base
+
+_MEMORY_TREE, _CONTROL_TREE = 0, 1
+_CACHED_NODES_MAX = 20_000
+
+
+@dataclass(slots=True)
+class TreeCache:
+    """Nodes of one workspace's state trees as of a transaction, kept between writes of one process."""
+
+    seq: int
+    nodes: dict[int, bytes | None]
+
+
+@dataclass(slots=True)
+class _Pending:
+    record: Record
+    before: Pieces
+    after: Pieces
+
+
+class UnitOfWork(View):
+    """A write in progress. Reads see the state before it; `pieces` of a record it changed gives the new ones."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        ws: int,
+        facts: dict[int, Facts],
+        cache: TreeCache | None,
+        count_tokens: Callable[[str], int],
+    ) -> None:
+        super().__init__(connection, ws, facts)
+        self.before = self.head()
+        self.seq = self.before.seq + 1
+        self._cache = cache if cache is not None and cache.seq == self.before.seq else TreeCache(self.before.seq, {})
+        self._count_tokens = count_tokens
+        low = ws << WORKSPACE_SHIFT
+        self._next_rid = max(self.before.last_rid, low) + 1
+        self._next_pid = self.last_key("payloads", "pid") + 1
+        self._next_vid = self.last_key("vectors", "vid") + 1
+        self._pending: dict[int, _Pending] = {}
+        self._pids: dict[bytes, int] = {}
+        self._rids: dict[Record, int] = {}
+        self._inserts: dict[str, list[tuple[object, ...]]] = {}
+        self._passages = 0
+        self._tokens = 0
+
+    # ------------------------------------------------------------------ payloads and records
+    def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False) -> int:
+        """Store bytes under their hash, once; with `object_`, only their hash (the bytes are in the object store)."""
+        key = payload_hash(body) if hash_ is None else hash_
+        return self._put(key, 0, len(body), object_, None if object_ else body)
+
+    def put_witness(self, witness: Witness) -> int:
+        """Store a witness, and index its writer."""
+        first = self._next_pid
+        pid = self._put(witness.key, 0, len(witness.body), False, witness.body)
+        if pid == first:
+            self._insert("witnesses", (self.ws, witness.writer, pid))
+        return pid
+
+    def put_facts(self, facts: Facts) -> int:
+        """Store a body of facts, and index its tags and its claim."""
+        known = self._pids.get(facts.hash)
+        if known is not None:
+            return known
+        if facts.body is None:
+            found = self.pid(facts.hash)
+            if found is None:
+                raise IntegrityError("facts that were erased cannot be asserted", table="payloads")
+            return found
+        first = self._next_pid
+        pid = self._put(facts.hash, 1, len(facts.body), False, facts.body)
+        if pid == first:
+            registers = facts.registers
+            for name, value in tags_of(registers).items():
+                self._insert("tags", (self.ws, name, value, pid))
+            if claim := claim_of(registers):
+                self._insert("claims", (self.ws, claim.subject, claim.predicate, pid))
+            if (confidence := number_of(registers, "confidence")) is not None:
+                self._insert("confidences", (self.ws, round(confidence * 1_000_000), pid))
+        return pid
+
+    def _put(self, key: bytes, domain: int, size: int, object_: bool, body: bytes | None) -> int:
+        known = self._pids.get(key)
+        if known is not None:
+            return known
+        found = self.pid(key)
+        if found is None:
+            found = self._next_pid
+            self._next_pid += 1
+            self._insert("payloads", (found, self.ws, key, domain, size, int(object_), body))
+        self._pids[key] = found
+        return found
+
+    def intern(self, record: Record) -> tuple[int, bool]:
+        """Give the number of a record, and whether it is new to the workspace."""
+        known = self._rids.get(record)
+        if known is not None:
+            return known, False
+        found = self.rid(record)
+        new = found is None
+        if found is None:
+            found = self._next_rid
+            self._next_rid += 1
+            self._insert("records", (found, self.ws, record.kind, record.key))
+        self._rids[record] = found
+        if new:
+            self._pending[found] = _Pending(record, NOTHING, NOTHING)
+        return found, new
+
+    def rid(self, record: Record) -> int | None:
+        """Give the number of a record, those this unit added included."""
+        known = self._rids.get(record)
+        return known if known is not None else super().rid(record)
+
+    def record(self, rid: int) -> Record:
+        """Give the record of a number, those this unit added included."""
+        pending = self._pending.get(rid)
+        return pending.record if pending is not None else super().record(rid)
+
+    def pieces(self, rid: int, seq: int | None = None) -> Pieces:
+        """Give the pieces of a record as this unit would leave them, or as they were after `seq`."""
+        if seq is None or seq >= self.seq:
+            pending = self._pending.get(rid)
+            if pending is not None:
+                return pending.after
+            return super().pieces(rid)
+        return super().pieces(rid, seq)
+
+    def set_pieces(self, rid: int, pieces: Pieces) -> None:
+        """Give a record its new pieces; only the net difference is written."""
+        pending = self._pending.get(rid)
+        if pending is None:
+            before = super().pieces(rid)
+            self._pending[rid] = _Pending(super().record(rid), before, pieces)
+        else:
+            pending.after = pieces
+
+    # ------------------------------------------------------------------ rows of the indexes
+    def add_atom(self, rid: int, row: tuple[int, int, int, int, int, int]) -> None:
+        """Add the immutable part of a new atom: modality, then payload numbers as in `AtomRow`."""
+        self._insert("atoms", (rid, self.ws, *row, self.seq))
+
+    def add_passage(self, rid: int, heading: str, text: str) -> None:
+        """Add an atom to full text."""
+        if heading:
+            self._insert("headings", (rid, self.ws, heading))
+            self._tokens += self._count_tokens(heading)
+        self._insert("passages", (rid, heading, text))
+        self._passages += 1
+        self._tokens += self._count_tokens(text)
+
+    def add_source(self, rid: int, origin: int) -> None:
+        """Add the head of a document to its index."""
+        self._insert("sources", (rid, self.ws, origin))
+
+    def add_item(self, rid: int, origin: int, position: int, atom: int) -> None:
+        """Add an atom at a position of a conversation to its index."""
+        self._insert("items", (self.ws, origin, position, rid, atom))
+
+    def add_edge(self, rid: int, source: int, kind: str, target: int) -> None:
+        """Add an edge to its index."""
+        self._insert("edges", (rid, self.ws, source, kind, target))
+
+    def add_label(self, rid: int, label: str) -> None:
+        """Add a label to its index."""
+        self._insert("labels", (rid, self.ws, label))
+
+    def add_quarantine(self, rid: int, request: int) -> None:
+        """Add a quarantined request to its index."""
+        self._insert("quarantine", (rid, self.ws, request))
+
+    def add_vector(self, model: int, content: int, vector: bytes) -> None:
+        """Add the vector of a content (fp32, unit length) under a model."""
+        self._insert("vectors", (self._next_vid, self.ws, model, content, self.seq, vector))
+        self._next_vid += 1
+
+    def model_number(self, name: str, digest: str, precision: str, dimension: int) -> int:
+        """Give the number of an embedding model, adding it when it is new to the workspace."""
+        key = (self.ws, name, digest, precision)
+        for _ in range(2):
+            for number, found in self._c.execute(
+                "SELECT model, dimension FROM embedding_models WHERE ws = ? AND name = ? AND digest = ? AND precision = ?",
+                key,
+            ):
+                if found != dimension:
+                    raise DimensionMismatch(
+                        f"the model {name} has {dimension} dimensions, and the vectors stored under it {found}; "
+                        "give the model another name, or the embedder the right dimension"
+                    )
+                return cast(int, number)
+            self._c.execute(
+                "INSERT INTO embedding_models(ws, name, digest, precision, dimension) VALUES(?, ?, ?, ?, ?)",
+                (*key, dimension),
+            )
+        raise AssertionError("the model was just added")
+
+    def embedded(self, model: int, contents: Sequence[int]) -> set[int]:
+        """Give those contents that have a vector under a model."""
+        rows = self._c.execute(
+            "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(contents)),
+        )
+        return {cast(int, pid) for (pid,) in rows}
+
+    def drop_quarantine(self, rid: int) -> None:
+        """Take something out of the quarantine's index."""
+        self._c.execute("DELETE FROM quarantine WHERE ws = ? AND rid = ?", (self.ws, rid))
+
+    def erase(self, pids: Sequence[int], rids: Sequence[int], texts: dict[int, tuple[str, str]]) -> None:
+        """Destroy payload bytes, and the full text, vectors and codes made of them; the hashes stay.
+
+        `texts` gives each record's (heading, text) as they were indexed: full text must be told what to delete.
+        """
+        for rid in rids:
+            heading, text = texts[rid]
+            self._c.execute(
+                "INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, heading, text)
+            )
+            self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
+        for pid in pids:
+            for (vid,) in self._c.execute("SELECT vid FROM vectors WHERE ws = ? AND content = ?", (self.ws, pid)).fetchall():
+                segment = (cast(int, vid) - (self.ws << WORKSPACE_SHIFT)) // SEGMENT_VECTORS
+                self._c.execute("DELETE FROM codes WHERE ws = ? AND segment >= ?", (self.ws, segment))
+            self._c.execute("DELETE FROM vectors WHERE ws = ? AND content = ?", (self.ws, pid))
+            for table in ("tags", "claims", "confidences"):
+                self._c.execute(f"DELETE FROM {table} WHERE ws = ? AND facts = ?", (self.ws, pid))
+            self._c.execute("UPDATE payloads SET body = NULL WHERE ws = ? AND pid = ?", (self.ws, pid))
+        self._c.execute("INSERT INTO passages(passages) VALUES('optimize')")
+        self._c.execute("UPDATE workspaces SET epoch = epoch + 1, pages_pending = 1 WHERE ws = ?", (self.ws,))
+
+    def add_key(self, key: str, request: bytes, receipt: bytes) -> None:
+        """Claim an idempotency key for this transaction."""
+        self._insert("idempotency_keys", (self.ws, key, request, self.seq, receipt))
+
+    def _insert(self, table: str, row: tuple[object, ...]) -> None:
+        self._inserts.setdefault(table, []).append(row)
+
+    # ------------------------------------------------------------------ commit
+    def flush(self, *, verb: str, principal: str, arguments: bytes, clock_us: int) -> Head:
+        """Write everything collected and the ledger entry; the caller commits."""
+        changes, leaves, atoms = self._net()
+        nodes, roots = self._grow(leaves)
+        recorded = next_time(clock_us, self.before.recorded_us)
+        principal_pid, arguments_pid = self.put(principal.encode()), self.put(arguments)
+        header = Header(
+            self.before.hash,
+            self.seq,
+            recorded,
+            payload_hash(principal.encode()),
+            verb,
+            payload_hash(arguments),
+            *roots,
+        )
+        hash_ = transaction_hash(header, changes)
+        head = Head(
+            self.seq,
+            recorded,
+            hash_,
+            *roots,
+            self.before.atoms + atoms,
+            self.before.passages + self._passages,
+            self.before.tokens + self._tokens,
+            self._next_rid - 1,
+        )
+        self._insert(
+            "transactions",
+            (
+                self.ws,
+                self.seq,
+                recorded,
+                principal_pid,
+                verb,
+                arguments_pid,
+                hash_,
+                *roots,
+                len(changes),
+                *head[5:],
+            ),
+        )
+        for level, position, node in log.append(self.before.seq, log.leaf_hash(hash_), self.log_node):
+            self._insert("log_nodes", (self.ws, level, position, node))
+        self._write_rows()
+        self._write_nodes(nodes)
+        self._pack_codes()
+        return head
+
+    def _net(self) -> tuple[list[Change], tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]], int]:
+        changes: list[Change] = []
+        leaves: tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]] = ({}, {})
+        atoms = 0
+        for rid, (record, before, after) in sorted(
+            (rid, (p.record, p.before, p.after)) for rid, p in self._pending.items() if p.before != p.after
+        ):
+            kept = set(before) & set(after)
+            for piece in before:
+                if piece not in kept:
+                    self._insert("closed", (self.seq, self.ws, rid, piece.valid_from, OPEN))
+            for piece in after:
+                if piece not in kept:
+                    self._insert(
+                        "pieces",
+                        (self.ws, rid, piece.valid_from, self.seq, piece.valid_to, OPEN, self.put_facts(piece.facts)),
+                    )
+            new = leaf(record, after) if after else None
+            changes.append(Change(record, leaf(record, before) if before else b"", new or b""))
+            leaves[_MEMORY_TREE if KINDS[record.kind].memory else _CONTROL_TREE][record.tree_key] = new
+            if record.kind == AtomKind.code:
+                atoms += bool(after) - bool(before)
+        return changes, leaves, atoms
+
+    def _grow(
+        self, leaves: tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]]
+    ) -> tuple[dict[int, bytes | None], tuple[bytes, bytes]]:
+        nodes: dict[int, bytes | None] = {}
+        roots = [self.before.state_root, self.before.control_root]
+        for number, changed in enumerate(leaves):
+            if changed:
+                base = node_base(self.ws, number)
+                roots[number], dirty = tree.update(partial(self._node, base), changed)
+                nodes.update({base + path: body for path, body in dirty.items()})
+        return nodes, (roots[0], roots[1])
+
+    def _node(self, base: int, path: int) -> bytes | None:
+        nodes, node = self._cache.nodes, base + path
+        if node not in nodes:
+            row = self._c.execute("SELECT body FROM state_nodes WHERE node = ?", (node,)).fetchone()
+            if len(nodes) >= _CACHED_NODES_MAX:
+                nodes.clear()
+            nodes[node] = row[0] if row else None
+        return nodes[node]
+
+    def _write_nodes(self, nodes: dict[int, bytes | None]) -> None:
+        gone = [(node,) for node, body in nodes.items() if body is None]
+        kept = [(node, self.ws, body) for node, body in nodes.items() if body is not None]
+        if gone:
+            self._c.executemany("DELETE FROM state_nodes WHERE node = ?", gone)
+        if kept:
+            self._c.executemany("INSERT OR REPLACE INTO state_nodes VALUES(?, ?, ?)", kept)
+        self._cache.nodes.update(nodes)
+        self._cache.seq = self.seq
+
+    def _write_rows(self) -> None:
+        for table, statement in _STATEMENTS.items():
+            rows = self._inserts.get(table)
+            if rows:
+                self._c.executemany(statement, rows)
+
+    def _pack_codes(self) -> None:
+        """Keep the int8 codes of every full run of vector numbers as one row, so that loading them is one read."""
+        rows = self._inserts.get("vectors")
+        if not rows:
+            return
+        low = self.ws << WORKSPACE_SHIFT
+        first, end = (self._next_vid - len(rows) - low) // SEGMENT_VECTORS, (self._next_vid - low) // SEGMENT_VECTORS
+        for segment in range(first, end):
+            start = low + segment * SEGMENT_VECTORS
+            found = self._c.execute(
+                "SELECT model, vid, seq, vector FROM vectors WHERE vid >= ? AND vid < ? ORDER BY model, vid",
+                (start, start + SEGMENT_VECTORS),
+            ).fetchall()
+            for model, packed in pack(cast("list[tuple[int, int, int, bytes]]", found)).items():
+                self._c.execute("INSERT OR REPLACE INTO codes VALUES(?, ?, ?, ?, ?, ?, ?)", (self.ws, model, segment, *packed))
+
+    @property
+    def tree_cache(self) -> TreeCache:
+        """The nodes as this unit leaves them, to be kept when it commits."""
+        return self._cache
+
+    @property
+    def vectors_added(self) -> Sequence[tuple[object, ...]]:
+        """The vector rows of this unit."""
+        return self._inserts.get("vectors", ())
+
+
+def _values(table: str, count: int) -> str:
+    return f"INSERT INTO {table} VALUES({', '.join('?' * count)})"
+
+
+# in this order: closed pieces free their place in the index of live ones before new ones take it, and full text reads
+# nothing but what it is given
+_STATEMENTS = {
+    "payloads": _values("payloads", 7),
+    "records": _values("records", 4),
+    "closed": "UPDATE pieces SET tx_to = ? WHERE ws = ? AND rid = ? AND valid_from = ? AND tx_to = ?",
+    "pieces": _values("pieces", 7),
+    "atoms": _values("atoms", 9),
+    "headings": _values("headings", 3),
+    "tags": _values("tags", 4),
+    "claims": _values("claims", 4),
+    "confidences": _values("confidences", 3),
+    "witnesses": "INSERT OR IGNORE INTO witnesses VALUES(?, ?, ?)",
+    "sources": _values("sources", 3),
+    "items": "INSERT OR IGNORE INTO items VALUES(?, ?, ?, ?, ?)",
+    "edges": _values("edges", 5),
+    "labels": _values("labels", 3),
+    "quarantine": _values("quarantine", 3),
+    "vectors": _values("vectors", 6),
+    "passages": "INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)",
+    "transactions": _values("transactions", 14),
+    "log_nodes": _values("log_nodes", 4),
+    "idempotency_keys": _values("idempotency_keys", 5),
+}

@@ -1,0 +1,1 @@
+"""The write pipeline: validate → atomize → enrich → index → gate → commit, one stage a file."""

@@ -1,0 +1,96 @@
+"""Where sentences end: rules over punctuation, without a model and without the locale."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from cmc_mcp.write.atomize.blocks import BLANK_CHARS
+
+_BOUNDARY: Final = re.compile(
+    r"(?P<stop>(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*+(?=\s|\Z))"
+    r"|(?P<wide>[。！？｡।॥؟۔]++[!?…]*+[」』”’»）】》〉\"')\]]*+)"
+    r"|(?P<line>\n(?=[^\S\n]*+(?:\n|(?:[-*+•]|\d{1,3}[.)])[ \t]))|\u2029)"
+)
+_SPACE: Final = re.compile(r"[\s\ufeff]*+")
+_OPENING: Final = re.compile(r"[\s\"'“‘«(\[{*_`¿¡]*+")
+_WORD_CHARS_MAX: Final = 24
+_WORD: Final = re.compile(r"[^\s\"'“”‘’«»()\[\]{}*_`,;:/—–]*\Z")
+_INITIALS: Final = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
+_TITLES: Final = frozenset(
+    "adj adm attn brig capt cmdr col cpl det dr drs fr gen gov hon insp lt maj messrs mme mlle mr mrs ms mt mx pres prof "
+    "rep rev sen sgt sr ste supt bl dipl hr ing nr abs art z.b d.h u.a".split()
+)
+"""Never the last word of a sentence: something always follows."""
+_ABBREVIATIONS: Final = frozenset(
+    "al approx apr aug ave blvd ca cf co corp dec dept dist ed eds eg e.g esp est etc ext feb fri gmbh govt i.e ie inc "
+    "jan jr jul jun ltd mar max min misc mon nov oct orig ph.d pl rd repr resp sat sep sept st sun thu tue univ viz vs "
+    "wed dt bzw usw ggf evtl".split()
+)
+"""Not the last word where the next is in lower case or a number; `_JOINING` never is."""
+_JOINING: Final = frozenset("approx ca cf dept e.g eg esp i.e ie viz vs resp bzw z.b d.h st est".split())
+_NUMBERED: Final = frozenset("app ch chap eq eqs fig figs no nos p par pp pt sec sect tab vol vols v vv art nr".split())
+"""Not the last word where a number follows."""
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """Give the sentences of a text as character spans `[start, end)`, in order, without the whitespace between.
+
+    Every character that is not whitespace is in exactly one. Blank lines and list items end a sentence too. Linear.
+
+    >>> text = "Pi is 3.14, e.g. here. Ask Dr. Smith!"
+    >>> [text[start:end] for start, end in sentences(text)]
+    ['Pi is 3.14, e.g. here.', 'Ask Dr. Smith!']
+    """
+    found: list[tuple[int, int]] = []
+    start = _skip(text, 0)
+    for match in _BOUNDARY.finditer(text):
+        end = match.end()
+        if end <= start:
+            continue
+        if match.lastgroup == "stop" and not _ends(text, start, match.start(), end):
+            continue
+        if match.lastgroup == "line":
+            end = start + len(text[start : match.start()].rstrip(BLANK_CHARS))
+        found.append((start, end))
+        start = _skip(text, match.end())
+    if start < len(text):
+        found.append((start, start + len(text[start:].rstrip(BLANK_CHARS))))
+    return found
+
+
+def _skip(text: str, position: int) -> int:
+    match = _SPACE.match(text, position)
+    return match.end() if match is not None else position
+
+
+def _ends(text: str, start: int, mark: int, end: int) -> bool:
+    """Judge the full stop, question mark or ellipsis at `mark`, whose closing quotes end at `end`."""
+    match = _OPENING.match(text, end)
+    following = match.end() if match is not None else end
+    if following == len(text):
+        return True
+    upcoming = text[following]
+    if upcoming.islower():
+        return False
+    if text[mark] != "." or text[mark : mark + 2] == "..":
+        return True
+    found = _WORD.search(text, max(start, mark - _WORD_CHARS_MAX), mark)
+    word = found.group() if found is not None else ""
+    return not _abbreviates(word, upcoming, first=mark - len(word) == start)
+
+
+def _abbreviates(word: str, upcoming: str, *, first: bool) -> bool:
+    if not word or (first and word.isdigit()):
+        return first  # "1." opens a list item
+    if len(word) == 1 and word.isalpha():
+        return word != "I" and (word.isupper() or upcoming.isdigit())
+    lower = word.lower()
+    if lower in _TITLES or lower in _JOINING:
+        return True
+    if lower in _NUMBERED and upcoming.isdigit():
+        return True
+    if lower in _ABBREVIATIONS:
+        return not upcoming.isupper()
+    # "U.S. Army" and "a.m. The": initials are taken as part of a name only in capitals
+    return _INITIALS.fullmatch(word) is not None and (word.isupper() or not upcoming.isupper())

@@ -1,0 +1,298 @@
+"""Commit: lay a draft's atoms, assertions, places and links into a unit of work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cmc_mcp.canon import Json, digest, payload_hash
+from cmc_mcp.errors import IntegrityError
+from cmc_mcp.kernel.identity import aligned, atom_id, turn_discriminator, twin_discriminator
+from cmc_mcp.kernel.kinds import EdgeKind, ItemKind, SourceKind, atom_record
+from cmc_mcp.kernel.pieces import Piece, Pieces, asserted
+from cmc_mcp.model.facts import Facts, facts_of, merged
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
+from cmc_mcp.model.witness import Witness
+from cmc_mcp.store.manifest import Manifest, ManifestNode, ManifestPart, decode_manifest
+from cmc_mcp.store.protocol import WriteUnit
+from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow
+from cmc_mcp.write.atomize import ATOMIZER_VERSION
+from cmc_mcp.write.atomize.hhni import hierarchy
+from cmc_mcp.write.draft import Draft, Part
+
+ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
+CHAIN_START = bytes(32)
+
+
+@dataclass(slots=True)
+class Laid:
+    """What applying drafts did, as atom ids (16 bytes), in order."""
+
+    added: list[bytes] = field(default_factory=list)
+    reaffirmed: list[bytes] = field(default_factory=list)
+    restored: list[bytes] = field(default_factory=list)
+    retired: list[bytes] = field(default_factory=list)
+    contents: dict[int, bytes] = field(default_factory=dict)  # payload number → hash, of searchable atoms
+    claims: list[tuple[int, Mapping[str, Json]]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The end of a conversation as this unit sees it."""
+
+    position: int
+    chain: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """One unit of work in progress, and what it has laid so far."""
+
+    unit: WriteUnit
+    principal: str
+    inline_bytes: int
+    laid: Laid = field(default_factory=Laid)
+    _tails: dict[str, _Tail] = field(default_factory=dict)
+    _notes: dict[tuple[str, str, bytes], bytes] = field(default_factory=dict)
+    _facts: tuple[Mapping[str, Json], Facts] | None = None
+
+    def lay(self, draft: Draft) -> list[bytes]:
+        """Lay one draft; give its atoms' ids in order."""
+        request = draft.request
+        witness = Witness(
+            self.principal,
+            request.model_id,
+            request.weights_hash,
+            request.prompt_template_id,
+            request.tool_ids,
+            request.derived_from,
+        )
+        if draft.stream == "note":
+            return [self._note(draft, witness)]
+        if draft.stream == "turn":
+            return [self._turn(draft, witness)]
+        return self._document(draft, witness)
+
+    # ------------------------------------------------------------------ the three streams
+    def _note(self, draft: Draft, witness: Witness) -> bytes:
+        part, request = draft.parts[0], draft.request
+        text = (request.modality, draft.media_type, part.hash)
+        key = self._notes.get(text)
+        if key is None:
+            key = self._known_note(text) or atom_id(
+                *text, payload_hash(draft.origin.encode()), payload_hash(b""), witness.key
+            )
+            self._notes[text] = key
+        return self._assert(draft, part, key, witness, origin=0, discriminator=b"")
+
+    def _known_note(self, text: tuple[str, str, bytes]) -> bytes | None:
+        """Find the note of the same words, whoever wrote it down first."""
+        pid = self.unit.pid(text[2])
+        if pid is None:
+            return None
+        media = self.unit.pid(payload_hash(text[1].encode()))
+        for row in self.unit.atoms_with("content", pid):
+            if (row.origin, row.discriminator, row.media_type) == (0, 0, media) and MODALITIES[row.modality] == text[0]:
+                return row.key
+        return None
+
+    def _turn(self, draft: Draft, witness: Witness) -> bytes:
+        part, request = draft.parts[0], draft.request
+        origin = payload_hash(draft.origin.encode())
+        tail = self._tail(draft.origin)
+        ordinal = None if request.occurred_us is not None else tail.position + 1
+        discriminator = turn_discriminator(request.session or "", request.speaker, request.occurred_us, ordinal)
+        key = atom_id(
+            request.modality, draft.media_type, part.hash, origin, payload_hash(discriminator), witness.key
+        )
+        rid = self.unit.rid(atom_record(key))
+        if rid is not None and self.unit.pieces(rid):
+            return self._assert(draft, part, key, witness, self.unit.put(draft.origin.encode()), discriminator)
+        origin_pid = self.unit.put(draft.origin.encode())
+        self._assert(draft, part, key, witness, origin_pid, discriminator)
+        tail.position += 1
+        tail.chain = digest("cmc/chain/1", tail.chain, key)
+        record = ItemKind.record(origin, tail.position.to_bytes(8, "big"))
+        atom, _ = self.unit.intern(atom_record(key))
+        rid, _ = self.unit.intern(record)
+        self.unit.add_item(rid, origin_pid, tail.position, atom)
+        self.unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({"atom": key.hex(), "chain": tail.chain.hex()})),))
+        return key
+
+    def _tail(self, origin: str) -> _Tail:
+        tail = self._tails.get(origin)
+        if tail is None:
+            tail = _Tail(-1, CHAIN_START)
+            pid = self.unit.pid(payload_hash(origin.encode()))
+            last = None if pid is None else self.unit.last_item(pid)
+            if last is not None:
+                registers = self.unit.pieces(last[1])[0].facts.registers
+                tail = _Tail(last[0], bytes.fromhex(str(registers["chain"])))
+            self._tails[origin] = tail
+        return tail
+
+    def _document(self, draft: Draft, witness: Witness) -> list[bytes]:
+        origin_hash = payload_hash(draft.origin.encode())
+        rid, new = self.unit.intern(SourceKind.record(origin_hash))
+        origin = self.unit.put(draft.origin.encode())
+        if new:
+            self.unit.add_source(rid, origin)
+        previous = self._manifest(rid)
+        known = {} if new else self._texts_of(origin)
+        keys = self._align(draft, previous, known, witness, origin_hash)
+        for part, (key, discriminator) in zip(draft.parts, keys, strict=True):
+            self._assert(draft, part, key, witness, origin, discriminator)
+        ids = [key for key, _ in keys]
+        if previous is None or previous.whole != draft.whole:
+            body = _manifest_of(draft, ids).encode()
+            self.unit.put(body)
+            self.unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({"manifest": payload_hash(body).hex()})),))
+        if previous is not None:
+            self._retire([part.atom for part in previous.parts], set(ids))
+        return ids
+
+    def _manifest(self, rid: int) -> Manifest | None:
+        pieces = self.unit.pieces(rid)
+        if not pieces:
+            return None
+        hash_ = bytes.fromhex(str(pieces[0].facts.registers["manifest"]))
+        pid = self.unit.pid(hash_)
+        body = None if pid is None else self.unit.payload(pid)
+        return None if body is None else decode_manifest(body)
+
+    def _texts_of(self, origin: int) -> dict[tuple[tuple[int, int, int], int], AtomRow]:
+        """Give every atom ever recorded of an origin, by its text and twin number."""
+        out: dict[tuple[tuple[int, int, int], int], AtomRow] = {}
+        for row in self.unit.atoms_with("origin", origin):
+            number = self._twin(row)
+            if number is not None:
+                out.setdefault(((row.modality, row.media_type, row.content), number), row)
+        return out
+
+    def _twin(self, row: AtomRow) -> int | None:
+        if not row.discriminator:
+            return 0
+        body = self.unit.payload(row.discriminator)
+        for number in range(1, 1_000_000):
+            if body == twin_discriminator(number):
+                return number
+            if body is None or not body.startswith(b'{"twin"'):
+                return None  # a turn of a conversation with the same origin
+        return None
+
+    def _align(
+        self,
+        draft: Draft,
+        previous: Manifest | None,
+        known: Mapping[tuple[tuple[int, int, int], int], AtomRow],
+        witness: Witness,
+        origin: bytes,
+    ) -> list[tuple[bytes, bytes]]:
+        """Give each part the atom it keeps or becomes, as (id, discriminator)."""
+        modality = MODALITIES.index(draft.request.modality)
+        media = self.unit.put(draft.media_type.encode())
+        by_key = {row.key: text for text, row in known.items()}
+        before = [by_key[part.atom] for part in previous.parts if part.atom in by_key] if previous else []
+        texts = [(modality, media, self.unit.pid(part.hash) or -1 - i) for i, part in enumerate(draft.parts)]
+        firsts: dict[bytes, tuple[int, int, int]] = {}
+        texts = [firsts.setdefault(p.hash, t) for p, t in zip(draft.parts, texts, strict=True)]
+        out = []
+        for part, (text, number) in zip(draft.parts, aligned(before, texts), strict=True):
+            row = known.get((text, number))
+            discriminator = twin_discriminator(number)
+            key = row.key if row is not None else atom_id(
+                draft.request.modality, draft.media_type, part.hash, origin, payload_hash(discriminator), witness.key
+            )
+            out.append((key, discriminator))
+        return out
+
+    def _retire(self, before: list[bytes], kept: set[bytes]) -> None:
+        for key in before:
+            if key in kept:
+                continue
+            rid = self.unit.rid(atom_record(key))
+            if rid is not None and self.unit.pieces(rid):
+                self.unit.set_pieces(rid, ())
+                self.laid.retired.append(key)
+
+    # ------------------------------------------------------------------ one atom
+    def _assert(
+        self, draft: Draft, part: Part, key: bytes, witness: Witness, origin: int, discriminator: bytes
+    ) -> bytes:
+        rid, new = self.unit.intern(atom_record(key))
+        if new:
+            self._add(rid, draft, part, witness, origin, discriminator)
+            pieces: Pieces = (Piece(draft.request.valid_from, draft.request.valid_to, self._facts_of(draft)),)
+            self.laid.added.append(key)
+        else:
+            before = self.unit.pieces(rid)
+            request = draft.request
+            pieces = asserted(before, request.valid_from, request.valid_to, request.registers)
+            (self.laid.reaffirmed if before else self.laid.restored).append(key)
+        self.unit.set_pieces(rid, pieces)
+        if "claim" in draft.request.registers:
+            self.laid.claims.append((rid, draft.request.registers))
+        return key
+
+    def _facts_of(self, draft: Draft) -> Facts:
+        registers = draft.request.registers
+        if self._facts is None or self._facts[0] is not registers:
+            self._facts = (registers, facts_of(merged({}, registers)))
+        return self._facts[1]
+
+    def _add(self, rid: int, draft: Draft, part: Part, witness: Witness, origin: int, discriminator: bytes) -> None:
+        unit, request = self.unit, draft.request
+        content = unit.put(part.data, hash_=part.hash, object_=len(part.data) > self.inline_bytes)
+        unit.add_atom(
+            rid,
+            (
+                MODALITIES.index(request.modality),
+                unit.put(draft.media_type.encode()),
+                content,
+                origin,
+                unit.put(discriminator) if discriminator else 0,
+                unit.put_witness(witness),
+            ),
+        )
+        heading = draft.heading(part)
+        if request.modality not in BINARY:
+            unit.add_passage(rid, heading, part.data.decode())
+            self.laid.contents[content] = part.hash
+        else:
+            unit.add_passage(rid, heading, "")
+        for premise in request.derived_from:
+            link(unit, rid, "derives", premise_rid(unit, premise))
+
+
+def premise_rid(unit: WriteUnit, premise: str) -> int:
+    """Give the record of a premise whose id was resolved before."""
+    rid = unit.rid(atom_record(bytes.fromhex(premise.removeprefix("atom_"))))
+    if rid is None:
+        raise IntegrityError("a premise vanished while it was being linked", table="records", key=premise)
+    return rid
+
+
+def link(unit: WriteUnit, source: int, kind: str, target: int) -> int:
+    """Assert an edge between atoms; give its record."""
+    record = EdgeKind.record(unit.record(source).key, kind.encode(), unit.record(target).key)
+    rid, new = unit.intern(record)
+    if new:
+        unit.add_edge(rid, source, kind, target)
+    if not unit.pieces(rid):
+        unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({})),))
+    return rid
+
+
+def _manifest_of(draft: Draft, ids: list[bytes]) -> Manifest:
+    title = str(draft.request.registers.get("title", "")) or draft.origin
+    nodes, places = hierarchy(title, [(part.path, part.hash) for part in draft.parts])
+    return Manifest(
+        ATOMIZER_VERSION,
+        draft.media_type,
+        draft.request.modality,
+        draft.whole,
+        len(draft.request.data),
+        tuple(ManifestPart(key, p.kind, place) for key, p, place in zip(ids, draft.parts, places, strict=True)),
+        draft.literals,
+        tuple(ManifestNode(n.path, n.level, n.title, n.dependency_hash.hex()) for n in nodes),
+    )

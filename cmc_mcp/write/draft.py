@@ -1,0 +1,83 @@
+"""Atomize, as the pipeline sees it: a request becomes parts, each of which is to be one atom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.kernel.identity import note_origin
+from cmc_mcp.store.rows import BINARY
+from cmc_mcp.write.atomize import atomize, media_type_of
+from cmc_mcp.write.atomize.blocks import Block, pieces
+from cmc_mcp.write.validate import Request
+
+Stream = Literal["note", "document", "turn"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What becomes one atom."""
+
+    data: bytes
+    hash: bytes
+    kind: str
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A request, atomized. `literals[i]` are the bytes before part i; the last one follows the last part.
+
+    A note of one part has no source record of its own: its origin is its content (`stream` is "note").
+    """
+
+    request: Request
+    stream: Stream
+    origin: str
+    media_type: str
+    whole: bytes  # hash of all bytes
+    parts: tuple[Part, ...]
+    literals: tuple[bytes, ...]
+
+    @property
+    def searchable(self) -> bool:
+        """Whether the parts are text: embedded, and found by full text."""
+        return self.request.modality not in BINARY
+
+    def heading(self, part: Part) -> str:
+        """What full text shows beside a part: its title, the sections it stands under, its speaker and session."""
+        request = self.request
+        words = [str(request.registers.get("title", "")), *part.path]
+        return " › ".join(dict.fromkeys(word for word in words if word))
+
+
+def draft(request: Request) -> Draft:
+    """Split a request into parts."""
+    whole = payload_hash(request.data)
+    if request.session is not None:
+        origin = request.source or f"session:{request.session}"
+        media_type = request.media_type or media_type_of(origin, request.modality)
+        return _single(request, "turn", origin, media_type, whole)
+    origin = request.source or note_origin(request.data)
+    media_type = request.media_type or media_type_of(origin if request.source else "", request.modality)
+    if request.modality in BINARY:
+        return _single(request, "document" if request.source else "note", origin, media_type, whole)
+    blocks = atomize(request.data, modality=request.modality, media_type=media_type, origin=origin)
+    if request.source is None and len(blocks) <= 1:
+        return _single(request, "note", origin, media_type, whole)
+    parts: list[Part] = []
+    literals: list[bytes] = [b""]
+    for piece in pieces(request.data, blocks):
+        if isinstance(piece, Block):
+            data = request.data[piece.start : piece.end]
+            parts.append(Part(data, payload_hash(data), piece.kind, piece.path))
+            literals.append(b"")
+        else:
+            literals[-1] += piece
+    return Draft(request, "document", origin, media_type, whole, tuple(parts), tuple(literals))
+
+
+def _single(request: Request, stream: Stream, origin: str, media_type: str, whole: bytes) -> Draft:
+    part = Part(request.data, whole, "whole", ())
+    return Draft(request, stream, origin, media_type, whole, (part,), (b"", b""))

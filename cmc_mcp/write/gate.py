@@ -1,0 +1,117 @@
+"""Gate: what is kept back, with its reasons, and what lets it in."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import cast
+
+from cmc_mcp.canon import Json, canonical, payload_hash
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.kinds import GateKind, PolicyKind, Record
+from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.model.facts import facts_of, number_of
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
+from cmc_mcp.store.protocol import LedgerView, WriteUnit
+from cmc_mcp.store.rows import BINARY
+from cmc_mcp.write.draft import Draft
+from cmc_mcp.write.validate import Request
+
+GATE_PREFIX = "gate_"
+MIN_CONFIDENCE = "gate.min_confidence"
+
+
+def reasons(view: LedgerView, draft: Draft) -> list[str]:
+    """Say why a draft is to be kept back; empty when it may pass."""
+    found = []
+    for part in draft.parts:
+        pid = view.pid(part.hash)
+        if pid is not None:
+            row = view.payload_row(pid)
+            if row.body is None and not row.object:
+                found.append("its content was erased from this workspace")
+                break
+    minimum = policy(view, MIN_CONFIDENCE)
+    if minimum is not None:
+        confidence = number_of(draft.request.registers, "confidence")
+        if confidence is not None and confidence < minimum:
+            found.append(f"its confidence {confidence:g} is below the workspace's {MIN_CONFIDENCE} of {minimum:g}")
+    return found
+
+
+def policy(view: LedgerView, name: str) -> float | None:
+    """Read a numeric policy of the workspace."""
+    rid = view.rid(PolicyKind.record(name.encode()))
+    pieces = view.pieces(rid) if rid is not None else ()
+    return number_of(pieces[0].facts.registers, "value") if pieces else None
+
+
+def keep_back(unit: WriteUnit, request: Request, why: list[str]) -> str:
+    """Put a request into quarantine; give its id."""
+    body = encode_request(request)
+    pid = unit.put(body)
+    record = GateKind.record(payload_hash(body))
+    rid, _ = unit.intern(record)
+    if not unit.pieces(rid):
+        unit.add_quarantine(rid, pid)
+    facts = facts_of({"decision": "quarantined", "reasons": list(why), "request": payload_hash(body).hex()})
+    unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+    return gate_name(record)
+
+
+def let_in(unit: WriteUnit, gate: int) -> None:
+    """Record that something was released from quarantine."""
+    registers = dict(unit.pieces(gate)[0].facts.registers)
+    facts = facts_of({**registers, "decision": "released"})
+    unit.set_pieces(gate, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+    unit.drop_quarantine(gate)
+
+
+def gate_name(record: Record) -> str:
+    """Write the id of something in quarantine."""
+    return GATE_PREFIX + atom_name(record.key).partition("_")[2]
+
+
+def encode_request(request: Request) -> bytes:
+    """Write a request as canonical bytes, so that it can be released later exactly as it came."""
+    binary = request.modality in BINARY
+    body: dict[str, Json] = {name: getattr(request, name) for name in _PLAIN}
+    body["content"] = base64.b64encode(request.data).decode() if binary else request.data.decode()
+    body["interval"] = [str(request.valid_from), str(request.valid_to)]
+    body["registers"] = dict(request.registers)
+    body["tool_ids"], body["derived_from"] = list(request.tool_ids), list(request.derived_from)
+    return canonical(body)
+
+
+def decode_request(body: bytes) -> Request:
+    """Read a request that `encode_request` wrote; its idempotency key is spent."""
+    raw = cast("dict[str, Json]", json.loads(body))
+    content = str(raw["content"])
+    data = base64.b64decode(content) if raw["modality"] in BINARY else content.encode()
+    low, high = cast("list[str]", raw["interval"])
+    plain = cast("dict[str, str]", {name: raw[name] for name in _PLAIN})
+    return Request(
+        data=data,
+        modality=plain["modality"],
+        media_type=plain["media_type"],
+        source=plain["source"],
+        session=plain["session"],
+        speaker=plain["speaker"],
+        occurred_us=cast("int | None", raw["occurred_us"]),
+        valid_from=int(low),
+        valid_to=int(high),
+        registers=cast("Mapping[str, Json]", raw["registers"]),
+        model_id=plain["model_id"],
+        weights_hash=plain["weights_hash"],
+        prompt_template_id=plain["prompt_template_id"],
+        tool_ids=tuple(cast("list[str]", raw["tool_ids"])),
+        derived_from=tuple(cast("list[str]", raw["derived_from"])),
+        idempotency_key=None,
+    )
+
+
+_PLAIN = (
+    "modality", "media_type", "source", "session", "speaker", "occurred_us", "model_id", "weights_hash",
+    "prompt_template_id",
+)  # fmt: skip

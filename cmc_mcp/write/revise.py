@@ -1,0 +1,169 @@
+"""Revise: new facts about a memory, or a new wording of it that supersedes the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from cmc_mcp import limits
+from cmc_mcp.canon import Json, payload_hash
+from cmc_mcp.errors import InvalidInput, NotFound
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.kinds import atom_record
+from cmc_mcp.kernel.pieces import Pieces, bounded, overlaid, revised, without
+from cmc_mcp.model.results import Receipt
+from cmc_mcp.model.time import TimeLike, parse_time
+from cmc_mcp.store.loading import Loaded, load
+from cmc_mcp.store.protocol import WriteUnit
+from cmc_mcp.store.references import resolve_atom
+from cmc_mcp.store.rows import BINARY, MODALITIES
+from cmc_mcp.write.commit import Batch, link
+from cmc_mcp.write.draft import Draft, draft
+from cmc_mcp.write.engine import Cancel, Engine, pair
+from cmc_mcp.write.enrich import Vectors, enrich
+from cmc_mcp.write.gate import reasons
+from cmc_mcp.write.pipeline import conflicts_of, index_vectors
+from cmc_mcp.write.validate import (
+    ClaimArguments,
+    RememberArguments,
+    Request,
+    check_claim,
+    check_numbers,
+    check_tags,
+    checker,
+    validate,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What is to change; None leaves a thing as it is."""
+
+    registers: Mapping[str, Json]
+    replaces_tags: bool
+    valid_from: int | None
+    valid_to: int | None
+    reason: str | None
+
+
+def revise(
+    engine: Engine,
+    id: str,
+    *,
+    content: str | bytes | None = None,
+    claim: ClaimArguments | None = None,
+    tags: Mapping[str, str] | None = None,
+    valid_from: TimeLike | None = None,
+    valid_to: TimeLike | None = None,
+    confidence: float | None = None,
+    priority: float | None = None,
+    reason: str | None = None,
+    cancel: Cancel | None = None,
+) -> Receipt:
+    """Revise a memory, in one transaction; see `spec/kernel.md` §3.
+
+    Without content: named facts and tags are replaced, validity becomes the interval given. With content and no
+    `valid_from`: a correction, the old wording is retracted. With both: a change, the old one ends there. The new
+    wording supersedes the old one.
+
+    Raises:
+        InvalidInput: an argument is wrong, nothing is to change, or nothing would be left; NotFound: no such memory.
+    """
+    change = _check(claim, tags, valid_from, valid_to, confidence, priority, reason)
+    if content is None and not (change.registers or change.replaces_tags or valid_from or valid_to):
+        raise InvalidInput.at("content", "nothing is to change: give content, a claim, tags, times, confidence or priority")
+    with engine.store.reader(engine.ws) as view:
+        rid = resolve_atom(view, id)
+        old = load(view, engine.objects, [rid], view.head().seq, None).get(rid)
+        if old is None or old.data is None:
+            raise NotFound(f"the memory {id} was forgotten; remember it anew", id=id)
+        new = _reworded(old, content)
+        vectors = enrich(view, engine.embedder, [new]) if new else Vectors()
+    if new is not None:
+        for part in new.parts:
+            if len(part.data) > engine.settings.inline_bytes:
+                engine.objects.put(engine.ws, part.hash, part.data)
+    with engine.store.writer(engine.ws) as unit:
+        batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
+        key = unit.record(rid).key
+        before = unit.pieces(rid)
+        if not before:
+            raise NotFound(f"the memory {id} was forgotten; remember it anew", id=id)
+        held = bounded(before, change.valid_from, change.valid_to)
+        if not held:
+            raise InvalidInput.at("valid_to", "nothing would be left of it; to take it back, use forget")
+        held = revised(held, change.registers, replace_tags=change.replaces_tags)
+        if new is None:
+            unit.set_pieces(rid, held)
+            pending = 0
+        else:
+            _supersede(unit, batch, rid, before, held, new)
+            pending = index_vectors(engine, unit, batch.laid, vectors)
+        if "claim" in change.registers:
+            batch.laid.claims.append((rid, change.registers))
+        notes = conflicts_of(unit, batch.laid)
+        arguments: dict[str, Json] = {"id": atom_name(key)}
+        if reason:
+            arguments["reason"] = reason
+        head = engine.commit(unit, "revise", arguments, cancel)
+    return Receipt(
+        transaction=head.seq,
+        snapshot=pair(unit.before, head),
+        added=[atom_name(k) for k in batch.laid.added],
+        reaffirmed=[atom_name(k) for k in batch.laid.reaffirmed],
+        restored=[atom_name(k) for k in batch.laid.restored],
+        revised=[atom_name(key)],
+        pending=pending,
+        conflicts=notes,
+    )
+
+
+def _check(
+    claim: object, tags: object, valid_from: TimeLike | None, valid_to: TimeLike | None,
+    confidence: float | None, priority: float | None, reason: str | None,
+) -> Revision:  # fmt: skip
+    check = checker()
+    registers: dict[str, Json] = {}
+    if claim is not None:
+        registers.update(check_claim(check, claim))
+    if tags is not None:
+        registers.update(check_tags(check, tags))
+    registers.update(check_numbers(check, confidence, None, priority))
+    if priority == 0.5:
+        registers["priority"] = None  # the default is an absent register
+    check.text("reason", reason, "REASON_CHARS_MAX", limits.REASON_CHARS_MAX)
+    check.raise_()
+    start = None if valid_from is None else parse_time(valid_from, "valid_from")
+    end = None if valid_to is None else parse_time(valid_to, "valid_to")
+    if start is not None and end is not None and start >= end:
+        raise InvalidInput.at("valid_to", "must be after valid_from; intervals are half-open [valid_from, valid_to)")
+    return Revision(registers, tags is not None, start, end, reason)
+
+
+def _reworded(old: Loaded, content: str | bytes | None) -> Draft | None:
+    """Draft the new wording as one part of the old one's modality, media type and source."""
+    if content is None:
+        return None
+    modality = MODALITIES[old.row.modality]
+    arguments: RememberArguments = {"content": content, "modality": modality, "media_type": old.media_type}
+    request: Request = validate(arguments)
+    if payload_hash(request.data) == payload_hash(old.data or b""):
+        return None
+    plain = draft(request)
+    if len(plain.parts) == 1 or modality in BINARY:
+        return plain
+    # a revision stays one atom, whatever its paragraphs: it takes one place
+    part = replace(plain.parts[0], data=request.data, hash=plain.whole, kind="whole", path=())
+    return Draft(request, "note", plain.origin, plain.media_type, plain.whole, (part,), (b"", b""))
+
+
+def _supersede(unit: WriteUnit, batch: Batch, old: int, before: Pieces, held: Pieces, new: Draft) -> None:
+    """Give the new wording the times that `held` covers; the old one keeps the rest, which may be nothing."""
+    why = reasons(unit, new)
+    if why:
+        raise InvalidInput.at("content", "; ".join(why))
+    (key,) = batch.lay(new)
+    rid, _ = unit.intern(atom_record(key))
+    unit.set_pieces(rid, overlaid(unit.pieces(rid, unit.before.seq), held))
+    unit.set_pieces(old, without(before, held))
+    link(unit, rid, "supersedes", old)

@@ -1,0 +1,1 @@
+"""The MCP tools: one file each, with its arguments, its description, its handler and its answer."""
