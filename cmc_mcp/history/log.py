@@ -25,7 +25,7 @@ from cmc_mcp.store.loading import ERASED, Manifests, item_of, load, place_of
 from cmc_mcp.store.manifest import ManifestNode
 from cmc_mcp.store.protocol import LedgerView, Objects
 from cmc_mcp.store.references import resolve_atom
-from cmc_mcp.store.rows import TransactionRow
+from cmc_mcp.store.rows import TransactionRow, arguments_of
 
 _LINEAGE_DEPTH_MAX = 10
 
@@ -55,7 +55,7 @@ def _labels(view: LedgerView) -> dict[int, list[str]]:
 
 
 def _transaction(view: LedgerView, row: TransactionRow, labels: list[str]) -> TransactionModel:
-    body = view.payload(row.arguments)
+    body = arguments_of(row)
     reason = json.loads(body).get("reason") if body is not None else None
     principal = view.payload(row.principal)
     return TransactionModel(

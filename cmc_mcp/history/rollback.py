@@ -21,7 +21,7 @@ from cmc_mcp.model.facts import TAG
 from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair
 from cmc_mcp.store.protocol import LedgerView, Store
 from cmc_mcp.store.references import PointLike, resolve_point
-from cmc_mcp.store.rows import Head, TransactionRow
+from cmc_mcp.store.rows import Head, TransactionRow, arguments_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ def _selective(view: LedgerView, target: Target) -> _Plan:
     if target.tags:
         arguments["tags"] = [list(pair) for pair in target.tags]
     matcher = _Matcher(view, arguments)
-    rolls = [(row, _arguments(view, row)) for row in view.rollbacks()]
+    rolls = [(row, _arguments(row)) for row in view.rollbacks()]
     rolled = {row.seq for row, _ in rolls}
     plan = _Plan(UNDO, arguments, {}, since)
     plan.not_undone = [row.seq for row, _ in rolls if row.seq > since and matcher.writer and matcher._by_writer(row.seq)]
@@ -281,10 +281,10 @@ def _without(
     return outcome.pieces, bool(outcome.orphaned)
 
 
-def _arguments(view: LedgerView, row: TransactionRow) -> Mapping[str, Json]:
-    body = view.payload(row.arguments)
+def _arguments(row: TransactionRow) -> Mapping[str, Json]:
+    body = arguments_of(row)
     if body is None:
-        raise IntegrityError("the arguments of a rollback are missing", table="payloads", key=str(row.arguments))
+        raise IntegrityError("the arguments of a rollback are missing", table="transactions", key=str(row.seq))
     return cast("Mapping[str, Json]", json.loads(body))
 
 

@@ -23,7 +23,7 @@ from cmc_mcp.merkle.checkpoint import Checkpoint, verify_checkpoint
 from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
 from cmc_mcp.model.results import Fault
 from cmc_mcp.store.protocol import Objects, ReadView, Store
-from cmc_mcp.store.rows import MODALITIES, PayloadRow
+from cmc_mcp.store.rows import MODALITIES, PayloadRow, post_order
 
 if TYPE_CHECKING:
     from cmc_mcp.embed.protocol import Embedder
@@ -104,12 +104,14 @@ class Verifier:
                             nodes[number].pop(path, None)
                         else:
                             nodes[number][path] = body
-            principal, arguments = ledger.payloads.get(row.principal), ledger.payloads.get(row.arguments)
-            if principal is None or arguments is None:
-                self.fault("transactions", row.seq, "its principal or arguments are missing")
+            principal = ledger.payloads.get(row.principal)
+            if principal is None:
+                self.fault("transactions", row.seq, "its principal is missing")
                 break
+            if row.arguments is not None and payload_hash(row.arguments) != row.arguments_hash:
+                self.fault("transactions", row.seq, "its arguments do not match their hash")
             header = Header(
-                previous, row.seq, row.recorded_us, principal.hash, row.verb, arguments.hash, roots[0], roots[1]
+                previous, row.seq, row.recorded_us, principal.hash, row.verb, row.arguments_hash, roots[0], roots[1]
             )
             if (row.state_root, row.control_root) != (roots[0], roots[1]):
                 self.fault("transactions", row.seq, "its roots are not those of the pieces up to it")
@@ -181,9 +183,10 @@ class Verifier:
                     self.fault("state_nodes", f"{number}/{path:x}", "it is not the node of the live records")
             self.checked["state_nodes"] = self.checked.get("state_nodes", 0) + len(stored)
         stored_log = self.view.all_log_nodes()
-        for place in sorted(log_nodes.keys() | stored_log.keys()):
-            if log_nodes.get(place) != stored_log.get(place):
-                self.fault("log_nodes", f"{place[0]}/{place[1]}", "it is not the node of the transactions' hashes")
+        expected_log = {post_order(*place): node for place, node in log_nodes.items()}
+        for place in sorted(expected_log.keys() | stored_log.keys()):
+            if expected_log.get(place) != stored_log.get(place):
+                self.fault("log_nodes", place, "it is not the node of the transactions' hashes")
         self.checked["log_nodes"] = len(stored_log)
 
     def _erased(self, ledger: _Ledger, erased: set[bytes]) -> None:

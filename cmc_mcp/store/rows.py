@@ -23,17 +23,20 @@ class Head(NamedTuple):
     atoms: int  # live
     passages: int  # ever recorded
     tokens: int  # in those passages
-    last_rid: int  # the highest record number, 0 in an empty workspace
+    last_rid: int  # the highest number of a record, of a payload, of a vector; 0 in an empty workspace
+    last_pid: int
+    last_vid: int
 
 
 class TransactionRow(NamedTuple):
-    """One entry of the ledger; `principal` and `arguments` are payload numbers."""
+    """One entry of the ledger; `principal` is a payload's number, `arguments` are None when erased."""
 
     seq: int
     recorded_us: int
     principal: int
     verb: str
-    arguments: int
+    arguments_hash: bytes
+    arguments: bytes | None
     hash: bytes
     state_root: bytes
     control_root: bytes
@@ -42,6 +45,8 @@ class TransactionRow(NamedTuple):
     passages: int
     tokens: int
     last_rid: int
+    last_pid: int
+    last_vid: int
 
 
 class AtomRow(NamedTuple):
@@ -114,3 +119,18 @@ def checked(row: PayloadRow) -> bytes | None:
             "stored bytes do not match their hash; run `cmc verify`", table="payloads", key=str(row.pid)
         )
     return row.body
+
+
+def arguments_of(row: TransactionRow) -> bytes | None:
+    """Give the arguments of a transaction, checked against their hash; None when erased."""
+    if row.arguments is not None and payload_hash(row.arguments) != row.arguments_hash:
+        raise IntegrityError(
+            "a transaction's arguments do not match their hash; run `cmc verify`", table="transactions", key=str(row.seq)
+        )
+    return row.arguments
+
+
+def post_order(level: int, position: int) -> int:
+    """Number the nodes of the log in the order in which appending completes them."""
+    last = ((position + 1) << level) - 1
+    return 2 * last - last.bit_count() + level

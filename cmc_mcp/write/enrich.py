@@ -23,14 +23,13 @@ def enrich(view: ReadView, embedder: Embedder | None, drafts: Iterable[Draft]) -
     """Embed what was not embedded before under this model. An embedder that is down is no failure: see `reason`."""
     if embedder is None:
         return Vectors(reason="no embedding model is configured")
-    model = model_of(view, embedder)
     texts: dict[bytes, bytes] = {}
     for draft in drafts:
         if draft.searchable:
             texts.update((part.hash, part.data) for part in draft.parts)
-    if model:
-        pids = {hash_: pid for hash_ in texts if (pid := view.pid(hash_)) is not None}
-        known = view.embedded(model, list(pids.values())) if pids else set()
+    pids = {hash_: pid for hash_ in texts if (pid := view.pid(hash_)) is not None}
+    if pids and (model := model_of(view, embedder)):
+        known = view.embedded(model, list(pids.values()))
         texts = {hash_: data for hash_, data in texts.items() if pids.get(hash_) not in known}
     if not texts:
         return Vectors()

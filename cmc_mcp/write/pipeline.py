@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 from cmc_mcp.canon import Json, payload_hash
@@ -15,6 +16,7 @@ from cmc_mcp.model.facts import claim_of
 from cmc_mcp.model.results import ConflictNote, Quarantined, Receipt, SnapshotPair
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.references import resolve_atom
+from cmc_mcp.store.rows import Head
 from cmc_mcp.write.commit import Batch, Laid
 from cmc_mcp.write.draft import Draft, draft
 from cmc_mcp.write.engine import Cancel, Engine, Progress, pair
@@ -127,12 +129,13 @@ def _transact(
         pending = index_vectors(engine, unit, batch.laid, vectors)
         conflicts = conflicts_of(unit, batch.laid)
         arguments: dict[str, Json] = {"requests": payload_hash(b"".join(r.digest() for r in requests)).hex()}
-        receipt = _receipt(unit, batch.laid, kept_back, pending, conflicts, drafts)
+        receipt = partial(_receipt, unit, batch.laid, kept_back, pending, conflicts, drafts)
         if key is not None:
-            unit.add_key(key, requests[0].digest(), receipt.model_dump_json(exclude={"snapshot"}).encode())
+            body = receipt(unit.before, {}).model_dump_json(exclude={"snapshot"})
+            unit.add_key(key, requests[0].digest(), body.encode())
         head = engine.commit(unit, verb, arguments, cancel)
     clock.lap("commit")
-    return receipt.model_copy(update={"snapshot": pair(unit.before, head), "timings_ms": clock.laps})
+    return receipt(head, clock.laps)
 
 
 def _resolved(view: LedgerView, request: Request) -> Request:
@@ -219,10 +222,13 @@ def _receipt(
     pending: int,
     conflicts: list[ConflictNote],
     drafts: Sequence[Draft],
+    after: Head,
+    timings_ms: dict[str, float],
 ) -> Receipt:
     return Receipt(
         transaction=unit.seq,
-        snapshot=pair(unit.before, unit.before),
+        snapshot=pair(unit.before, after),
+        timings_ms=timings_ms,
         added=_names(laid.added),
         reaffirmed=_names(laid.reaffirmed),
         restored=_names(laid.restored),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypedDict, cast
 
 from cmc_mcp import limits
-from cmc_mcp.canon import Json, canonical, fixed, payload_hash
+from cmc_mcp.canon import Json, canonical, digest, fixed, payload_hash
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, TAG, Claim
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, interval, parse_time
@@ -86,19 +86,14 @@ class Request:
 
     def digest(self) -> bytes:
         """Hash the request (32 bytes): the same idempotency key must come with the same one."""
-        fields: dict[str, Json] = {
-            "content": payload_hash(self.data).hex(),
-            "registers": dict(self.registers),
-            "tool_ids": list(self.tool_ids),
-            "derived_from": list(self.derived_from),
-            "interval": [str(self.valid_from), str(self.valid_to)],
-        }
-        for name in (
-            "modality", "media_type", "source", "session", "speaker", "occurred_us", "model_id", "weights_hash",
-            "prompt_template_id",
-        ):  # fmt: skip
-            fields[name] = getattr(self, name)
-        return payload_hash(canonical(fields))
+        absent = "\0"  # no text holds a NUL character, so this is none
+        texts = (
+            self.modality, self.media_type or absent, self.source or absent, self.session or absent, self.speaker,
+            str(self.occurred_us), str(self.valid_from), str(self.valid_to), self.model_id, self.weights_hash,
+            self.prompt_template_id, str(len(self.tool_ids)), *self.tool_ids, *self.derived_from,
+        )  # fmt: skip
+        registers = canonical(self.registers) if self.registers else b"{}"
+        return digest("cmc/request/1", payload_hash(self.data), registers, *(text.encode() for text in texts))
 
 
 _ARGUMENTS: Final = frozenset({"content", *RememberOptions.__annotations__})

@@ -17,18 +17,19 @@ _FIRST: Final = (
     """CREATE TABLE workspaces(
         ws INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL DEFAULT 0,
         pages_pending INTEGER NOT NULL DEFAULT 0) STRICT""",
-    # passages and tokens are running totals, so that a read point knows its own statistics
+    # passages and tokens are running totals, so that a read point knows its own statistics; arguments can be erased,
+    # since the transaction's hash covers their hash alone
     """CREATE TABLE transactions(
         ws INTEGER NOT NULL, seq INTEGER NOT NULL, recorded_us INTEGER NOT NULL, principal INTEGER NOT NULL,
-        verb TEXT NOT NULL, arguments INTEGER NOT NULL, hash BLOB NOT NULL, state_root BLOB NOT NULL,
+        verb TEXT NOT NULL, arguments_hash BLOB NOT NULL, arguments BLOB, hash BLOB NOT NULL, state_root BLOB NOT NULL,
         control_root BLOB NOT NULL, changes INTEGER NOT NULL, atoms INTEGER NOT NULL, passages INTEGER NOT NULL,
-        tokens INTEGER NOT NULL, last_rid INTEGER NOT NULL, PRIMARY KEY(ws, seq)) STRICT, WITHOUT ROWID""",
+        tokens INTEGER NOT NULL, last_rid INTEGER NOT NULL, last_pid INTEGER NOT NULL, last_vid INTEGER NOT NULL,
+        PRIMARY KEY(ws, seq)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX transactions_root ON transactions(ws, state_root)",
-    "CREATE INDEX transactions_principal ON transactions(ws, principal, seq)",
     "CREATE INDEX transactions_rollback ON transactions(ws, seq) WHERE verb IN ('rollback', 'undo')",
+    # place: the node's number in post-order, so that an append writes to the end
     """CREATE TABLE log_nodes(
-        ws INTEGER NOT NULL, level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,
-        PRIMARY KEY(ws, level, position)) STRICT, WITHOUT ROWID""",
+        ws INTEGER NOT NULL, place INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(ws, place)) STRICT, WITHOUT ROWID""",
     # node: workspace << 38 | tree << 37 | path; a rowid table, since nodes overflow a WITHOUT ROWID page
     "CREATE TABLE state_nodes(node INTEGER PRIMARY KEY, ws INTEGER NOT NULL, body BLOB NOT NULL) STRICT",
     # domain: 0 content and other bytes, 1 facts; body is NULL when erased or kept as an object
@@ -43,14 +44,13 @@ _FIRST: Final = (
         content INTEGER NOT NULL, origin INTEGER NOT NULL, discriminator INTEGER NOT NULL, witness INTEGER NOT NULL,
         seq INTEGER NOT NULL) STRICT""",
     "CREATE INDEX atoms_content ON atoms(ws, content)",
-    "CREATE INDEX atoms_origin ON atoms(ws, origin)",
+    "CREATE INDEX atoms_origin ON atoms(ws, origin) WHERE origin > 0",  # bare notes have none
     """CREATE TABLE pieces(
         ws INTEGER NOT NULL, rid INTEGER NOT NULL, valid_from INTEGER NOT NULL, tx_from INTEGER NOT NULL,
         valid_to INTEGER NOT NULL, tx_to INTEGER NOT NULL, facts INTEGER NOT NULL,
         PRIMARY KEY(ws, rid, valid_from, tx_from)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX pieces_from ON pieces(ws, tx_from)",
     "CREATE INDEX pieces_to ON pieces(ws, tx_to) WHERE tx_to < 4611686018427387903",
-    "CREATE UNIQUE INDEX pieces_live ON pieces(ws, rid, valid_from) WHERE tx_to = 4611686018427387903",
     "CREATE INDEX pieces_facts ON pieces(ws, facts)",
     "CREATE TABLE sources(rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, origin INTEGER NOT NULL) STRICT",
     "CREATE INDEX sources_origin ON sources(ws, origin)",

@@ -10,10 +10,9 @@ import apsw
 
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.model.facts import Facts
 from cmc_mcp.store.rows import Filter, Match
 from cmc_mcp.store.sqlite import fulltext
-from cmc_mcp.store.sqlite.view import View
+from cmc_mcp.store.sqlite.view import FactsCache, View
 
 
 class SearchView(View):
@@ -23,10 +22,10 @@ class SearchView(View):
         self,
         connection: apsw.Connection,
         ws: int,
-        facts: dict[int, Facts],
+        cache: FactsCache,
         tokens: Callable[[str], list[tuple[int, int, str]]],
     ) -> None:
-        super().__init__(connection, ws, facts)
+        super().__init__(connection, ws, cache)
         self._tokens = tokens
 
     # ------------------------------------------------------------------ workspaces and models
@@ -55,11 +54,6 @@ class SearchView(View):
         out["apsw"] = apsw.apsw_version()
         out["sqlite_vec"] = str(self._c.execute("SELECT vec_version()").fetchall()[0][0])
         return out
-
-    def epoch(self) -> int:
-        """Give the number of erasures so far: what was cached before one is dropped."""
-        row = self._c.execute("SELECT epoch FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
-        return int(row[0]) if row else 0
 
     def models(self) -> list[tuple[int, str, str, str, int]]:
         """Give the embedding models as (model, name, digest, precision, dimension)."""

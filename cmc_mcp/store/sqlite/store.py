@@ -11,15 +11,16 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
-from cmc_mcp.model.facts import Facts
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sqlite import fulltext, migrate
 from cmc_mcp.store.sqlite.connection import Location, connect, prepare_folder, protect, sync_folder, translated
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.search import SearchView
 from cmc_mcp.store.sqlite.unit import TreeCache, UnitOfWork
+from cmc_mcp.store.sqlite.view import FactsCache
 
 _IDLE_READERS_MAX = 8
+_SHARED_PAYLOADS_MAX = 10_000
 
 
 class _Reader:
@@ -43,9 +44,9 @@ class SqliteStore:
         self._guard = threading.Lock()
         self._writer: apsw.Connection | None = None
         self._count: Callable[[str], int] | None = None
-        self._facts: dict[int, dict[int, Facts]] = {}
-        self._epochs: dict[int, int] = {}
+        self._facts: dict[int, FactsCache] = {}
         self._trees: dict[int, TreeCache] = {}
+        self._payloads: dict[int, dict[bytes, int]] = {}  # numbers of payloads used again and again; they never change
         self._closed = False
 
     # ------------------------------------------------------------------ life
@@ -100,7 +101,7 @@ class SqliteStore:
             with translated():
                 reader.connection.execute("BEGIN")
                 try:
-                    yield SearchView(reader.connection, ws, self._known_facts(reader.connection, ws), reader.tokens)
+                    yield SearchView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
                 finally:
                     with suppress(apsw.Error):
                         reader.connection.execute("ROLLBACK")
@@ -124,20 +125,6 @@ class SqliteStore:
                 return
         reader.connection.close()
 
-    def _known_facts(self, connection: apsw.Connection, ws: int) -> dict[int, Facts]:
-        """Give the cache of decoded facts; an erasure starts a new epoch and drops it."""
-        row = connection.execute("SELECT epoch FROM workspaces WHERE ws = ?", (ws,)).fetchone()
-        epoch = row[0] if row else 0
-        if self._epochs.get(ws) != epoch:
-            self._epochs[ws] = epoch
-            self._facts[ws] = {}
-        return self._facts[ws]
-
-    def epoch(self, ws: int) -> int:
-        """Give the number of erasures so far."""
-        with self.reader(ws):
-            return self._epochs[ws]
-
     # ------------------------------------------------------------------ writing
     @contextmanager
     def writer(self, ws: int) -> Iterator[UnitOfWork]:
@@ -154,7 +141,8 @@ class SqliteStore:
                 with translated():
                     assert self._count is not None
                     unit = UnitOfWork(
-                        connection, ws, self._known_facts(connection, ws), self._trees.pop(ws, None), self._count
+                        connection, ws, self._facts.setdefault(ws, FactsCache()), self._trees.pop(ws, None),
+                        self._payloads.setdefault(ws, {}), self._count,
                     )
                     yield unit
             except BaseException:
@@ -162,6 +150,10 @@ class SqliteStore:
                 raise
             self._commit(connection)
             self._trees[ws] = unit.tree_cache
+            shared = self._payloads[ws]
+            if len(shared) > _SHARED_PAYLOADS_MAX:
+                shared.clear()
+            shared.update(unit.found)
 
     def _writing(self) -> apsw.Connection:
         if self._closed:

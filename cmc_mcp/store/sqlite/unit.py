@@ -7,7 +7,7 @@ the state trees, the ledger and the log up to date, and leaves the indexes equal
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -24,9 +24,9 @@ from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
-from cmc_mcp.store.rows import Head
+from cmc_mcp.store.rows import Head, post_order
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
-from cmc_mcp.store.sqlite.view import View, node_base
+from cmc_mcp.store.sqlite.view import FactsCache, View, node_base
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1
 _CACHED_NODES_MAX = 20_000
@@ -54,21 +54,25 @@ class UnitOfWork(View):
         self,
         connection: apsw.Connection,
         ws: int,
-        facts: dict[int, Facts],
+        facts: FactsCache,
         cache: TreeCache | None,
+        shared: Mapping[bytes, int],
         count_tokens: Callable[[str], int],
     ) -> None:
         super().__init__(connection, ws, facts)
         self.before = self.head()
         self.seq = self.before.seq + 1
         self._cache = cache if cache is not None and cache.seq == self.before.seq else TreeCache(self.before.seq, {})
+        self._shared = shared
         self._count_tokens = count_tokens
         low = ws << WORKSPACE_SHIFT
         self._next_rid = max(self.before.last_rid, low) + 1
-        self._next_pid = self.last_key("payloads", "pid") + 1
-        self._next_vid = self.last_key("vectors", "vid") + 1
+        self._next_pid = max(self.before.last_pid, low) + 1
+        self._next_vid = max(self.before.last_vid, low) + 1
         self._pending: dict[int, _Pending] = {}
         self._pids: dict[bytes, int] = {}
+        self._found: dict[bytes, int] = {}
+        self._absent: set[bytes] = set()
         self._rids: dict[Record, int] = {}
         self._inserts: dict[str, list[tuple[object, ...]]] = {}
         self._passages = 0
@@ -90,9 +94,6 @@ class UnitOfWork(View):
 
     def put_facts(self, facts: Facts) -> int:
         """Store a body of facts, and index its tags and its claim."""
-        known = self._pids.get(facts.hash)
-        if known is not None:
-            return known
         if facts.body is None:
             found = self.pid(facts.hash)
             if found is None:
@@ -111,9 +112,6 @@ class UnitOfWork(View):
         return pid
 
     def _put(self, key: bytes, domain: int, size: int, object_: bool, body: bytes | None) -> int:
-        known = self._pids.get(key)
-        if known is not None:
-            return known
         found = self.pid(key)
         if found is None:
             found = self._next_pid
@@ -137,6 +135,17 @@ class UnitOfWork(View):
         if new:
             self._pending[found] = _Pending(record, NOTHING, NOTHING)
         return found, new
+
+    def pid(self, hash_: bytes) -> int | None:
+        """Give the number of a payload, those this unit added included; each is looked up once."""
+        found = self._pids.get(hash_, self._shared.get(hash_))
+        if found is None and hash_ not in self._absent:
+            found = super().pid(hash_)
+            if found is None:
+                self._absent.add(hash_)
+            else:
+                self._pids[hash_] = self._found[hash_] = found
+        return found
 
     def rid(self, record: Record) -> int | None:
         """Give the number of a record, those this unit added included."""
@@ -272,16 +281,9 @@ class UnitOfWork(View):
         changes, leaves, atoms = self._net()
         nodes, roots = self._grow(leaves)
         recorded = next_time(clock_us, self.before.recorded_us)
-        principal_pid, arguments_pid = self.put(principal.encode()), self.put(arguments)
-        header = Header(
-            self.before.hash,
-            self.seq,
-            recorded,
-            payload_hash(principal.encode()),
-            verb,
-            payload_hash(arguments),
-            *roots,
-        )
+        who, arguments_hash = payload_hash(principal.encode()), payload_hash(arguments)
+        principal_pid = self.put(principal.encode(), hash_=who)
+        header = Header(self.before.hash, self.seq, recorded, who, verb, arguments_hash, *roots)
         hash_ = transaction_hash(header, changes)
         head = Head(
             self.seq,
@@ -292,6 +294,8 @@ class UnitOfWork(View):
             self.before.passages + self._passages,
             self.before.tokens + self._tokens,
             self._next_rid - 1,
+            self._next_pid - 1,
+            self._next_vid - 1,
         )
         self._insert(
             "transactions",
@@ -301,7 +305,8 @@ class UnitOfWork(View):
                 recorded,
                 principal_pid,
                 verb,
-                arguments_pid,
+                arguments_hash,
+                arguments,
                 hash_,
                 *roots,
                 len(changes),
@@ -309,7 +314,7 @@ class UnitOfWork(View):
             ),
         )
         for level, position, node in log.append(self.before.seq, log.leaf_hash(hash_), self.log_node):
-            self._insert("log_nodes", (self.ws, level, position, node))
+            self._insert("log_nodes", (self.ws, post_order(level, position), node))
         self._write_rows()
         self._write_nodes(nodes)
         self._pack_codes()
@@ -398,6 +403,11 @@ class UnitOfWork(View):
         return self._cache
 
     @property
+    def found(self) -> Mapping[bytes, int]:
+        """Payloads that were there before and were used again: those worth keeping at hand."""
+        return self._found
+
+    @property
     def vectors_added(self) -> Sequence[tuple[object, ...]]:
         """The vector rows of this unit."""
         return self._inserts.get("vectors", ())
@@ -427,7 +437,7 @@ _STATEMENTS = {
     "quarantine": _values("quarantine", 3),
     "vectors": _values("vectors", 6),
     "passages": "INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)",
-    "transactions": _values("transactions", 14),
-    "log_nodes": _values("log_nodes", 4),
+    "transactions": _values("transactions", 17),
+    "log_nodes": _values("log_nodes", 3),
     "idempotency_keys": _values("idempotency_keys", 5),
 }

@@ -15,26 +15,45 @@ from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces, leaf
 from cmc_mcp.kernel.transaction import GENESIS, OPEN, Change
 from cmc_mcp.merkle.state import EMPTY_ROOT
 from cmc_mcp.model.facts import Facts
-from cmc_mcp.store.rows import AtomRow, EdgeRow, Head, PayloadRow, TransactionRow, checked
+from cmc_mcp.store.rows import AtomRow, EdgeRow, Head, PayloadRow, TransactionRow, checked, post_order
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
 
-NO_HEAD: Final = Head(0, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, 0)
+NO_HEAD: Final = Head(0, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, 0, 0, 0)
 _CACHED_FACTS_MAX: Final = 50_000
 _TX = (
-    "seq, recorded_us, principal, verb, arguments, hash, state_root, control_root, changes, atoms, passages, tokens,"
-    " last_rid"
+    "seq, recorded_us, principal, verb, arguments_hash, arguments, hash, state_root, control_root, changes, atoms,"
+    " passages, tokens, last_rid, last_pid, last_vid"
 )
-_HEAD = "seq, recorded_us, hash, state_root, control_root, atoms, passages, tokens, last_rid"
+_HEAD = "seq, recorded_us, hash, state_root, control_root, atoms, passages, tokens, last_rid, last_pid, last_vid"
 _ATOM = "a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq"
+
+
+class FactsCache:
+    """Decoded facts of one workspace, shared by its views; an erasure starts a new epoch and drops it."""
+
+    def __init__(self) -> None:
+        self._epoch, self._facts = -1, dict[int, Facts]()
+
+    def at(self, epoch: int) -> dict[int, Facts]:
+        """Give what is known in an epoch."""
+        if epoch != self._epoch:
+            self._epoch, self._facts = epoch, {}
+        return self._facts
 
 
 class View:
     """Reads of one workspace. Everything it answers belongs to one committed state."""
 
-    def __init__(self, connection: apsw.Connection, ws: int, facts: dict[int, Facts]) -> None:
+    def __init__(self, connection: apsw.Connection, ws: int, cache: FactsCache) -> None:
         self._c = connection
         self.ws = ws
-        self._facts = facts
+        self._cache_of_facts = cache
+        self._facts: dict[int, Facts] | None = None
+
+    def epoch(self) -> int:
+        """Give the number of erasures so far: what was cached before one is dropped."""
+        row = self._c.execute("SELECT epoch FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
+        return cast(int, row[0]) if row else 0
 
     # ------------------------------------------------------------------ ledger
     def head(self) -> Head:
@@ -81,7 +100,7 @@ class View:
         return [TransactionRow(*row) for row in rows]
 
     def transactions_by(self, principal: int, after: int) -> list[int]:
-        """Give the numbers of a principal's transactions, oldest first."""
+        """Give the numbers of a principal's transactions, oldest first; a scan, since selective rollbacks are rare."""
         rows = self._c.execute(
             "SELECT seq FROM transactions WHERE ws = ? AND principal = ? AND seq > ? ORDER BY seq",
             (self.ws, principal, after),
@@ -109,7 +128,7 @@ class View:
     def log_node(self, level: int, position: int) -> bytes:
         """Give one node of the RFC 9162 log."""
         row = self._c.execute(
-            "SELECT hash FROM log_nodes WHERE ws = ? AND level = ? AND position = ?", (self.ws, level, position)
+            "SELECT hash FROM log_nodes WHERE ws = ? AND place = ?", (self.ws, post_order(level, position))
         ).fetchone()
         if row is None:
             raise IntegrityError("a node of the log is missing", table="log_nodes", key=f"{level}/{position}")
@@ -227,10 +246,10 @@ class View:
         rows = self._c.execute("SELECT node, body FROM state_nodes WHERE node > ? AND node < ?", (base, base + (1 << 37)))
         return {node - base: body for node, body in rows}
 
-    def all_log_nodes(self) -> dict[tuple[int, int], bytes]:
-        """Give every node of the log."""
-        rows = self._c.execute("SELECT level, position, hash FROM log_nodes WHERE ws = ?", (self.ws,))
-        return {(level, position): hash_ for level, position, hash_ in rows}
+    def all_log_nodes(self) -> dict[int, bytes]:
+        """Give every node of the log by its place in post-order."""
+        rows = self._c.execute("SELECT place, hash FROM log_nodes WHERE ws = ?", (self.ws,))
+        return dict(rows)
 
     def all_index_rows(self, table: str) -> set[tuple[object, ...]]:
         """Give the rows of an index over facts or records, without the workspace."""
@@ -240,6 +259,8 @@ class View:
     # ------------------------------------------------------------------ payloads
     def facts(self, pid: int) -> Facts:
         """Give a body of facts; its bytes are None when they were erased."""
+        if self._facts is None:
+            self._facts = self._cache_of_facts.at(self.epoch())
         found = self._facts.get(pid)
         if found is None:
             row = self.payload_row(pid)
@@ -313,7 +334,7 @@ class View:
 
     def atoms_with(self, column: str, pid: int) -> list[AtomRow]:
         """Give the atoms whose `content` or `origin` is a payload, in order of first recording."""
-        where = {"content": "a.content", "origin": "a.origin"}[column]
+        where = {"content": "a.content", "origin": "a.origin > 0 AND a.origin"}[column]
         rows = self._c.execute(
             f"SELECT {_ATOM} FROM atoms a JOIN records r ON r.rid = a.rid WHERE a.ws = ? AND {where} = ? ORDER BY a.rid",
             (self.ws, pid),
@@ -453,16 +474,6 @@ class View:
             (self.ws, seq, valid_at, AtomKind.code),
         )
         return [rid for (rid,) in rows]
-
-    def last_key(self, table: str, column: str) -> int:
-        """Give the highest surrogate key of a table in this workspace, or what comes before the first."""
-        assert (table, column) in {("payloads", "pid"), ("vectors", "vid")}
-        low = self.ws << WORKSPACE_SHIFT
-        row = self._c.execute(
-            f"SELECT {column} FROM {table} WHERE {column} > ?1 AND {column} < ?2 ORDER BY {column} DESC LIMIT 1",
-            (low, low + (1 << WORKSPACE_SHIFT)),
-        ).fetchone()
-        return int(row[0]) if row else low
 
 
 INDEXES: Final = {

@@ -19,7 +19,7 @@ def atomize(data: bytes, *, modality: str, media_type: str, origin: str) -> tupl
 
     `data` is valid UTF-8. Modality `text` is divided as prose, `code` by the syntax of its language (by blank lines
     where there is no grammar for it), anything else is one block. Blocks of prose and code have at most
-    `limits.ATOM_BYTES_MAX` bytes. Content that is nothing but whitespace has no blocks. Pure, deterministic, and linear.
+    `limits.ATOM_BYTES_MAX` bytes. Content that is nothing but whitespace has no blocks. Pure and deterministic.
 
     >>> atomize(b"A note.\\n", modality="text", media_type="text/plain", origin="note:1")
     (Block(start=0, end=7, kind='paragraph', path=()),)

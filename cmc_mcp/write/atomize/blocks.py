@@ -64,7 +64,7 @@ def skip(data: bytes, start: int, end: int) -> int:
 def trim(data: bytes, start: int, end: int) -> tuple[int, int]:
     """Narrow a span of whole characters until neither end is whitespace; a blank one becomes empty.
 
-    >>> trim(b"  a b\\n", 0, 7)
+    >>> trim(b"  a b\\n", 0, 6)
     (2, 5)
     """
     if start >= end:

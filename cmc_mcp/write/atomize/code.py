@@ -31,7 +31,7 @@ def code(data: bytes, language: str | None) -> tuple[Block, ...]:
     [('module', ()), ('function', ('f',))]
     """
     base = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    grammar = grammar_of(language)
+    grammar = grammar_of(language, data)
     root = parse(data[base:], grammar) if grammar is not None else None
     if grammar is None or root is None:
         return tuple(
@@ -56,7 +56,7 @@ class _Span:
 
 
 class _Walk:
-    """Turns a tree into blocks; regions tile their parent, so that every byte is in one whatever the tree looks like."""
+    """Turns a tree into blocks; regions tile their parent, so that every byte is in one whatever the tree."""
 
     def __init__(self, data: bytes, base: int, grammar: Grammar) -> None:
         self.data = data

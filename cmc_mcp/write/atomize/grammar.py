@@ -1,4 +1,4 @@
-"""The grammars of code: which nodes of each syntax tree are functions, classes and scopes; and parsing within bounds."""
+"""The grammars of code: which nodes are functions, classes and scopes; and parsing within bounds."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ _CONTINUED: Final = re.compile(rb"(?:\\(?:\r\n|[\r\n])[ \t]*+){256}")
 _NESTING: Final = re.compile(rb"[()\[\]{}<>;]")
 _OPENING: Final = frozenset(b"([{")
 _CLOSING: Final = frozenset(b")]}")
+_CPP: Final = re.compile(rb"^[ \t]*+(?:namespace\b|template[ \t]*<|using[ \t]+namespace\b|class[ \t]+\w)", re.MULTILINE)
 _STRING: Final = rb"\"(?:[^\"\\\r\n]|\\.)*+\"?"
 _CHARS: Final = rb"'(?:[^'\\\r\n]|\\.)*+'?"
 _REMARKS: Final = rb"//[^\r\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/)?"
@@ -46,7 +47,8 @@ class Grammar:
     """What the code stage knows of one language, in the node types of its tree-sitter grammar.
 
     `wrappers` hold one definition (decorated, exported, templated); `scopes` are looked into whatever their size;
-    `leading` goes with the definition that follows it; `breaks` are the tokens that end a statement, `text` its comments and strings.
+    `leading` goes with the definition that follows it; `breaks` are the tokens that end a statement, `text` the
+    comments and strings.
     """
 
     module: str
@@ -129,7 +131,8 @@ _GRAMMARS: Final = MappingProxyType(
             "tree_sitter_java",
             _types("method_declaration constructor_declaration compact_constructor_declaration"),
             _types(
-                "class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration"
+                "class_declaration interface_declaration enum_declaration record_declaration "
+                "annotation_type_declaration"
             ),
             scopes=_types("enum_body_declarations"),
             leading=_types("line_comment block_comment"),
@@ -155,12 +158,14 @@ _GRAMMARS: Final = MappingProxyType(
 )
 
 
-def grammar_of(language: str | None) -> Grammar | None:
-    """Give what is known of a language; None if nothing is.
+def grammar_of(language: str | None, data: bytes = b"") -> Grammar | None:
+    """Give what is known of a language; None if nothing is. A C header that is written in C++ is read as C++.
 
-    >>> grammar_of("python").module, grammar_of("cobol")
-    ('tree_sitter_python', None)
+    >>> grammar_of("c", b"namespace n {}").module, grammar_of("cobol")
+    ('tree_sitter_cpp', None)
     """
+    if language == "c" and _CPP.search(data):
+        language = "cpp"
     return _GRAMMARS.get(language) if language is not None else None
 
 

@@ -17,19 +17,25 @@ _OPENING: Final = re.compile(r"[\s\"'“‘«(\[{*_`¿¡]*+")
 _WORD_CHARS_MAX: Final = 24
 _WORD: Final = re.compile(r"[^\s\"'“”‘’«»()\[\]{}*_`,;:/—–]*\Z")
 _INITIALS: Final = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
-_TITLES: Final = frozenset(
-    "adj adm attn brig capt cmdr col cpl det dr drs fr gen gov hon insp lt maj messrs mme mlle mr mrs ms mt mx pres prof "
-    "rep rev sen sgt sr ste supt bl dipl hr ing nr abs art z.b d.h u.a".split()
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_TITLES: Final = _words(
+    "adj adm attn brig capt cmdr col cpl det dr drs fr gen gov hon insp lt maj messrs mme mlle mr mrs ms mt mx pres "
+    "prof rep rev sen sgt sr ste supt bl dipl hr ing nr abs art z.b d.h u.a"
 )
 """Never the last word of a sentence: something always follows."""
-_ABBREVIATIONS: Final = frozenset(
+_ABBREVIATIONS: Final = _words(
     "al approx apr aug ave blvd ca cf co corp dec dept dist ed eds eg e.g esp est etc ext feb fri gmbh govt i.e ie inc "
     "jan jr jul jun ltd mar max min misc mon nov oct orig ph.d pl rd repr resp sat sep sept st sun thu tue univ viz vs "
-    "wed dt bzw usw ggf evtl".split()
+    "wed dt bzw usw ggf evtl"
 )
 """Not the last word where the next is in lower case or a number; `_JOINING` never is."""
-_JOINING: Final = frozenset("approx ca cf dept e.g eg esp i.e ie viz vs resp bzw z.b d.h st est".split())
-_NUMBERED: Final = frozenset("app ch chap eq eqs fig figs no nos p par pp pt sec sect tab vol vols v vv art nr".split())
+_JOINING: Final = _words("approx ca cf dept e.g eg esp i.e ie viz vs resp bzw z.b d.h st est")
+_NUMBERED: Final = _words("app ch chap eq eqs fig figs no nos p par pp pt sec sect tab vol vols v vv art nr")
 """Not the last word where a number follows."""
 
 

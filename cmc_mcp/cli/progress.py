@@ -1,0 +1,61 @@
+"""Progress on standard error: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_PLAIN_EVERY_S = 2.0
+_PLAIN_AFTER_ITEMS = 1  # short work stays silent: fewer steps than this
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+    """Give a callback for (done, total); a total of 0 is unknown."""
+    if sys.stderr.isatty():
+        with _bar(label, total) as report:
+            yield report
+    else:
+        yield _Lines(label, total)
+
+
+class _Lines:
+    """One line at the first step, then at most one in two seconds, then one at the end."""
+
+    def __init__(self, label: str, total: int | None) -> None:
+        self._label, self._total = label, total or 0
+        self._next_s = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        whole = total or self._total
+        now = time.monotonic()
+        if now < self._next_s and done != whole:
+            return
+        self._next_s = now + _PLAIN_EVERY_S
+        if whole > _PLAIN_AFTER_ITEMS:
+            of = f" of {whole:,}" if whole else ""
+            print(f"{self._label}: {done:,}{of}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextmanager
+def _bar(label: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(label, total=total or None)
+
+        def report(done: int, whole: int) -> None:
+            bar.update(task, completed=done, total=whole or total or None)
+
+        yield report

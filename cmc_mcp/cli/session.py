@@ -1,0 +1,146 @@
+"""What every command is handed: the options in front of the verb, and the memory opened by them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from cmc_mcp.cli.show import Out
+from cmc_mcp.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from cmc_mcp.config import Configuration
+    from cmc_mcp.memory import Memory
+    from cmc_mcp.model.results import Result
+
+DONE, NO, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
+"""The exit codes: done; the answer is no; bad usage; the store refused; Ctrl-C."""
+
+
+@dataclass(slots=True)
+class Session:
+    """The options that stand in front of every verb."""
+
+    store: str | None = None
+    workspace: str | None = None
+    principal: str | None = None
+    json: bool = False
+    model: bool = True
+    out: Out = field(default_factory=Out)
+
+    def configuration(self) -> Configuration:
+        """Resolve the configuration: these options, then the environment, then the file.
+
+        Raises:
+            InvalidInput: a value is malformed; StoreError: the file cannot be read.
+        """
+        from cmc_mcp.config import configuration
+
+        return configuration(store=self.store, workspace=self.workspace, principal=self.principal)
+
+    @contextmanager
+    def memory(self, *, write: bool = False) -> Iterator[Memory]:
+        """Open the memory. Reading creates neither a file nor a workspace.
+
+        Raises:
+            NotFound: there is nothing to read yet; StoreError: it cannot be opened.
+        """
+        from cmc_mcp.memory import Memory
+
+        asked = self.configuration()
+        path = Path(asked.store.removeprefix("file://")).expanduser()
+        if not write and "://" not in asked.store.removeprefix("file://") and not path.exists():
+            raise NotFound(
+                f"there is no store at {path} yet; `cmc remember` or `cmc import` creates it, --store names another"
+            )
+        with Memory.open(
+            asked.store,
+            workspace=asked.workspace,
+            principal=asked.principal,
+            embedder="bundled" if self.model else None,
+            settings=asked.settings,
+            key=asked.key,
+            read_only=not write,
+        ) as memory:
+            yield memory
+
+    def answer(self, result: Result, show: Callable[[Out], None]) -> None:
+        """Print a result: its model as JSON, or for people."""
+        if self.json:
+            self.print_json(result.lean())
+        else:
+            show(self.out)
+
+    def print_json(self, value: JsonValue) -> None:
+        """Print a value as JSON on standard output."""
+        utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+        sys.stdout.write(json.dumps(value, ensure_ascii=not utf8, indent=2) + "\n")
+        sys.stdout.flush()
+
+    @contextmanager
+    def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
+        """Show progress on standard error: a bar on a terminal, a line now and then elsewhere."""
+        from cmc_mcp.cli.progress import progress
+
+        with progress(label, total) as report:
+            yield report
+
+
+def session_of(context: typer.Context) -> Session:
+    """Give the session of a command."""
+    found = context.find_root().obj
+    assert isinstance(found, Session)
+    return found
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a small UTF-8 file that an option named; `-` is standard input.
+
+    Raises:
+        InvalidInput: it cannot be read, or is no UTF-8.
+    """
+    try:
+        return read_bytes(path, what).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput.at(what, f"{path} is not UTF-8 text (byte {error.start})") from error
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """Read a file that an option named; `-` is standard input.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    try:
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise InvalidInput.at(what, f"{path} cannot be read ({error.strerror})") from error
+
+
+def pairs(values: list[str] | None, what: str) -> dict[str, str] | None:
+    """Read `name=value` options.
+
+    Raises:
+        InvalidInput: one has no `=`.
+
+    >>> pairs(["topic=deploy"], "tag")
+    {'topic': 'deploy'}
+    """
+    if not values:
+        return None
+    out: dict[str, str] = {}
+    for value in values:
+        name, sign, rest = value.partition("=")
+        if not sign or not name:
+            raise InvalidInput.at(what, f"{value!r:.60} is no name=value, such as topic=deploy")
+        out[name] = rest
+    return out

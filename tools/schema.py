@@ -1,0 +1,192 @@
+"""Arguments and schemas: strict reading of what an agent sends, and lean JSON Schema of what a tool takes and gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Final, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError, WithJsonSchema
+
+from cmc_mcp.errors import InvalidInput, Problem
+
+Schema = dict[str, JsonValue]
+
+
+class Arguments(BaseModel):
+    """Base of every tool's arguments: unknown ones are refused, and absent is the same as null."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+A = TypeVar("A", bound=Arguments)
+
+Reference = Annotated[Annotated[int, Strict()] | str, WithJsonSchema({"type": "string"})]
+"""A snapshot id, a label, a transaction number or a time. A bare number is a transaction, so it is kept as one."""
+
+Tags = Annotated[dict[str, str | None], WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}})]
+"""Names to values; where tags are merged, a null removes one."""
+
+
+class Claim(Arguments):
+    """A statement in three parts, so that contradictions can be seen."""
+
+    subject: str
+    predicate: str
+    object: str
+    many: bool = Field(default=False, description="several objects may hold at once")
+
+
+# What pydantic calls an expectation, in the words of our messages.
+_EXPECTED: Final[Mapping[str, str]] = {
+    "string": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "dict": "an object",
+    "model": "an object",
+    "list": "a list",
+}
+
+
+def parse(model: type[A], tool: str, raw: Mapping[str, object]) -> A:
+    """Read a tool's arguments.
+
+    Some clients send objects and lists as JSON text; where neither the field takes text nor the text is anything else,
+    it is read as what it holds.
+
+    Raises:
+        InvalidInput: every problem, each with its path; unknown arguments by name, with the valid ones.
+    """
+    try:
+        return model.model_validate(_opened(model, raw))
+    except ValidationError as error:
+        problems = [_problem(model, tool, cast("Mapping[str, object]", found)) for found in error.errors()]
+    raise InvalidInput.of(list(dict.fromkeys(problems)))
+
+
+def _opened(model: type[Arguments], raw: Mapping[str, object]) -> dict[str, object]:
+    schemas = cast("Mapping[str, Mapping[str, object]]", input_schema(model)["properties"])
+    out: dict[str, object] = {}
+    for name, value in raw.items():
+        if isinstance(value, str) and schemas.get(name, {}).get("type") in ("object", "array"):
+            try:
+                opened: object = json.loads(value)
+            except (ValueError, RecursionError):
+                opened = value
+            out[name] = opened if isinstance(opened, dict | list) else value
+        elif value is not None:
+            out[name] = value
+    return out
+
+
+def _problem(model: type[Arguments], tool: str, found: Mapping[str, object]) -> Problem:
+    location = [str(part) for part in cast("tuple[int | str, ...]", found["loc"]) if part not in ("int", "str")]
+    path, kind = ".".join(location), str(found["type"])
+    if kind == "extra_forbidden":
+        inner = model if len(location) == 1 else Claim
+        known = list(cast("Mapping[str, object]", input_schema(inner)["properties"]))
+        near = get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        what = tool if len(location) == 1 else location[0]
+        return Problem(path[:80], f"is no argument of {what}; {hint}arguments are {', '.join(known)}")
+    if kind == "missing":
+        return Problem(path, "is required")
+    given = _kind_of(found.get("input"))
+    if kind == "literal_error":
+        options = cast("Mapping[str, object]", found.get("ctx", {})).get("expected", "")
+        return Problem(path, f"is {given}; pass {options}")
+    expected = _EXPECTED.get(kind.split("_", maxsplit=1)[0])
+    return Problem(path, f"is {given}; pass {expected}" if expected else f"is {given}, which does not fit here")
+
+
+def _kind_of(value: object) -> str:
+    if isinstance(value, str):
+        return f"{value!r:.60}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, int | float):
+        return f"the number {value!r:.40}"
+    return "a list" if isinstance(value, list | tuple) else "an object"
+
+
+# ---------------------------------------------------------------------- schemas
+def input_schema(model: type[BaseModel]) -> Schema:
+    """Give the lean JSON Schema of a tool's arguments; it is made once for each model."""
+    if model not in _INPUT:
+        made = cast(Schema, model.model_json_schema(by_alias=True))
+        _INPUT[model] = cast(Schema, _lean(_inlined(made, made.get("$defs", {}))))
+    return _INPUT[model]
+
+
+_INPUT: Final[dict[type[BaseModel], Schema]] = {}
+
+
+def output_schema(model: type[BaseModel], depth: int) -> Schema:
+    """Give the lean JSON Schema of a result, objects deeper than `depth` left open: what is published with the tool."""
+    made = cast(Schema, model.model_json_schema(by_alias=True, mode="validation"))
+    return cast(Schema, _shallow(_lean(_inlined(made, made.get("$defs", {}))), depth))
+
+
+def _inlined(node: JsonValue, definitions: JsonValue) -> JsonValue:
+    """Put each definition where it is referred to; ours are never recursive."""
+    if isinstance(node, list):
+        return [_inlined(part, definitions) for part in node]
+    if not isinstance(node, dict):
+        return node
+    reference = node.get("$ref")
+    if isinstance(reference, str):
+        target = cast("dict[str, JsonValue]", definitions)[reference.rpartition("/")[2]]
+        siblings = {name: part for name, part in node.items() if name != "$ref"}
+        return _inlined({**cast("dict[str, JsonValue]", target), **siblings}, definitions)
+    return {name: _inlined(part, definitions) for name, part in node.items() if name != "$defs"}
+
+
+def _lean(node: JsonValue, *, names: bool = False) -> JsonValue:
+    """Drop what costs tokens and says nothing: titles, docstrings of models, nulls, defaults that are null or empty."""
+    if isinstance(node, list):
+        return [_lean(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    if names:  # the keys are property names, not keywords
+        return {name: _lean(part) for name, part in node.items()}
+    options = node.get("anyOf")
+    if isinstance(options, list):
+        kept = [part for part in options if part != {"type": "null"}]
+        if len(kept) == 1 and isinstance(kept[0], dict):
+            node = {**{name: part for name, part in node.items() if name != "anyOf"}, **kept[0], **_described(node)}
+    out: Schema = {}
+    for name, part in node.items():
+        if name == "title" or (name == "additionalProperties" and part is True):
+            continue
+        if name == "description" and "properties" in node:
+            continue
+        if name == "default" and part in (None, [], {}, "", False, 0):
+            continue
+        out[name] = _lean(part, names=name == "properties")
+    return out
+
+
+def _described(node: Schema) -> Schema:
+    return {"description": node["description"]} if "description" in node else {}
+
+
+def _shallow(node: JsonValue, depth: int) -> JsonValue:
+    if isinstance(node, list):
+        return [_shallow(part, depth) for part in node]
+    if not isinstance(node, dict):
+        return node
+    if "properties" in node and depth == 0:
+        return {"type": "object"}
+    out: Schema = {}
+    for name, part in node.items():
+        if name in ("additionalProperties", "default") and not isinstance(part, dict):
+            continue  # additive: a newer server may say more
+        if name == "properties" and isinstance(part, dict):
+            out[name] = {key: _shallow(value, depth - 1) for key, value in part.items()}
+        else:
+            out[name] = _shallow(part, depth)
+    return out
