@@ -44,3 +44,39 @@ def history(sizes: tuple[int, ...] = (10_000, 100_000)) -> Figures:
     for name in ("label p50 ms", "rollback of 100 changes p50 ms (≤ 10)"):
         out[f"{name.split(' p50')[0]}, {sizes[-1]:,} / {sizes[0]:,} (≤ 1.5)"] = last[name] / first[name]
     return out
+
+
+def tree(count: int) -> Figures:
+    """Keep the state tree up in the real table: one leaf, and a thousand, in a tree of `count` leaves."""
+    import os
+
+    from cmc_mcp.merkle import state
+
+    with folder() as place:
+        bare = BareRows(place / "tree.db")
+        db = bare.connection
+        db.execute("CREATE TABLE nodes(node INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT")
+        _, nodes = state.build((os.urandom(16), os.urandom(32)) for _ in range(count))
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO nodes VALUES(?, ?)", nodes.items())
+        db.execute("COMMIT")
+        del nodes
+
+        def get(path: int) -> bytes | None:
+            row = db.execute("SELECT body FROM nodes WHERE node = ?", (path,)).fetchone()
+            return None if row is None else row[0]
+
+        def update(leaves: int) -> None:
+            _, dirty = state.update(get, {os.urandom(16): os.urandom(32) for _ in range(leaves)})
+            db.executemany("INSERT OR REPLACE INTO nodes VALUES(?, ?)", [(n, b) for n, b in dirty.items() if b])
+            db.executemany("DELETE FROM nodes WHERE node = ?", [(n,) for n, b in dirty.items() if b is None])
+
+        db.execute("BEGIN")
+        one = [timed(lambda: update(1)) for _ in range(200)]
+        many = [timed(lambda: update(1_000)) / 1_000 for _ in range(5)]
+        db.execute("COMMIT")
+        bare.close()
+    return {
+        f"{count:,} leaves: one leaf, ms (≤ 0.1)": p50(one),
+        f"{count:,} leaves: in batches of 1,000, ms a leaf": p50(many),
+    }

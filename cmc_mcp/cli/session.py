@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cmc_mcp.memory import Memory
     from cmc_mcp.model.results import Result
 
+Use = Literal["read", "change", "write"]
 DONE, NO, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 """The exit codes: done; the answer is no; bad usage; the store refused; Ctrl-C."""
 
@@ -48,30 +49,45 @@ class Session:
         return configuration(store=self.store, workspace=self.workspace, principal=self.principal)
 
     @contextmanager
-    def memory(self, *, write: bool = False) -> Iterator[Memory]:
-        """Open the memory. Reading creates neither a file nor a workspace.
+    def memory(self, use: Use = "read") -> Iterator[Memory]:
+        """Open the memory: to read, to change what is there, or to write, which alone creates a store or a workspace.
 
         Raises:
-            NotFound: there is nothing to read yet; StoreError: it cannot be opened.
+            NotFound: there is nothing to read or change yet; StoreError: it cannot be opened.
         """
+        asked = self.configuration()
+        if use != "write":
+            path = path_of(asked)
+            if path is not None and not path.exists():
+                raise NotFound(
+                    f"there is no store at {path} yet; `cmc remember` or `cmc import` creates it, --store names another"
+                )
+            with self.opened(asked, read_only=True) as memory:
+                known = memory.workspaces()
+                if asked.workspace not in known:
+                    raise NotFound(
+                        f"there is no workspace {asked.workspace} in this store yet; it has {', '.join(known) or 'none'}",
+                        workspaces=known,
+                    )
+                if use == "read":
+                    yield memory
+                    return
+        with self.opened(asked) as memory:
+            yield memory
+
+    def opened(self, asked: Configuration, *, read_only: bool = False) -> Memory:
+        """Open the memory that a configuration names."""
         from cmc_mcp.memory import Memory
 
-        asked = self.configuration()
-        path = Path(asked.store.removeprefix("file://")).expanduser()
-        if not write and "://" not in asked.store.removeprefix("file://") and not path.exists():
-            raise NotFound(
-                f"there is no store at {path} yet; `cmc remember` or `cmc import` creates it, --store names another"
-            )
-        with Memory.open(
+        return Memory.open(
             asked.store,
             workspace=asked.workspace,
             principal=asked.principal,
             embedder="bundled" if self.model else None,
             settings=asked.settings,
             key=asked.key,
-            read_only=not write,
-        ) as memory:
-            yield memory
+            read_only=read_only,
+        )
 
     def answer(self, result: Result, show: Callable[[Out], None]) -> None:
         """Print a result: its model as JSON, or for people."""
@@ -93,6 +109,12 @@ class Session:
 
         with progress(label, total) as report:
             yield report
+
+
+def path_of(asked: Configuration) -> Path | None:
+    """Give the file that a configuration names; None when it names something else."""
+    text = asked.store.removeprefix("file://")
+    return None if "://" in text else Path(text).expanduser().absolute()
 
 
 def session_of(context: typer.Context) -> Session:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from cmc_mcp.canon import canonical, digest, payload_hash
 from cmc_mcp.errors import InvalidInput, NotFound
-from cmc_mcp.kernel.identity import SOURCE_PREFIX, atom_name, snapshot_name, source_name
+from cmc_mcp.kernel.identity import atom_name, snapshot_name
 from cmc_mcp.kernel.kinds import SourceKind, atom_record
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.results import (
@@ -24,7 +24,7 @@ from cmc_mcp.model.time import format_time
 from cmc_mcp.store.loading import ERASED, Manifests, item_of, load, place_of
 from cmc_mcp.store.manifest import ManifestNode
 from cmc_mcp.store.protocol import LedgerView, Objects
-from cmc_mcp.store.references import resolve_atom
+from cmc_mcp.store.references import resolve_atom, resolve_origin
 from cmc_mcp.store.rows import TransactionRow, arguments_of
 
 _LINEAGE_DEPTH_MAX = 10
@@ -141,7 +141,7 @@ def source(view: LedgerView, origin: str, manifests: Manifests) -> HistoryResult
     Raises:
         NotFound: there is no such source.
     """
-    origin = _origin(view, origin)
+    origin = resolve_origin(view, origin)
     hash_ = payload_hash(origin.encode())
     pid = view.pid(hash_)
     rid = view.rid(SourceKind.record(hash_))
@@ -150,17 +150,6 @@ def source(view: LedgerView, origin: str, manifests: Manifests) -> HistoryResult
     if pid is not None and view.items(pid):
         return _conversation(view, pid, origin)
     raise NotFound(f"there is no source {origin!r} in this workspace; a bare note has no versions", source=origin)
-
-
-def _origin(view: LedgerView, reference: str) -> str:
-    """Accept the id of a source for its origin."""
-    if not reference.startswith(SOURCE_PREFIX):
-        return reference
-    for pid in view.origins():
-        body = view.payload(pid)
-        if body is not None and source_name(body.decode()) == reference:
-            return body.decode()
-    return reference
 
 
 def _document(view: LedgerView, rid: int, manifests: Manifests) -> HistoryResult:
@@ -213,5 +202,5 @@ def _conversation(view: LedgerView, pid: int, origin: str) -> HistoryResult:
         nodes.append(NodeModel(path=session, level=2, title=session, dependency_hash=hash_.hex()))
     root = digest("cmc/hhni/1", payload_hash(origin.encode()), *children)
     nodes.insert(0, NodeModel(path="", level=1, title=origin, dependency_hash=root.hex()))
-    return HistoryResult(source_versions=sorted(versions, key=lambda v: -v.transaction), nodes=nodes)
+    return HistoryResult(source_versions=sorted(versions, key=lambda v: (-v.transaction, -v.parts)), nodes=nodes)
 

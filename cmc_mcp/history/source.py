@@ -5,9 +5,10 @@ from __future__ import annotations
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, NotFound, SourceIncomplete
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import atom_record
+from cmc_mcp.kernel.kinds import SourceKind, atom_record
 from cmc_mcp.store.loading import Manifests, content_of
 from cmc_mcp.store.protocol import LedgerView, Objects
+from cmc_mcp.store.references import resolve_origin
 from cmc_mcp.store.rows import AtomRow, checked
 
 
@@ -17,8 +18,16 @@ def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin
     Raises:
         NotFound: there was no such source; SourceIncomplete: parts of it were forgotten or erased.
     """
-    found = manifests.of_origin(view, origin, seq)
-    if found is not None:
+    origin = resolve_origin(view, origin)
+    head = view.rid(SourceKind.record(payload_hash(origin.encode())))
+    if head is not None and view.pieces(head, seq):
+        found = manifests.of_origin(view, origin, seq)
+        if found is None:
+            raise SourceIncomplete(
+                f"this version of {origin!r} cannot be given back: parts of it were erased, and its plan with them",
+                source=origin,
+                missing=[],
+            )
         manifest = found[1]
         rows = [_row(view, part.atom) for part in manifest.parts]
         bodies = _bodies(view, objects, rows, seq, origin)
@@ -57,11 +66,11 @@ def _note(view: LedgerView, objects: Objects, origin: str, seq: int) -> bytes:
         pid = view.pid(bytes.fromhex(origin.removeprefix("note:")))
     except ValueError:
         pid = None
-    rows = [] if pid is None else [row for row in view.atoms_with("content", pid) if not row.origin]
-    rows = [row for row in rows if view.pieces(row.rid, seq)]
+    rows = [] if pid is None else [row for row in view.atoms_with("content", pid) if not row.origin and row.seq <= seq]
     if not rows:
         raise NotFound(f"there is no note {origin!r} at that point", source=origin)
-    return _bodies(view, objects, rows[:1], seq, origin)[0]
+    live = [row for row in rows if view.pieces(row.rid, seq)]
+    return _bodies(view, objects, (live or rows)[:1], seq, origin)[0]
 
 
 def _bodies(view: LedgerView, objects: Objects, rows: list[AtomRow], seq: int, origin: str) -> list[bytes]:

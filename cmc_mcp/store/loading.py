@@ -30,9 +30,14 @@ class Manifests:
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, Manifest | None] = OrderedDict()
+        self._epoch = -1
 
     def get(self, view: LedgerView, hash_: bytes) -> Manifest | None:
         """Give a manifest; None when it was erased."""
+        epoch = view.epoch()
+        if epoch != self._epoch:  # an erasure drops what was decoded before it
+            self._known.clear()
+            self._epoch = epoch
         if hash_ not in self._known:
             pid = view.pid(hash_)
             body = None if pid is None else view.payload(pid)

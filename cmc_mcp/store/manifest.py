@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import cast
 
 from cmc_mcp.canon import Json, canonical
@@ -55,6 +56,38 @@ class Manifest:
             "nodes": [[n.path, n.level, n.title, n.dependency_hash] for n in self.nodes],
         }
         return canonical(body)
+
+
+def redacted(manifest: Manifest, titles: Collection[str], placeholder: str) -> Manifest:
+    """Give the manifest with some titles replaced, in the paths too; hashes and order stay.
+
+    >>> node = ManifestNode("Plans", 2, "Plans", "00")
+    >>> part = ManifestPart(bytes(16), "heading", "Plans#1")
+    >>> plan = Manifest("1", "text/plain", "text", bytes(32), 5, (part,), (b"", b""), (node,))
+    >>> redacted(plan, ["Plans"], "[erased]").parts[0].place
+    '[erased]#1'
+    """
+    moved: dict[str, str] = {}
+    taken: set[str] = set()
+    nodes: list[ManifestNode] = []
+    for node in manifest.nodes:  # parents come before their children
+        title = placeholder if node.title in titles else node.title
+        above, slash, name = node.path.rpartition("/")
+        name, ordinal, number = name.partition("#")
+        path = moved.get(above, above) + slash + (placeholder if title != node.title and name else name)
+        if ordinal:
+            owner = above + slash + name
+            path = moved.get(owner, owner) + ordinal + number
+        elif title != node.title and node.path:
+            same, times = path, 1
+            while path in taken:
+                times += 1
+                path = f"{same}~{times}"
+        taken.add(path)
+        moved[node.path] = path
+        nodes.append(replace(node, path=path, title=title))
+    parts = tuple(ManifestPart(part.atom, part.kind, moved.get(part.place, part.place)) for part in manifest.parts)
+    return replace(manifest, parts=parts, nodes=tuple(nodes))
 
 
 def decode_manifest(body: bytes) -> Manifest:

@@ -8,13 +8,23 @@ from datetime import date, datetime
 from typing import Final
 
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
-from cmc_mcp.kernel.identity import ATOM_PREFIX, ID_BYTES, SNAPSHOT_PREFIX, atom_name, snapshot_name
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.kernel.identity import (
+    ATOM_PREFIX,
+    ID_BYTES,
+    SNAPSHOT_PREFIX,
+    SOURCE_PREFIX,
+    atom_name,
+    snapshot_name,
+    source_name,
+)
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.time import is_time, parse_time
 from cmc_mcp.store.protocol import LedgerView
 
 _HEX: Final = re.compile(r"[0-9a-f]+\Z")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}\Z")
 PointLike = str | int | datetime | date
 
 
@@ -44,6 +54,38 @@ def resolve_atoms(view: LedgerView, references: Sequence[str], path: str = "ids"
     return list(dict.fromkeys(resolve_atom(view, r, f"{path}[{i}]") for i, r in enumerate(references)))
 
 
+def resolve_origin(view: LedgerView, reference: str, path: str = "source") -> str:
+    """Find the origin that a text names: itself, or the one that bears the source id given.
+
+    Raises:
+        InvalidInput: it is no text that can be stored.
+    """
+    origin = plain_text(reference, path)
+    if origin.startswith(SOURCE_PREFIX) and view.pid(payload_hash(origin.encode())) is None:
+        for pid in view.origins():
+            body = view.payload(pid)
+            if body is not None and source_name(body.decode()) == origin:
+                return body.decode()
+    return origin
+
+
+def plain_text(value: str, path: str) -> str:
+    """Check that a reference is text that could have been stored.
+
+    Raises:
+        InvalidInput: it is none, or it holds a lone surrogate or a NUL character.
+    """
+    if not isinstance(value, str):
+        raise InvalidInput.at(path, f"is a {type(value).__name__}; pass text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput.at(path, "holds a lone surrogate, which is not valid Unicode; encode the text properly") from error
+    if "\0" in value:
+        raise InvalidInput.at(path, "holds a NUL character, which text cannot carry; remove it")
+    return value
+
+
 def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *, latest: bool = False) -> int:
     """Find the transaction that a snapshot id, label, transaction number or time names.
 
@@ -60,11 +102,12 @@ def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *
         return _numbered(reference, head, path)
     if not isinstance(reference, str) or not reference.strip():
         raise InvalidInput.at(path, "is no reference: give a snapshot id, a label, a transaction number or a time")
+    reference = plain_text(reference, path)
     found: dict[str, int] = {}
     if (rid := view.label(reference)) is not None:
         for piece in view.pieces(rid):
             found[f"the label {reference}"] = int(str(piece.facts.registers["seq"]))
-    if reference.isascii() and reference.isdigit() and int(reference) <= head:
+    if _NUMBER.match(reference) and int(reference) <= head:
         found[f"transaction {int(reference)}"] = int(reference)
     if is_time(reference):
         found[f"the time {reference}"] = view.seq_at(parse_time(reference, path))

@@ -178,7 +178,8 @@ def index_vectors(engine: Engine, unit: WriteUnit, laid: Laid, vectors: Vectors)
         return len(laid.contents)
     identity = engine.embedder.identity
     model = unit.model_number(identity.model_id, identity.weights_digest, identity.precision, identity.dimension)
-    known = unit.embedded(model, list(laid.contents))
+    old = [pid for pid in laid.contents if pid <= unit.before.last_pid]  # what is new has no vector yet
+    known = unit.embedded(model, old) if old else set()
     pending = 0
     for pid, hash_ in laid.contents.items():
         if pid in known:

@@ -10,10 +10,11 @@ from typing import Final, TypedDict, cast
 from cmc_mcp import limits
 from cmc_mcp.canon import Json, canonical, digest, fixed, payload_hash
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
-from cmc_mcp.model.facts import PRIORITY_DEFAULT, TAG, Claim
+from cmc_mcp.model.facts import DECAY_TAU_S_DEFAULT, PRIORITY_DEFAULT, TAG, Claim
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, interval, parse_time
 from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.store.rows import BINARY, MODALITIES
+from cmc_mcp.write.atomize.blocks import BLANK_CHARS
 
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}\Z")
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,62}/[A-Za-z0-9][A-Za-z0-9.+-]{0,126}\Z")
@@ -160,6 +161,8 @@ def validate(arguments: RememberArguments) -> Request:
     {'tag:topic': 'deploy'}
     """
     check = _Check()
+    if not isinstance(arguments, Mapping):
+        raise InvalidInput.at("item", f"is a {type(arguments).__name__}; pass a map of the arguments of remember")
     known = _ARGUMENTS
     for name in arguments:
         if name not in known:
@@ -228,7 +231,7 @@ def _content(check: _Check, content: object, modality: str) -> bytes:
         check.problem("content", f"is a {type(content).__name__}; pass text, or bytes for an image or audio")
         return b""
     if check.limit("content", "CONTENT_BYTES_MAX", len(data), limits.CONTENT_BYTES_MAX):
-        blank = not data if modality in BINARY else data.isspace() or not data.decode("utf-8", "ignore").strip()
+        blank = not data if modality in BINARY else not data.decode("utf-8", "ignore").strip(BLANK_CHARS)
         if blank:
             check.problem("content", "is blank; there is nothing to remember")
     return data
@@ -259,6 +262,8 @@ def _names(check: _Check, path: str, values: object, maximum: int, limit: str) -
         return ()
     check.limit(path, limit, len(values), maximum)
     for index, value in enumerate(values[:maximum]):
+        if value is None:
+            check.problem(f"{path}[{index}]", "is nothing; pass text")
         check.text(f"{path}[{index}]", value, "MODEL_ID_CHARS_MAX", limits.MODEL_ID_CHARS_MAX)
     return tuple(values)
 
@@ -277,7 +282,7 @@ def _registers(check: _Check, arguments: RememberArguments) -> dict[str, Json]:
         if isinstance(tau, bool) or not isinstance(tau, int) or tau < 0:
             check.problem("decay_tau_s", "is seconds as a whole number, 0 for never")
         else:
-            out["decay_tau_s"] = tau
+            out["decay_tau_s"] = None if tau == DECAY_TAU_S_DEFAULT else tau
     if (metadata := get("metadata")) is not None:
         out.update(_metadata(check, metadata))
     return out
@@ -291,8 +296,10 @@ def check_numbers(check: _Check, confidence: object, entropy: object, priority: 
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= top:
             check.problem(name, f"{value!r:.40} is not a number from 0 to {top:g}")
-        elif not (name == "priority" and value == PRIORITY_DEFAULT):
-            out[name] = fixed(value)
+        else:
+            text = fixed(value + 0)  # no negative zero
+            # the default is an absent register, so that equal facts have equal bytes; None sets it back
+            out[name] = None if name == "priority" and text == fixed(PRIORITY_DEFAULT) else text
     return out
 
 
@@ -324,7 +331,7 @@ def check_claim(check: _Check, claim: object) -> dict[str, Json]:
         if name not in ClaimArguments.__annotations__:
             check.problem(f"claim.{name!s:.40}", "is no part of a claim: subject, predicate, object, many")
     parts = [
-        check.text(f"claim.{name}", claim.get(name, ""), "CLAIM_CHARS_MAX", limits.CLAIM_CHARS_MAX)
+        check.text(f"claim.{name}", claim.get(name) or "", "CLAIM_CHARS_MAX", limits.CLAIM_CHARS_MAX)
         for name in ("subject", "predicate", "object")
     ]
     many = claim.get("many", False)
@@ -346,7 +353,7 @@ def _metadata(check: _Check, metadata: object) -> dict[str, Json]:
         check.problems.extend(Problem("metadata" + p.path[1:], p.message) for p in error.problems)
         return {}
     check.limit("metadata", "METADATA_BYTES_MAX", size, limits.METADATA_BYTES_MAX)
-    return {f"meta:{name}": value for name, value in metadata.items() if value is not None}
+    return {f"meta:{name}": value for name, value in metadata.items()}
 
 
 def checker() -> _Check:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
+import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import apsw
 import sqlite_vec
@@ -34,7 +36,13 @@ _SETTINGS: Final = (
     f"PRAGMA cache_size=-{CACHE_KIB}",
     f"PRAGMA busy_timeout={LOCK_WAIT_MS_MAX}",
 )
-_NETWORK_FILESYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "fuse.sshfs", "ceph"})
+_NETWORK_FILESYSTEMS: Final = frozenset(
+    {
+        "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "davfs", "fuse.sshfs", "fuse.davfs2", "fuse.s3fs",
+        "fuse.rclone", "fuse.glusterfs",
+    }
+)  # fmt: skip
+_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -45,6 +53,7 @@ class Location:
     key: bytes | None = None
     read_only: bool = False
     vfs: str | None = None
+    immutable: bool = False  # nobody can be writing: neither locks nor side files are needed
 
     def __repr__(self) -> str:
         return f"Location({str(self.path)!r}, encrypted={self.key is not None})"
@@ -57,15 +66,48 @@ def connect(location: Location, *, create: bool = False) -> apsw.Connection:
         NotFound: there is no such file and `create` is false.
         StoreError: it cannot be opened; WrongKey: it is not a store, or another key encrypts it.
     """
-    if not create and not location.path.exists():
-        raise errors.NotFound(f"there is no store at {location.path}; open it for writing to create one")
-    flags = apsw.SQLITE_OPEN_READONLY if location.read_only else apsw.SQLITE_OPEN_READWRITE
     if create:
-        flags |= apsw.SQLITE_OPEN_CREATE
-    with translated():
-        connection = apsw.Connection(str(location.path), flags=flags, vfs=location.vfs)
-        try:
+        create_file(location.path)
+    connection = _unlocked(location)
+    try:
+        with translated():
             _configure(connection, location)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def look(location: Location) -> apsw.Connection:
+    """Open the file to look what it is, changing no byte of it: no settings, no checkpoint when it is closed.
+
+    Raises:
+        NotFound, StoreError, WrongKey: as `connect`.
+    """
+    return _unlocked(replace(location, read_only=True, immutable=not has_log(location.path)))
+
+
+def has_log(path: Path) -> bool:
+    """Say whether SQLite keeps a journal beside the file: somebody has it open, or died with it open."""
+    return any(Path(f"{path}{end}").exists() for end in ("-wal", "-journal"))
+
+
+def _unlocked(location: Location) -> apsw.Connection:
+    """Open the file and give it its key; fails when the key is wrong or it is no database."""
+    path = location.path
+    if not path.exists():
+        raise errors.NotFound(f"there is no store at {path}; open it for writing to create one")
+    flags = apsw.SQLITE_OPEN_READONLY if location.read_only else apsw.SQLITE_OPEN_READWRITE
+    name = str(path)
+    if location.immutable:
+        flags, name = flags | apsw.SQLITE_OPEN_URI, f"file:{quote(name)}?immutable=1"
+    with translated():
+        connection = apsw.Connection(name, flags=flags, vfs=location.vfs)
+        try:
+            connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
+            if location.key is not None:
+                connection.pragma("hexkey", location.key.hex())
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         except BaseException:
             connection.close()
             raise
@@ -73,20 +115,19 @@ def connect(location: Location, *, create: bool = False) -> apsw.Connection:
 
 
 def _configure(connection: apsw.Connection, location: Location) -> None:
-    if location.key is not None:
-        connection.pragma("hexkey", location.key.hex())
-    connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
-    connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # fails here when the key is wrong
     for statement in _SETTINGS:
         if location.read_only and "journal_mode" in statement:
             continue
         connection.execute(statement).fetchall()
     if location.key is None:  # an encrypted file is not read through a memory map
         connection.pragma("mmap_size", MMAP_BYTES)
-    if connection.pragma("synchronous") != 2:
-        raise errors.StoreError("the file cannot be opened with synchronous=FULL; writes would not be durable")
+    if connection.pragma("synchronous") != 2 or not (location.read_only or connection.pragma("journal_mode") == "wal"):
+        raise errors.StoreError(
+            "the file cannot be opened with journal_mode=WAL and synchronous=FULL, so writes would not be durable; "
+            "keep the store on a local file system"
+        )
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())
     connection.enable_load_extension(False)
@@ -103,7 +144,7 @@ def translated() -> Iterator[None]:
                 "the file is no CMC store, or it is encrypted with another key; check CMC_STORE and CMC_KEY"
             ) from error
         raise errors.IntegrityError(
-            f"the file is damaged ({error}); run `cmc doctor`, then restore the last backup"
+            f"the file is damaged ({error}); keep it aside, and open the last backup in its place"
         ) from error
     except apsw.BusyError as error:
         raise errors.Busy("another process holds the store; nothing was changed, try again") from error
@@ -114,7 +155,9 @@ def translated() -> Iterator[None]:
             f"the store cannot be opened or written ({error}); check that its folder exists and is writable"
         ) from error
     except apsw.IOError as error:
-        raise errors.StoreError(f"the disk reported an error ({error}); nothing was acknowledged") from error
+        raise errors.StoreError(
+            f"the disk reported an error ({error}); nothing was changed. Check the disk, then try again"
+        ) from error
     except UnicodeDecodeError as error:
         raise errors.IntegrityError("stored text is not valid UTF-8: the file is damaged; run `cmc verify`") from error
     except apsw.Error as error:
@@ -129,20 +172,58 @@ def prepare_folder(path: Path) -> None:
     """
     folder = path.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
     except OSError as error:
-        raise errors.StoreError(f"the folder {folder} cannot be made ({error.strerror})") from error
-    kind = _filesystem(folder)
+        raise errors.StoreError(
+            f"the folder {folder} cannot be made ({error.strerror}); choose another place with CMC_STORE"
+        ) from error
+    kind = filesystem(folder)
     if kind in _NETWORK_FILESYSTEMS:
-        raise errors.StoreError(f"{folder} is on a network file system ({kind}), where SQLite's locks do not hold")
+        raise errors.StoreError(
+            f"{folder} is on a network file system ({kind}), where SQLite's locks do not hold; keep the store on a local "
+            "disk, and copy it with `cmc backup`"
+        )
     if path.is_symlink() and not path.exists():
         raise errors.StoreError(f"{path} is a broken link")
+    if path.is_dir():
+        raise errors.StoreError(f"{path} is a folder; give the path of a file in it")
 
 
-def protect(path: Path) -> None:
-    """Give the file mode 0600 and make its directory entry durable."""
-    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    sync_folder(path.parent)
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each with mode 0700 whatever the umask, each entry durable."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o700)
+        sync_folder(folder.parent)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+
+
+def create_file(path: Path) -> None:
+    """Make an empty file of mode 0600 whatever the umask, durably, unless one is there.
+
+    SQLite gives its side files the mode of the database, so they are private from their first byte too.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_size == 0:
+                os.fchmod(descriptor, 0o600)
+                os.fsync(descriptor)
+                sync_folder(path.parent)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise errors.StoreError(
+            f"the store {path} cannot be made or written ({error.strerror}); check that its folder is writable, "
+            "or open it read-only"
+        ) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -154,7 +235,8 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _filesystem(folder: Path) -> str:
+def filesystem(folder: Path) -> str:
+    """Name the kind of file system a folder is on; "unknown" where the system does not say."""
     if not sys.platform.startswith("linux"):
         return "unknown"
     resolved, best, kind = str(folder.resolve()), "", "unknown"
@@ -164,6 +246,9 @@ def _filesystem(folder: Path) -> str:
         return kind
     for line in mounts.splitlines():
         fields = line.split(" ")
-        if len(fields) > 2 and len(fields[1]) > len(best) and (resolved + "/").startswith(fields[1].rstrip("/") + "/"):
-            best, kind = fields[1], fields[2]
+        if len(fields) < 3:
+            continue
+        place = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[1])  # a space in a mount point is \\040
+        if len(place) >= len(best) and (resolved + "/").startswith(place.rstrip("/") + "/"):
+            best, kind = place, fields[2]
     return kind

@@ -16,11 +16,10 @@ from cmc_mcp.store.sqlite import fulltext, migrate
 from cmc_mcp.store.sqlite.connection import Location, connect, prepare_folder, protect, sync_folder, translated
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.search import SearchView
-from cmc_mcp.store.sqlite.unit import TreeCache, UnitOfWork
+from cmc_mcp.store.sqlite.unit import Kept, TreeCache, UnitOfWork
 from cmc_mcp.store.sqlite.view import FactsCache
 
 _IDLE_READERS_MAX = 8
-_SHARED_PAYLOADS_MAX = 10_000
 
 
 class _Reader:
@@ -46,7 +45,7 @@ class SqliteStore:
         self._count: Callable[[str], int] | None = None
         self._facts: dict[int, FactsCache] = {}
         self._trees: dict[int, TreeCache] = {}
-        self._payloads: dict[int, dict[bytes, int]] = {}  # numbers of payloads used again and again; they never change
+        self._kept: dict[int, Kept] = {}
         self._closed = False
 
     # ------------------------------------------------------------------ life
@@ -142,7 +141,7 @@ class SqliteStore:
                     assert self._count is not None
                     unit = UnitOfWork(
                         connection, ws, self._facts.setdefault(ws, FactsCache()), self._trees.pop(ws, None),
-                        self._payloads.setdefault(ws, {}), self._count,
+                        self._kept.setdefault(ws, Kept()), self._count,
                     )
                     yield unit
             except BaseException:
@@ -150,10 +149,7 @@ class SqliteStore:
                 raise
             self._commit(connection)
             self._trees[ws] = unit.tree_cache
-            shared = self._payloads[ws]
-            if len(shared) > _SHARED_PAYLOADS_MAX:
-                shared.clear()
-            shared.update(unit.found)
+            self._kept[ws].learn(unit)
 
     def _writing(self) -> apsw.Connection:
         if self._closed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -30,6 +30,7 @@ from cmc_mcp.store.sqlite.view import FactsCache, View, node_base
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1
 _CACHED_NODES_MAX = 20_000
+_KEPT_PAYLOADS_MAX = 10_000
 
 
 @dataclass(slots=True)
@@ -38,6 +39,21 @@ class TreeCache:
 
     seq: int
     nodes: dict[int, bytes | None]
+
+
+@dataclass(slots=True)
+class Kept:
+    """Numbers of payloads that are used again and again, and of models: once committed they never change."""
+
+    payloads: dict[bytes, int] = field(default_factory=dict)
+    models: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
+
+    def learn(self, unit: UnitOfWork) -> None:
+        """Keep what a committed unit found."""
+        if len(self.payloads) > _KEPT_PAYLOADS_MAX:
+            self.payloads.clear()
+        self.payloads.update(unit._found)
+        self.models.update(unit._models)
 
 
 @dataclass(slots=True)
@@ -56,14 +72,15 @@ class UnitOfWork(View):
         ws: int,
         facts: FactsCache,
         cache: TreeCache | None,
-        shared: Mapping[bytes, int],
+        kept: Kept,
         count_tokens: Callable[[str], int],
     ) -> None:
         super().__init__(connection, ws, facts)
         self.before = self.head()
         self.seq = self.before.seq + 1
         self._cache = cache if cache is not None and cache.seq == self.before.seq else TreeCache(self.before.seq, {})
-        self._shared = shared
+        self._shared = kept.payloads
+        self._models = dict(kept.models)
         self._count_tokens = count_tokens
         low = ws << WORKSPACE_SHIFT
         self._next_rid = max(self.before.last_rid, low) + 1
@@ -216,6 +233,12 @@ class UnitOfWork(View):
 
     def model_number(self, name: str, digest: str, precision: str, dimension: int) -> int:
         """Give the number of an embedding model, adding it when it is new to the workspace."""
+        key = (name, digest, precision, dimension)
+        if key not in self._models:
+            self._models[key] = self._model_number(*key)
+        return self._models[key]
+
+    def _model_number(self, name: str, digest: str, precision: str, dimension: int) -> int:
         key = (self.ws, name, digest, precision)
         for _ in range(2):
             for number, found in self._c.execute(
@@ -401,11 +424,6 @@ class UnitOfWork(View):
     def tree_cache(self) -> TreeCache:
         """The nodes as this unit leaves them, to be kept when it commits."""
         return self._cache
-
-    @property
-    def found(self) -> Mapping[bytes, int]:
-        """Payloads that were there before and were used again: those worth keeping at hand."""
-        return self._found
 
     @property
     def vectors_added(self) -> Sequence[tuple[object, ...]]:

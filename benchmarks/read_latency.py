@@ -1,0 +1,113 @@
+"""Reads: recall at several sizes without the embedding, now and in the past, against the floor in the same run.
+
+Usage: python -m benchmarks.read_latency [SIZE ...] [--keep FOLDER] [--profile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.common import GivenVectors, folder, p50, p95, texts, timed
+from cmc_mcp.memory import Memory
+from cmc_mcp.write.validate import RememberArguments
+
+Figures = dict[str, float]
+TARGET_MS = {10_000: 1.5, 100_000: 5.0, 1_000_000: 35.0}
+QUESTIONS = 60
+
+
+def build(place: Path, size: int) -> Memory:
+    """Open the store of a size, filling it when it is new: Zipf text of 40 words, mixed unit vectors, five tags."""
+    memory = Memory.open(place / f"{size}.db", embedder=GivenVectors())
+    if memory.status()["memories"] == 0:
+        memory.remember_many(_items(size), total=size)
+    return memory
+
+
+def _items(size: int) -> Iterator[RememberArguments]:
+    for start in range(0, size, 10_000):
+        words = texts(min(10_000, size - start), seed=1 + start)
+        for number, text in enumerate(words, start):
+            yield {"content": text, "tags": {"shard": f"s{number % 5}"}}
+
+
+def questions(count: int, words: int = 8) -> list[tuple[str, npt.NDArray[np.float32]]]:
+    """Questions as (text, unit vector): Zipf words, and mixtures of the vectors' pool."""
+    given = GivenVectors(seed=0)
+    vectors = GivenVectors(seed=0).embed([""] * (count + 5_000))[5_000:]
+    del given
+    return list(zip(texts(count, words=words, seed=99), vectors, strict=True))
+
+
+def latency(memory: Memory, size: int) -> Figures:
+    """Time hybrid recall with the question's vector given: warm, first, in the past, and right after a write."""
+    asked = questions(QUESTIONS)
+    past = max(1, int(str(memory.status()["transaction"])) * 9 // 10)
+    first = timed(lambda: memory.recall_by_vector(*asked[0]))
+    warm: list[float] = []
+    as_of: list[float] = []
+    after: list[float] = []
+    memory.recall_by_vector(*asked[0], as_of=past)
+    for text, vector in asked:  # interleaved, so that a busy machine slows all alike
+        warm.append(timed(lambda: memory.recall_by_vector(text, vector)))
+        as_of.append(timed(lambda: memory.recall_by_vector(text, vector, as_of=past)))
+    for number, (text, vector) in enumerate(asked[:10]):
+        memory.remember(f"{text} written between {size} {number}")
+        after.append(timed(lambda: memory.recall_by_vector(text, vector)))
+    return {
+        "first recall, loading the matrix, ms": first,
+        f"recall p50 ms (≤ {TARGET_MS.get(size, 0)})": p50(warm),
+        "recall p95 ms": p95(warm),
+        "as-of recall p50 ms": p50(as_of),
+        "as-of / current (≤ 1.2)": p50(as_of) / p50(warm),
+        "recall right after a write, p50 ms": p50(after),
+    }
+
+
+def profile(memory: Memory, rounds: int = 3) -> None:
+    """Show where the time of a recall goes."""
+    asked = questions(QUESTIONS)
+    memory.recall_by_vector(*asked[0])
+    profiler = cProfile.Profile()
+    with profiler:
+        for text, vector in asked * rounds:
+            memory.recall_by_vector(text, vector)
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(32)
+
+
+@contextmanager
+def _place(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep
+        return
+    with folder() as made:
+        yield made
+
+
+def main() -> None:
+    """Run as a script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", type=int, default=[10_000, 100_000])
+    parser.add_argument("--keep", type=Path, help="folder to keep the stores in, and to take them from")
+    parser.add_argument("--profile", action="store_true")
+    arguments = parser.parse_args()
+    with _place(arguments.keep) as place:
+        for size in arguments.sizes:
+            with build(place, size) as memory:
+                for name, value in latency(memory, size).items():
+                    print(f"{size:>9,}  {name:45} {value:9.2f}")
+                if arguments.profile:
+                    profile(memory)
+
+
+if __name__ == "__main__":
+    main()

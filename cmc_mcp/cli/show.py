@@ -1,0 +1,115 @@
+"""How results look to people: tables and colour on a terminal, plain lines elsewhere.
+
+Stored text is data: control characters in it are shown, never sent to the terminal, and it is never read as markup.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# C0 but tab and newline, DEL, C1, and what reorders a line of text
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class Styled(NamedTuple):
+    """A piece of text and how it looks on a terminal."""
+
+    text: str
+    style: str = ""
+
+
+Cell = str | int | float | Styled | None
+
+
+def clean(text: str) -> str:
+    r"""Make stored text safe for a terminal: control characters become visible.
+
+    >>> clean("\x1b[31mred")
+    '\\x1b[31mred'
+    """
+    return _CONTROL.sub(lambda m: repr(m[0])[1:-1], text.replace("\r\n", "\n"))
+
+
+def one_line(text: str, width: int = 0) -> str:
+    """Bring a text on one line, cut to a width (0: whole).
+
+    >>> one_line("a\\n  b", 10), one_line("abcdef", 4)
+    ('a b', 'abc…')
+    """
+    flat = " ".join(clean(text).split())
+    return flat if not width or len(flat) <= width else flat[: width - 1].rstrip() + "…"
+
+
+class Out:
+    """Standard output, for people."""
+
+    def __init__(self) -> None:
+        self.fancy = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self._console: Console | None = None
+
+    @property
+    def console(self) -> Console:
+        """The terminal; made on first use."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(highlight=False, markup=False, emoji=False)
+        return self._console
+
+    @property
+    def width(self) -> int:
+        """How many columns there are; 0 when nothing is to be cut."""
+        return self.console.width if self.fancy else 0
+
+    def line(self, *parts: str | Styled) -> None:
+        """Print one line."""
+        pieces = [part if isinstance(part, Styled) else Styled(part) for part in parts]
+        if not self.fancy:
+            sys.stdout.write(clean("".join(piece.text for piece in pieces)) + "\n")
+            return
+        from rich.text import Text
+
+        self.console.print(Text.assemble(*((clean(piece.text), piece.style) for piece in pieces)), soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
+        """Print a table; elsewhere than on a terminal, a header and tab-separated lines."""
+        if not self.fancy:
+            self._write([columns, *rows])
+            return
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in columns:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            styled = [cell if isinstance(cell, Styled) else Styled(_text(cell)) for cell in row]
+            table.add_row(*(Text(clean(cell.text), cell.style) for cell in styled))
+        self.console.print(table)
+
+    def pairs(self, rows: Iterable[tuple[str, Cell]]) -> None:
+        """Print names and values, one a line, leaving out what has no value."""
+        known = [(name, value) for name, value in rows if _text(value)]
+        width = max((len(name) for name, _ in known), default=0)
+        for name, value in known:
+            shown = value if isinstance(value, Styled) else Styled(_text(value))
+            self.line(Styled(name.ljust(width), "dim"), "  ", Styled(one_line(shown.text), shown.style))
+
+    @staticmethod
+    def _write(rows: Iterable[Sequence[Cell]]) -> None:
+        for row in rows:
+            sys.stdout.write("\t".join(one_line(_text(cell)) for cell in row) + "\n")
+
+
+def _text(cell: Cell) -> str:
+    if isinstance(cell, Styled):
+        return cell.text
+    return "" if cell is None else str(cell)

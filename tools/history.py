@@ -1,0 +1,104 @@
+"""`history`: what happened, to everything, to one memory, to one source, or between two states."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import Field
+
+from cmc_mcp.model.results import HistoryResult, Item, TransactionModel, Version
+from cmc_mcp.read.fit import render
+from cmc_mcp.tools.respond import diff_lines, listed
+from cmc_mcp.tools.schema import Arguments, Reference
+from cmc_mcp.tools.tool import Call, Hints, ToolSpec
+
+DESCRIPTION = """See what changed, when and by whom. Ask for one of four: nothing: the latest transactions; id: one \
+memory's versions, both clocks and lineage; source: its versions; from and/or to (snapshot id, label, transaction \
+number or time): the difference between two states, by default from the beginning, to now.
+Use it to review changes, to explain why something is believed, and to find where to roll back to. Not for searching: \
+use recall.
+Example: {"from": "before the refactor"}"""
+
+
+class HistoryArguments(Arguments):
+    """The arguments of `history`."""
+
+    id: str | None = None
+    source: str | None = None
+    from_: Annotated[Reference | None, Field(alias="from")] = None
+    to: Reference | None = None
+    limit: Annotated[int, Field(description="Of transactions")] = 20
+    cursor: Annotated[str | None, Field(description="next_cursor of the last answer")] = None
+
+
+def handle(call: Call, asked: HistoryArguments) -> HistoryResult:
+    """Read the history."""
+    return call.memory.history(
+        asked.id,
+        source=asked.source,
+        from_=asked.from_,
+        to=asked.to,
+        limit=asked.limit,
+        cursor=asked.cursor,
+    )
+
+
+def write(result: HistoryResult, asked: HistoryArguments) -> list[str]:
+    """Write the answer."""
+    lines: list[str] = []
+    if result.memory is not None:
+        lines += [render(result.memory), *_facts(result.memory)]
+    lines += [_version(version) for version in result.versions]
+    lines += listed("derived from", result.derived_from)
+    lines += listed("premise of", result.supports)
+    lines += listed("supersedes", result.supersedes)
+    lines += listed("superseded by", result.superseded_by)
+    for version in result.source_versions:
+        size = "" if version.bytes is None else f", {version.bytes:,} bytes"
+        lines.append(f"version {version.version}: transaction {version.transaction}, {version.recorded_at}, {version.parts} parts{size}")
+    lines += [f"{'  ' * (node.level - 1)}{node.path or '.'} {node.title} ({node.dependency_hash})" for node in result.nodes]
+    if result.diff is not None:
+        lines += diff_lines(result.diff)
+    lines += [_transaction(entry) for entry in result.transactions]
+    if result.next_cursor:
+        lines.append(f"more: call history with cursor={result.next_cursor}")
+    return lines or ["Nothing has happened yet."]
+
+
+def _facts(item: Item) -> list[str]:
+    lines = [f"tag {name}={value}" for name, value in item.tags.items()]
+    if item.witness is not None:
+        lines.append("; ".join(f"{name} {value}" for name, value in item.witness.lean().items()))
+    return lines
+
+
+def _version(version: Version) -> str:
+    valid = f"valid {version.valid_from or 'always'} to {version.valid_to or 'further notice'}"
+    known = f"believed since transaction {version.recorded}"
+    ended = f" until {version.ended}" if version.ended is not None else ""
+    facts = f" {json.dumps(version.facts, ensure_ascii=False)}" if version.facts else ""
+    return f"{known}{ended}: {valid}{facts}"
+
+
+def _transaction(entry: TransactionModel) -> str:
+    extras = [f"{entry.changes} changes, {entry.atoms} memories after"]
+    if entry.reason:
+        extras.append(f"reason: {entry.reason}")
+    extras += [f"label {label!r}" for label in entry.labels]
+    return (
+        f"{entry.transaction} {entry.recorded_at} {entry.verb} by {entry.principal}: "
+        f"{'; '.join(extras)}; {entry.snapshot}; hash {entry.hash}"
+    )
+
+
+TOOL = ToolSpec(
+    name="history",
+    title="History",
+    description=DESCRIPTION,
+    arguments=HistoryArguments,
+    result=HistoryResult,
+    hints=Hints(read_only=True, destructive=False, idempotent=True),
+    handle=handle,
+    write=write,
+)

@@ -1,0 +1,75 @@
+"""`rollback`: go back to a state, or undo only what matches; both can be undone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cmc_mcp.model.results import RollbackResult
+from cmc_mcp.tools.respond import diff_lines, listed, receipt_lines
+from cmc_mcp.tools.schema import Arguments, Reference, Tags
+from cmc_mcp.tools.tool import Call, Hints, ToolSpec
+
+DESCRIPTION = """Take memory back, as one new transaction that can itself be rolled back.
+Whole: to names a snapshot id, label, transaction number or time. Selective: instead of to, give since and/or writer, \
+source, tags; only matching changes are undone, the rest stays (for example all that a poisoned source wrote).
+Make a dry_run first, show what would change, then call again with its digest. One wrong memory: use forget or revise.
+Example: {"to": "before the refactor", "dry_run": true}"""
+
+
+class RollbackArguments(Arguments):
+    """The arguments of `rollback`."""
+
+    to: Reference | None = None
+    since: Annotated[Reference | None, Field(description="Only changes after this state")] = None
+    writer: str | None = None
+    source: str | None = None
+    tags: Tags | None = None
+    dry_run: bool = False
+    digest: Annotated[str | None, Field(description="From the dry run; refused if memory changed since")] = None
+
+
+def handle(call: Call, asked: RollbackArguments) -> RollbackResult:
+    """Roll back."""
+    return call.memory.rollback(
+        asked.to,
+        since=asked.since,
+        writer=asked.writer,
+        source=asked.source,
+        tags=None if asked.tags is None else {name: value or "" for name, value in asked.tags.items()},
+        dry_run=asked.dry_run,
+        digest=asked.digest,
+        cancel=call.cancelled,
+    )
+
+
+def write(result: RollbackResult, asked: RollbackArguments) -> list[str]:
+    """Write the answer."""
+    if result.receipt is None:
+        lines = [
+            f"Plan, nothing done; digest {result.digest}",
+            "To do it, call rollback again with the same arguments, without dry_run, with this digest.",
+        ]
+    else:
+        first, *rest = receipt_lines(result.receipt)
+        lines = [f"Rolled back: {first}", *rest, f"To undo this: rollback to {result.undo_with}"]
+    lines += diff_lines(result.diff)
+    lines += listed("orphaned, later changes to what is gone", result.orphaned)
+    lines += listed("not undone, rollbacks in transaction", map(str, result.not_undone))
+    lines += listed("STALE, stays but rests on something undone", result.stale)
+    lines += listed("erased since, cannot come back", result.erased)
+    return lines
+
+
+TOOL = ToolSpec(
+    name="rollback",
+    title="Roll back",
+    description=DESCRIPTION,
+    arguments=RollbackArguments,
+    result=RollbackResult,
+    hints=Hints(read_only=False, destructive=True, idempotent=True),
+    handle=handle,
+    write=write,
+    long=True,
+)

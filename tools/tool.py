@@ -1,0 +1,95 @@
+"""What a tool is: a name, words for a new colleague, arguments, hints, a handler, and how its answer is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from mcp_types import CallToolResult, ToolAnnotations
+
+from cmc_mcp.model.results import Result
+from cmc_mcp.tools import respond
+from cmc_mcp.tools.schema import Arguments, Schema, input_schema, output_schema, parse
+
+if TYPE_CHECKING:
+    from cmc_mcp.memory import Memory
+
+A = TypeVar("A", bound=Arguments)
+R = TypeVar("R", bound=Result)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool, as its handler sees it.
+
+    `cancelled` is asked right before a commit; `progress` takes what is done and the total (0: unknown).
+    """
+
+    memory: Memory
+    cancelled: Callable[[], bool] = lambda: False
+    progress: Callable[[int, int], None] = lambda done, total: None
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """The four hints of the protocol, each said explicitly. A memory's world is closed, so the fourth is always no."""
+
+    read_only: bool
+    destructive: bool
+    idempotent: bool
+
+    def annotations(self, title: str) -> ToolAnnotations:
+        """Give them as the protocol has them."""
+        return ToolAnnotations(
+            title=title,
+            read_only_hint=self.read_only,
+            destructive_hint=self.destructive,
+            idempotent_hint=self.idempotent,
+            open_world_hint=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec(Generic[A, R]):
+    """A tool. `handle` runs in a worker thread; `write` turns a (bounded) result into text.
+
+    `always` names fields that stay in the structure even when empty, `long` says that a call can take seconds, `depth`
+    how deep the published schema of the answer goes.
+    """
+
+    name: str
+    title: str
+    description: str
+    arguments: type[A]
+    result: type[R]
+    hints: Hints
+    handle: Callable[[Call, A], R]
+    write: Callable[[R, A], list[str]]
+    always: tuple[str, ...] = ()
+    long: bool = False
+    depth: int = 1
+    shape: Callable[[R, A], R] = lambda result, asked: result
+
+    @property
+    def input_schema(self) -> Schema:
+        """The schema of the arguments, as published."""
+        return input_schema(self.arguments)
+
+    @property
+    def output_schema(self) -> Schema:
+        """The schema of the structured answer, as published: additive, so unknown fields are allowed."""
+        return output_schema(self.result, self.depth)
+
+    def read(self, raw: Mapping[str, object]) -> A:
+        """Check the arguments.
+
+        Raises:
+            InvalidInput: every problem is listed.
+        """
+        return parse(self.arguments, self.name, raw)
+
+    def run(self, call: Call, asked: A) -> CallToolResult:
+        """Do the work and write the answer, blocking."""
+        result, structure, cut = respond.bounded(self.shape(self.handle(call, asked), asked), self.always)
+        return respond.answer(structure, "\n".join([*self.write(result, asked), *cut]))
