@@ -41,9 +41,9 @@ def _items(size: int) -> Iterator[RememberArguments]:
 
 def questions(count: int, words: int = 8) -> list[tuple[str, npt.NDArray[np.float32]]]:
     """Questions as (text, unit vector): Zipf words, and mixtures of the vectors' pool."""
-    given = GivenVectors(seed=0)
+
     vectors = GivenVectors(seed=0).embed([""] * (count + 5_000))[5_000:]
-    del given
+
     return list(zip(texts(count, words=words, seed=99), vectors, strict=True))
 
 

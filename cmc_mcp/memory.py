@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from cmc_mcp import limits
-from cmc_mcp.canon import fixed
 from cmc_mcp.clock import Clock, SystemClock
 from cmc_mcp.config import Settings, check_workspace, signing_key
 from cmc_mcp.embed import MiniLM, TokenCounter, load_token_counter
 from cmc_mcp.embed.protocol import Embedder
-from cmc_mcp.errors import CmcError, EmbedderError, InvalidInput, LimitExceeded, NotFound
+from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.history import diff as diffs
 from cmc_mcp.history import log as logs
 from cmc_mcp.history import proof
@@ -24,11 +23,8 @@ from cmc_mcp.history import snapshot as snapshots
 from cmc_mcp.history.source import read_source
 from cmc_mcp.history.verify import Verifier, text_and_file
 from cmc_mcp.kernel.identity import snapshot_name
-from cmc_mcp.kernel.kinds import EmbeddingKind, GateKind, PolicyKind
-from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
-from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.results import (
     CheckpointResult,
     ForgetResult,
@@ -40,7 +36,7 @@ from cmc_mcp.model.results import (
     SnapshotResult,
     VerifyResult,
 )
-from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, format_time
+from cmc_mcp.model.time import TimeLike, format_time
 from cmc_mcp.read.pipeline import Sight, recall
 from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
 from cmc_mcp.read.query import Question, question
@@ -52,10 +48,10 @@ from cmc_mcp.store.references import PointLike, resolve_point
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.write import forget as forgetting
-from cmc_mcp.write import pipeline
+from cmc_mcp.write import gate, pipeline
 from cmc_mcp.write.engine import Cancel, Engine, Progress
 from cmc_mcp.write.enrich import model_of
-from cmc_mcp.write.gate import GATE_PREFIX, MIN_CONFIDENCE, decode_request, gate_name
+from cmc_mcp.write.pending import embed_pending
 from cmc_mcp.write.revise import revise
 from cmc_mcp.write.validate import ClaimArguments, RememberArguments, RememberOptions
 
@@ -64,8 +60,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _WRITER_DEFAULT: Final = "local"
-_PENDING_BATCH: Final = 256
-POLICIES: Final = (MIN_CONFIDENCE,)
 
 
 class Memory:
@@ -492,44 +486,18 @@ class Memory:
 
     def quarantine(self) -> list[QuarantineEntry]:
         """Give what the gate kept back, in order."""
-        out = []
         with self._store.reader(self._ws) as view:
-            for rid, request in view.quarantined():
-                registers = view.pieces(rid)[0].facts.registers
-                body = view.payload(request)
-                row = view.transaction(view.change_seqs(rid)[-1])
-                if body is None or row is None:
-                    continue
-                asked = decode_request(body)
-                reasons = registers.get("reasons", [])
-                out.append(
-                    QuarantineEntry(
-                        id=gate_name(view.record(rid)),
-                        reasons=[str(r) for r in reasons] if isinstance(reasons, list) else [],
-                        transaction=row.seq,
-                        recorded_at=format_time(row.recorded_us) or "",
-                        text=asked.data.decode("utf-8", "replace")[:2000],
-                        source=asked.source,
-                    )
-                )
-        return out
+            return gate.quarantined(view)
 
     def release(self, id: str) -> Receipt:
         """Let something out of quarantine: it is remembered as it came.
 
         Raises:
-            NotFound: there is no such entry.
+            NotFound, Ambiguous: the id.
         """
         with self._store.reader(self._ws) as view:
-            request = None
-            for rid, pid in view.quarantined():
-                name = gate_name(view.record(rid))
-                if name == id or (len(id) >= len(GATE_PREFIX) + limits.ID_PREFIX_CHARS_MIN and name.startswith(id)):
-                    request, found = view.payload(pid), rid
-                    break
-        if request is None:
-            raise NotFound(f"there is nothing called {id} in quarantine; `cmc quarantine list` shows it", id=id)
-        return pipeline.release(self._engine(), decode_request(request), found)
+            record, request = gate.find_quarantined(view, id)
+        return pipeline.release(self._engine(), request, record)
 
     def set_policy(self, name: str, value: float | None) -> None:
         """Set a numeric policy of the workspace, such as `gate.min_confidence`; None removes it.
@@ -537,48 +505,17 @@ class Memory:
         Raises:
             InvalidInput: there is no such policy.
         """
-        if name not in POLICIES:
-            raise InvalidInput.at("name", f"{name!r:.60} is no policy; policies are {', '.join(POLICIES)}")
         with self._store.writer(self._ws) as unit:
-            rid, _ = unit.intern(PolicyKind.record(name.encode()))
-            facts = facts_of({"name": name, "value": fixed(value)}) if value is not None else None
-            unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),) if facts else ())
+            gate.set_policy(unit, name, value)
             self._engine().commit(unit, "policy", {"name": name})
 
     def embed_pending(self, *, progress: Progress | None = None, cancel: Cancel | None = None) -> int:
-        """Embed what has no vector under the present model yet, in resumable batches; give how many were.
+        """Embed what has no vector under the present model yet, in resumable batches; give how many texts were.
 
         Raises:
             EmbedderError: the model cannot be loaded or does not answer.
         """
-        if self._embedder is None:
-            raise EmbedderError("no embedding model is configured; open the memory with one")
-        done = 0
-        while True:
-            with self._store.reader(self._ws) as view:
-                pending = view.pending(model_of(view, self._embedder), _PENDING_BATCH)
-                contents = dict.fromkeys(content for _, content in pending)
-                texts = {pid: self._text(view, pid) for pid in contents}
-            texts = {pid: text for pid, text in texts.items() if text}
-            if not texts:
-                return done
-            vectors = self._embedder.embed(list(texts.values()))
-            identity = self._embedder.identity
-            with self._store.writer(self._ws) as unit:
-                model = unit.model_number(
-                    identity.model_id, identity.weights_digest, identity.precision, identity.dimension
-                )
-                known = unit.embedded(model, list(texts))
-                for pid, vector in zip(texts, vectors, strict=True):
-                    if pid not in known:
-                        unit.add_vector(model, pid, vector.tobytes())
-                rid, _ = unit.intern(EmbeddingKind.record(identity.model_id.encode(), unit.seq.to_bytes(8, "big")))
-                facts = facts_of({"model": identity.model_id, "digest": identity.weights_digest, "vectors": len(texts)})
-                unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
-                self._engine().commit(unit, "embed", {"vectors": len(texts)}, cancel)
-            done += len(texts)
-            if progress:
-                progress(done, 0)
+        return embed_pending(self._engine(), progress=progress, cancel=cancel)
 
     def status(self) -> dict[str, str | int | None]:
         """Say which store, workspace, model and state this is."""
@@ -660,15 +597,6 @@ class Memory:
         if self._tokens is None:
             self._tokens = load_token_counter()
         return self._tokens
-
-    def _text(self, view: ReadView, pid: int) -> str:
-        row = view.payload_row(pid)
-        if row.object and row.body is None:
-            try:
-                return self._objects.get(self._ws, row.hash).decode()
-            except CmcError:
-                return ""
-        return "" if row.body is None else row.body.decode()
 
     def _public_key(self, text: str | None) -> bytes:
         if text is None:

@@ -1,1 +1,56 @@
-"""The MCP prompts: one Markdown file each, and the loader."""
+"""The MCP prompts: one Markdown file each, and the loader.
+
+A file begins with TOML between two lines of `+++` (title, description, arguments); the rest is the prompt, with
+`{{name}}` where an argument goes.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from importlib import resources
+from typing import Final, cast
+
+from mcp.server.mcpserver.prompts import Prompt
+from mcp.server.mcpserver.prompts.base import PromptArgument
+
+NAMES: Final = ("recall_context", "session_handoff", "resolve_conflict", "review_changes")
+_FENCE: Final = "+++\n"
+_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_CHARS_MAX: Final = 8_192  # of one argument
+
+
+def load_prompts() -> list[Prompt]:
+    """Read the prompts that ship with this package, in a fixed order."""
+    folder = resources.files("cmc_mcp.prompts")
+    return [parse(name, folder.joinpath(f"{name}.md").read_text(encoding="utf-8")) for name in NAMES]
+
+
+def parse(name: str, text: str) -> Prompt:
+    """Read one prompt file."""
+    _, head, body = text.split(_FENCE, 2)
+    fields = tomllib.loads(head)
+    entries = cast("list[dict[str, str | bool]]", fields.get("arguments", []))
+    return Prompt(
+        name=name,
+        title=str(fields["title"]),
+        description=str(fields["description"]),
+        arguments=[
+            PromptArgument(
+                name=str(entry["name"]), description=str(entry["description"]), required=bool(entry["required"])
+            )
+            for entry in entries
+        ],
+        fn=_renderer(body.strip(), {str(entry["name"]): str(entry.get("default", "")) for entry in entries}),
+        context_kwarg=None,
+    )
+
+
+def _renderer(body: str, defaults: dict[str, str]) -> Callable[..., str]:
+    async def render(**given: str) -> str:
+        values = {**defaults, **{name: value for name, value in given.items() if value}}
+        # One pass, so that what an argument holds is never read as a place of its own.
+        return _PLACE.sub(lambda place: values.get(place.group(1), "")[:_CHARS_MAX], body)
+
+    return cast("Callable[..., str]", render)

@@ -144,6 +144,6 @@ TOOL = ToolSpec(
     handle=handle,
     write=write,
     always=("items", "tokens"),
-    depth=3,
+    depth=2,
     shape=shape,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -73,7 +73,8 @@ def _content(asked: RememberArguments) -> str | bytes:
 def write(receipt: Receipt, asked: RememberArguments) -> list[str]:
     """Write the answer."""
     done = "Remembered" if receipt.added or receipt.restored else "Already known" if receipt.reaffirmed else "Kept back"
-    return [f"{done}: {cast(str, receipt_lines(receipt)[0])}", *receipt_lines(receipt)[1:]]
+    first, *rest = receipt_lines(receipt)
+    return [f"{done}: {first}", *rest]
 
 
 TOOL = ToolSpec(

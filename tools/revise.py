@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from cmc_mcp.model.results import Receipt
-from cmc_mcp.tools.remember import Claim
 from cmc_mcp.tools.respond import receipt_lines
-from cmc_mcp.tools.schema import Arguments, Tags
+from cmc_mcp.tools.schema import Arguments, Claim, Tags
 from cmc_mcp.tools.tool import Call, Hints, ToolSpec
-from cmc_mcp.write.validate import ClaimArguments
+
+if TYPE_CHECKING:
+    from cmc_mcp.write.validate import ClaimArguments
 
 DESCRIPTION = """Change one memory, keeping the old version readable in the past.
 content alone corrects: it was wrong all along. content with valid_from: the world changed then, the old text holds \
@@ -36,14 +37,9 @@ class ReviseArguments(Arguments):
 
 def handle(call: Call, asked: ReviseArguments) -> Receipt:
     """Revise a memory."""
-    claim = None
-    if asked.claim is not None:
-        claim = ClaimArguments(
-            subject=asked.claim.subject,
-            predicate=asked.claim.predicate,
-            object=asked.claim.object,
-            many=asked.claim.many,
-        )
+    claim: ClaimArguments | None = None
+    if (given := asked.claim) is not None:
+        claim = {"subject": given.subject, "predicate": given.predicate, "object": given.object, "many": given.many}
     return call.memory.revise(
         asked.id,
         content=asked.content,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,11 @@ class Session:
                     return
         with self.opened(asked) as memory:
             yield memory
+
+    def writable(self) -> bool:
+        """Whether the store's file and folder may be written."""
+        path = path_of(self.configuration())
+        return path is None or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
     def opened(self, asked: Configuration, *, read_only: bool = False) -> Memory:
         """Open the memory that a configuration names."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmc_mcp.cli.app import DAILY, PROOF, TIME, command
-from cmc_mcp.cli.session import NO, pairs, read_bytes, read_text, session_of
+from cmc_mcp.cli.session import NO, Use, pairs, read_bytes, read_text, session_of
 from cmc_mcp.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -365,7 +365,8 @@ def verify(
 
     state = session_of(context)
     text = None if checkpoint is None else checkpoint_text(read_text(checkpoint, "checkpoint"))
-    with state.memory("change") as memory, state.progress("verify") as progress:
+    use: Use = "change" if state.writable() else "read"  # the check of full text needs the write lock
+    with state.memory(use) as memory, state.progress("verify") as progress:
         result = memory.verify(checkpoint=text, public_key=public_key, id=id, deep=deep, progress=progress)
     state.answer(result, lambda out: answers.verified(out, result))
     if not result.holds:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Final
 
-from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.canon import payload_hash
+from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.kernel.identity import (
     ATOM_PREFIX,
     ID_BYTES,

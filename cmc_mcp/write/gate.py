@@ -7,12 +7,15 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
-from cmc_mcp.canon import Json, canonical, payload_hash
+from cmc_mcp.canon import Json, canonical, fixed, payload_hash
+from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import GateKind, PolicyKind, Record
 from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.facts import facts_of, number_of
-from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
+from cmc_mcp.model.results import QuarantineEntry
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, format_time
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.draft import Draft
@@ -20,6 +23,8 @@ from cmc_mcp.write.validate import Request
 
 GATE_PREFIX = "gate_"
 MIN_CONFIDENCE = "gate.min_confidence"
+POLICIES = (MIN_CONFIDENCE,)
+_SHOWN_CHARS = 2_000
 
 
 def reasons(view: LedgerView, draft: Draft) -> list[str]:
@@ -71,6 +76,66 @@ def let_in(unit: WriteUnit, gate: int) -> None:
 def gate_name(record: Record) -> str:
     """Write the id of something in quarantine."""
     return GATE_PREFIX + atom_name(record.key).partition("_")[2]
+
+
+def quarantined(view: LedgerView) -> list[QuarantineEntry]:
+    """Give what is in quarantine, in order."""
+    out = []
+    for rid, request in view.quarantined():
+        registers = view.pieces(rid)[0].facts.registers
+        body = view.payload(request)
+        row = view.transaction(view.change_seqs(rid)[-1])
+        if body is None or row is None:
+            continue  # its request was erased
+        asked = decode_request(body)
+        out.append(
+            QuarantineEntry(
+                id=gate_name(view.record(rid)),
+                reasons=[str(reason) for reason in cast("list[str]", registers.get("reasons", []))],
+                transaction=row.seq,
+                recorded_at=format_time(row.recorded_us) or "",
+                text=asked.data.decode("utf-8", "replace")[:_SHOWN_CHARS],
+                source=asked.source,
+            )
+        )
+    return out
+
+
+def find_quarantined(view: LedgerView, reference: str) -> tuple[int, Request]:
+    """Find something in quarantine by its id or a unique prefix; give its gate record and the request.
+
+    Raises:
+        NotFound: there is no such entry; Ambiguous: several begin so.
+    """
+    digits = reference.removeprefix(GATE_PREFIX)
+    found = [
+        (rid, pid)
+        for rid, pid in view.quarantined()
+        if len(digits) >= ID_PREFIX_CHARS_MIN and view.record(rid).key.hex().startswith(digits)
+    ]
+    if len(found) > 1:
+        raise Ambiguous(f"{reference} could be {len(found)} entries in quarantine; give more digits")
+    body = view.payload(found[0][1]) if found else None
+    if body is None:
+        raise NotFound(f"there is nothing called {reference} in quarantine; `cmc quarantine list` shows it", id=reference)
+    return found[0][0], decode_request(body)
+
+
+def set_policy(unit: WriteUnit, name: str, value: float | None) -> None:
+    """Set a numeric policy of the workspace; None removes it.
+
+    Raises:
+        InvalidInput: there is no such policy.
+    """
+    if name not in POLICIES:
+        raise InvalidInput.at("name", f"{name!r:.60} is no policy; policies are {', '.join(POLICIES)}")
+    rid, _ = unit.intern(PolicyKind.record(name.encode()))
+    pieces = () if value is None else (_always({"name": name, "value": fixed(value)}),)
+    unit.set_pieces(rid, pieces)
+
+
+def _always(registers: Mapping[str, Json]) -> Piece:
+    return Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(registers))
 
 
 def encode_request(request: Request) -> bytes:

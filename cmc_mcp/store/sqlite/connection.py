@@ -88,8 +88,9 @@ def look(location: Location) -> apsw.Connection:
 
 
 def has_log(path: Path) -> bool:
-    """Say whether SQLite keeps a journal beside the file: somebody has it open, or died with it open."""
-    return any(Path(f"{path}{end}").exists() for end in ("-wal", "-journal"))
+    """Say whether a journal beside the file holds what the file may not: a writer is at work, or died at it."""
+    wal, journal = Path(f"{path}-wal"), Path(f"{path}-journal")
+    return journal.exists() or (wal.exists() and wal.stat().st_size > 0)
 
 
 def _unlocked(location: Location) -> apsw.Connection:
@@ -248,7 +249,7 @@ def filesystem(folder: Path) -> str:
         fields = line.split(" ")
         if len(fields) < 3:
             continue
-        place = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[1])  # a space in a mount point is \\040
+        place = _ESCAPED.sub(lambda found: chr(int(found[1], 8)), fields[1])  # a space in a mount point is \040
         if len(place) >= len(best) and (resolved + "/").startswith(place.rstrip("/") + "/"):
             best, kind = place, fields[2]
     return kind

@@ -2,65 +2,143 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
-from cmc_mcp.store.sqlite.connection import APPLICATION_ID, Location, connect, protect, translated
+from cmc_mcp.store.sqlite.connection import (
+    APPLICATION_ID,
+    Location,
+    connect,
+    has_log,
+    look,
+    sync_folder,
+    translated,
+)
 from cmc_mcp.store.sqlite.schema import BOOKKEEPING, MIGRATIONS, Migration
 
+Migrations = tuple[Migration, ...]
 
-def is_current(location: Location) -> bool:
-    """Say whether a file has the newest tables; refuse one that is not ours or from the future.
+
+def is_current(location: Location, migrations: Migrations = MIGRATIONS) -> bool:
+    """Say whether a file has the newest tables; refuse one that is not ours or from the future. Changes no byte of it.
 
     Raises:
         WrongKey: it is no store; FutureStore: a newer version wrote it; IntegrityError: a migration was edited.
     """
-    connection = connect(location)
-    try:
-        with translated():
-            return _version(connection) == MIGRATIONS[-1].number
-    finally:
-        connection.close()
+    return _looked(location, migrations) == migrations[-1].number
 
 
-def run(location: Location, clock: Clock, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
-    """Bring a file to the newest version: backup, then every missing migration in one transaction."""
+def run(location: Location, clock: Clock, migrations: Migrations = MIGRATIONS) -> None:
+    """Bring a file to the newest version: backup, then every missing migration in one transaction.
+
+    Raises:
+        As `is_current`; StoreError: a statement failed, and the file is as it was.
+    """
+    if location.path.exists() and location.path.stat().st_size:
+        _looked(location, migrations)  # before the first setting is written into a file that may not be ours
+
+    def apply(connection: apsw.Connection, version: int) -> None:
+        connection.execute(BOOKKEEPING)
+        for migration in migrations:
+            if migration.number <= version:
+                continue
+            for statement in migration.up:
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO migrations VALUES(?, ?, ?, ?)",
+                (migration.number, migration.title, migration.checksum, clock.now_us()),
+            )
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", migrations[-1].number)
+
     connection = connect(location, create=True)
     try:
         with translated():
             version = _version(connection, migrations)
-            missing = [m for m in migrations if m.number > version]
-            if not missing:
-                return
-            if version:
-                _backup(connection, location, version)
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.execute(BOOKKEEPING)
-                for migration in missing:
-                    for statement in migration.up:
-                        connection.execute(statement)
-                    connection.execute(
-                        "INSERT INTO migrations VALUES(?, ?, ?, ?)",
-                        (migration.number, migration.title, migration.checksum, clock.now_us()),
-                    )
-                connection.pragma("application_id", APPLICATION_ID)
-                connection.pragma("user_version", missing[-1].number)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            if version < migrations[-1].number:
+                _in_one_transaction(connection, location, version, apply)
     finally:
         connection.close()
 
 
-def _version(connection: apsw.Connection, migrations: tuple[Migration, ...] = MIGRATIONS) -> int:
+def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> None:
+    """Take a file back to an older version: backup, then every later migration's way back, in one transaction.
+
+    Raises:
+        StoreError: one of them cannot be undone without losing something: open the backup made before it instead.
+        As `is_current` besides.
+    """
+    version = _looked(location, migrations)
+    later = [m for m in reversed(migrations) if to < m.number <= version]
+    if to < 1 or not later:
+        raise errors.StoreError(f"the store has format {version}; it can be taken back to 1 to {version - 1}")
+    if fixed := [m for m in later if not m.down]:
+        raise errors.StoreError(
+            f"migration {fixed[0].number} ({fixed[0].title}) cannot be undone without losing something; open the backup "
+            f"that was made before it, {backup_path(location, fixed[0].number - 1)}"
+        )
+
+    def apply(connection: apsw.Connection, _: int) -> None:
+        for migration in later:
+            for statement in migration.down:
+                connection.execute(statement)
+            connection.execute("DELETE FROM migrations WHERE number = ?", (migration.number,))
+        connection.pragma("user_version", to)
+
+    connection = connect(location)
+    try:
+        with translated():
+            _in_one_transaction(connection, location, version, apply)
+    finally:
+        connection.close()
+
+
+def backup_path(location: Location, version: int) -> Path:
+    """Name the backup that is made of a store of a version before it is migrated."""
+    return Path(f"{location.path}.v{version}.backup")
+
+
+def _in_one_transaction(
+    connection: apsw.Connection, location: Location, version: int, apply: Callable[[apsw.Connection, int], None]
+) -> None:
+    if version:
+        _backup(connection, location, version)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        apply(connection, version)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _looked(location: Location, migrations: Migrations) -> int:
+    connection = look(location)
+    try:
+        with translated():
+            return _version(connection, migrations)
+    except errors.CmcError:
+        if not has_log(location.path):
+            raise
+    finally:
+        connection.close()
+    # somebody began to write between our glance at the log and our reading: look again, with their locks
+    connection = look(location)
+    try:
+        with translated():
+            return _version(connection, migrations)
+    finally:
+        connection.close()
+
+
+def _version(connection: apsw.Connection, migrations: Migrations) -> int:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    application, version = connection.pragma("application_id"), connection.pragma("user_version")
+    application, version = connection.pragma("application_id"), int(connection.pragma("user_version"))
     if tables is not None and not tables[0] and not version:
         return 0
     if application != APPLICATION_ID:
@@ -71,29 +149,57 @@ def _version(connection: apsw.Connection, migrations: tuple[Migration, ...] = MI
             "upgrade cmc-mcp (nothing was written)",
             format=version,
         )
-    known = {m.number: m.checksum for m in migrations}
-    for number, checksum in connection.execute("SELECT number, checksum FROM migrations"):
-        if known.get(number) != checksum:
+    known = {m.number: m.checksum for m in migrations if m.number <= version}
+    applied = dict(connection.execute("SELECT number, checksum FROM migrations"))
+    for number in sorted(known.keys() | applied.keys()):
+        if known.get(number) != applied.get(number):
             raise errors.IntegrityError(
                 f"migration {number} of this store is not the one this version ships; restore a backup",
                 table="migrations",
                 key=str(number),
             )
-    return int(version)
+    return version
 
 
 def _backup(connection: apsw.Connection, location: Location, version: int) -> None:
-    target = Path(f"{location.path}.v{version}.backup")
+    target = backup_path(location, version)
     if target.exists():
         return  # an earlier attempt made it before anything was changed
+    copy_to(connection, target, location.key)
+
+
+def copy_to(
+    source: apsw.Connection, target: Path, key: bytes | None, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Copy a database as it is at one instant to a new file, durably; the target appears whole or not at all.
+
+    Others may write meanwhile: the copy holds a read transaction, so that it never has to begin again.
+    """
     part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
-    copy = connect(Location(part, location.key), create=True)
+    _drop(part)
+    own = not source.in_transaction
     try:
-        with copy.backup("main", connection, "main") as job:
-            job.step(-1)
-        copy.pragma("journal_mode", "delete")
+        copy = connect(Location(part, key), create=True)
+        try:
+            if own:
+                source.execute("BEGIN")
+                source.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            with copy.backup("main", source, "main") as job:
+                while not job.done:
+                    job.step(4096)
+                    if progress:
+                        progress(job.page_count - job.remaining, job.page_count)
+            copy.pragma("journal_mode", "delete")
+        finally:
+            copy.close()
+            if own and source.in_transaction:
+                source.execute("ROLLBACK")
+        part.rename(target)
+        sync_folder(target.parent)
     finally:
-        copy.close()
-    protect(part)
-    part.rename(target)
+        _drop(part)
+
+
+def _drop(part: Path) -> None:
+    for end in ("", "-wal", "-shm", "-journal"):
+        Path(f"{part}{end}").unlink(missing_ok=True)

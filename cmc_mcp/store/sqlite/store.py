@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.limits import LOCK_WAIT_MS_MAX
+from cmc_mcp.model.facts import Facts
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sqlite import fulltext, migrate
-from cmc_mcp.store.sqlite.connection import Location, connect, prepare_folder, protect, sync_folder, translated
+from cmc_mcp.store.sqlite.connection import (
+    Location,
+    connect,
+    has_log,
+    make_folder,
+    prepare_folder,
+    translated,
+)
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.search import SearchView
-from cmc_mcp.store.sqlite.unit import Kept, TreeCache, UnitOfWork
-from cmc_mcp.store.sqlite.view import FactsCache
+from cmc_mcp.store.sqlite.unit import TreeCache, UnitOfWork
 
-_IDLE_READERS_MAX = 8
+_IDLE_READERS_MAX: Final = 8
+_CLOSE_WAIT_S: Final = 2.0
+_SCRUB_WAIT_MS: Final = 1_000
 
 
 class _Reader:
@@ -28,10 +42,15 @@ class _Reader:
     def __init__(self, location: Location) -> None:
         self.connection = connect(location)
         self.tokens = fulltext.prepare(self.connection)
+        self.seen = _fingerprint(location.path) if location.immutable else None
+
+    def is_stale(self, path: Path) -> bool:
+        """Say whether a file that was taken for immutable has changed after all."""
+        return self.seen is not None and (has_log(path) or _fingerprint(path) != self.seen)
 
 
 class SqliteStore:
-    """One file, many readers, one writer at a time. Thread-safe."""
+    """One file, many readers, one writer at a time. Thread-safe; a forked child may go on with it."""
 
     backend = "sqlite"
 
@@ -40,13 +59,16 @@ class SqliteStore:
         self._clock = clock
         self._lock = WriteLock(Path(f"{location.path}.lock"))
         self._idle: list[_Reader] = []
+        self._busy_readers = 0
         self._guard = threading.Lock()
         self._writer: apsw.Connection | None = None
         self._count: Callable[[str], int] | None = None
-        self._facts: dict[int, FactsCache] = {}
+        self._in_doubt = False
+        self._facts: dict[int, tuple[int, dict[int, Facts]]] = {}
         self._trees: dict[int, TreeCache] = {}
-        self._kept: dict[int, Kept] = {}
         self._closed = False
+        self._lost: list[object] = []  # connections of the parent: not even closing them is allowed in a child
+        _STORES.add(self)
 
     # ------------------------------------------------------------------ life
     @classmethod
@@ -56,144 +78,264 @@ class SqliteStore:
         Raises:
             StoreError: it cannot be opened; FutureStore, WrongKey, IntegrityError as their names say.
         """
-        prepare_folder(location.path)
         store = cls(location, clock=clock)
+        if location.read_only:
+            if not migrate.is_current(location):
+                raise errors.StoreError(
+                    "the store is empty, or an older version wrote it: open it once for writing to bring it up to date"
+                )
+            return store
+        prepare_folder(location.path)
         fresh = not location.path.exists() or location.path.stat().st_size == 0
-        if fresh and location.read_only:
-            raise errors.NotFound(f"there is no store at {location.path}")
         if not fresh and migrate.is_current(location):
             store._finish_erasures()
             return store
         with store._lock.held():
             migrate.run(location, clock)
-        if fresh:
-            protect(location.path)
         return store
 
     def _finish_erasures(self) -> None:
         """An erase that a reader held up is finished by the next open."""
-        if self.location.read_only:
-            return
         with self.reader(0) as view:
             pending = view.pages_pending()
         if pending:
             self.scrub()
 
     def close(self) -> None:
-        """Close every connection. Reads in progress in other threads finish first or fail cleanly."""
+        """Close every connection. Reads and a write in progress in other threads finish, then close their own."""
         self._closed = True
         with self._guard:
             readers, self._idle = self._idle, []
         for reader in readers:
             reader.connection.close()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        self._lock.close()
+        with self._lock.idle(_CLOSE_WAIT_S) as idle:
+            if idle:
+                self._drop_writer()
+                self._lock.close()
+
+    def _drop_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(apsw.Error):
+                writer.close()
 
     # ------------------------------------------------------------------ reading
     @contextmanager
     def reader(self, ws: int) -> Iterator[SearchView]:
         """Open a read transaction on a workspace."""
         reader = self._take()
+        sound = False
         try:
             with translated():
                 reader.connection.execute("BEGIN")
                 try:
-                    yield SearchView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
+                    yield SearchView(reader.connection, ws, self._known_facts(reader.connection, ws), reader.tokens)
+                    sound = True
+                except apsw.Error:
+                    raise
+                except BaseException:
+                    sound = True  # the failure is the caller's, not the connection's
+                    raise
                 finally:
                     with suppress(apsw.Error):
                         reader.connection.execute("ROLLBACK")
-        except BaseException:
-            self._give(reader)
-            raise
-        self._give(reader)
+        finally:
+            self._give(reader, sound)
 
     def _take(self) -> _Reader:
-        if self._closed:
-            raise errors.StoreError("this store was closed; open it again")
+        stale: list[_Reader] = []
         with self._guard:
-            if self._idle:
-                return self._idle.pop()
-        return _Reader(self.location)
+            if self._closed:
+                raise errors.StoreError("this store was closed; open it again")
+            if self._lost:
+                raise errors.StoreError(
+                    "this store was in use when the process was forked, and cannot be used in the child; open it there"
+                )
+            self._busy_readers += 1
+            while self._idle:
+                reader = self._idle.pop()
+                if not reader.is_stale(self.location.path):
+                    return reader
+                stale.append(reader)
+        try:
+            for reader in stale:
+                reader.connection.close()
+            with translated():
+                return self._opened()
+        except BaseException:
+            with self._guard:
+                self._busy_readers -= 1
+            raise
 
-    def _give(self, reader: _Reader) -> None:
+    def _opened(self) -> _Reader:
+        if not self.location.read_only:
+            return _Reader(self.location)
+        try:
+            return _Reader(self.location)
+        except errors.NotFound:
+            raise
+        except errors.StoreError:
+            if has_log(self.location.path):
+                raise
+            # SQLite cannot make its side files in a read-only folder, and without a log beside it nobody is writing
+            return _Reader(replace(self.location, immutable=True))
+
+    def _give(self, reader: _Reader, sound: bool) -> None:
         with self._guard:
-            if not self._closed and len(self._idle) < _IDLE_READERS_MAX:
+            self._busy_readers -= 1
+            if sound and not self._closed and len(self._idle) < _IDLE_READERS_MAX:
                 self._idle.append(reader)
                 return
         reader.connection.close()
+
+    def _known_facts(self, connection: apsw.Connection, ws: int) -> dict[int, Facts]:
+        """Give the cache of decoded facts; an erasure starts a new epoch and drops it."""
+        row = connection.execute("SELECT epoch FROM workspaces WHERE ws = ?", (ws,)).fetchone()
+        epoch = row[0] if row else 0
+        found = self._facts.get(ws)
+        if found is None or found[0] != epoch:
+            found = self._facts[ws] = (epoch, {})
+        return found[1]
 
     # ------------------------------------------------------------------ writing
     @contextmanager
     def writer(self, ws: int) -> Iterator[UnitOfWork]:
         """Hold the write lock and a write transaction. The block calls `flush`; leaving it commits.
 
+        A COMMIT that the disk failed is looked up before anything is said, so that an answer is the truth.
+
         Raises:
-            Busy: the lock could not be had; OutcomeUnknown: COMMIT failed, look the idempotency key up.
+            Busy: the lock could not be had; StoreError: nothing was changed; OutcomeUnknown: the disk would not even
+            say whether anything was, look the idempotency key up.
         """
-        with self._lock.held():
-            connection = self._writing()
+        with self._writing() as connection:
             with translated():
                 connection.execute("BEGIN IMMEDIATE")
+            trees = self._trees.pop(ws, None)
             try:
                 with translated():
                     assert self._count is not None
-                    unit = UnitOfWork(
-                        connection, ws, self._facts.setdefault(ws, FactsCache()), self._trees.pop(ws, None),
-                        self._kept.setdefault(ws, Kept()), self._count,
-                    )
+                    unit = UnitOfWork(connection, ws, self._known_facts(connection, ws), trees, self._count)
                     yield unit
             except BaseException:
-                self._abandon(connection)
+                self._abandon(connection, ws)
                 raise
-            self._commit(connection)
+            self._commit(connection, unit)
             self._trees[ws] = unit.tree_cache
-            self._kept[ws].learn(unit)
 
-    def _writing(self) -> apsw.Connection:
-        if self._closed:
-            raise errors.StoreError("this store was closed; open it again")
+    @contextmanager
+    def _writing(self) -> Iterator[apsw.Connection]:
+        """Hold the write lock; gives the connection that writes."""
         if self.location.read_only:
-            raise errors.StoreError("this store was opened read-only")
+            raise errors.StoreError("this store was opened read-only; open it for writing to change it")
+        with self._lock.held():
+            if self._closed:
+                raise errors.StoreError("this store was closed; open it again")
+            try:
+                yield self._write_connection()
+            finally:
+                if self._closed:  # while this thread was writing
+                    self._drop_writer()
+
+    def _write_connection(self) -> apsw.Connection:
+        if self._lost:
+            raise errors.StoreError(
+                "this store was in use when the process was forked, and cannot be used in the child; open it there"
+            )
         if self._writer is None:
-            self._writer = connect(self.location)
-            self._count = fulltext.counter(self._writer)
+            with translated():
+                self._writer = connect(self.location)
+                self._count = fulltext.counter(self._writer)
+        if self._in_doubt:
+            self._settle(self._writer)
         return self._writer
 
-    def _abandon(self, connection: apsw.Connection) -> None:
+    def _settle(self, connection: apsw.Connection) -> None:
+        """After the disk failed: write the log into the file and empty it.
+
+        What a failed COMMIT left in the log may be read now and be gone after the next power loss, taking later
+        commits with it; or be overlooked now and be found by the next recovery. An empty log leaves no such doubt.
+        """
+        try:
+            with translated():
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
+                if busy:
+                    raise errors.Busy("a reader holds the log that a disk error left; try again when it has finished")
+            self._sync_log()
+        except BaseException:
+            self._drop_writer()
+            raise
+        self._in_doubt = False
+
+    def _sync_log(self) -> None:
+        try:
+            with suppress(FileNotFoundError):
+                descriptor = os.open(f"{self.location.path}-wal", os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+        except OSError as error:
+            raise errors.StoreError(f"the disk reported an error ({error.strerror}); nothing was changed") from error
+
+    def _abandon(self, connection: apsw.Connection, ws: int) -> None:
+        self._facts.pop(ws, None)  # it may hold what only this unit saw
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except apsw.Error:
-            connection.close()
-            self._writer = None
+            self._in_doubt = True
+            self._drop_writer()
 
-    def _commit(self, connection: apsw.Connection) -> None:
+    def _commit(self, connection: apsw.Connection, unit: UnitOfWork) -> None:
         try:
             connection.execute("COMMIT")
         except apsw.BusyError as error:
-            self._abandon(connection)
+            self._abandon(connection, unit.ws)
             raise errors.Busy("the store is held by another process; nothing was changed, try again") from error
         except apsw.Error as error:
-            # the frames may have reached the log although the sync failed: only reopening tells
-            with suppress(apsw.Error):
-                connection.close()
-            self._writer = None
+            self._facts.pop(unit.ws, None)
+            self._find_out(unit, error)
+
+    def _find_out(self, unit: UnitOfWork, failure: apsw.Error) -> None:
+        """Find out whether a COMMIT that failed was kept: the frames may have reached the log although a sync failed.
+
+        The lock is still held, so a transaction of this number can only be this one.
+        """
+        self._in_doubt = True
+        self._drop_writer()
+        try:
+            connection = self._write_connection()
+            with translated():
+                kept = connection.execute(
+                    "SELECT 1 FROM transactions WHERE ws = ? AND seq = ?", (unit.ws, unit.seq)
+                ).fetchone()
+        except errors.CmcError as error:
             raise errors.OutcomeUnknown(
                 "the disk failed while the change was being committed, so it is not known whether it was kept; "
-                "call again with the same idempotency key, or look with `history`"
+                "call again with the same idempotency key, or look with `history`",
+                transaction=unit.seq,
             ) from error
+        if kept is None:
+            with translated():
+                raise failure
 
     # ------------------------------------------------------------------ workspaces
     def workspace(self, name: str, *, create: bool) -> int:
-        """Give the number of a workspace; 0 when it does not exist and is not to be created."""
+        """Give the number of a workspace; 0 when it does not exist and is not to be created.
+
+        Raises:
+            NotFound: it is to be created in a store that was opened read-only.
+        """
         with self.reader(0) as view:
             number = view.workspace_number(name)
-        if number or not create or self.location.read_only:
+        if number or not create:
             return number
-        with self._lock.held(), translated():
-            connection = self._writing()
+        if self.location.read_only:
+            raise errors.NotFound(
+                f"there is no workspace {name} in this store, and it was opened read-only; `workspaces` lists them"
+            )
+        with self.exclusive() as connection:
             connection.execute("INSERT OR IGNORE INTO workspaces(name) VALUES(?)", (name,))
             row = connection.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
             assert row is not None
@@ -208,24 +350,32 @@ class SqliteStore:
     @contextmanager
     def exclusive(self) -> Iterator[apsw.Connection]:
         """Hold the write lock without a transaction, for maintenance."""
-        with self._lock.held(), translated():
-            yield self._writing()
+        with self._writing() as connection, translated():
+            try:
+                yield connection
+            except (apsw.IOError, apsw.FullError):
+                self._in_doubt = True
+                self._drop_writer()
+                raise
 
     def scrub(self) -> bool:
         """Truncate the write-ahead log, so that erased pages leave the disk; False when a reader holds it still."""
         with self.exclusive() as connection:
-            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
-            if not busy:
-                connection.execute("UPDATE workspaces SET pages_pending = 0 WHERE pages_pending = 1")
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.set_busy_timeout(_SCRUB_WAIT_MS)  # a slow reader must not hold up every writer
+            try:
+                busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
+                if not busy:
+                    connection.execute("UPDATE workspaces SET pages_pending = 0 WHERE pages_pending = 1")
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
             return not busy
 
     def text_faults(self, ws: int) -> list[str]:
         """Compare full text with what it was made of; its own check covers every workspace."""
         if self.location.read_only:
             return []
-        with self._lock.held():
-            connection = self._writing()
+        with self.exclusive() as connection:
             try:
                 connection.execute("INSERT INTO passages(passages, rank) VALUES('integrity-check', 1)")
             except apsw.CorruptError:
@@ -243,39 +393,62 @@ class SqliteStore:
             return view.settings() | {"encrypted": str(self.location.key is not None).lower()}
 
     def backup(self, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
-        """Copy the live store to a new file, page by page, while others read and write.
+        """Copy the live store, as it is at one instant, to a new file, while others read and write.
 
         Raises:
             Conflict: the target exists; StoreError: it cannot be written.
         """
         if target.exists():
-            raise errors.Conflict(f"{target} exists; a backup never overwrites")
-        part = target.with_name(target.name + ".part")
-        part.unlink(missing_ok=True)
-        reader = self._take()
+            raise errors.Conflict(f"{target} exists; a backup never overwrites, so give another name")
         try:
-            prepare_folder(target)
-            with translated():
-                copy = connect(Location(part, self.location.key), create=True)
-                try:
-                    with copy.backup("main", reader.connection, "main") as job:
-                        while not job.done:
-                            job.step(4096)
-                            if progress:
-                                progress(job.page_count - job.remaining, job.page_count)
-                    copy.pragma("journal_mode", "delete")
-                finally:
-                    copy.close()
-            protect(part)
-            part.rename(target)
-            sync_folder(target.parent)
+            make_folder(target.parent)
+            with self.reader(0) as view:
+                view.copy_to(lambda source: migrate.copy_to(source, target, self.location.key, progress))
         except OSError as error:
             raise errors.StoreError(f"the backup cannot be written ({error.strerror})") from error
-        finally:
-            part.unlink(missing_ok=True)
-            self._give(reader)
 
     def head(self, ws: int) -> Head:
         """Give the last transaction of a workspace."""
         with self.reader(ws) as view:
             return view.head()
+
+
+def _fingerprint(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+# A SQLite connection must not cross a fork, not even to be closed (https://sqlite.org/howtocorrupt.html, 2.6): they are
+# closed before it, and parent and child open their own when next they need one.
+_STORES: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
+_AROUND_FORK: list[ExitStack] = []
+
+
+def _before_fork() -> None:
+    stack = ExitStack()
+    for store in list(_STORES):
+        if stack.enter_context(store._lock.idle(_CLOSE_WAIT_S)):
+            store._drop_writer()
+            store._lock.close()
+        stack.enter_context(store._guard)
+        for reader in store._idle:
+            reader.connection.close()
+        store._idle.clear()
+    _AROUND_FORK.append(stack)
+
+
+def _after_in_parent() -> None:
+    _AROUND_FORK.pop().close()
+
+
+def _after_in_child() -> None:
+    _AROUND_FORK.pop().pop_all()  # what it would release belongs to the parent
+    for store in list(_STORES):
+        store._guard = threading.Lock()
+        store._lock.forked()
+        if store._writer is not None or store._busy_readers:
+            store._lost.append(store._writer)
+            store._writer = None
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

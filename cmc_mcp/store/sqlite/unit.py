@@ -7,16 +7,16 @@ the state trees, the ledger and the log up to date, and leaves the indexes equal
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import cast
 
 import apsw
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
-from cmc_mcp.kernel.kinds import KINDS, AtomKind, Record
+from cmc_mcp.kernel.kinds import KINDS, AtomKind, ErasureKind, Record
 from cmc_mcp.kernel.pieces import NOTHING, Pieces, leaf
 from cmc_mcp.kernel.transaction import OPEN, Change, Header, next_time, transaction_hash
 from cmc_mcp.merkle import log
@@ -90,6 +90,7 @@ class UnitOfWork(View):
         self._pids: dict[bytes, int] = {}
         self._found: dict[bytes, int] = {}
         self._absent: set[bytes] = set()
+        self._revived: set[int] = set()
         self._rids: dict[Record, int] = {}
         self._inserts: dict[str, list[tuple[object, ...]]] = {}
         self._passages = 0
@@ -118,7 +119,8 @@ class UnitOfWork(View):
             return found
         first = self._next_pid
         pid = self._put(facts.hash, 1, len(facts.body), False, facts.body)
-        if pid == first:
+        if pid == first or pid in self._revived:
+            self._revived.discard(pid)
             registers = facts.registers
             for name, value in tags_of(registers).items():
                 self._insert("tags", (self.ws, name, value, pid))
@@ -134,8 +136,25 @@ class UnitOfWork(View):
             found = self._next_pid
             self._next_pid += 1
             self._insert("payloads", (found, self.ws, key, domain, size, int(object_), body))
+        elif self._any_erased:
+            self._revive(found, key, body)
         self._pids[key] = found
         return found
+
+    @cached_property
+    def _any_erased(self) -> bool:
+        return self.epoch() > 0
+
+    def _revive(self, pid: int, key: bytes, body: bytes | None) -> None:
+        """Bytes that were erased and are told again are there again, and their erasure is no longer in force."""
+        rid = self.rid(ErasureKind.record(key))
+        if rid is None or not self.pieces(rid):
+            return
+        self.set_pieces(rid, NOTHING)
+        self._revived.add(pid)
+        self._c.execute("UPDATE payloads SET body = ? WHERE ws = ? AND pid = ?", (body, self.ws, pid))
+        if self._facts is not None:
+            self._facts.pop(pid, None)
 
     def intern(self, record: Record) -> tuple[int, bool]:
         """Give the number of a record, and whether it is new to the workspace."""
@@ -291,6 +310,28 @@ class UnitOfWork(View):
         self._c.execute("INSERT INTO passages(passages) VALUES('optimize')")
         self._c.execute("UPDATE workspaces SET epoch = epoch + 1, pages_pending = 1 WHERE ws = ?", (self.ws,))
 
+    def rehead(self, rid: int, old: str, new: str, text: str) -> None:
+        """Change what full text shows beside an atom, whose text it must be told to find what to delete."""
+        self._c.execute("INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, old, text))
+        self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
+        if new:
+            self._c.execute("INSERT INTO headings VALUES(?, ?, ?)", (rid, self.ws, new))
+        self._c.execute("INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)", (rid, new, text))
+
+    def receipts(self) -> list[tuple[str, bytes]]:
+        """Give the receipts that idempotency keys keep, as (key, receipt)."""
+        return list(self._c.execute("SELECT key, receipt FROM idempotency_keys WHERE ws = ?", (self.ws,)))
+
+    def replace_receipt(self, key: str, receipt: bytes) -> None:
+        """Replace the receipt that an idempotency key keeps, after an erase."""
+        self._c.execute("UPDATE idempotency_keys SET receipt = ? WHERE ws = ? AND key = ?", (receipt, self.ws, key))
+
+    def erase_arguments(self, seqs: Sequence[int]) -> None:
+        """Destroy the arguments of transactions; their hashes stay."""
+        self._c.executemany(
+            "UPDATE transactions SET arguments = NULL WHERE ws = ? AND seq = ?", [(self.ws, seq) for seq in seqs]
+        )
+
     def add_key(self, key: str, request: bytes, receipt: bytes) -> None:
         """Claim an idempotency key for this transaction."""
         self._insert("idempotency_keys", (self.ws, key, request, self.seq, receipt))
@@ -301,6 +342,11 @@ class UnitOfWork(View):
     # ------------------------------------------------------------------ commit
     def flush(self, *, verb: str, principal: str, arguments: bytes, clock_us: int) -> Head:
         """Write everything collected and the ledger entry; the caller commits."""
+        if self._any_erased:  # facts that come back change control records too
+            for pending in list(self._pending.values()):
+                for piece in pending.after:
+                    if piece not in pending.before:
+                        self.put_facts(piece.facts)
         changes, leaves, atoms = self._net()
         nodes, roots = self._grow(leaves)
         recorded = next_time(clock_us, self.before.recorded_us)

@@ -341,6 +341,16 @@ class View:
         )
         return [AtomRow(*row) for row in rows]
 
+    def used_elsewhere(self, column: str, pids: Iterable[int], rids: Iterable[int]) -> set[int]:
+        """Give those payloads that atoms other than some have as `origin` or `discriminator`; a scan, for an erase."""
+        where = {"origin": "origin", "discriminator": "discriminator"}[column]
+        rows = self._c.execute(
+            f"SELECT DISTINCT {where} FROM atoms WHERE ws = ?1 AND {where} IN (SELECT value FROM json_each(?2))"
+            " AND rid NOT IN (SELECT value FROM json_each(?3))",
+            (self.ws, json.dumps(list(pids)), json.dumps(list(rids))),
+        )
+        return {pid for (pid,) in rows}
+
     def heading(self, rid: int) -> str:
         """Give what full text shows beside the content of an atom."""
         row = self._c.execute("SELECT heading FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid)).fetchone()

@@ -1,0 +1,38 @@
+"""Logs: to stderr only, since stdout carries the protocol."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    import structlog
+
+
+def configure() -> None:
+    """Send what libraries log to stderr, one line each; warnings and worse."""
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root.addHandler(handler)
+        root.setLevel(logging.WARNING)
+
+
+@cache
+def log() -> structlog.stdlib.BoundLogger:
+    """Give our logger. It loads on first use: a server that has nothing to say does not pay for it."""
+    import structlog
+
+    configured = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+    )
+    return cast("structlog.stdlib.BoundLogger", configured)

@@ -1,0 +1,155 @@
+"""Who calls, and which memory they see. Identity comes from the connection, never from an argument."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from cmc_mcp.errors import AccessDenied, StoreError
+from cmc_mcp.limits import PRINCIPAL_CHARS_MAX
+
+if TYPE_CHECKING:
+    from cmc_mcp.config import Configuration
+    from cmc_mcp.memory import Memory
+
+DECLARED: Final = "declared:"
+"""Marks a writer whose name only the client itself vouches for."""
+
+CLIENT: Final[ContextVar[str | None]] = ContextVar("cmc_client", default=None)
+"""The name that the client of the present request declares. Set by the server for each request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The principal of a call, its workspace, and whether it may write."""
+
+    principal: str
+    workspace: str
+    read_only: bool = False
+
+
+class Provider(Protocol):
+    """Gives each call its memory."""
+
+    def caller(self) -> Caller:
+        """Say who makes the present call.
+
+        Raises:
+            AccessDenied: nobody that may.
+        """
+        ...
+
+    def memory(self, caller: Caller) -> Memory:
+        """Give a caller's memory, opening the store when it is the first. It may block, so it runs in a worker thread.
+
+        Raises:
+            StoreError: the store cannot be opened.
+        """
+        ...
+
+    def warm(self) -> None:
+        """Load what the first call will need, where that changes nothing. It may block."""
+        ...
+
+    def close(self) -> None:
+        """Close what was opened."""
+        ...
+
+
+class Stores:
+    """Opens one store on first use, and gives each caller their view of it."""
+
+    def __init__(self, open_: Callable[[Caller], Memory]) -> None:
+        self._open = open_
+        self._lock = threading.Lock()
+        self._first: Memory | None = None
+        self._views: dict[Caller, Memory] = {}
+        self._closed = False
+
+    def memory(self, caller: Caller) -> Memory:
+        """Give a caller's memory."""
+        with self._lock:
+            if self._closed:
+                raise StoreError("the server is stopping; nothing was changed")
+            view = self._views.get(caller)
+            if view is None:
+                if self._first is None:
+                    view = self._first = self._open(caller)
+                else:
+                    view = self._first.as_principal(caller.principal, caller.workspace)
+                self._views[caller] = view
+            return view
+
+    def close(self) -> None:
+        """Close the store; later calls are refused."""
+        with self._lock:
+            self._closed = True
+            first, self._first = self._first, None
+            self._views.clear()
+        if first is not None:
+            first.close()
+
+
+class LocalSession:
+    """One principal, one workspace: a process on stdio, or HTTP on loopback without tokens.
+
+    Without a configured principal, the writer is the name that the client declares, marked as declared.
+    """
+
+    def __init__(self, configuration: Configuration, *, embedder: str | None = "bundled") -> None:
+        self._configuration, self._embedder = configuration, embedder
+        self._stores = Stores(lambda caller: open_memory(configuration, caller, embedder))
+
+    def caller(self) -> Caller:
+        """Give the configured principal, or the declared one."""
+        configured = self._configuration
+        return Caller(configured.principal or declared(CLIENT.get()), configured.workspace)
+
+    def memory(self, caller: Caller) -> Memory:
+        """Give the memory."""
+        return self._stores.memory(caller)
+
+    def warm(self) -> None:
+        """Import what the first call imports."""
+        import cmc_mcp.memory  # noqa: F401
+
+    def close(self) -> None:
+        """Close the store."""
+        self._stores.close()
+
+
+def declared(client: str | None) -> str:
+    """Name a writer after what its client says it is, so marked.
+
+    >>> declared("claude-code")
+    'declared:claude-code'
+    """
+    name = "".join(c if c.isprintable() else " " for c in client or "").strip() or "unknown"
+    return f"{DECLARED}{name}".encode("utf-8", "replace").decode()[:PRINCIPAL_CHARS_MAX]
+
+
+def open_memory(configuration: Configuration, caller: Caller, embedder: str | None = "bundled") -> Memory:
+    """Open the configured store for a caller."""
+    from cmc_mcp.memory import Memory
+
+    return Memory.open(
+        configuration.store,
+        workspace=caller.workspace,
+        principal=caller.principal,
+        embedder=embedder,
+        settings=configuration.settings,
+        key=configuration.key,
+    )
+
+
+def check_may_write(caller: Caller, tool: str) -> None:
+    """Refuse a write by a principal that may only read.
+
+    Raises:
+        AccessDenied: it may only read.
+    """
+    if caller.read_only:
+        raise AccessDenied(f"{caller.principal} may only read here, and {tool} writes", principal=caller.principal)
