@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
@@ -15,9 +17,11 @@ import platformdirs
 
 from cmc_mcp import limits
 from cmc_mcp.canon import canonical, payload_hash
-from cmc_mcp.errors import InvalidInput, StoreError
+from cmc_mcp.errors import InvalidInput, Problem, StoreError
 
 PIPELINE_VERSION: Final = "cmc-recall/1"
+PASSPHRASE_CHARS_MIN: Final = 16
+FILE_SETTINGS: Final = ("principal", "store", "workspace")
 WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}\Z")
 
 
@@ -28,8 +32,8 @@ class Settings:
     inline_bytes: int = limits.INLINE_BYTES
     matrix_bytes_max: int = limits.MATRIX_BYTES_MAX
     dense_candidates: int = 50
-    lexical_candidates: int = 1_000  # postings that candidates may come from
-    frequent_min: int = 2_000  # a term in more passages than this is frequent, and only counted
+    lexical_candidates: int = 1_000  # passages that are scored, unless the rarest term alone has more
+    frequent_min: int = 8_192  # a term in more passages than this is frequent: it adds to what the others find
     terms_max: int = 32
     lexical_share_text: float = 0.5
     lexical_share_dialogue: float = 0.55
@@ -103,34 +107,60 @@ def _file(path: Path) -> dict[str, str]:
         return {}
     except OSError as error:
         raise StoreError(f"the configuration {path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput.at(str(path), f"is not valid UTF-8 (byte {error.start})") from error
     try:
-        return {name: str(value) for name, value in tomllib.loads(text).items()}
+        found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput.at(str(path), f"is not valid TOML: {error}") from error
+    problems = [
+        Problem(f"{path}: {name}", f"is no setting; settings are {', '.join(FILE_SETTINGS)}")
+        for name in found
+        if name not in FILE_SETTINGS
+    ]
+    problems += [
+        Problem(f"{path}: {name}", "is no text; write it in quotes")
+        for name, value in found.items()
+        if name in FILE_SETTINGS and not isinstance(value, str)
+    ]
+    if problems:
+        raise InvalidInput.of(problems)
+    return {name: str(value) for name, value in found.items()}
 
 
 def _key(env: Mapping[str, str]) -> bytes | None:
     """Read the key of the file: CMC_KEY (64 hex digits, or a passphrase of 16 characters or more) or CMC_KEY_FILE."""
-    text = env.get("CMC_KEY")
-    if not text and (path := env.get("CMC_KEY_FILE")):
-        try:
-            text = Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise StoreError(f"the key file {path} cannot be read ({error.strerror})") from error
-    return parse_key(text) if text else None
+    text, path = env.get("CMC_KEY"), env.get("CMC_KEY_FILE")
+    if text:
+        return parse_key(text)
+    if not path:
+        return None
+    try:
+        return parse_key(Path(path).read_text(encoding="utf-8").strip(), path)
+    except OSError as error:
+        raise StoreError(f"the key file {path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput.at(path, "is not text: put 64 hex digits, or a passphrase, into the key file") from error
 
 
-def parse_key(text: str) -> bytes:
-    """Turn 64 hex digits, or a passphrase of at least 16 characters, into a key.
+def parse_key(text: str, path: str = "CMC_KEY") -> bytes:
+    """Turn 64 hex digits, or a passphrase of at least 16 characters, into a key (32 bytes).
+
+    A passphrase goes through scrypt, so that guessing it costs memory and time.
 
     Raises:
         InvalidInput: the passphrase is too short.
     """
     if re.fullmatch(r"[0-9a-fA-F]{64}", text):
         return bytes.fromhex(text)
-    if len(text) < 16:
-        raise InvalidInput.at("CMC_KEY", "is too short: give 64 hex digits, or a passphrase of 16 characters or more")
-    return text.encode()
+    if len(text) < PASSPHRASE_CHARS_MIN:
+        raise InvalidInput.at(
+            path, f"is too short: give 64 hex digits, or a passphrase of {PASSPHRASE_CHARS_MIN} characters or more"
+        )
+    # the salt is fixed: the file has a random one of its own, which the database derives the page key with
+    return hashlib.scrypt(
+        text.encode("utf-8", "surrogateescape"), salt=b"cmc/passphrase/1", n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=32
+    )
 
 
 def check_workspace(name: str) -> str:
@@ -181,13 +211,26 @@ def signing_key(environment: Mapping[str, str] | None = None) -> bytes:
     path = Path(env.get("CMC_SIGNING_KEY_FILE", Path(platformdirs.user_config_dir("cmc")) / "signing.key"))
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(secrets.token_hex(32) + "\n")
+            _make_secret(path, secrets.token_hex(32) + "\n")
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the signing key {path} cannot be read or made ({error})") from error
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise InvalidInput.at(str(path), "is no signing key: 64 hex digits")
     return bytes.fromhex(text)
+
+
+def _make_secret(path: Path, text: str) -> None:
+    """Write a file of mode 0600 that appears whole, or leave the one that somebody else made first."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        with suppress(FileExistsError):
+            os.link(part, path)
+    finally:
+        part.unlink()

@@ -37,7 +37,7 @@ from cmc_mcp.model.results import (
     VerifyResult,
 )
 from cmc_mcp.model.time import TimeLike, format_time
-from cmc_mcp.read.pipeline import Sight, recall
+from cmc_mcp.read.pipeline import Asked, Sight, recall
 from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
 from cmc_mcp.read.query import Question, question
 from cmc_mcp.store.loading import Manifests
@@ -255,9 +255,7 @@ class Memory:
         Raises:
             InvalidInput: nothing is selected, or an erase without its plan's digest; Conflict: the plan is outdated.
         """
-        selection = forgetting.Selection(
-            (ids,) if isinstance(ids, str) else tuple(ids), source, tuple(sorted((tags or {}).items())), writer, since
-        )
+        selection = forgetting.selection_of(ids, source, tags, writer, since)
         return forgetting.forget(
             self._engine(), selection, reason=reason, dry_run=dry_run, erase=erase, digest_=digest, cancel=cancel
         )
@@ -299,21 +297,21 @@ class Memory:
         )
         vector, failure = self._embedded(asked.query)
         with self._store.reader(self._ws) as view:
-            point, offset = self._point(view, asked, as_of, valid_at, cursor)
             sight = self._sight(view, vector, failure)
-            return recall(
-                view,
-                sight,
-                asked,
-                point,
-                workspace=self.workspace,
-                offset=offset,
-                detailed=detail == "detailed",
-                explain=explain,
-            )
+            scope = asked.scope(self.workspace, self.settings.digest)
+            point, offset, given = self._point(view, scope, as_of, valid_at, cursor)
+            put = Asked(asked, scope, offset, given, detailed=detail == "detailed", explain=explain)
+            return recall(view, sight, put, point)
 
     def recall_by_vector(
-        self, query: str, vector: npt.NDArray[np.float32], *, limit: int = 10, budget_tokens: int = 2000
+        self,
+        query: str,
+        vector: npt.NDArray[np.float32],
+        *,
+        limit: int = 10,
+        budget_tokens: int = 2000,
+        as_of: PointLike | None = None,
+        explain: bool = False,
     ) -> RecallResult:
         """Answer as `recall` does, with the question's vector given (unit length, the model's dimension)."""
         asked = question(
@@ -321,11 +319,10 @@ class Memory:
             min_confidence=None,
         )  # fmt: skip
         with self._store.reader(self._ws) as view:
-            point, offset = self._point(view, asked, None, None, None)
             sight = self._sight(view, vector, None)
-            return recall(
-                view, sight, asked, point, workspace=self.workspace, offset=offset, detailed=False, explain=False
-            )
+            scope = asked.scope(self.workspace, self.settings.digest)
+            point, _, _ = self._point(view, scope, as_of, None, None)
+            return recall(view, sight, Asked(asked, scope, explain=explain), point)
 
     def read_source(self, source: str, as_of: PointLike | None = None) -> bytes:
         """Give a source back as it came, every byte.
@@ -399,7 +396,7 @@ class Memory:
         Raises:
             InvalidInput: more than one of these is asked, or a bound is passed; NotFound, Ambiguous: a reference.
         """
-        asked = [name for name, value in (("id", id), ("source", source), ("from", from_ or to)) if value is not None]
+        asked = [name for name, value in (("id", id), ("source", source), ("from", to if from_ is None else from_)) if value is not None]
         if len(asked) > 1:
             raise InvalidInput.at(asked[1], f"goes not with {asked[0]}: ask for one memory, one source, or a diff")
         if not 1 <= limit <= limits.HISTORY_ITEMS_MAX:
@@ -444,7 +441,7 @@ class Memory:
             inclusion = None if id is None else proof.inclusion(view, id)
             head = view.head()
             log_root = logs_root(view, head.seq)
-        faults = [*verifier.faults, *text_and_file(self._store, self._ws)]
+        faults = [*verifier.faults, *text_and_file(self._store, self._ws, self._objects)]
         if checkpoint is None:
             verifier.notes.append(
                 "without a checkpoint kept elsewhere, a complete rewrite or an older copy cannot be told from the truth"
@@ -496,8 +493,8 @@ class Memory:
             NotFound, Ambiguous: the id.
         """
         with self._store.reader(self._ws) as view:
-            record, request = gate.find_quarantined(view, id)
-        return pipeline.release(self._engine(), request, record)
+            record, request, writer = gate.find_quarantined(view, id)
+        return pipeline.release(self._engine(), request, record, writer)
 
     def set_policy(self, name: str, value: float | None) -> None:
         """Set a numeric policy of the workspace, such as `gate.min_confidence`; None removes it.
@@ -556,23 +553,23 @@ class Memory:
             return None, f"found by full text alone: {error.message}"
 
     def _point(
-        self, view: ReadView, asked: Question, as_of: PointLike | None, valid_at: TimeLike | None, cursor: str | None
-    ) -> tuple[Point, int]:
+        self, view: ReadView, scope: Sequence[str], as_of: PointLike | None, valid_at: TimeLike | None, cursor: str | None
+    ) -> tuple[Point, int, int]:
         if cursor is None:
-            return resolve(view, as_of, valid_at, self._clock.now_us()), 0
+            return resolve(view, as_of, valid_at, self._clock.now_us()), 0, 0
         if as_of is not None or valid_at is not None:
             raise InvalidInput.at("cursor", "carries its own read point; leave as_of and valid_at out")
-        found: Cursor = decode_cursor(cursor, asked.scope(self.workspace))
-        return Point(view.head_at(found.seq), found.valid_at, found.reference_us), found.offset
+        found: Cursor = decode_cursor(cursor, scope)
+        return Point(view.head_at(found.seq), found.valid_at, found.reference_us), found.offset, found.given
 
     def _sight(self, view: ReadView, vector: npt.NDArray[np.float32] | None, failure: str | None) -> Sight:
         model = 0 if self._embedder is None else model_of(view, self._embedder)
-        counter = self._counter()
+        counter, matrix = self._counter(), self._matrix_for(view, model)  # a new matrix may mean new manifests
         return Sight(
             settings=self.settings,
             objects=self._objects,
             manifests=self._manifests,
-            matrix=self._matrix_for(view, model),
+            matrix=matrix,
             model=model,
             model_name=None if self._embedder is None else self._embedder.identity.model_id,
             vector=vector,
@@ -590,6 +587,8 @@ class Memory:
             matrix = self._matrix
             if matrix is None or matrix.model != model or matrix.epoch != epoch:
                 dimension = 1 if self._embedder is None else self._embedder.identity.dimension
+                if matrix is not None and matrix.epoch != epoch:
+                    self._manifests = Manifests()  # what was erased must not live on in a cache
                 matrix = self._matrix = Matrix(self._ws, model, dimension, epoch)
             return matrix
 

@@ -10,15 +10,42 @@ import re
 import tomllib
 from collections.abc import Callable
 from importlib import resources
-from typing import Final, cast
+from typing import Any, Final, cast
 
+from mcp import MCPError
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.prompts import Prompt
-from mcp.server.mcpserver.prompts.base import PromptArgument
+from mcp.server.mcpserver.prompts.base import Message, PromptArgument
+from mcp_types import INVALID_PARAMS, InputRequiredResult
 
 NAMES: Final = ("recall_context", "session_handoff", "resolve_conflict", "review_changes")
 _FENCE: Final = "+++\n"
 _PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
 _CHARS_MAX: Final = 8_192  # of one argument
+
+
+class StrictPrompt(Prompt):
+    """A prompt of ours: what is missing or unknown among its arguments is refused by name."""
+
+    async def render(
+        self, arguments: dict[str, Any] | None, context: Context[Any, Any]
+    ) -> list[Message] | InputRequiredResult:
+        """Write the prompt.
+
+        Raises:
+            MCPError: invalid parameters; each is named, with what is right.
+        """
+        given, known = arguments or {}, self.arguments or []
+        names = [argument.name for argument in known]
+        wrong = [f"{name} is no argument; arguments are {', '.join(names)}" for name in given if name not in names]
+        wrong += [
+            f"{argument.name} is required: {argument.description}"
+            for argument in known
+            if argument.required and not str(given.get(argument.name, "")).strip()
+        ]
+        if wrong:
+            raise MCPError(code=INVALID_PARAMS, message=f"{self.name}: {'; '.join(wrong)}")
+        return await super().render(arguments, context)
 
 
 def load_prompts() -> list[Prompt]:
@@ -32,7 +59,7 @@ def parse(name: str, text: str) -> Prompt:
     _, head, body = text.split(_FENCE, 2)
     fields = tomllib.loads(head)
     entries = cast("list[dict[str, str | bool]]", fields.get("arguments", []))
-    return Prompt(
+    return StrictPrompt(
         name=name,
         title=str(fields["title"]),
         description=str(fields["description"]),

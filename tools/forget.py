@@ -22,11 +22,13 @@ Example: {"ids": ["atom_3f2a"], "reason": "was a joke"}"""
 class ForgetArguments(Arguments):
     """The arguments of `forget`."""
 
-    ids: Annotated[list[str], Field(description="Unique prefixes will do")] = []
+    ids: list[str] = Field(default=[], description="Unique prefixes will do")
     source: str | None = None
     tags: Tags | None = None
     writer: str | None = None
-    since: Annotated[Reference | None, Field(description="Changed after this snapshot, label, transaction, time")] = None
+    since: Annotated[Reference | None, Field(description="Changed after this snapshot, label, transaction, time")] = (
+        None
+    )
     reason: str | None = None
     dry_run: bool = False
     erase: bool = False
@@ -85,4 +87,5 @@ TOOL = ToolSpec(
     always=("ids",),
     long=True,
     shape=shape,
+    reads=lambda asked: asked.dry_run,
 )

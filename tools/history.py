@@ -56,8 +56,12 @@ def write(result: HistoryResult, asked: HistoryArguments) -> list[str]:
     lines += listed("superseded by", result.superseded_by)
     for version in result.source_versions:
         size = "" if version.bytes is None else f", {version.bytes:,} bytes"
-        lines.append(f"version {version.version}: transaction {version.transaction}, {version.recorded_at}, {version.parts} parts{size}")
-    lines += [f"{'  ' * (node.level - 1)}{node.path or '.'} {node.title} ({node.dependency_hash})" for node in result.nodes]
+        lines.append(
+            f"version {version.version}: transaction {version.transaction}, {version.recorded_at}, {version.parts} parts{size}"
+        )
+    lines += [
+        f"{'  ' * (node.level - 1)}{node.path or '.'} {node.title} ({node.dependency_hash})" for node in result.nodes
+    ]
     if result.diff is not None:
         lines += diff_lines(result.diff)
     lines += [_transaction(entry) for entry in result.transactions]

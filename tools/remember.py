@@ -67,7 +67,14 @@ def _content(asked: RememberArguments) -> str | bytes:
     try:
         return base64.b64decode("".join(asked.content.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidInput.at("content", f"is not base64, as {asked.modality} takes it; encode the file's bytes") from error
+        raise InvalidInput.at(
+            "content", f"is not base64, as {asked.modality} takes it; encode the file's bytes"
+        ) from error
+
+
+def shape(receipt: Receipt, asked: RememberArguments) -> Receipt:
+    """Leave out the timings, which no agent needs."""
+    return receipt.model_copy(update={"timings_ms": {}})
 
 
 def write(receipt: Receipt, asked: RememberArguments) -> list[str]:
@@ -87,4 +94,5 @@ TOOL = ToolSpec(
     handle=handle,
     write=write,
     always=("added",),
+    shape=shape,
 )

@@ -32,7 +32,7 @@ def bounded(result: R, always: Sequence[str] = ()) -> tuple[R, Structure, list[s
 
     Fields named in `always` stay even when they are empty, so that programs need not guard for them.
     """
-    structure = cast(Structure, result.lean())
+    structure = result.lean()
     cut: dict[str, int] = {}
     maximum = ANSWER_CHARS_MAX - _ENVELOPE
     while _size(structure) > maximum:
@@ -43,7 +43,10 @@ def bounded(result: R, always: Sequence[str] = ()) -> tuple[R, Structure, list[s
     for name in always:
         if name not in structure:
             structure[name] = cast(JsonValue, getattr(result, name))
-    lines = [f"Cut to fit: {count:,} of {name} are not shown; ask for less at a time to see them." for name, count in cut.items()]
+    lines = [
+        f"Cut to fit: {count:,} of {name} are not shown; ask for less at a time to see them."
+        for name, count in cut.items()
+    ]
     if cut:
         structure["truncated"] = cast(JsonValue, cut)
     return result, structure, lines
@@ -117,7 +120,8 @@ def unexpected(tool: str, incident: str) -> CallToolResult:
 
 
 def _failed(wrong: str, next_: str, tool: str) -> CallToolResult:
-    text = f"{wrong[:ANSWER_CHARS_MAX - _ENVELOPE]}\nWhat to do: {next_.format(tool=tool)}"
+    text = f"{wrong[: ANSWER_CHARS_MAX - _ENVELOPE]}\nWhat to do: {next_.format(tool=tool)}"
+    text = text.encode("utf-8", "backslashreplace").decode()  # what was wrong may be quoted, a lone surrogate say
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
@@ -185,4 +189,8 @@ def _record_line(sign: str, record: RecordChange) -> str:
 
 
 def _value(value: JsonValue) -> str:
-    return "nothing" if value is None else shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return (
+        "nothing"
+        if value is None
+        else shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    )

@@ -54,6 +54,11 @@ def handle(call: Call, asked: ReviseArguments) -> Receipt:
     )
 
 
+def shape(receipt: Receipt, asked: ReviseArguments) -> Receipt:
+    """Leave out the timings, which no agent needs."""
+    return receipt.model_copy(update={"timings_ms": {}})
+
+
 def write(receipt: Receipt, asked: ReviseArguments) -> list[str]:
     """Write the answer."""
     first, *rest = receipt_lines(receipt)
@@ -69,4 +74,5 @@ TOOL = ToolSpec(
     hints=Hints(read_only=False, destructive=False, idempotent=True),
     handle=handle,
     write=write,
+    shape=shape,
 )

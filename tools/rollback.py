@@ -72,4 +72,5 @@ TOOL = ToolSpec(
     handle=handle,
     write=write,
     long=True,
+    reads=lambda asked: asked.dry_run,
 )

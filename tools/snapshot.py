@@ -50,4 +50,5 @@ TOOL = ToolSpec(
     hints=Hints(read_only=False, destructive=False, idempotent=True),
     handle=handle,
     write=write,
+    reads=lambda asked: asked.label is None,
 )

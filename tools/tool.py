@@ -39,10 +39,9 @@ class Hints:
     destructive: bool
     idempotent: bool
 
-    def annotations(self, title: str) -> ToolAnnotations:
+    def annotations(self) -> ToolAnnotations:
         """Give them as the protocol has them."""
         return ToolAnnotations(
-            title=title,
             read_only_hint=self.read_only,
             destructive_hint=self.destructive,
             idempotent_hint=self.idempotent,
@@ -55,7 +54,8 @@ class ToolSpec(Generic[A, R]):
     """A tool. `handle` runs in a worker thread; `write` turns a (bounded) result into text.
 
     `always` names fields that stay in the structure even when empty, `long` says that a call can take seconds, `depth`
-    how deep the published schema of the answer goes.
+    how deep the published schema of the answer goes. `reads` says of the arguments of a writing tool that this call only
+    reads, as a dry run does, so that it is allowed to who may only read.
     """
 
     name: str
@@ -70,6 +70,7 @@ class ToolSpec(Generic[A, R]):
     long: bool = False
     depth: int = 1
     shape: Callable[[R, A], R] = lambda result, asked: result
+    reads: Callable[[A], bool] = lambda asked: False
 
     @property
     def input_schema(self) -> Schema:
@@ -80,6 +81,10 @@ class ToolSpec(Generic[A, R]):
     def output_schema(self) -> Schema:
         """The schema of the structured answer, as published: additive, so unknown fields are allowed."""
         return output_schema(self.result, self.depth)
+
+    def writes(self, asked: A) -> bool:
+        """Say whether a call with these arguments may change anything."""
+        return not (self.hints.read_only or self.reads(asked))
 
     def read(self, raw: Mapping[str, object]) -> A:
         """Check the arguments.

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from cmc_mcp.errors import Cancelled
 from cmc_mcp.model.results import VerifyResult
 from cmc_mcp.tools.schema import Arguments

@@ -56,7 +56,9 @@ def receipt(out: Out, result: Receipt) -> None:
     if result.undone_by:
         out.line(Styled(f"! this was undone by the rollback in transaction {result.undone_by}", "yellow"))
     if result.pages_pending:
-        out.line(Styled("! erased pages wait in the journal for a reader to finish; the next open frees them", "yellow"))
+        out.line(
+            Styled("! erased pages wait in the journal for a reader to finish; the next open frees them", "yellow")
+        )
 
 
 def _listed(out: Out, ids: list[str], most: int = _LISTED) -> None:
@@ -179,7 +181,11 @@ def rolled_back(out: Out, result: RollbackResult) -> None:
         out.line("Nothing was changed (dry run). To do exactly this, add --digest ", Styled(result.digest, "cyan"))
         return
     done = result.receipt
-    out.line(Styled("✓ ", "green"), f"rolled back in transaction {done.transaction}; now ", Styled(done.snapshot.after, "cyan"))
+    out.line(
+        Styled("✓ ", "green"),
+        f"rolled back in transaction {done.transaction}; now ",
+        Styled(done.snapshot.after, "cyan"),
+    )
     if result.undo_with:
         out.line(f"to undo this: cmc rollback {result.undo_with}")
 
@@ -209,10 +215,16 @@ def history(out: Out, result: HistoryResult) -> None:
     if result.source_versions:
         out.table(
             ("version", "transaction", "recorded", "parts", "bytes"),
-            [(Styled(v.version, "cyan"), v.transaction, v.recorded_at, v.parts, v.bytes) for v in result.source_versions],
+            [
+                (Styled(v.version, "cyan"), v.transaction, v.recorded_at, v.parts, v.bytes)
+                for v in result.source_versions
+            ],
         )
     if result.nodes:
-        out.table(("level", "place", "title", "hash"), [(n.level, n.path, n.title, n.dependency_hash[:16]) for n in result.nodes])
+        out.table(
+            ("level", "place", "title", "hash"),
+            [(n.level, n.path, n.title, n.dependency_hash[:16]) for n in result.nodes],
+        )
     if result.transactions or not (result.memory or result.source_versions):
         log(out, result)
 
@@ -220,7 +232,7 @@ def history(out: Out, result: HistoryResult) -> None:
 def _memory(out: Out, result: HistoryResult) -> None:
     item = result.memory
     assert item is not None
-    witness = item.witness
+    witness, claim = item.witness, item.claim
     out.line(item.text)
     out.pairs(
         [
@@ -234,10 +246,10 @@ def _memory(out: Out, result: HistoryResult) -> None:
             ("speaker", item.speaker),
             ("occurred", item.occurred_at),
             ("tags", ", ".join(f"{k}={v}" for k, v in item.tags.items())),
-            ("claim", item.claim and f"{item.claim.subject} · {item.claim.predicate} · {item.claim.object}"),
-            ("writer", witness and witness.writer),
-            ("model", witness and witness.model_id),
-            ("confidence", witness and witness.confidence),
+            ("claim", f"{claim.subject} · {claim.predicate} · {claim.object}" if claim else None),
+            ("writer", witness.writer if witness else None),
+            ("model", witness.model_id if witness else None),
+            ("confidence", witness.confidence if witness else None),
             ("derived from", ", ".join(result.derived_from)),
             ("supports", ", ".join(result.supports)),
             ("supersedes", ", ".join(result.supersedes)),
@@ -289,7 +301,11 @@ def verified(out: Out, result: VerifyResult) -> None:
         out.line("Restore the last backup, or ask with `cmc verify --json` for what to send with a report.")
     out.pairs([(name.replace("_", " "), f"{count:,}") for name, count in result.checked.items()])
     out.pairs(
-        [("transaction", result.transaction), ("snapshot", Styled(result.snapshot, "cyan")), ("log root", result.log_root)]
+        [
+            ("transaction", result.transaction),
+            ("snapshot", Styled(result.snapshot, "cyan")),
+            ("log root", result.log_root),
+        ]
     )
     for note in result.notes:
         out.line(Styled(f"note: {note}", "dim"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Final, TypeVar
 
 import typer
@@ -28,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
+    help="Memory for AI agents: remembered by meaning, versioned, taken back and proved.\n\n"
+    "Everything told becomes a content-addressed memory in an append-only ledger; every state can be recalled, "
+    "compared, rolled back to and verified.",
     epilog="Exit codes: 0 done, 1 the answer is no, 2 bad usage, 3 the store refused. "
     "The options above may stand anywhere. Start with: cmc demo",
 )
@@ -37,7 +42,14 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def command(name: str, panel: str, example: str, *, into: typer.Typer = app) -> Callable[[F], F]:
     """Register a command, with its place in the help and an example."""
-    return into.command(name, rich_help_panel=panel, epilog=f"Example:  {example}")
+
+    def register(function: F) -> F:
+        text = inspect.cleandoc(function.__doc__ or "")
+        paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+        into.command(name, help="\n\n".join(paragraphs), rich_help_panel=panel, epilog=f"Example:  {example}")(function)
+        return function
+
+    return register
 
 
 @app.callback()
@@ -45,7 +57,9 @@ def _options(
     context: typer.Context,
     store: Annotated[
         str | None,
-        typer.Option(metavar="PATH_OR_URL", help="Where the memory is (or CMC_STORE; default: the platform's data folder)."),
+        typer.Option(
+            metavar="PATH_OR_URL", help="Where the memory is (or CMC_STORE; default: the platform's data folder)."
+        ),
     ] = None,
     workspace: Annotated[
         str | None,
@@ -56,25 +70,25 @@ def _options(
     principal: Annotated[
         str | None, typer.Option(metavar="NAME", help="As whom to write (or CMC_PRINCIPAL); witnesses bear the name.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result model as JSON; errors too, on stderr.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the result model as JSON; errors too, on stderr.")
+    ] = False,
     no_model: Annotated[
         bool, typer.Option("--no-model", help="Load no embedding model: full text alone. Quicker to start.")
     ] = False,
 ) -> None:
-    """Memory for AI agents: remembered by meaning, versioned, taken back and proved.
-
-    Everything told becomes a content-addressed memory in an append-only ledger; every state can be recalled, compared,
-    rolled back to and verified.
-    """
     context.obj = Session(store, workspace, principal, json, not no_model)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; give the exit code. Errors become one message on standard error."""
-    import cmc_mcp.cli.keeping
-    import cmc_mcp.cli.setup
-    import cmc_mcp.cli.verbs  # noqa: F401  # the three register their commands
-
+    for name in (
+        "verbs",
+        "looking",
+        "keeping",
+        "setup",
+    ):  # each registers its commands; this is their order in the help
+        import_module(f"cmc_mcp.cli.{name}")
     ordered = hoisted(arguments)
     as_json = "--json" in ordered[: _front(ordered)]
     for stream in (sys.stdout, sys.stderr):
@@ -87,13 +101,15 @@ def run(arguments: Sequence[str]) -> int:
     except CmcError as error:
         return _fail(error.as_dict(), REFUSED, as_json)
     except typer.TyperException as error:
-        if not error.message:  # no arguments: the help was shown
+        if not error.format_message():  # no arguments: the help was shown
             return USAGE
         hint = "`cmc --help` lists the commands, `cmc VERB --help` the arguments"
         return _fail({"code": "usage", "message": error.format_message(), "hint": hint}, USAGE, as_json)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:
+    except SystemExit:  # only so does typer end when whoever read us went away, as in `cmc log | head -1`
+        return DONE
+    except BrokenPipeError:  # the same, met while flushing
         # whoever read us went away; let nothing complain when Python flushes what is left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
@@ -109,11 +125,11 @@ def run(arguments: Sequence[str]) -> int:
     return code if isinstance(code, int) else DONE
 
 
-def _fail(error: dict[str, object] | dict[str, str], code: int, as_json: bool) -> int:
+def _fail(error: Mapping[str, object], code: int, as_json: bool) -> int:
     from cmc_mcp.cli.show import clean
 
     if as_json:
-        sys.stderr.write(json.dumps(error, ensure_ascii=False) + "\n")
+        sys.stderr.write(json.dumps(dict(error), ensure_ascii=False) + "\n")
         return code
     sys.stderr.write(f"cmc: {clean(str(error['message']))}\n")
     if hint := error.get("hint"):

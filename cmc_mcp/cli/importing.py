@@ -31,7 +31,6 @@ CHUNK_BYTES: Final = 1 << 20
 LINES_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 IGNORED: Final = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
 _CODE: Final = frozenset({"text/x-sh", "text/x-sql"})  # code without a grammar
-_EVAL: Final = frozenset({"session", "speaker", "occurred_at", "text"})
 _PROBLEMS_MAX: Final = 20
 
 
@@ -69,7 +68,9 @@ def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = F
                 origin = prefix + file.relative_to(path).as_posix()
                 (found.lines if _is_lines(file) else found.documents).append((file, origin))
         else:
-            (found.lines if path.suffix.lower() in LINES_SUFFIXES else found.documents).append((path, prefix + path.name))
+            (found.lines if path.suffix.lower() in LINES_SUFFIXES else found.documents).append(
+                (path, prefix + path.name)
+            )
     return found
 
 
@@ -223,7 +224,7 @@ def _arguments(line: bytes, origin: str, seen: Counter[bytes]) -> RememberArgume
     value = json.loads(line.decode("utf-8-sig"))
     if not isinstance(value, dict):
         raise ValueError(f"it is a {type(value).__name__}")
-    if "text" in value and "content" not in value and value.keys() >= _EVAL & value.keys():
+    if "text" in value and "content" not in value:  # as the evaluation sets write it
         value["content"] = value.pop("text")
     if value.get("modality") in BINARY and isinstance(value.get("content"), str):
         try:

@@ -25,12 +25,16 @@ _NAMED = 20
 def import_(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders, JSONL files.")],
-    tag: Annotated[list[str] | None, typer.Option("--tag", "-t", metavar="NAME=VALUE", help="A tag for all; may be repeated.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", "-t", metavar="NAME=VALUE", help="A tag for all; may be repeated.")
+    ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option("--exclude", "-x", metavar="GLOB", help="Leave out files and folders so named.")
     ] = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="Also what begins with a dot (never .git).")] = False,
-    prefix: Annotated[str, typer.Option(metavar="TEXT", help="Put this in front of every origin, such as 'docs/'.")] = "",
+    prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help="Put this in front of every origin, such as 'docs/'.")
+    ] = "",
 ) -> None:
     """Remember files, whole folders, and JSONL files line by line.
 
@@ -48,13 +52,15 @@ def import_(
         importer = Importer(memory, tags)
         importer.totals.skipped += found.skipped
         try:
-            with state.progress("import", total) as progress:
+            with state.progress("import", total, patience_s=0) as progress:
                 _import(importer, found, progress, total)
         except KeyboardInterrupt:
             totals = importer.totals
             done = totals.items + totals.unchanged
             _report(state, totals, found)
-            sys.stderr.write(f"cmc: {done:,} of {total:,} are kept, in whole batches; the same command goes on from there\n")
+            sys.stderr.write(
+                f"cmc: {done:,} of {total:,} are kept, in whole batches; the same command goes on from there\n"
+            )
             raise typer.Exit(INTERRUPTED) from None
     _report(state, importer.totals, found)
     given = {str(path) for path in paths}
@@ -165,7 +171,8 @@ def read_source(
 def checkpoint(
     context: typer.Context,
     key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The signing key: 64 hex digits; made when there is no such file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The signing key: 64 hex digits; made when there is no such file."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the checkpoint to a file.")] = None,
 ) -> None:

@@ -8,35 +8,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _PLAIN_EVERY_S = 2.0
-_PLAIN_AFTER_ITEMS = 1  # short work stays silent: fewer steps than this
 
 
 @contextmanager
-def progress(label: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
-    """Give a callback for (done, total); a total of 0 is unknown."""
+def progress(label: str, total: int | None, patience_s: float) -> Iterator[Callable[[int, int], None]]:
+    """Give a callback for (done, total); a total of 0 is unknown. Plain lines begin after the patience."""
     if sys.stderr.isatty():
         with _bar(label, total) as report:
             yield report
     else:
-        yield _Lines(label, total)
+        yield _Lines(label, total, patience_s)
 
 
 class _Lines:
     """One line at the first step, then at most one in two seconds, then one at the end."""
 
-    def __init__(self, label: str, total: int | None) -> None:
+    def __init__(self, label: str, total: int | None, patience_s: float) -> None:
         self._label, self._total = label, total or 0
-        self._next_s = 0.0
+        self._first_s = self._next_s = time.monotonic() + patience_s
 
     def __call__(self, done: int, total: int) -> None:
         whole = total or self._total
         now = time.monotonic()
-        if now < self._next_s and done != whole:
+        if now < self._first_s or (now < self._next_s and done != whole):
             return
         self._next_s = now + _PLAIN_EVERY_S
-        if whole > _PLAIN_AFTER_ITEMS:
-            of = f" of {whole:,}" if whole else ""
-            print(f"{self._label}: {done:,}{of}", file=sys.stderr, flush=True)  # noqa: T201
+        of = f" of {whole:,}" if whole else ""
+        print(f"{self._label}: {done:,}{of}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 @contextmanager
@@ -52,10 +50,13 @@ def _bar(label: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
         console=Console(stderr=True),
         transient=True,
     )
-    with bar:
-        task = bar.add_task(label, total=total or None)
+    task = bar.add_task(label, total=total or None)
 
-        def report(done: int, whole: int) -> None:
-            bar.update(task, completed=done, total=whole or total or None)
+    def report(done: int, whole: int) -> None:
+        bar.start()  # with the first step, so that nothing flickers before there is one; again: no effect
+        bar.update(task, completed=done, total=whole or total or None)
 
+    try:
         yield report
+    finally:
+        bar.stop()

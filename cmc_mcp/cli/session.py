@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from cmc_mcp.cli.show import Out
-from cmc_mcp.errors import InvalidInput, NotFound
+from cmc_mcp.errors import InvalidInput, NotFound, StoreError
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -57,8 +57,10 @@ class Session:
             NotFound: there is nothing to read or change yet; StoreError: it cannot be opened.
         """
         asked = self.configuration()
+        path = path_of(asked)
+        if path is not None and path.is_dir():
+            raise StoreError(f"{path} is a folder; --store or CMC_STORE names the file, such as {path / 'memory.db'}")
         if use != "write":
-            path = path_of(asked)
             if path is not None and not path.exists():
                 raise NotFound(
                     f"there is no store at {path} yet; `cmc remember` or `cmc import` creates it, --store names another"
@@ -109,11 +111,13 @@ class Session:
         sys.stdout.flush()
 
     @contextmanager
-    def progress(self, label: str, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
-        """Show progress on standard error: a bar on a terminal, a line now and then elsewhere."""
+    def progress(
+        self, label: str, total: int | None = None, *, patience_s: float = 1.0
+    ) -> Iterator[Callable[[int, int], None]]:
+        """Show progress on standard error: a bar on a terminal, a line now and then elsewhere, after the patience."""
         from cmc_mcp.cli.progress import progress
 
-        with progress(label, total) as report:
+        with progress(label, total, patience_s) as report:
             yield report
 
 

@@ -1,4 +1,4 @@
-"""The eight verbs, and `show`, `log`, `diff`, which are `history` asked in other words."""
+"""What is remembered, recalled, revised and forgotten; and the options that verbs share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmc_mcp.cli.app import DAILY, PROOF, TIME, command
-from cmc_mcp.cli.session import NO, Use, pairs, read_bytes, read_text, session_of
+from cmc_mcp.cli.app import DAILY, command
+from cmc_mcp.cli.session import pairs, read_bytes, session_of
 from cmc_mcp.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ OnlyTag = Annotated[
 ]
 ClaimOption = Annotated[
     str | None,
-    typer.Option(metavar="'SUBJECT | PREDICATE | OBJECT'", help="The statement in three parts; others that disagree are shown."),
+    typer.Option(
+        metavar="'SUBJECT | PREDICATE | OBJECT'", help="The statement in three parts; others that disagree are shown."
+    ),
 ]
 ValidFrom = Annotated[str | None, typer.Option(metavar="TIME", help="Since when it is true (RFC 3339 or a date).")]
 ValidTo = Annotated[str | None, typer.Option(metavar="TIME", help="Until when it is true, exclusive.")]
@@ -29,7 +31,8 @@ Priority = Annotated[float | None, typer.Option(metavar="0..1", help="How much i
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why, for the ledger.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would happen.")]
 Digest = Annotated[
-    str | None, typer.Option(metavar="HEX", help="The digest of a dry run: do exactly that, or refuse if anything changed.")
+    str | None,
+    typer.Option(metavar="HEX", help="The digest of a dry run: do exactly that, or refuse if anything changed."),
 ]
 Source = Annotated[str | None, typer.Option(metavar="ORIGIN", help="Only this source.")]
 Writer = Annotated[str | None, typer.Option(metavar="NAME", help="Only what this principal wrote.")]
@@ -63,7 +66,9 @@ def _content(text: str | None, file: Path | None, binary: bool) -> str | bytes:
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidInput.at("content", f"is not UTF-8 text (byte {error.start}); say --modality image or audio") from error
+            raise InvalidInput.at(
+                "content", f"is not UTF-8 text (byte {error.start}); say --modality image or audio"
+            ) from error
     assert text is not None
     return text
 
@@ -71,18 +76,27 @@ def _content(text: str | None, file: Path | None, binary: bool) -> str | bytes:
 @command("remember", DAILY, "cmc remember 'The deploy target is Fly.io' --valid-from 2026-06-01 --tag topic=deploy")
 def remember(
     context: typer.Context,
-    text: Annotated[str | None, typer.Argument(help="What to remember; - reads standard input.", show_default=False)] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Read it from a file (also images and audio).")] = None,
+    text: Annotated[
+        str | None, typer.Argument(help="What to remember; - reads standard input.", show_default=False)
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Read it from a file (also images and audio).")
+    ] = None,
     modality: Annotated[
         str | None, typer.Option(help="text, code, event, tool:call, tool:result, image or audio.", metavar="NAME")
     ] = None,
     media_type: Annotated[str | None, typer.Option(metavar="TYPE", help="Such as text/markdown or image/png.")] = None,
     source: Annotated[
-        str | None, typer.Option(metavar="ORIGIN", help="Where it is from; the same origin again is a new version of it.")
+        str | None,
+        typer.Option(metavar="ORIGIN", help="Where it is from; the same origin again is a new version of it."),
     ] = None,
-    session: Annotated[str | None, typer.Option(metavar="PATH", help="The conversation that this turn is appended to.")] = None,
+    session: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The conversation that this turn is appended to.")
+    ] = None,
     speaker: Annotated[str | None, typer.Option(metavar="NAME", help="Who said it.")] = None,
-    title: Annotated[str | None, typer.Option(metavar="TEXT", help="A title; images and audio are found by it.")] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="A title; images and audio are found by it.")
+    ] = None,
     occurred_at: Annotated[str | None, typer.Option(metavar="TIME", help="When it was said or happened.")] = None,
     tag: Tag = None,
     claim: ClaimOption = None,
@@ -91,8 +105,12 @@ def remember(
     confidence: Confidence = None,
     priority: Priority = None,
     model_id: Annotated[str | None, typer.Option(metavar="NAME", help="The model that wrote it.")] = None,
-    prompt_template_id: Annotated[str | None, typer.Option(metavar="ID", help="The prompt it was written with.")] = None,
-    tool_id: Annotated[list[str] | None, typer.Option(metavar="ID", help="A tool that took part; may be repeated.")] = None,
+    prompt_template_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="The prompt it was written with.")
+    ] = None,
+    tool_id: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A tool that took part; may be repeated.")
+    ] = None,
     derived_from: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="A memory it was concluded from; may be repeated.")
     ] = None,
@@ -137,17 +155,27 @@ def remember(
 def recall(
     context: typer.Context,
     query: Annotated[str, typer.Argument(help="The question, in your own words.")],
-    budget: Annotated[int, typer.Option("--budget", "--budget-tokens", help="How many tokens the answer may take.")] = 2000,
+    budget: Annotated[
+        int, typer.Option("--budget", "--budget-tokens", help="How many tokens the answer may take.")
+    ] = 2000,
     limit: Annotated[int, typer.Option(help="How many memories at most.")] = 10,
     as_of: Annotated[
         str | None, typer.Option(metavar="STATE", help="As it was known then: a snapshot, label, transaction or time.")
     ] = None,
     valid_at: Annotated[str | None, typer.Option(metavar="TIME", help="What was true at that time.")] = None,
-    modality: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these modalities; may be repeated.")] = None,
-    source: Annotated[list[str] | None, typer.Option(metavar="ORIGIN", help="Only these sources; may be repeated.")] = None,
-    writer: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only these writers; may be repeated.")] = None,
+    modality: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only these modalities; may be repeated.")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="Only these sources; may be repeated.")
+    ] = None,
+    writer: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only these writers; may be repeated.")
+    ] = None,
     tag: OnlyTag = None,
-    min_confidence: Annotated[float | None, typer.Option(metavar="0..1", help="Only what is at least this sure.")] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(metavar="0..1", help="Only what is at least this sure.")
+    ] = None,
     detail: Annotated[str, typer.Option(help="concise or detailed.")] = "detailed",
     explain: Annotated[bool, typer.Option("--explain", help="Show what each stage did.")] = False,
     cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="The next page of an earlier answer.")] = None,
@@ -178,11 +206,15 @@ def recall(
     state.answer(result, lambda out: answers.recalled(out, result))
 
 
-@command("revise", DAILY, "cmc revise atom_3f9a 'The deploy target is Fly.io' --valid-from 2026-06-01 --reason 'we moved'")
+@command(
+    "revise", DAILY, "cmc revise atom_3f9a 'The deploy target is Fly.io' --valid-from 2026-06-01 --reason 'we moved'"
+)
 def revise(
     context: typer.Context,
     id: Annotated[str, typer.Argument(help="The memory, by its id or a unique beginning of it.")],
-    text: Annotated[str | None, typer.Argument(help="The new wording; - reads standard input.", show_default=False)] = None,
+    text: Annotated[
+        str | None, typer.Argument(help="The new wording; - reads standard input.", show_default=False)
+    ] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Read the new wording from a file.")] = None,
     claim: ClaimOption = None,
     tag: Tag = None,
@@ -225,7 +257,9 @@ def forget(
     since: Annotated[str | None, typer.Option(metavar="STATE", help="Only what was recorded after this state.")] = None,
     reason: Reason = None,
     dry_run: DryRun = False,
-    erase: Annotated[bool, typer.Option("--erase", help="Destroy the content for good. Needs the --digest of a dry run.")] = False,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Destroy the content for good. Needs the --digest of a dry run.")
+    ] = False,
     digest: Digest = None,
 ) -> None:
     """Stop believing memories, by ids or by a selection.
@@ -248,140 +282,3 @@ def forget(
             digest=digest,
         )
     state.answer(result, lambda out: answers.forgotten(out, result))
-
-
-@command("snapshot", TIME, "cmc snapshot 'before the refactor'")
-def snapshot(
-    context: typer.Context,
-    label: Annotated[str | None, typer.Argument(help="A name for the present state.", show_default=False)] = None,
-    label_option: Annotated[str | None, typer.Option("--label", metavar="LABEL", help="The same, as an option.")] = None,
-    note: Annotated[str | None, typer.Option(metavar="TEXT", help="A remark, kept with the label.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Move a label that names another state.")] = False,
-) -> None:
-    """Give the present state's id, and name it.
-
-    The same state has the same id. Without a label nothing is written.
-    """
-    from cmc_mcp.cli import answers
-
-    state = session_of(context)
-    if label is not None and label_option is not None:
-        raise InvalidInput.at("label", "was given twice: as LABEL and by --label")
-    name = label if label is not None else label_option
-    with state.memory("read" if name is None else "write") as memory:
-        result = memory.snapshot(name, note=note, force=force)
-    state.answer(result, lambda out: answers.snapshot(out, result))
-
-
-@command("rollback", TIME, "cmc rollback 'before the refactor' --dry-run")
-def rollback(
-    context: typer.Context,
-    to: Annotated[
-        str | None, typer.Argument(help="The state: a snapshot, label, transaction or time.", show_default=False)
-    ] = None,
-    since: Annotated[str | None, typer.Option(metavar="STATE", help="Instead of TO: undo only what came after this, and matches.")] = None,
-    writer: Writer = None,
-    source: Source = None,
-    tag: OnlyTag = None,
-    dry_run: DryRun = False,
-    digest: Digest = None,
-) -> None:
-    """Go back to a state; or undo only what one writer, source or tag did.
-
-    A rollback is itself a change on top: it can be rolled back.
-    """
-    from cmc_mcp.cli import answers
-
-    state = session_of(context)
-    with state.memory("change") as memory:
-        result = memory.rollback(
-            to, since=since, writer=writer, source=source, tags=pairs(tag, "tag"), dry_run=dry_run, digest=digest
-        )
-    state.answer(result, lambda out: answers.rolled_back(out, result))
-
-
-@command("history", TIME, "cmc history atom_3f9a")
-def history(
-    context: typer.Context,
-    id: Annotated[str | None, typer.Argument(help="One memory: its versions and lineage.", show_default=False)] = None,
-    source: Annotated[str | None, typer.Option(metavar="ORIGIN", help="One source: its versions and structure.")] = None,
-    from_: Annotated[str | None, typer.Option("--from", metavar="STATE", help="The first state of a diff.")] = None,
-    to: Annotated[str | None, typer.Option("--to", metavar="STATE", help="The second state of a diff; now by default.")] = None,
-    limit: Annotated[int, typer.Option(help="How many entries at most.")] = 20,
-    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="The next page of an earlier answer.")] = None,
-) -> None:
-    """Show the ledger, one memory's life, a source's versions, or a diff."""
-    from cmc_mcp.cli import answers
-
-    state = session_of(context)
-    with state.memory() as memory:
-        result = memory.history(id, source=source, from_=from_, to=to, limit=limit, cursor=cursor)
-    state.answer(result, lambda out: answers.history(out, result))
-
-
-@command("show", TIME, "cmc show atom_3f9a")
-def show(context: typer.Context, id: Annotated[str, typer.Argument(help="The memory's id, or a beginning of it.")]) -> None:
-    """Show one memory: its text, provenance, versions and lineage."""
-    history(context, id, None, None, None, 20, None)
-
-
-@command("log", TIME, "cmc log --limit 50")
-def log(
-    context: typer.Context,
-    limit: Annotated[int, typer.Option(help="How many entries at most.")] = 20,
-    cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="The next page of an earlier answer.")] = None,
-) -> None:
-    """Show the ledger's entries, newest first."""
-    history(context, None, None, None, None, limit, cursor)
-
-
-@command("diff", TIME, "cmc diff 'before the refactor' 42")
-def diff(
-    context: typer.Context,
-    from_: Annotated[str, typer.Argument(metavar="FROM", help="The first state: a snapshot, label, transaction or time.")],
-    to: Annotated[str | None, typer.Argument(metavar="TO", help="The second state; now by default.", show_default=False)] = None,
-) -> None:
-    """Show what was added, removed and changed between two states."""
-    history(context, None, None, from_, to, 20, None)
-
-
-@command("verify", PROOF, "cmc verify --checkpoint head.txt")
-def verify(
-    context: typer.Context,
-    checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A signed checkpoint kept elsewhere; - reads standard input.")
-    ] = None,
-    public_key: Annotated[
-        str | None, typer.Option(metavar="HEX", help="The key that must have signed it; one's own by default.")
-    ] = None,
-    id: Annotated[str | None, typer.Option(metavar="ID", help="Also prove that this memory is in the ledger.")] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Also embed every text again and compare.")] = False,
-) -> None:
-    """Re-hash every byte, replay the ledger, and name every fault.
-
-    Exits with 1 when anything does not hold.
-    """
-    from cmc_mcp.cli import answers
-
-    state = session_of(context)
-    text = None if checkpoint is None else checkpoint_text(read_text(checkpoint, "checkpoint"))
-    use: Use = "change" if state.writable() else "read"  # the check of full text needs the write lock
-    with state.memory(use) as memory, state.progress("verify") as progress:
-        result = memory.verify(checkpoint=text, public_key=public_key, id=id, deep=deep, progress=progress)
-    state.answer(result, lambda out: answers.verified(out, result))
-    if not result.holds:
-        raise typer.Exit(NO)
-
-
-def checkpoint_text(text: str) -> str:
-    """Take the checkpoint out of what `cmc --json checkpoint` wrote; a bare checkpoint is itself."""
-    if not text.lstrip().startswith("{"):
-        return text
-    from pydantic import ValidationError
-
-    from cmc_mcp.model.results import CheckpointResult
-
-    try:
-        return CheckpointResult.model_validate_json(text).checkpoint
-    except ValidationError as error:
-        raise InvalidInput.at("checkpoint", "is neither a checkpoint nor the JSON of one") from error

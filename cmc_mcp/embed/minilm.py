@@ -7,6 +7,7 @@ digests stand here, so what runs is what was built: a file that was changed is r
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -149,6 +150,7 @@ def _read(folder: Traversable, name: str, expected: str) -> bytes:
 
 def _open_session(model: bytes) -> _Session:
     # Loaded from the bytes that were checked, so that nothing can change them in between.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which else writes a device id below ~/.cache
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()

@@ -13,12 +13,14 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Cancelled, Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
-from cmc_mcp.kernel.kinds import AtomKind, EdgeKind, ErasureKind, ItemKind, atom_record
-from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces, leaf
-from cmc_mcp.kernel.transaction import ROLLBACK, UNDO
+from cmc_mcp.kernel.kinds import AtomKind, EdgeKind, ErasureKind, ItemKind, SourceKind, atom_record
+from cmc_mcp.kernel.pieces import Piece, Pieces, leaf
+from cmc_mcp.kernel.transaction import OPEN, ROLLBACK, UNDO
 from cmc_mcp.kernel.undo import Step, effective, replayed
+from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair
+from cmc_mcp.store.manifest import decode_manifest
 from cmc_mcp.store.protocol import LedgerView, Store
 from cmc_mcp.store.references import PointLike, resolve_point
 from cmc_mcp.store.rows import Head, TransactionRow, arguments_of
@@ -51,6 +53,7 @@ class _Plan:
     stale: list[int] = field(default_factory=list)
     erased: list[int] = field(default_factory=list)
     root: bytes | None = None
+    withheld: dict[bytes, bytes] = field(default_factory=dict)  # leaves of the target that an erasure keeps out
 
 
 def rollback(
@@ -87,7 +90,7 @@ def rollback(
             raise Cancelled("the call was cancelled before its commit; nothing was changed")
         arguments = canonical(plan.arguments)
         head = unit.flush(verb=plan.verb, principal=principal, arguments=arguments, clock_us=clock.now_us())
-        if plan.root is not None and head.state_root != plan.root:
+        if plan.root is not None and _with(unit, head.state_root, plan.withheld) != plan.root:
             raise IntegrityError("the state after this rollback would not equal its target; nothing was changed")
     receipt = Receipt(
         transaction=head.seq,
@@ -133,35 +136,37 @@ def _answer(view: LedgerView, head: Head, plan: _Plan, *, dry_run: bool) -> Roll
 # ---------------------------------------------------------------------- whole
 def _whole(view: LedgerView, to: int) -> _Plan:
     head = view.head()
-    changes: dict[int, tuple[Pieces, Pieces]] = {}
-    gone = _erased_records(view)
-    erased: list[int] = []
+    plan = _Plan(ROLLBACK, {"to": to}, {}, to, root=view.head_at(to).state_root)
+    gone = _erased_since(view, to)
     for rid in view.changed(to, head.seq):
-        if not view.record(rid).is_memory:
+        record = view.record(rid)
+        if not record.is_memory:
             continue
         now, then = view.pieces(rid), view.pieces(rid, to)
-        if then and rid in gone:
-            erased.append(rid)
-            then = NOTHING
-        if now != then:
-            changes[rid] = (now, then)
-    root: bytes | None = view.head_at(to).state_root
-    if erased:
-        root = None  # the target less what was erased; the tree of that set is checked by verify
-    return _Plan(ROLLBACK, {"to": to}, changes, to, erased=erased, root=root)
+        if then and not now and rid in gone:
+            plan.erased.append(rid)
+            plan.withheld[record.tree_key] = leaf(record, then)
+        elif now != then:
+            plan.changes[rid] = (now, then)
+    return plan
 
 
-def _erased_records(view: LedgerView) -> set[int]:
-    """Give the atoms whose content was erased, and the conversation items that hold them."""
+def _with(view: LedgerView, root: bytes, leaves: Mapping[bytes, bytes]) -> bytes:
+    """Give the root that the present state tree would have with some leaves added."""
+    return tree.update(lambda path: view.state_node(0, path), leaves)[0] if leaves else root
+
+
+def _erased_since(view: LedgerView, seq: int) -> set[int]:
+    """Give the atoms whose content or facts were erased after a transaction, and were not told again since."""
     out: set[int] = set()
     for rid, _ in view.records(ErasureKind.code):
-        for piece in view.pieces(rid):
-            pid = view.pid(bytes.fromhex(str(piece.facts.registers["hash"])))
-            if pid is None:
+        for _, _, tx_from, tx_to, facts in view.piece_rows(rid):
+            if tx_from <= seq or tx_to != OPEN:
                 continue
-            for row in view.atoms_with("content", pid):
-                out.add(row.rid)
-            out.update(view.facts_used(pid))
+            pid = view.pid(bytes.fromhex(str(view.facts(facts).registers["hash"])))
+            if pid is not None:
+                out.update(row.rid for row in view.atoms_with("content", pid))
+                out.update(user for user in view.facts_used(pid) if view.record(user).kind == AtomKind.code)
     return out
 
 
@@ -207,16 +212,31 @@ class _Matcher:
         return any(all(p.facts.registers.get(TAG + name) == value for name, value in self.tags) for p in held)
 
     def _atoms(self, rid: int, seq: int) -> list[int]:
-        """Give the atoms a record is about: itself, an edge's source, what stood at a place of a conversation."""
+        """Give the atoms a record is about.
+
+        Itself, an edge's source, what stood at a place of a conversation, what a version of a document changed.
+        """
         view, record = self.view, self.view.record(rid)
         if record.kind == EdgeKind.code:
             edge = view.edge(rid)
             return [] if edge is None else [edge.source]
-        if record.kind != ItemKind.code:
+        if record.kind not in (ItemKind.code, SourceKind.code):
             return [rid]
         pieces = (*view.pieces(rid, seq - 1), *view.pieces(rid, seq))
-        atoms = {bytes.fromhex(str(p.facts.registers["atom"])) for p in pieces if p.facts.body is not None}
-        return [atom for key in sorted(atoms) if (atom := view.rid(atom_record(key))) is not None]
+        if record.kind == ItemKind.code:
+            keys = {bytes.fromhex(str(p.facts.registers["atom"])) for p in pieces}
+        else:
+            keys = {key for p in pieces for key in self._parts(str(p.facts.registers["manifest"]))}
+        atoms = [atom for key in sorted(keys) if (atom := view.rid(atom_record(key))) is not None]
+        if record.kind == ItemKind.code:
+            return atoms
+        changed = set(view.changed(seq - 1, seq))
+        return [atom for atom in atoms if atom in changed]
+
+    def _parts(self, manifest: str) -> list[bytes]:
+        pid = self.view.pid(bytes.fromhex(manifest))
+        body = None if pid is None else self.view.payload(pid)
+        return [] if body is None else [part.atom for part in decode_manifest(body).parts]
 
 
 def _selective(view: LedgerView, target: Target) -> _Plan:
@@ -234,13 +254,13 @@ def _selective(view: LedgerView, target: Target) -> _Plan:
     rolled = {row.seq for row, _ in rolls}
     plan = _Plan(UNDO, arguments, {}, since)
     plan.not_undone = [row.seq for row, _ in rolls if row.seq > since and matcher.writer and matcher._by_writer(row.seq)]
-    gone = _erased_records(view)
+    gone = _erased_since(view, since)
     for rid in _touched(view, matcher, since, head.seq, rolled):
-        if rid in gone:
-            plan.erased.append(rid)
-            continue
         now = view.pieces(rid)
         then, orphaned = _without(view, rid, matcher, rolls)
+        if then and not now and rid in gone:
+            plan.erased.append(rid)
+            continue
         if now != then:
             plan.changes[rid] = (now, then)
         if orphaned:
@@ -297,6 +317,8 @@ def _resting_on(view: LedgerView, plan: _Plan) -> list[int]:
     while layer:
         following = []
         for edge in view.edges(layer, incoming=True):
+            if not plan.changes.get(edge.rid, (None, view.pieces(edge.rid)))[1]:
+                continue  # the link goes too
             if edge.type in ("derives", "supersedes") and edge.source not in seen and view.pieces(edge.source):
                 seen.add(edge.source)
                 following.append(edge.source)

@@ -13,6 +13,7 @@ from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.results import SnapshotResult
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, format_time
 from cmc_mcp.store.protocol import Store
+from cmc_mcp.store.references import plain_text
 from cmc_mcp.store.rows import Head
 
 
@@ -74,9 +75,12 @@ def result(head: Head, label: str | None = None) -> SnapshotResult:
 
 
 def _check(label: str, note: str | None) -> None:
-    if not label.strip() or "\0" in label:
-        raise InvalidInput.at("label", "is blank, or holds a NUL character")
+    if not label.strip():
+        raise InvalidInput.at("label", "is blank; leave it out or say something")
+    plain_text(label, "label")
     if len(label) > limits.LABEL_CHARS_MAX:
         raise LimitExceeded.over("label", "LABEL_CHARS_MAX", len(label), limits.LABEL_CHARS_MAX)
+    if note is not None:
+        plain_text(note, "note")
     if note is not None and len(note) > limits.REASON_CHARS_MAX:
         raise LimitExceeded.over("note", "REASON_CHARS_MAX", len(note), limits.REASON_CHARS_MAX)

@@ -333,7 +333,7 @@ class Verifier:
         rows = {row.rid: row for row in self.view.all_atoms() if row.modality < 5}
         rids = sorted(rows)
         for start in range(0, len(rids), 64):
-            part = self.view.vectors_of(model, rids[start : start + 64])
+            part = self.view.vectors_of(model, rids[start : start + 64], self.view.head().seq)
             bodies = {rid: self.view.payload(rows[rid].content) for rid in part}
             known = [rid for rid, body in bodies.items() if body is not None]
             if known:
@@ -351,8 +351,8 @@ def _ordered(pieces: dict[int, Piece]) -> tuple[Piece, ...]:
     return tuple(pieces[start] for start in sorted(pieces))
 
 
-def text_and_file(store: Store, ws: int) -> list[Fault]:
+def text_and_file(store: Store, ws: int, objects: Objects) -> list[Fault]:
     """Check full text, and the structure of the file."""
-    faults = [Fault(table="passages", key=str(ws), reason=reason) for reason in store.text_faults(ws)]
+    faults = [Fault(table="passages", key=str(ws), reason=reason) for reason in store.text_faults(ws, objects)]
     return faults + [Fault(table="file", key="", reason=reason) for reason in store.file_faults()]
 

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cmc_mcp.read.rank import Hit
-from cmc_mcp.store.rows import AtomRow
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.read.retrieve import Selection
 
 
-def dedupe(hits: Sequence[Hit], rows: Mapping[int, AtomRow]) -> tuple[list[Hit], dict[int, list[Hit]]]:
-    """Keep the best of each content; give what each one kept stands for."""
-    first: dict[int, Hit] = {}
-    others: dict[int, list[Hit]] = {}
-    for hit in hits:
-        content = rows[hit.rid].content
-        if content in first:
-            others.setdefault(first[content].rid, []).append(hit)
-        else:
-            first[content] = hit
-    return list(first.values()), others
+def duplicates(selection: Selection, contents: Mapping[int, int]) -> dict[int, list[str]]:
+    """Give, for each of some memories (record number → content), the ids of the others with the same content.
+
+    All that may be found at the read point, whether or not this question found them.
+    """
+    import numpy as np
+
+    shown = {content: rid for rid, content in contents.items()}
+    rows = [row for row in selection.view.atoms_of(list(shown)) if row[0] != shown[row[2]]]
+    out: dict[int, list[str]] = {}
+    if rows:
+        passing = selection.passing(np.array([rid for rid, _, _ in rows], np.int64)).tolist()
+        for (_, key, content), ok in zip(rows, passing, strict=True):
+            if ok:
+                out.setdefault(shown[content], []).append(atom_name(key))
+    return out
+
+
+def first_of_each(contents: Sequence[tuple[int, int]], seen: set[int]) -> list[int]:
+    """Give those of some memories (record number, content) whose content neither came before nor was seen."""
+    out, new = [], set(seen)
+    for rid, content in contents:
+        if content not in new:
+            new.add(content)
+            out.append(rid)
+    return out

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from cmc_mcp.model.results import Item
 
@@ -38,27 +39,59 @@ def render(item: Item) -> str:
     return f"[{' · '.join(parts)}]\n{item.text}"
 
 
-def fit(
-    items: Sequence[Item], budget_tokens: int, limit: int, count: Callable[[str], int]
-) -> tuple[list[Item], int, list[str]]:
-    """Keep the strongest that fit, skipping what does not; give them, their tokens, and the ids left out.
+@dataclass(slots=True)
+class Page:
+    """What of a sequence went into one answer. `given` has a bit for each item from `offset` on that is dealt with."""
 
-    The whole rendered text is counted again at the end, since tokens may join across a separator.
+    offset: int
+    given: int
+    items: list[Item] = field(default_factory=list)
+    tokens: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether something is put off to the next answer."""
+        return self.given != 0
+
+    def deal(self, place: int) -> None:
+        """Note that the item at a place of the sequence is dealt with: given, or too big for any answer."""
+        self.given |= 1 << (place - self.offset)
+        while self.given & 1:
+            self.given >>= 1
+            self.offset += 1
+
+
+def fit(
+    items: Iterable[tuple[int, Item]], offset: int, given: int, budget_tokens: int, limit: int, count: Callable[[str], int]
+) -> Page:
+    """Fill an answer with the strongest that fit, skipping what does not; `items` are (place in the sequence, item).
+
+    What fits no answer of this budget is named and not tried again; what does not fit this one any more is named and
+    put off to the next. The whole rendered text is counted at the end, since tokens may join across a separator.
     """
-    kept: list[Item] = []
-    left_out: list[str] = []
+    page = Page(offset, given)
     used, separator = 0, count(SEPARATOR)
-    for item in items:
-        if len(kept) >= limit:
-            break
+    placed: list[tuple[int, Item]] = []
+    left: list[tuple[int, str, bool]] = []
+    for place, item in items:
         tokens = count(render(item))
-        if used + tokens + separator > budget_tokens:
-            left_out.append(item.id)
-            continue
-        used += tokens + separator
-        kept.append(item.model_copy(update={"tokens": tokens}))
-    total = count(SEPARATOR.join(render(item) for item in kept)) if kept else 0
-    while total > budget_tokens:
-        left_out.append(kept.pop().id)
-        total = count(SEPARATOR.join(render(item) for item in kept)) if kept else 0
-    return kept, total, left_out
+        if used + tokens + (separator if placed else 0) > budget_tokens:
+            left.append((place, item.id, tokens > budget_tokens))
+        else:
+            used += tokens + (separator if placed else 0)
+            placed.append((place, item.model_copy(update={"tokens": tokens})))
+            if len(placed) == limit:
+                break
+        if len(left) > limit:
+            break
+    text = count(SEPARATOR.join([render(item) for _, item in placed])) if placed else 0
+    while text > budget_tokens:
+        place, item = placed.pop()
+        left.append((place, item.id, not placed))
+        text = count(SEPARATOR.join([render(item) for _, item in placed])) if placed else 0
+    for place in sorted([place for place, _ in placed] + [place for place, _, hopeless in left if hopeless]):
+        page.deal(place)
+    page.items, page.tokens = [item for _, item in placed], text
+    page.left_out = [name for _, name, _ in sorted(left)]
+    return page

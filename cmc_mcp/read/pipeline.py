@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from pydantic import JsonValue
 
 from cmc_mcp.config import Settings
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.model.results import Item, Mode, RecallResult, StageTrace
-from cmc_mcp.read.dedupe import dedupe
-from cmc_mcp.read.fit import fit
+from cmc_mcp.model.results import Item, Mode, RecallResult
+from cmc_mcp.read.arrange import Arranged, Placed
+from cmc_mcp.read.candidates import Candidates
+from cmc_mcp.read.dedupe import duplicates
+from cmc_mcp.read.fit import Page, fit
+from cmc_mcp.read.lexical import Words
 from cmc_mcp.read.point import Cursor, Point
 from cmc_mcp.read.query import Question, limits_of
-from cmc_mcp.read.rank import Hit, fuse
-from cmc_mcp.read.reconcile import Notes, reconcile
-from cmc_mcp.read.retrieve import Selection, Words, lexical
-from cmc_mcp.store.loading import Loaded, Manifests, item_of, load, place_of
+from cmc_mcp.read.retrieve import Selection
+from cmc_mcp.read.trace import Trace
+from cmc_mcp.store.lexicon import Lexicon
+from cmc_mcp.store.loading import Manifests, item_of, places_of
 from cmc_mcp.store.matrix import Matrix
 from cmc_mcp.store.protocol import Objects, ReadView
 
@@ -44,62 +44,53 @@ class Sight:
     tokenizer: str
 
 
-@dataclass(slots=True)
-class _Trace:
-    stages: list[StageTrace] = field(default_factory=list)
-    _last: float = field(default_factory=time.perf_counter)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it is put: where its answer goes on, and how much it says."""
 
-    def add(self, stage: str, candidates: int, **notes: JsonValue) -> None:
-        now = time.perf_counter()
-        self.stages.append(
-            StageTrace(stage=stage, candidates=candidates, ms=round((now - self._last) * 1000, 3), notes=notes)
-        )
-        self._last = now
+    question: Question
+    scope: Sequence[str]  # what its cursors are bound to
+    offset: int = 0
+    given: int = 0
+    detailed: bool = False
+    explain: bool = False
 
 
-def recall(
-    view: ReadView, sight: Sight, asked: Question, point: Point, *, workspace: str, offset: int, detailed: bool,
-    explain: bool,
-) -> RecallResult:  # fmt: skip
+def recall(view: ReadView, sight: Sight, asked: Asked, point: Point) -> RecallResult:
     """Answer a question at a read point."""
-    trace = _Trace()
-    hits, words = _retrieve(view, sight, asked, point, offset, trace)
-    rows = view.atoms([hit.rid for hit in hits])
-    others: dict[int, list[Hit]] = {}
-    if sight.settings.dedupe:
-        hits, others = dedupe(hits, rows)
-        trace.add("dedupe", len(hits), merged=sum(len(same) for same in others.values()))
-    page = hits[offset : offset + 2 * asked.limit]
-    loaded = load(view, sight.objects, [hit.rid for hit in page], point.head.seq, point.valid_at)
-    erased = sum(1 for item in loaded.values() if item.data is None)
-    page = [hit for hit in page if hit.rid in loaded and loaded[hit.rid].data is not None]
-    notes: dict[int, Notes] = {}
-    if sight.settings.reconcile:
-        notes = reconcile(view, point, [loaded[hit.rid] for hit in page])
-        page = _winners_first(view, sight, point, page, loaded, notes)
-        trace.add("reconcile", len(page), annotated=sum(1 for n in notes.values() if n.conflicts or n.stale))
-    items = [_item(view, sight, point, hit, loaded[hit.rid], others, notes, detailed, explain) for hit in page]
-    kept, tokens, left_out = fit(items, asked.budget_tokens, asked.limit, sight.count_tokens)
-    trace.add("fit", len(kept), left_out=len(left_out), tokens=tokens)
-    seen = offset + len(kept) + len(left_out)
-    cursor = None
-    if kept and seen < len(hits):
-        cursor = Cursor(point.head.seq, point.valid_at, point.reference_us, seen).encode(asked.scope(workspace))
+    trace = Trace()
+    question = asked.question
+    limits = limits_of(view, question)
+    page, more, hidden = Page(asked.offset, asked.given), False, 0
+    if limits is None or not point.head.passages:
+        trace.lap("filter", 0, passes="nothing")
+    else:
+        selection = Selection(view, point, limits, sight.matrix)
+        trace.lap("filter", selection.size() if asked.explain else -1)
+        hidden = selection.erased()
+        sequence = _Sequence(view, sight, asked, point, selection, trace)
+        page = fit(
+            sequence.items(), asked.offset, asked.given, question.budget_tokens, question.limit, sight.count_tokens
+        )
+        trace.lap("fit", len(page.items), left_out=len(page.left_out), tokens=page.tokens)
+        more = page.has_holes or sequence.has_more(page.offset)
+    vectors = sight.vector is not None
+    cursor = Cursor(point.head.seq, point.valid_at, point.reference_us, page.offset, page.given)
     return RecallResult(
-        items=kept,
+        items=page.items,
         mode=Mode(
-            retrieval="hybrid" if sight.vector is not None else "full_text",
-            model=sight.model_name if sight.vector is not None else None,
+            retrieval="hybrid" if vectors else "full_text",
+            model=sight.model_name if vectors else None,
             pending=_pending(view, sight, point),
             degraded=sight.degraded,
             tokenizer=sight.tokenizer,
         ),
-        tokens=tokens,
-        left_out=left_out,
-        next_cursor=cursor,
-        read_point=point.result(sight.model_name if sight.vector is not None else None, sight.settings.digest),
-        hidden_erased=erased,
-        trace=trace.stages if explain else [],
+        tokens=page.tokens,
+        left_out=page.left_out,
+        next_cursor=cursor.encode(asked.scope) if more else None,
+        read_point=point.result(sight.model_name if vectors else None, sight.settings.digest),
+        hidden_erased=hidden,
+        trace=trace.stages() if asked.explain else [],
     )
 
 
@@ -107,90 +98,76 @@ def _pending(view: ReadView, sight: Sight, point: Point) -> int:
     """Count what full text alone can find at a read point."""
     if sight.model_name is None:
         return 0
-    if sight.matrix is None or not sight.matrix.seq:
+    if sight.matrix is None or sight.matrix.seq < point.head.seq:
         return view.count_pending(sight.model, point.head.seq, point.valid_at)
     return sight.matrix.pending(point.head.seq, point.valid_at)
 
 
-def _retrieve(
-    view: ReadView, sight: Sight, asked: Question, point: Point, offset: int, trace: _Trace
-) -> tuple[list[Hit], Words]:
-    limits = limits_of(view, asked)
-    if limits is None or not point.head.passages:
-        trace.add("filter", 0, passes="nothing")
-        return [], Words([], {}, ())
-    selection = Selection(view, point, limits, sight.matrix)
-    trace.add("filter", -1)
-    k = max(sight.settings.dense_candidates, offset + 3 * asked.limit)
-    dense: list[tuple[int, float]] = []
-    if sight.vector is not None and sight.model:
-        dense = selection.dense(sight.model, sight.vector, k)
-        trace.add("dense", len(dense))
-    words = lexical(selection, asked.query, k, sight.settings)
-    trace.add("lexical", len(words.hits), terms=dict(words.terms), frequent=list(words.frequent))
-    rows = view.atoms(list({rid for rid, _ in (*dense, *words.hits)}))
-    hits = fuse(dense, words.hits, rows, sight.settings)
-    trace.add("rank", len(hits))
-    return hits, words
+class _Sequence:
+    """The memories that answer a question, as items, from where this page begins."""
 
+    def __init__(
+        self, view: ReadView, sight: Sight, asked: Asked, point: Point, selection: Selection, trace: Trace
+    ) -> None:
+        self._view, self._sight, self._asked, self._point = view, sight, asked, point
+        self._selection, self._trace = selection, trace
+        limit, settings = asked.question.limit, sight.settings
+        lexicon = Lexicon(view.ws) if sight.matrix is None else sight.matrix.lexicon
+        words = Words(selection, asked.question.query, settings, lexicon)
+        trace.lap("terms", len(words.terms))
+        depth = max(settings.dense_candidates, 3 * limit)
+        candidates = Candidates(selection, words, sight.model, sight.vector, depth, settings, trace)
+        self._arranged = Arranged(view, sight.objects, point, selection, candidates, settings, limit, trace)
+        self._places = enumerate(self._arranged)
+        self._ahead: list[tuple[int, Placed]] = []
 
-def _winners_first(
-    view: ReadView,
-    sight: Sight,
-    point: Point,
-    page: list[Hit],
-    loaded: dict[int, Loaded],
-    notes: dict[int, Notes],
-) -> list[Hit]:
-    """Put what supersedes a memory right before it, drawing it in when it was not found by itself."""
-    out: list[Hit] = []
-    placed: set[int] = set()
-    by_rid = {hit.rid: hit for hit in page}
-    for hit in page:
-        for winner in notes[hit.rid].superseded_by:
-            if winner in placed:
-                continue
-            if winner not in loaded:
-                found = load(view, sight.objects, [winner], point.head.seq, point.valid_at)
-                if winner not in found or found[winner].data is None:
-                    continue
-                loaded.update(found)
-                notes.update(reconcile(view, point, [found[winner]]))
-            known = by_rid.get(winner)
-            out.append(known or Hit(winner, loaded[winner].row.key, hit.score, 0.0, 0.0))
-            placed.add(winner)
-        if hit.rid not in placed:
-            out.append(hit)
-            placed.add(hit.rid)
-    return out
+    def items(self) -> Iterator[tuple[int, Item]]:
+        """Give (place, item) from the page's first place on, without what was given before."""
+        offset, given = self._asked.offset, self._asked.given
+        while chunk := self._chunk(offset, given):
+            self._ahead = list(chunk)
+            made = self._made([placed for _, placed in chunk])
+            self._trace.lap("items", len(made), merged=self._arranged.merged)
+            for (place, _), item in zip(chunk, made, strict=True):
+                self._ahead.pop(0)
+                yield place, item
 
+    def _chunk(self, offset: int, given: int) -> list[tuple[int, Placed]]:
+        out: list[tuple[int, Placed]] = []
+        for place, placed in self._places:
+            if place >= offset and not given >> (place - offset) & 1:
+                out.append((place, placed))
+                if len(out) >= self._asked.question.limit:
+                    break
+        return out
 
-def _item(
-    view: ReadView,
-    sight: Sight,
-    point: Point,
-    hit: Hit,
-    loaded: Loaded,
-    others: dict[int, list[Hit]],
-    notes: dict[int, Notes],
-    detailed: bool,
-    explain: bool,
-) -> Item:
-    said = notes.get(hit.rid, Notes())
-    place, hash_ = place_of(view, sight.manifests, loaded, point.head.seq)
-    recorded = view.head_at(loaded.row.seq).recorded_us if detailed else None
-    item = item_of(loaded, score=hit.score, recorded_us=recorded, detailed=detailed)
-    update: dict[str, object] = {"place": place}
-    if detailed and hash_:
-        update["dependency_hash"] = hash_
-    if said.conflicts:
-        update["conflicts"] = said.conflicts
-    if said.superseded_by:
-        update["superseded_by"] = [atom_name(view.record(rid).key) for rid in said.superseded_by]
-    if said.stale:
-        update["stale_premises"] = said.stale
-    if hit.rid in others:
-        update["duplicates"] = [atom_name(same.key) for same in others[hit.rid]]
-    if explain:
-        update["why"] = {"score": hit.score, "dense": hit.dense, "lexical": hit.lexical}
-    return item.model_copy(update=update)
+    def has_more(self, offset: int) -> bool:
+        """Say whether anything from `offset` on was not given."""
+        return bool(self._ahead) or any(place >= offset for place, _ in self._places)
+
+    def _made(self, chunk: list[Placed]) -> list[Item]:
+        view, sight, asked, seq = self._view, self._sight, self._asked, self._point.head.seq
+        places = places_of(view, sight.manifests, [placed.loaded for placed in chunk], seq)
+        same: dict[int, list[str]] = {}
+        if sight.settings.dedupe:
+            same = duplicates(self._selection, {placed.hit.rid: placed.loaded.row.content for placed in chunk})
+        out = []
+        for hit, loaded, notes in ((placed.hit, placed.loaded, placed.notes) for placed in chunk):
+            place, hash_ = places[hit.rid]
+            out.append(
+                item_of(
+                    loaded,
+                    score=hit.score,
+                    recorded_us=view.head_at(loaded.row.seq).recorded_us if asked.detailed else None,
+                    detailed=asked.detailed,
+                    place=place,
+                    dependency_hash=hash_ if asked.detailed else None,
+                    conflicts=notes.conflicts,
+                    superseded_by=[atom_name(view.record(rid).key) for rid in notes.superseded_by],
+                    stale_premises=notes.stale,
+                    duplicates=same.get(hit.rid, []),
+                    why={"score": hit.score, "dense": hit.dense, "lexical": hit.lexical} if asked.explain else None,
+                )
+            )
+        return out
+

@@ -57,16 +57,20 @@ def resolve(view: LedgerView, as_of: PointLike | None, valid_at: TimeLike | None
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where an answer goes on: the read point, and how many items came before."""
+    """Where an answer goes on: the read point, how many items came before, and which after these came too.
+
+    `given` is a bit mask over the items from `offset` on: smaller ones that fitted where a larger one did not.
+    """
 
     seq: int
     valid_at: int
     reference_us: int
-    offset: int
+    offset: int = 0
+    given: int = 0
 
     def encode(self, scope: Sequence[str]) -> str:
         """Write the cursor, bound to the workspace and the question."""
-        body = [self.seq, self.valid_at, self.reference_us, self.offset]
+        body = [str(n) for n in (self.seq, self.valid_at, self.reference_us, self.offset)] + [f"{self.given:x}"]
         return base64.urlsafe_b64encode(canonical([*body, _seal(scope, body)])).decode().rstrip("=")
 
 
@@ -81,13 +85,13 @@ def decode_cursor(text: str, scope: Sequence[str]) -> Cursor:
         raise InvalidInput.at("cursor", wrong)
     try:
         *body, seal = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        numbers = [int(number) for number in body]
-        if seal != _seal(scope, numbers) or len(numbers) != 4:
+        if len(body) != 5 or not all(isinstance(part, str) for part in body) or seal != _seal(scope, body):
             raise ValueError
-    except (ValueError, TypeError, KeyError) as error:
+        seq, valid_at, reference_us, offset = (int(part) for part in body[:4])
+        return Cursor(seq, valid_at, reference_us, offset, int(body[4], 16))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidInput.at("cursor", wrong) from error
-    return Cursor(*numbers)
 
 
-def _seal(scope: Sequence[str], body: Sequence[int]) -> str:
-    return payload_hash(canonical([list(scope), [str(n) for n in body]])).hex()[:16]
+def _seal(scope: Sequence[str], body: Sequence[str]) -> str:
+    return payload_hash(canonical([list(scope), list(body)])).hex()[:16]

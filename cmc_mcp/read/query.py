@@ -26,9 +26,9 @@ class Question:
     tags: tuple[tuple[str, str], ...]
     min_confidence: float | None
 
-    def scope(self, workspace: str) -> list[str]:
+    def scope(self, workspace: str, settings: str) -> list[str]:
         """What a cursor of this question is bound to."""
-        return [workspace, repr(self)]
+        return [workspace, settings, repr(self)]
 
 
 def question(
@@ -122,6 +122,9 @@ def limits_of(view: LedgerView, asked: Question) -> Filter | None:
     witnesses = tuple(pid for writer in asked.writers for pid in view.witnesses_of(writer))
     if (asked.sources and not origins and not notes) or (asked.writers and not witnesses):
         return None
+    if origins and notes:  # named by either, not by both
+        notes += tuple(row.rid for pid in origins for row in view.atoms_with("origin", pid))
+        origins = ()
     return Filter(
         modalities=tuple(MODALITIES.index(m) for m in asked.modalities) or None,
         origins=origins or None,

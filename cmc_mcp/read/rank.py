@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cmc_mcp.config import Settings
-from cmc_mcp.store.rows import MODALITIES, AtomRow
+from cmc_mcp.store.rows import MODALITIES
+
+_CODE = MODALITIES.index("code")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,36 +16,36 @@ class Hit:
     """A candidate and the parts of its score."""
 
     rid: int
-    key: bytes
     score: float
     dense: float
     lexical: float
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What scores are divided by: the best of each kind, so that a score does not depend on how many were asked for."""
+
+    cosine: float
+    bm25: float
+
+
 def fuse(
-    dense: Sequence[tuple[int, float]],
-    lexical: Sequence[tuple[int, float]],
-    rows: Mapping[int, AtomRow],
+    cosines: Mapping[int, float],
+    words: Mapping[int, float],
+    modalities: Mapping[int, int],
+    scale: Scale,
     settings: Settings,
 ) -> list[Hit]:
-    """Sum normalised scores: BM25 over its maximum, cosine stretched from the worst candidate to the best.
+    """Sum normalised scores: BM25 over its maximum, cosine over its maximum. Best first; ties are not ordered yet.
 
-    Scores are rounded to 1e-6, ties go by atom id. Adding scores beat adding reciprocal ranks by .03 (CombSUM; Fox and
-    Shaw, 1994), measured in `reference/retrieval.md`.
+    Adding scores beat adding reciprocal ranks by .03 (CombSUM; Fox and Shaw, 1994), measured in
+    `reference/retrieval.md`. Scores are rounded to 1e-6.
     """
-    cosines, words = dict(dense), dict(lexical)
-    low, high = (dense[-1][1], dense[0][1]) if dense else (0.0, 0.0)
-    top = lexical[0][1] if lexical else 0.0
-    hits = []
-    for rid in {**cosines, **words}:
-        row = rows[rid]
-        share = _share(MODALITIES[row.modality], settings) if dense else 1.0
-        near = (cosines[rid] - low) / (high - low) if rid in cosines and high > low else float(rid in cosines)
-        word = words.get(rid, 0.0) / top if top > 0 else 0.0
-        score = round(share * word + (1 - share) * near, 6)
-        hits.append(Hit(rid, row.key, score, round(near, 6), round(word, 6)))
-    return sorted(hits, key=lambda hit: (-hit.score, hit.key))
-
-
-def _share(modality: str, settings: Settings) -> float:
-    return settings.lexical_share_code if modality == "code" else settings.lexical_share_text
+    hits, hybrid = [], scale.cosine > 0
+    for rid, modality in modalities.items():
+        near = max(0.0, cosines.get(rid, 0.0)) / scale.cosine if hybrid else 0.0
+        word = words.get(rid, 0.0) / scale.bm25 if scale.bm25 > 0 else 0.0
+        share = settings.lexical_share_code if modality == _CODE else settings.lexical_share_text
+        share = share if hybrid else 1.0
+        hits.append(Hit(rid, round(share * word + (1 - share) * near, 6), round(near, 6), round(word, 6)))
+    return sorted(hits, key=lambda hit: -hit.score)

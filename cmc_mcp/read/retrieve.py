@@ -1,24 +1,21 @@
-"""Retrieve: candidates by meaning and by words, filtered first on both clocks and on everything asked."""
+"""Retrieve: candidates by meaning, filtered first on both clocks and on everything asked. `lexical.py` has the words."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cmc_mcp.config import Settings
 from cmc_mcp.read.point import Point
+from cmc_mcp.store.codes import exact
 from cmc_mcp.store.matrix import Matrix
 from cmc_mcp.store.protocol import ReadView
-from cmc_mcp.store.rows import Filter, Head, Match
-
-_FEW = 5_000  # a selection this small is told to full text
-_EVERY_MAX = 4  # of a query of frequent words only, the rarest must all occur
+from cmc_mcp.store.rows import Filter
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+_FLOAT32_ERROR = 1e-5  # of the database's cosine, with room
 
 
 class Selection:
@@ -31,126 +28,94 @@ class Selection:
             matrix.catch_up(view, head.seq, head.last_rid)
             self._chosen = matrix.select(point.head.seq, point.valid_at, limits)
 
-    def passing(self, rids: Sequence[int]) -> list[bool]:
+    def passing(self, rids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Say which of some atoms may be found."""
+        import numpy as np
+
         if self.matrix is not None:
             return self.matrix.holds(self._chosen, rids)
-        if not rids:
-            return []
-        mine = set(rids) if self.limits.rids is None else set(rids) & set(self.limits.rids)
-        limits = self.limits._replace(rids=tuple(sorted(mine)))
-        found = set(self.view.selected(self.point.head.seq, self.point.valid_at, limits))
-        return [rid in found for rid in rids]
+        wanted = set(rids.tolist())
+        mine = wanted if self.limits.rids is None else wanted & set(self.limits.rids)
+        found = set(self._selected(tuple(sorted(mine))) if mine else ())
+        return np.fromiter((rid in found for rid in rids.tolist()), np.bool_, len(rids))
 
-    def few(self) -> list[int] | None:
-        """Give who may be found when a filter lets few through, else None."""
-        if self.limits.is_open:
-            return None
+    def _selected(self, rids: tuple[int, ...] | None) -> list[int]:
+        return self.view.selected(self.point.head.seq, self.point.valid_at, self.limits._replace(rids=rids))
+
+    def bounds(self) -> tuple[int, int]:
+        """Give the lowest and the highest number of who may be found; (0, 0) when nobody is."""
         if self.matrix is not None:
-            rids = self.matrix.rids(self._chosen)
-        else:
-            rids = self.view.selected(self.point.head.seq, self.point.valid_at, self.limits)
-        return rids if len(rids) <= _FEW else None
+            return self.matrix.bounds(self._chosen)
+        rids = self._selected(self.limits.rids)
+        return (rids[0], rids[-1]) if rids else (0, 0)
 
-    def dense(
-        self, model: int, query: npt.NDArray[np.float32], k: int
-    ) -> list[tuple[int, float]]:
-        """Find the `k` nearest as (rid, cosine): exact, whichever way."""
+    def size(self) -> int:
+        """Count who may be found."""
+        return len(self._selected(self.limits.rids)) if self.matrix is None else self.matrix.size(self._chosen)
+
+    def erased(self) -> int:
+        """Count who would be found, had their content not been erased."""
+        import numpy as np
+
+        if not self.view.epoch():
+            return 0
+        rids = self.view.erased() if self.matrix is None else self.matrix.erased(self.view)
+        return int(np.count_nonzero(self.passing(np.array(rids, np.int64))))
+
+    def modalities(self, rids: Sequence[int]) -> list[int]:
+        """Give the modalities of atoms that may be found, as numbers."""
+        import numpy as np
+
+        if self.matrix is not None:
+            return self.matrix.modalities(np.array(rids, np.int64))
+        rows = self.view.atoms(rids)
+        return [rows[rid].modality for rid in rids]
+
+    def dense(self, model: int, query: npt.NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+        """Find the `k` nearest as (rid, cosine), best first, ties by atom id: exact, whichever way."""
         found = None
         if self.matrix is not None and self.matrix.model == model:
             found = self.matrix.nearest(self.view, query, k, self._chosen)
         if found is None:
             found = self._by_sql(model, query, k)
-        keys = {rid: row.key for rid, row in self.view.atoms([rid for rid, _ in found]).items()}
-        return sorted(found, key=lambda hit: (-hit[1], keys[hit[0]]))[:k]
+        return self._cut(found, k)
+
+    def _cut(self, found: list[tuple[int, float]], k: int) -> list[tuple[int, float]]:
+        """Keep the best `k`; ids are looked up only where scores tie."""
+        found.sort(key=lambda hit: -hit[1])
+        if len(found) > k:
+            last = found[k - 1][1]
+            found = [hit for hit in found if hit[1] >= last]
+        tied = [a[0] for a, b in zip(found, found[1:], strict=False) if a[1] == b[1]]
+        tied += [b[0] for a, b in zip(found, found[1:], strict=False) if a[1] == b[1]]
+        if tied:
+            keys = {rid: row.key for rid, row in self.view.atoms(list(dict.fromkeys(tied))).items()}
+            found.sort(key=lambda hit: (-hit[1], keys.get(hit[0], b"")))
+        return found[:k]
 
     def _by_sql(self, model: int, query: npt.NDArray[np.float32], k: int) -> list[tuple[int, float]]:
-        import numpy as np
-
-        from cmc_mcp.store.codes import exact
-
-        point = self.point
-        want = k
+        point, want = self.point, k
         while True:  # rows within float32 error of the k-th may be ordered otherwise by the database
             rows = self.view.nearest(model, query.tobytes(), want + 16, point.head.seq, point.valid_at, self.limits)
-            if len(rows) < want + 16 or rows[-1][1] < rows[k - 1][1] - 1e-5:
+            if len(rows) < want + 16 or rows[-1][1] < rows[k - 1][1] - _FLOAT32_ERROR:
                 break
             want *= 2
-        vectors = self.view.vectors_of(model, [rid for rid, _ in rows])
+        return self._exactly(model, query, [rid for rid, _ in rows])
+
+    def _exactly(self, model: int, query: npt.NDArray[np.float32], rids: Sequence[int]) -> list[tuple[int, float]]:
+        import numpy as np
+
+        vectors = self.view.vectors_of(model, rids, self.point.head.seq)
         if not vectors:
             return []
-        order = [rid for rid, _ in rows if rid in vectors]
-        scores = exact(query, np.frombuffer(b"".join(vectors[rid] for rid in order), np.float32).reshape(len(order), -1))
-        return list(zip(order, scores.tolist(), strict=True))
+        order = [rid for rid in rids if rid in vectors]
+        packed = np.frombuffer(b"".join([vectors[rid] for rid in order]), np.float32)
+        return list(zip(order, exact(query, packed.reshape(len(order), -1)).tolist(), strict=True))
 
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What full text made of a query."""
-
-    hits: list[tuple[int, float]]  # (rid, BM25), best first
-    terms: dict[str, int]  # passages each term is in, up to the cap
-    frequent: tuple[str, ...]
-
-
-def lexical(selection: Selection, query: str, k: int, settings: Settings) -> Words:
-    """Find the `k` best passages by BM25 over the workspace's own statistics at the read point.
-
-    Terms in more passages than a cap are frequent: they are counted, but bring no candidates, unless the query has no
-    others. Among the rest the rarest bring theirs first, until a number of postings is reached.
-
-    Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009).
-    """
-    view, head = selection.view, selection.point.head
-    words = view.terms(query)
-    if not words or not head.passages:
-        return Words([], {}, ())
-    cap = max(settings.frequent_min, head.passages // 200)
-    asked = list(words.items())[: settings.terms_max]
-    counts = {stem: view.frequency(word, head.last_rid, cap) for stem, word in asked}
-    known = sorted((stem for stem, n in counts.items() if n), key=lambda stem: (counts[stem], stem))
-    rare = [stem for stem in known if counts[stem] < cap]
-    if not known:
-        return Words([], counts, ())
-    if rare:
-        drivers = _drivers([counts[stem] for stem in rare], settings.lexical_candidates)
-        found = view.matches(
-            [words[stem] for stem in known], head.last_rid, required=drivers, among=selection.few()
-        )
-    else:
-        known = known[:_EVERY_MAX]
-        terms = [words[stem] for stem in known]
-        found = view.matches(
-            terms, head.last_rid, required=len(terms), every=True, among=selection.few(), limit=settings.frequent_min
-        )
-    passing = selection.passing([match.rid for match in found])
-    mine = [match for match, ok in zip(found, passing, strict=True) if ok]
-    scored = _bm25(mine, [counts[stem] for stem in known], selection.point.head, settings)
-    return Words(sorted(scored, key=lambda hit: (-hit[1], hit[0]))[:k], counts, tuple(known[len(rare) :]))
-
-
-def _drivers(counts: Sequence[int], postings: int) -> int:
-    """Say how many of the rarest terms bring candidates: at least one, then while the postings stay in bounds."""
-    total = 0
-    for number, count in enumerate(counts):
-        total += count
-        if total > postings and number:
-            return number
-    return len(counts)
-
-
-def _bm25(matches: Sequence[Match], counts: Sequence[int], head: Head, settings: Settings) -> list[tuple[int, float]]:
-    """Score passages; a word in the heading counts as `heading_weight` of one in the text."""
-    average = head.tokens / head.passages
-    weights = [math.log(1 + (head.passages - n + 0.5) / (n + 0.5)) for n in counts]
-    k1, b, heading = settings.bm25_k1, settings.bm25_b, settings.heading_weight
-    out = []
-    for rid, blob, length in matches:
-        norm = k1 * (1 - b + b * length / average)
-        score = 0.0
-        for place, weight in enumerate(weights):
-            tf = heading * blob[2 * place] + blob[2 * place + 1]
-            if tf:
-                score += weight * tf * (k1 + 1) / (tf + norm)
-        out.append((rid, score))
-    return out
+    def cosines(self, model: int, query: npt.NDArray[np.float32], rids: Sequence[int]) -> dict[int, float]:
+        """Give the exact cosines of those of some atoms that have a vector."""
+        if not rids:
+            return {}
+        if self.matrix is not None and self.matrix.model == model:
+            return self.matrix.scores_of(self.view, query, rids, self._chosen)
+        return dict(self._exactly(model, query, rids))

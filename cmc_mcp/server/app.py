@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Sequence
-from importlib.metadata import version
-from typing import Any, Final, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp_types import CallToolResult
-from pydantic import Field
+from pydantic import PrivateAttr
 
+from cmc_mcp import __version__
 from cmc_mcp.errors import CmcError
 from cmc_mcp.server import logs
 from cmc_mcp.server.call import Meter, run_blocking, with_progress
@@ -22,6 +22,10 @@ from cmc_mcp.server.resources import add_completion, add_resources
 from cmc_mcp.server.session import CLIENT, Provider, check_may_write
 from cmc_mcp.tools import TOOLS, respond
 from cmc_mcp.tools.tool import Call, ToolSpec
+
+if TYPE_CHECKING:
+    from mcp.server.auth.provider import TokenVerifier
+    from mcp.server.auth.settings import AuthSettings
 
 INSTRUCTIONS: Final = """CMC is long-term memory with history: what is remembered can be searched, corrected, taken \
 back and proved.
@@ -47,25 +51,54 @@ Which workspace and whose memory this is comes from the connection; cmc://status
 class StrictTool(Tool):
     """A tool of ours: strict arguments, our own messages, work in a worker thread, no exception to the client."""
 
-    spec: ToolSpec[Any, Any] = Field(exclude=True)
-    provider: Provider = Field(exclude=True)
+    _spec: ToolSpec[Any, Any] = PrivateAttr()
+    _provider: Provider = PrivateAttr()
 
-    model_config = {"arbitrary_types_allowed": True}
+    @classmethod
+    def of(cls, spec: ToolSpec[Any, Any], provider: Provider) -> StrictTool:
+        """Make the SDK's tool of ours."""
 
-    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> CallToolResult:
+        async def unused() -> None:
+            """Stand where the SDK wants a function; `run` does the work."""
+
+        tool = cls(
+            fn=unused,
+            name=spec.name,
+            title=spec.title,
+            description=spec.description,
+            parameters=spec.input_schema,
+            fn_metadata=FuncMetadata(arg_model=ArgModelBase),
+            is_async=True,
+            context_kwarg=None,
+            annotations=spec.hints.annotations(),
+        )
+        tool._spec, tool._provider = spec, provider
+        return tool
+
+    @cached_property
+    def output_schema(self) -> dict[str, Any] | None:
+        """The schema of answers: made when the list is asked for, after the handshake.
+
+        That answers keep to it is checked by our tests, not again on every call.
+        """
+        return self._spec.output_schema
+
+    async def run(
+        self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
+    ) -> CallToolResult:
         """Run the tool. Errors become results; only cancellation leaves this function otherwise."""
         try:
-            asked = self.spec.read(arguments)
-            caller = self.provider.caller()
-            if not self.spec.hints.read_only:
+            asked = self._spec.read(arguments)
+            caller = self._provider.caller()
+            if self._spec.writes(asked):
                 check_may_write(caller, self.name)
         except CmcError as error:
             return respond.failure(self.name, error)
         meter = Meter()
 
         def work(cancelled: Any) -> CallToolResult:
-            memory = self.provider.memory(caller)
-            return self.spec.run(Call(memory, cancelled, meter.step), asked)
+            memory = self._provider.memory(caller)
+            return self._spec.run(Call(memory, cancelled, meter.step), asked)
 
         async def call() -> CallToolResult:
             try:
@@ -77,37 +110,9 @@ class StrictTool(Tool):
                 logs.log().exception("unexpected error", tool=self.name, incident=incident)
                 return respond.unexpected(self.name, incident)
 
-        if self.spec.long and wants_progress(context):
+        if self._spec.long:
             return await with_progress(meter, self.name, context.report_progress, call)
         return await call()
-
-
-def wants_progress(context: Context[Any, Any]) -> bool:
-    """Say whether the client asked for progress of the present request."""
-    meta = context.request_context.meta
-    return bool(meta) and cast("dict[str, object]", meta).get("progress_token") is not None
-
-
-def tool_of(spec: ToolSpec[Any, Any], provider: Provider) -> StrictTool:
-    """Make the SDK's tool of ours."""
-
-    async def unused() -> None:
-        """Stand where the SDK wants a function; `StrictTool.run` does the work."""
-
-    return StrictTool(
-        fn=unused,
-        name=spec.name,
-        title=spec.title,
-        description=spec.description,
-        parameters=spec.input_schema,
-        # The schema is published; that answers keep to it is checked by our tests, not again on every call.
-        fn_metadata=FuncMetadata(arg_model=ArgModelBase, output_schema=spec.output_schema),
-        is_async=True,
-        context_kwarg=None,
-        annotations=spec.hints.annotations(spec.title),
-        spec=spec,
-        provider=provider,
-    )
 
 
 class _Client(ServerMiddleware[Any]):
@@ -135,12 +140,16 @@ class _Client(ServerMiddleware[Any]):
 
 
 def create_server(
-    session: Provider, *, name: str = "cmc", warm: bool = False, extra_tools: Sequence[Tool] = (), **options: Any
+    session: Provider,
+    *,
+    name: str = "cmc",
+    warm: bool = False,
+    auth: AuthSettings | None = None,
+    token_verifier: TokenVerifier | None = None,
 ) -> MCPServer[Any]:
     """Make the server for a provider of memories.
 
-    `warm` loads what the first call needs in the background, after the handshake; `extra_tools` come after ours;
-    `options` go to the SDK's `MCPServer` (such as `auth` and `token_verifier`).
+    `warm` loads what the first call needs in the background, after the handshake.
     """
     logs.configure()
     from cmc_mcp.prompts import load_prompts
@@ -149,11 +158,12 @@ def create_server(
         name,
         title="CMC memory",
         instructions=INSTRUCTIONS,
-        version=version("cmc-mcp"),
-        tools=[*(tool_of(spec, session) for spec in TOOLS), *extra_tools],
+        version=__version__,
+        tools=[StrictTool.of(spec, session) for spec in TOOLS],
         middleware=[_Client(session, warm)],
         log_level="WARNING",
-        **options,
+        auth=auth,
+        token_verifier=token_verifier,
     )
     add_resources(server, session)
     for prompt in load_prompts():

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 T = TypeVar("T")
@@ -52,22 +53,25 @@ async def run_blocking(work: Callable[[Callable[[], bool]], T]) -> T:
         finally:
             cancelled.set()
 
+    outcome: list[T] = []
     error: Exception | None = None
     async with anyio.create_task_group() as group:
         group.start_soon(watch)
         try:
-            result = await anyio.to_thread.run_sync(work, cancelled.is_set)
+            outcome.append(await anyio.to_thread.run_sync(work, cancelled.is_set))
         except Exception as raised:  # raised again below: a task group would wrap it
             error = raised
         group.cancel_scope.cancel()
+    await anyio.lowlevel.checkpoint_if_cancelled()
     if error is not None:
         raise error
-    return result
+    return outcome[0]
 
 
 async def with_progress(meter: Meter, tool: str, report: Report, call: Callable[[], Awaitable[T]]) -> T:
     """Await a call that raises nothing, and report its progress: at once, whenever it has moved, and at the end."""
     last = 0.0
+    outcome: list[T] = []
 
     async def tell() -> None:
         nonlocal last
@@ -86,8 +90,8 @@ async def with_progress(meter: Meter, tool: str, report: Report, call: Callable[
 
     async with anyio.create_task_group() as group:
         group.start_soon(tell)
-        result = await call()
+        outcome.append(await call())
         group.cancel_scope.cancel()
     done, total = meter.read()
     await report(max(done, last + 1), total if total is None else max(total, done, last + 1), f"{tool}: done")
-    return result
+    return outcome[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from functools import cache
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ def configure() -> None:
         root.setLevel(logging.WARNING)
 
 
-@cache
 def log() -> structlog.stdlib.BoundLogger:
     """Give our logger. It loads on first use: a server that has nothing to say does not pay for it."""
     import structlog

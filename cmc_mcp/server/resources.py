@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
@@ -111,7 +111,9 @@ def _whole(origin: str, data: bytes) -> str | bytes:
             raise LimitExceeded.over("size", "ANSWER_CHARS_MAX", len(data), ANSWER_CHARS_MAX)
         return data.decode()
     except LimitExceeded as error:
-        raise ResourceError(f"cmc://sources/{origin}: {error}; read it with `cmc show`, or its parts with recall") from error
+        raise ResourceError(
+            f"cmc://sources/{origin}: {error}; read it with `cmc show`, or its parts with recall"
+        ) from error
     except UnicodeDecodeError:
         return data
 
@@ -119,14 +121,16 @@ def _whole(origin: str, data: bytes) -> str | bytes:
 def add_completion(server: MCPServer[Any], provider: Provider) -> None:
     """Complete the origins of sources."""
 
-    @server.completion()
     async def complete(
-        ref: PromptReference | ResourceTemplateReference, argument: CompletionArgument, context: CompletionContext | None
+        ref: PromptReference | ResourceTemplateReference,
+        argument: CompletionArgument,
+        context: CompletionContext | None,
     ) -> Completion | None:
         if not isinstance(ref, ResourceTemplateReference) or ref.uri != SOURCES or argument.name != "origin":
             return None
         origins = await _read(provider, SOURCES, lambda memory: memory.sources())
         found = [origin for origin in origins if origin.startswith(argument.value)]
-        return Completion(
-            values=found[:_COMPLETIONS_MAX], total=len(found), has_more=len(found) > _COMPLETIONS_MAX
-        )
+        return Completion(values=found[:_COMPLETIONS_MAX], total=len(found), has_more=len(found) > _COMPLETIONS_MAX)
+
+    register = cast("Callable[[], Callable[[object], object]]", server.completion)  # the SDK leaves it untyped
+    register()(complete)

@@ -13,6 +13,7 @@ from cmc_mcp.limits import PRINCIPAL_CHARS_MAX
 
 if TYPE_CHECKING:
     from cmc_mcp.config import Configuration
+    from cmc_mcp.embed.protocol import Embedder
     from cmc_mcp.memory import Memory
 
 DECLARED: Final = "declared:"
@@ -47,6 +48,14 @@ class Provider(Protocol):
 
         Raises:
             StoreError: the store cannot be opened.
+        """
+        ...
+
+    def probe(self) -> None:
+        """Read from the store, opening it when nobody has yet. It may block.
+
+        Raises:
+            CmcError: the store cannot be opened or read.
         """
         ...
 
@@ -99,7 +108,7 @@ class LocalSession:
     Without a configured principal, the writer is the name that the client declares, marked as declared.
     """
 
-    def __init__(self, configuration: Configuration, *, embedder: str | None = "bundled") -> None:
+    def __init__(self, configuration: Configuration, *, embedder: Embedder | str | None = "bundled") -> None:
         self._configuration, self._embedder = configuration, embedder
         self._stores = Stores(lambda caller: open_memory(configuration, caller, embedder))
 
@@ -111,6 +120,10 @@ class LocalSession:
     def memory(self, caller: Caller) -> Memory:
         """Give the memory."""
         return self._stores.memory(caller)
+
+    def probe(self) -> None:
+        """Read from the store."""
+        self._stores.memory(self.caller()).status()
 
     def warm(self) -> None:
         """Import what the first call imports."""
@@ -131,7 +144,7 @@ def declared(client: str | None) -> str:
     return f"{DECLARED}{name}".encode("utf-8", "replace").decode()[:PRINCIPAL_CHARS_MAX]
 
 
-def open_memory(configuration: Configuration, caller: Caller, embedder: str | None = "bundled") -> Memory:
+def open_memory(configuration: Configuration, caller: Caller, embedder: Embedder | str | None = "bundled") -> Memory:
     """Open the configured store for a caller."""
     from cmc_mcp.memory import Memory
 

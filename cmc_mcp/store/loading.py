@@ -6,7 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, TypedDict, Unpack, cast
 
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.errors import IntegrityError
@@ -14,7 +14,7 @@ from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import SourceKind
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, Claim, Registers, claim_of, number_of, tags_of
-from cmc_mcp.model.results import ClaimModel, Item, WitnessModel
+from cmc_mcp.model.results import ClaimModel, ConflictNote, Item, WitnessModel
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.witness import NO_MODEL, band
 from cmc_mcp.store.manifest import Manifest, decode_manifest
@@ -25,36 +25,59 @@ ERASED = "[erased]"
 _MANIFESTS_MAX = 256
 
 
+class _Known(NamedTuple):
+    manifest: Manifest
+    places: Mapping[bytes, str]
+    hashes: Mapping[str, str]
+
+
 class Manifests:
-    """Decoded manifests by hash, the last few of them."""
+    """Decoded manifests by hash, the last few of them. An erasure starts a new one."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[bytes, Manifest | None] = OrderedDict()
-        self._epoch = -1
+        self._known: OrderedDict[bytes, _Known | None] = OrderedDict()
 
     def get(self, view: LedgerView, hash_: bytes) -> Manifest | None:
         """Give a manifest; None when it was erased."""
-        epoch = view.epoch()
-        if epoch != self._epoch:  # an erasure drops what was decoded before it
-            self._known.clear()
-            self._epoch = epoch
+        known = self._get(view, hash_)
+        return None if known is None else known.manifest
+
+    def place(self, view: LedgerView, hash_: bytes, atom: bytes) -> tuple[str | None, str | None]:
+        """Give the place of an atom in a version, and the dependency hash of the node it stands under."""
+        known = self._get(view, hash_)
+        place = None if known is None else known.places.get(atom)
+        if known is None or place is None:
+            return None, None
+        return place, known.hashes.get(place.rpartition("#")[0])
+
+    def _get(self, view: LedgerView, hash_: bytes) -> _Known | None:
         if hash_ not in self._known:
             pid = view.pid(hash_)
             body = None if pid is None else view.payload(pid)
-            self._known[hash_] = None if body is None else decode_manifest(body)
+            known = None
+            if body is not None:
+                manifest = decode_manifest(body)
+                places: dict[bytes, str] = {}
+                for part in manifest.parts:
+                    places.setdefault(part.atom, part.place)
+                known = _Known(manifest, places, {node.path: node.dependency_hash for node in manifest.nodes})
+            self._known[hash_] = known
             while len(self._known) > _MANIFESTS_MAX:
                 self._known.popitem(last=False)
+            return known
         return self._known[hash_]
 
     def of_origin(self, view: LedgerView, origin: str, seq: int) -> tuple[bytes, Manifest] | None:
         """Give the version of a document that was current after a transaction, and its hash."""
+        hash_ = self.current(view, origin, seq)
+        manifest = None if hash_ is None else self.get(view, hash_)
+        return None if hash_ is None or manifest is None else (hash_, manifest)
+
+    def current(self, view: LedgerView, origin: str, seq: int) -> bytes | None:
+        """Give the hash of the version of a document that was current after a transaction."""
         rid = view.rid(SourceKind.record(payload_hash(origin.encode())))
         pieces = () if rid is None else view.pieces(rid, seq)
-        if not pieces:
-            return None
-        hash_ = bytes.fromhex(str(pieces[0].facts.registers["manifest"]))
-        manifest = self.get(view, hash_)
-        return None if manifest is None else (hash_, manifest)
+        return bytes.fromhex(str(pieces[0].facts.registers["manifest"])) if pieces else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +131,10 @@ def load(
     wanted = {pid for row in rows.values() for pid in row[3:8] if pid}
     payloads = view.payload_rows(wanted)
     bodies = {pid: checked(row) for pid, row in payloads.items()}
+    held = view.pieces_of(rids, seq)
     out: dict[int, Loaded] = {}
     for rid in rids:
-        row = rows.get(rid)
-        pieces = () if row is None else view.pieces(rid, seq)
+        row, pieces = rows.get(rid), held.get(rid, ())
         if valid_at is not None:
             pieces = tuple(p for p in pieces if p.valid_from <= valid_at < p.valid_to)
         if row is None or not pieces:
@@ -154,40 +177,54 @@ def _map(body: bytes | None) -> Mapping[str, Json]:
 
 def place_of(view: LedgerView, manifests: Manifests, loaded: Loaded, seq: int) -> tuple[str | None, str | None]:
     """Give the place of a memory in its source, and the dependency hash of the node it stands under."""
-    if "session" in loaded.discriminator:
-        for position, rid in view.item_of(loaded.row.rid):
-            for piece in view.pieces(rid, seq):
-                if piece.facts.registers.get("atom") == loaded.row.key.hex():
-                    return f"{loaded.discriminator['session']}#{position + 1}", None
-        return str(loaded.discriminator["session"]), None
-    if not loaded.row.origin:
-        return None, None
-    found = manifests.of_origin(view, loaded.origin, seq)
-    if found is None:
-        return None, None
-    for part in found[1].parts:
-        if part.atom == loaded.row.key:
-            path = part.place.rpartition("#")[0]
-            hashes = {node.path: node.dependency_hash for node in found[1].nodes}
-            return part.place, hashes.get(path)
-    return None, None
+    return places_of(view, manifests, [loaded], seq)[loaded.row.rid]
 
 
-def item_of(loaded: Loaded, *, score: float = 0.0, recorded_us: int | None = None, detailed: bool = True) -> Item:
-    """Give a memory as a reader sees it."""
+def places_of(
+    view: LedgerView, manifests: Manifests, loaded: Sequence[Loaded], seq: int
+) -> dict[int, tuple[str | None, str | None]]:
+    """Give the places of memories in their sources, and the dependency hashes of the nodes they stand under."""
+    out: dict[int, tuple[str | None, str | None]] = {}
+    turns = {item.row.rid: item for item in loaded if "session" in item.discriminator}
+    items = view.items_of(list(turns)) if turns else []
+    held = view.pieces_of([rid for _, _, rid in items], seq) if items else {}
+    for rid, item in turns.items():
+        session = str(item.discriminator["session"])
+        out[rid] = (session, None)
+        for atom, position, place in items:
+            if atom == rid and any(p.facts.registers.get("atom") == item.row.key.hex() for p in held.get(place, ())):
+                out[rid] = (f"{session}#{position + 1}", None)
+                break
+    current: dict[str, bytes | None] = {}
+    for item in loaded:
+        if item.row.rid in turns:
+            continue
+        if item.row.origin and item.origin not in current:
+            current[item.origin] = manifests.current(view, item.origin, seq)
+        hash_ = current.get(item.origin) if item.row.origin else None
+        out[item.row.rid] = (None, None) if hash_ is None else manifests.place(view, hash_, item.row.key)
+    return out
+
+
+def item_of(
+    loaded: Loaded, *, score: float = 0.0, recorded_us: int | None = None, detailed: bool = True, **more: Unpack[More]
+) -> Item:
+    """Give a memory as a reader sees it; `more` is what a reading adds."""
     registers, witness = loaded.registers, loaded.witness
     claim = claim_of(registers)
     occurred = loaded.discriminator.get("occurred_at")
     confidence = number_of(registers, "confidence")
     model_id = str(witness.get("model_id", NO_MODEL))
-    is_note = not loaded.row.origin
+    # everything mutable is given: a default would be copied deeply, which costs more than the rest
     return Item(
         id=loaded.name,
         text=loaded.text,
         score=score,
         modality=MODALITIES[loaded.row.modality],
         media_type=loaded.media_type if detailed else None,
-        source=None if is_note else loaded.origin,
+        source=loaded.origin if loaded.row.origin else None,
+        place=more.get("place"),
+        dependency_hash=more.get("dependency_hash"),
         title=cast("str | None", registers.get("title")),
         session=cast("str | None", loaded.discriminator.get("session")),
         speaker=cast("str | None", loaded.discriminator.get("speaker")) or None,
@@ -210,7 +247,24 @@ def item_of(loaded: Loaded, *, score: float = 0.0, recorded_us: int | None = Non
             entropy=number_of(registers, "entropy"),
             band=band(confidence),
         ),
+        conflicts=more.get("conflicts", []),
+        superseded_by=more.get("superseded_by", []),
+        stale_premises=more.get("stale_premises", []),
+        duplicates=more.get("duplicates", []),
+        why=more.get("why"),
     )
+
+
+class More(TypedDict, total=False):
+    """What a reading says of a memory beside what it is."""
+
+    place: str | None
+    dependency_hash: str | None
+    conflicts: list[ConflictNote]
+    superseded_by: list[str]
+    stale_premises: list[str]
+    duplicates: list[str]
+    why: dict[str, float] | None
 
 
 def _claim(claim: Claim) -> ClaimModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -70,24 +70,30 @@ def redacted(manifest: Manifest, titles: Collection[str], placeholder: str) -> M
     moved: dict[str, str] = {}
     taken: set[str] = set()
     nodes: list[ManifestNode] = []
-    for node in manifest.nodes:  # parents come before their children
+    for node in manifest.nodes:  # parents come before their children, atoms after the node they stand under
         title = placeholder if node.title in titles else node.title
-        above, slash, name = node.path.rpartition("/")
-        name, ordinal, number = name.partition("#")
-        path = moved.get(above, above) + slash + (placeholder if title != node.title and name else name)
-        if ordinal:
-            owner = above + slash + name
-            path = moved.get(owner, owner) + ordinal + number
-        elif title != node.title and node.path:
-            same, times = path, 1
+        path = _moved(node.path, moved)
+        if title != node.title and node.path:
+            above, slash, _ = path.rpartition("/")
+            path = same = above + slash + placeholder
+            times = 1
             while path in taken:
                 times += 1
                 path = f"{same}~{times}"
         taken.add(path)
         moved[node.path] = path
         nodes.append(replace(node, path=path, title=title))
-    parts = tuple(ManifestPart(part.atom, part.kind, moved.get(part.place, part.place)) for part in manifest.parts)
+    parts = tuple(ManifestPart(part.atom, part.kind, _moved(part.place, moved)) for part in manifest.parts)
     return replace(manifest, parts=parts, nodes=tuple(nodes))
+
+
+def _moved(path: str, moved: Mapping[str, str]) -> str:
+    """Give a path under what it stands in now: an atom in its node ("node#1"), a node in its parent ("parent/node")."""
+    for mark in "#/":
+        above, found, name = path.rpartition(mark)
+        if found:
+            return moved.get(above, above) + mark + name
+    return path
 
 
 def decode_manifest(body: bytes) -> Manifest:

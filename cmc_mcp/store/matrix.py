@@ -11,11 +11,12 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.codes import SCALE, exact, quantise
+from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
+from cmc_mcp.store.lexicon import Lexicon
 from cmc_mcp.store.rows import BINARY, MODALITIES, Filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
 
 _MASKS_MAX: Final = 8
-_GATHER_SHARE: Final = 0.3  # below this share, scan only the rows that pass
+_GATHER_SHARE: Final = 0.15  # below this share, scan only the rows that pass
+_SPARE: Final = 24  # candidates beyond k before the bound is known
+_SAMPLED_ABOVE: Final = 20_000  # scores that are worth a sampled threshold
+_DOT_ERROR: Final = 3e-5  # of a float32 dot product of 384 terms, with room
 _WIDENED_MAX: Final = 4_096  # more candidates than this inside the error bound: the exact path is as good
 _TEXT_MODALITIES: Final = len(MODALITIES) - len(BINARY)
 ROW_BYTES: Final = 448
@@ -66,7 +70,10 @@ class _Selected(NamedTuple):
     valid_from: int
     valid_to: int
     atoms: Mask
-    vectors: Mask | None  # None: every vector
+    vectors: Mask | None  # None: every one of the first `size` vectors
+    size: int  # vectors that were known then: later ones are of later transactions
+    passing: int  # vectors that pass
+    pending: int  # text atoms that pass without a vector
 
 
 class Matrix:
@@ -75,6 +82,7 @@ class Matrix:
     def __init__(self, ws: int, model: int, dimension: int, epoch: int) -> None:
         self.ws, self.model, self.epoch = ws, model, epoch
         self.seq = 0
+        self.lexicon = Lexicon(ws)
         self._lock = threading.Lock()
         self._rid, self._modality = Column("int64"), Column("int8")
         self._origin, self._witness, self._vector = Column("int64"), Column("int64"), Column("int32")
@@ -83,7 +91,10 @@ class Matrix:
         self._tx_from, self._tx_to = Column("int64"), Column("int64")
         self._codes, self._vid = Column("int8", dimension), Column("int64")
         self._vector_seq, self._error = Column("int64"), Column("float32")
+        self._first = Column("int32")  # of each vector, the first atom that has it
+        self._more: dict[int, list[int]] = {}  # and the others: the same words, said again
         self._last_rid = ws << 40
+        self._erased: list[int] | None = None
         self._masks: OrderedDict[tuple[int, Filter], _Selected] = OrderedDict()
 
     # ------------------------------------------------------------------ catching up
@@ -107,18 +118,29 @@ class Matrix:
     def _load_vectors(self, view: ReadView) -> None:
         import numpy as np
 
-        dimension = self._codes.rows.shape[1]
+        low, dimension = self.ws << 40, self._codes.rows.shape[1]
         if not self._vid.size:
-            for vids, seqs, errors, codes in view.packed_codes(self.model):
+            for segment, vids, seqs, errors, codes in view.packed_codes(self.model):
+                # an erase drops segments, and they are not packed again: their vectors are read one by one
+                self._load_rows(view, low + segment * SEGMENT_VECTORS)
                 self._vid.extend(np.frombuffer(vids, np.int64))
                 self._vector_seq.extend(np.frombuffer(seqs, np.int64))
                 self._error.extend(np.frombuffer(errors, np.float32))
                 self._codes.extend(np.frombuffer(codes, np.int8).reshape(-1, dimension))
+        self._load_rows(view, low + (1 << 40))
+        self._first.extend(np.full(self._vid.size - self._first.size, -1, np.int32))
+
+    def _load_rows(self, view: ReadView, before: int) -> None:
+        """Load the vectors that follow the last known one and have a number below `before`."""
+        import numpy as np
+
         last = int(self._vid.rows[-1]) if self._vid.size else self.ws << 40
-        rows = view.vector_columns(self.model, last)
+        if last + 1 >= before:
+            return
+        rows = view.vector_columns(self.model, last, before)
         for start in range(0, len(rows), 4096):
             part = rows[start : start + 4096]
-            vectors = np.frombuffer(b"".join([row[2] for row in part]), np.float32).reshape(len(part), dimension)
+            vectors = np.frombuffer(b"".join([row[2] for row in part]), np.float32).reshape(len(part), -1)
             codes8, errors32 = quantise(vectors)
             self._vid.extend(np.array([row[0] for row in part], np.int64))
             self._vector_seq.extend(np.array([row[1] for row in part], np.int64))
@@ -136,7 +158,23 @@ class Matrix:
         self._modality.extend(np.array(modalities, np.int8))
         self._origin.extend(np.array(origins, np.int64))
         self._witness.extend(np.array(witnesses, np.int64))
-        self._vector.extend(self._places(np.array([-1 if v is None else v for v in vids], np.int64)))
+        places = self._places(np.array([-1 if v is None else v for v in vids], np.int64))
+        first = self._vector.size
+        self._vector.extend(places)
+        self._attach(np.arange(first, first + len(places)), places)
+
+    def _attach(self, atoms: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> None:
+        """Note which atoms have which vectors, the other way round."""
+        import numpy as np
+
+        has = places >= 0
+        atoms, places = atoms[has], places[has]
+        _, firsts = np.unique(places, return_index=True)
+        fresh = np.zeros(len(places), np.bool_)
+        fresh[firsts] = self._first.rows[places[firsts]] < 0
+        self._first.rows[places[fresh]] = atoms[fresh]
+        for atom, place in zip(atoms[~fresh].tolist(), places[~fresh].tolist(), strict=True):
+            self._more.setdefault(place, []).append(atom)
 
     def _places(self, vids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Give the row of each vector number, -1 for none."""
@@ -153,7 +191,9 @@ class Matrix:
         rows = view.late_vectors(self.model, last_vid, known)
         if rows:
             rids, vids = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-            self._vector.rows[np.searchsorted(self._rid.rows, rids)] = self._places(vids)
+            atoms, places = np.searchsorted(self._rid.rows, rids), self._places(vids)
+            self._vector.rows[atoms] = places
+            self._attach(atoms, places)
 
     def _load_pieces(self, view: ReadView, seq: int) -> None:
         import numpy as np
@@ -175,7 +215,9 @@ class Matrix:
             return
         ends = {(rid, valid_from, tx_from): tx_to for rid, valid_from, tx_from, tx_to in rows}
         atoms = np.searchsorted(self._rid.rows, np.array([row[0] for row in rows], np.int64))
-        for place in np.flatnonzero(np.isin(self._atom.rows, atoms)):
+        touched = np.zeros(self._rid.size, np.bool_)
+        touched[atoms] = True
+        for place in np.flatnonzero(touched[self._atom.rows]):
             key = (
                 int(self._rid.rows[self._atom.rows[place]]),
                 int(self._valid_from.rows[place]),
@@ -220,7 +262,10 @@ class Matrix:
         ):
             if values is not None:
                 atoms &= np.isin(column.rows, np.array(values, np.int64))
-        return _Selected(*_window(starts, ends, valid_at), atoms, self._vector_mask(atoms, seq))
+        vectors = self._vector_mask(atoms, seq)
+        size = self._vid.size
+        passing = size if vectors is None else int(np.count_nonzero(vectors))
+        return _Selected(*_window(starts, ends, valid_at), atoms, vectors, size, passing, self._bare(atoms, seq))
 
     def _vector_mask(self, atoms: Mask, seq: int) -> Mask | None:
         import numpy as np
@@ -230,38 +275,63 @@ class Matrix:
         places = self._vector.rows[atoms]
         mask = np.zeros(self._vid.size, np.bool_)
         mask[places[places >= 0]] = True
-        mask &= self._vector_seq.rows <= seq
+        if int(self._vector_seq.rows[-1]) > seq:
+            mask &= self._vector_seq.rows <= seq
         return None if mask.all() else mask
 
-    def holds(self, selected: _Selected, rids: Sequence[int]) -> list[bool]:
+    def _bare(self, atoms: Mask, seq: int) -> int:
+        """Count the text atoms without a vector at a transaction."""
+        import numpy as np
+
+        places = self._vector.rows
+        bare = places < 0
+        if self._vid.size and int(self._vector_seq.rows[-1]) > seq:
+            bare |= self._vector_seq.rows[np.maximum(places, 0)] > seq
+        bare &= atoms
+        bare &= self._modality.rows < _TEXT_MODALITIES
+        return int(np.count_nonzero(bare))
+
+    def holds(self, selected: _Selected, rids: npt.NDArray[np.int64]) -> Mask:
         """Say which of some atoms are selected."""
         import numpy as np
 
-        if not self._rid.size or not rids:
-            return [False] * len(rids)
-        wanted = np.array(rids, np.int64)
-        places = np.minimum(np.searchsorted(self._rid.rows, wanted), self._rid.size - 1)
         size = len(selected.atoms)
-        found = (self._rid.rows[places] == wanted) & (places < size)
-        answer: list[bool] = (found & selected.atoms[np.minimum(places, max(size - 1, 0))]).tolist()
-        return answer
+        if not size or not len(rids):
+            return np.zeros(len(rids), np.bool_)
+        places = np.minimum(np.searchsorted(self._rid.rows[:size], rids), size - 1)
+        found: Mask = (self._rid.rows[places] == rids) & selected.atoms[places]
+        return found
 
     def pending(self, seq: int, valid_at: int) -> int:
         """Count the text atoms that hold at a read point without a vector."""
+        return self.select(seq, valid_at, Filter()).pending
+
+    def bounds(self, selected: _Selected) -> tuple[int, int]:
+        """Give the lowest and the highest number of a selected atom; (0, 0) for none."""
         import numpy as np
 
-        selected = self.select(seq, valid_at, Filter())
-        size = len(selected.atoms)
-        places = self._vector.rows[:size]
-        bare = (places < 0) & (self._modality.rows[:size] < _TEXT_MODALITIES)
-        if self._vid.size and int(self._vector_seq.rows[-1]) > seq:
-            late = self._vector_seq.rows[np.maximum(places, 0)] > seq
-            bare |= late & (places >= 0)
-        return int(np.count_nonzero(bare & selected.atoms))
+        places = np.flatnonzero(selected.atoms)
+        if not len(places):
+            return 0, 0
+        return int(self._rid.rows[places[0]]), int(self._rid.rows[places[-1]])
 
-    def rids(self, selected: _Selected) -> list[int]:
-        """Give the selected atoms, in order."""
-        answer: list[int] = self._rid.rows[: len(selected.atoms)][selected.atoms].tolist()
+    def size(self, selected: _Selected) -> int:
+        """Count the selected atoms."""
+        import numpy as np
+
+        return int(np.count_nonzero(selected.atoms))
+
+    def erased(self, view: ReadView) -> list[int]:
+        """Give the atoms whose content was erased; an erasure makes a new matrix, so they are looked up once."""
+        if self._erased is None:
+            self._erased = view.erased()
+        return self._erased
+
+    def modalities(self, rids: npt.NDArray[np.int64]) -> list[int]:
+        """Give the modalities of atoms, as numbers."""
+        import numpy as np
+
+        answer: list[int] = self._modality.rows[np.searchsorted(self._rid.rows, rids)].tolist()
         return answer
 
     # ------------------------------------------------------------------ search
@@ -271,61 +341,79 @@ class Matrix:
         """Find the `k` nearest selected atoms as (rid, cosine); None when the exact path has to answer.
 
         Candidates by int8 score are widened until the k-th exact score is at least the best excluded one plus the
-        error bound, so the rows are those of the exact path.
+        error bound, so the rows are those of the exact path. Gives more than `k` rather than to cut a tie.
         """
         import numpy as np
 
-        size = self._vid.size if selected.vectors is None else len(selected.vectors)
-        if not size:
+        if not selected.passing:
             return []
-        places, scores, slack = self._scan(query, selected.vectors, size)
-        chosen = places[_top(scores, 4 * k)]
-        if not len(chosen):
-            return []
-        known = self._scored(view, query, chosen, selected)
-        if len(known) >= k:
-            threshold = sorted((score for _, score in known), reverse=True)[k - 1]
-            wider = places[np.flatnonzero(scores >= threshold - slack)]
-            wider = wider[self._refined(query, wider) >= threshold - 1e-6]
-            extra = np.setdiff1d(wider, chosen)
-            if len(extra) > _WIDENED_MAX:
-                return None
-            known += self._scored(view, query, extra, selected)
-        elif len(chosen) < len(places):
-            return None  # many atoms share few vectors: rare enough for the exact path
-        return known
+        scores, places = self._scan(query, selected)
+        mask = selected.vectors if places is None else None
+        chosen = _best(scores, mask, k + _SPARE, selected.passing)
+        known = self._scored(view, query, chosen if places is None else places[chosen], selected)
+        if len(chosen) == selected.passing:
+            return known
+        if len(known) < k:
+            return None
+        threshold = sorted([score for _, score in known], reverse=True)[k - 1]
+        wider = np.flatnonzero(scores >= (threshold - self._slack(query, selected.size)) * (SCALE * SCALE))
+        if mask is not None:
+            wider = wider[mask[wider]]
+        wider = np.setdiff1d(wider, chosen, assume_unique=True)
+        if places is not None:
+            wider = places[wider]
+        wider = wider[self._refined(query, wider) >= threshold]
+        if len(wider) > _WIDENED_MAX:
+            return None
+        return known + self._scored(view, query, wider, selected)
 
     def _scan(
-        self, query: npt.NDArray[np.float32], mask: Mask | None, size: int
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], float]:
+        self, query: npt.NDArray[np.float32], selected: _Selected
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None]:
+        """Score by int8, in units of SCALE²: of every vector, or, when few pass, of those alone, with their places."""
         import numpy as np
         import simsimd
 
-        coded, error = quantise(query.reshape(1, -1))
-        codes = self._codes.rows[:size]
-        if mask is None:
-            places = np.arange(size)
-        else:
-            places = np.flatnonzero(mask)
-        if mask is not None and len(places) < _GATHER_SHARE * size:
-            raw = np.asarray(simsimd.cdist(coded, np.ascontiguousarray(codes[places]), metric="dot")).ravel()
-        elif len(places):
-            raw = np.asarray(simsimd.cdist(coded, codes, metric="dot")).ravel()
-            raw = raw if mask is None else raw[places]
-        else:
-            raw = np.empty(0)
-        # |q·x − q̂·x̂| ≤ |q|·|x − x̂| + |x̂|·|q − q̂|, both vectors of unit length
-        worst = float(self._error.rows[:size].max(initial=0.0))
-        slack = worst + (1.0 + worst) * float(error[0]) + 1e-6
-        return places, raw / (SCALE * SCALE), slack
+        coded, _ = quantise(query.reshape(1, -1))
+        codes = self._codes.rows[: selected.size]
+        places = None
+        if selected.vectors is not None and selected.passing < _GATHER_SHARE * selected.size:
+            places = np.flatnonzero(selected.vectors)
+            codes = np.ascontiguousarray(codes[places])
+        # integers below 2^24, so float32 holds them exactly
+        scores = simsimd.cdist(coded, codes, metric="dot", out_dtype="float32")
+        return np.asarray(scores).reshape(-1), places
 
-    def _refined(self, query: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def _slack(self, query: npt.NDArray[np.float32], size: int) -> float:
+        """Bound the error of an int8 score: |q·x − q̂·x̂| ≤ |q|·|x − x̂| + |x̂|·|q − q̂|, both of unit length."""
+        worst = float(self._error.rows[:size].max(initial=0.0))
+        mine = float(quantise(query.reshape(1, -1))[1][0])
+        return worst + (1.0 + worst) * mine + _DOT_ERROR
+
+    def _refined(self, query: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Give an upper bound of the exact scores: the query uncoded, each vector's own error added."""
         import numpy as np
 
         codes = self._codes.rows[places].astype(np.float32)
-        bound: npt.NDArray[np.float64] = (codes @ query) / np.float32(SCALE) + self._error.rows[places] + 1e-6
+        bound: npt.NDArray[np.float32] = (codes @ query) / np.float32(SCALE)
+        bound += self._error.rows[places] + np.float32(_DOT_ERROR)
         return bound
+
+    def scores_of(
+        self, view: ReadView, query: npt.NDArray[np.float32], rids: Sequence[int], selected: _Selected
+    ) -> dict[int, float]:
+        """Give the exact cosines of those selected atoms that have a vector at the read point."""
+        import numpy as np
+
+        wanted = np.array(rids, np.int64)
+        wanted = wanted[self.holds(selected, wanted)]
+        places = self._vector.rows[np.searchsorted(self._rid.rows, wanted)]
+        has = (places >= 0) & (places < selected.size)
+        if selected.vectors is not None:
+            has &= selected.vectors[np.minimum(np.maximum(places, 0), max(selected.size - 1, 0))]
+        mine = set(wanted[has].tolist())
+        found = self._scored(view, query, np.unique(places[has]).astype(np.int64), selected)
+        return {rid: score for rid, score in found if rid in mine}
 
     def _scored(
         self,
@@ -339,40 +427,18 @@ class Matrix:
 
         if not len(places):
             return []
-        vids = self._vid.rows[places]
-        rows = view.vector_rows(self.model, vids.tolist())
-        order = [rows[vid] for vid in vids.tolist() if vid in rows]
-        if len(order) != len(vids):
-            return []  # erased meanwhile: the epoch will drop this matrix
-        scores = exact(query, np.frombuffer(b"".join(order), np.float32).reshape(len(order), -1))
-        by_place = dict(zip(places.tolist(), scores.tolist(), strict=True))
-        atoms = len(selected.atoms)
-        mine = self._atoms_at(places, atoms)
-        vectors, rids = self._vector.rows, self._rid.rows
-        return [(int(rids[a]), by_place[int(vectors[a])]) for a in mine if selected.atoms[a]]
-
-    def _atoms_at(self, places: npt.NDArray[np.int64], atoms: int) -> Iterator[int]:
-        import numpy as np
-
-        vectors = self._vector.rows[:atoms]
-        inside = places[places < atoms]
-        if len(inside) == len(places) and self._is_diagonal(atoms):
-            return iter(inside.tolist())
-        wanted = np.zeros(self._vid.size + 1, np.bool_)
-        wanted[places] = True
-        wanted[-1] = False
-        return iter(np.flatnonzero(wanted[vectors]).tolist())
-
-    def _is_diagonal(self, atoms: int) -> bool:
-        """Whether atom i has vector i throughout, as in a store where no text occurs twice."""
-        import numpy as np
-
-        known = getattr(self, "_diagonal", (-1, False))
-        if known[0] != atoms:
-            vectors = self._vector.rows[:atoms]
-            known = (atoms, bool(self._vid.size <= atoms and np.array_equal(vectors, np.arange(atoms))))
-            self._diagonal = known
-        return known[1]
+        vids = self._vid.rows[places].tolist()
+        rows = view.vector_rows(self.model, vids)
+        kept = [place for place, vid in zip(places.tolist(), vids, strict=True) if vid in rows]
+        vectors = np.frombuffer(b"".join([rows[vid] for vid in vids if vid in rows]), np.float32)
+        scores = exact(query, vectors.reshape(len(kept), -1)).tolist()
+        rids, firsts, atoms, size = self._rid.rows, self._first.rows, selected.atoms, len(selected.atoms)
+        out: list[tuple[int, float]] = []
+        for place, score in zip(kept, scores, strict=True):
+            for atom in (int(firsts[place]), *self._more.get(place, ())):
+                if 0 <= atom < size and atoms[atom]:
+                    out.append((int(rids[atom]), score))
+        return out
 
 
 def _window(
@@ -386,17 +452,23 @@ def _window(
     return low, high
 
 
-def _top(scores: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
-    """Give the places of the best `count` scores; a sampled threshold spares sorting a million."""
+def _best(
+    scores: npt.NDArray[np.float32], mask: Mask | None, count: int, passing: int
+) -> npt.NDArray[np.int64]:
+    """Give the places of the best `count` scores that pass; a sampled threshold spares sorting a million."""
     import numpy as np
 
-    if len(scores) <= count:
-        return np.arange(len(scores))
-    if len(scores) > 20_000:
-        sample = scores[::16]
+    if passing <= count:
+        return np.arange(len(scores)) if mask is None else np.flatnonzero(mask)
+    places: npt.NDArray[np.int64] | None = None
+    if passing > _SAMPLED_ABOVE:
+        sample = scores[::16] if mask is None else scores[::16][mask[::16]]
         keep = max(8, count // 4)
-        threshold = np.partition(sample, -keep)[-keep]
-        places = np.flatnonzero(scores >= threshold)
-        if len(places) >= count:
-            return places[np.argpartition(-scores[places], count - 1)[:count]]
-    return np.argpartition(-scores, count - 1)[:count]
+        places = np.flatnonzero(scores >= np.partition(sample, -keep)[-keep])
+        if mask is not None:
+            places = places[mask[places]]
+        if len(places) < count:
+            places = None
+    if places is None:
+        places = np.arange(len(scores)) if mask is None else np.flatnonzero(mask)
+    return places[np.argpartition(-scores[places], count - 1)[:count]]

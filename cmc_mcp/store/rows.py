@@ -101,14 +101,6 @@ class Filter(NamedTuple):
         return self == Filter()
 
 
-class Match(NamedTuple):
-    """A passage that full text found: its atom, each term's count in heading and text, and its length in tokens."""
-
-    rid: int
-    counts: bytes  # per term: in the heading, in the text, each at most 255
-    length: int
-
-
 def checked(row: PayloadRow) -> bytes | None:
     """Give the bytes of a payload, checked against their hash."""
     if row.body is None:

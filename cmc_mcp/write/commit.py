@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from cmc_mcp.kernel.pieces import Piece, Pieces, asserted
 from cmc_mcp.model.facts import Facts, facts_of, merged
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import Witness
+from cmc_mcp.store.loading import ERASED
 from cmc_mcp.store.manifest import Manifest, ManifestNode, ManifestPart, decode_manifest
 from cmc_mcp.store.protocol import WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow
@@ -36,6 +38,10 @@ class Laid:
     claims: list[tuple[int, Mapping[str, Json]]] = field(default_factory=list)
 
 
+Words = tuple[str, str, str, bytes, bytes]
+"""What makes two turns the same one: origin, modality, media type, content hash, and who said it when in which session."""
+
+
 @dataclass(slots=True)
 class _Tail:
     """The end of a conversation as this unit sees it."""
@@ -54,6 +60,8 @@ class Batch:
     laid: Laid = field(default_factory=Laid)
     _tails: dict[str, _Tail] = field(default_factory=dict)
     _notes: dict[tuple[str, str, bytes], bytes] = field(default_factory=dict)
+    _turns: set[bytes] = field(default_factory=set)
+    _said: dict[Words, bytes | None] = field(default_factory=dict)
     _facts: tuple[Mapping[str, Json], Facts] | None = None
 
     def lay(self, draft: Draft) -> list[bytes]:
@@ -102,14 +110,17 @@ class Batch:
         tail = self._tail(draft.origin)
         ordinal = None if request.occurred_us is not None else tail.position + 1
         discriminator = turn_discriminator(request.session or "", request.speaker, request.occurred_us, ordinal)
-        key = atom_id(
+        origin_pid = self.unit.put(draft.origin.encode())
+        key = self._known_turn(draft, part, origin_pid, discriminator) or atom_id(
             request.modality, draft.media_type, part.hash, origin, payload_hash(discriminator), witness.key
         )
-        rid = self.unit.rid(atom_record(key))
-        if rid is not None and self.unit.pieces(rid):
-            return self._assert(draft, part, key, witness, self.unit.put(draft.origin.encode()), discriminator)
-        origin_pid = self.unit.put(draft.origin.encode())
+        stands = key in self._turns or self._has_place(key)
         self._assert(draft, part, key, witness, origin_pid, discriminator)
+        if request.occurred_us is not None:
+            self._said[_words(draft, part, discriminator)] = key
+        if stands:
+            return key
+        self._turns.add(key)
         tail.position += 1
         tail.chain = digest("cmc/chain/1", tail.chain, key)
         record = ItemKind.record(origin, tail.position.to_bytes(8, "big"))
@@ -118,6 +129,28 @@ class Batch:
         self.unit.add_item(rid, origin_pid, tail.position, atom)
         self.unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({"atom": key.hex(), "chain": tail.chain.hex()})),))
         return key
+
+    def _has_place(self, key: bytes) -> bool:
+        """Say whether a turn stands somewhere in its conversation: one that was only forgotten still does."""
+        rid = self.unit.rid(atom_record(key))
+        items = [] if rid is None else self.unit.item_of(rid)
+        return any(p.facts.registers["atom"] == key.hex() for _, item in items for p in self.unit.pieces(item))
+
+    def _known_turn(self, draft: Draft, part: Part, origin: int, discriminator: bytes) -> bytes | None:
+        """Find the turn that was said then by the same speaker in the same words, whoever wrote it down first."""
+        if draft.request.occurred_us is None:
+            return None
+        text = _words(draft, part, discriminator)
+        if text not in self._said:
+            self._said[text] = None
+            content, said = self.unit.pid(part.hash), self.unit.pid(payload_hash(discriminator))
+            media = self.unit.pid(payload_hash(draft.media_type.encode()))
+            for row in self.unit.atoms_with("content", content) if content and said and media else ():
+                same = (row.origin, row.discriminator, row.media_type) == (origin, said, media)
+                if same and MODALITIES[row.modality] == draft.request.modality:
+                    self._said[text] = row.key
+                    break
+        return self._said[text]
 
     def _tail(self, origin: str) -> _Tail:
         tail = self._tails.get(origin)
@@ -139,17 +172,30 @@ class Batch:
             self.unit.add_source(rid, origin)
         previous = self._manifest(rid)
         known = {} if new else self._texts_of(origin)
+        same = previous is not None and _is_version(previous, draft)
+        if same and previous is not None and previous.atomizer != ATOMIZER_VERSION:
+            return self._again(draft, previous, witness, origin)
+        held = [part.atom for part in previous.parts] if previous else self._held(rid, known)
         keys = self._align(draft, previous, known, witness, origin_hash)
         for part, (key, discriminator) in zip(draft.parts, keys, strict=True):
             self._assert(draft, part, key, witness, origin, discriminator)
         ids = [key for key, _ in keys]
-        if previous is None or previous.whole != draft.whole:
+        if not same:
             body = _manifest_of(draft, ids).encode()
             self.unit.put(body)
             self.unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({"manifest": payload_hash(body).hex()})),))
-        if previous is not None:
-            self._retire([part.atom for part in previous.parts], set(ids))
+        self._retire(held, set(ids))
         return ids
+
+    def _again(self, draft: Draft, previous: Manifest, witness: Witness, origin: int) -> list[bytes]:
+        """Re-affirm the atoms of the same bytes as they were divided before, by an older atomizer too."""
+        for part in previous.parts:
+            self._assert(draft, draft.parts[0], part.atom, witness, origin, b"")
+        return [part.atom for part in previous.parts]
+
+    def _held(self, rid: int, known: Mapping[tuple[tuple[int, int, int], int], AtomRow]) -> list[bytes]:
+        """Give what a source holds whose plan was erased: whatever of it is live."""
+        return [row.key for row in known.values()] if self.unit.pieces(rid) else []
 
     def _manifest(self, rid: int) -> Manifest | None:
         pieces = self.unit.pieces(rid)
@@ -228,11 +274,22 @@ class Batch:
             before = self.unit.pieces(rid)
             request = draft.request
             pieces = asserted(before, request.valid_from, request.valid_to, request.registers)
+            if not before:
+                self._restore(rid, discriminator)
             (self.laid.reaffirmed if before else self.laid.restored).append(key)
         self.unit.set_pieces(rid, pieces)
         if "claim" in draft.request.registers:
             self.laid.claims.append((rid, draft.request.registers))
         return key
+
+    def _restore(self, rid: int, discriminator: bytes) -> None:
+        """Bring back what was taken back with an atom: the links to its premises; and its speaker, if it was erased."""
+        if discriminator:
+            self.unit.put(discriminator)
+        row = self.unit.atom(rid)
+        body = None if row is None else self.unit.payload(row.witness)
+        for premise in json.loads(body or b"{}").get("derived_from", ()):
+            link(self.unit, rid, "derives", premise_rid(self.unit, premise))
 
     def _facts_of(self, draft: Draft) -> Facts:
         registers = draft.request.registers
@@ -264,6 +321,10 @@ class Batch:
             link(unit, rid, "derives", premise_rid(unit, premise))
 
 
+def _words(draft: Draft, part: Part, discriminator: bytes) -> Words:
+    return draft.origin, draft.request.modality, draft.media_type, part.hash, discriminator
+
+
 def premise_rid(unit: WriteUnit, premise: str) -> int:
     """Give the record of a premise whose id was resolved before."""
     rid = unit.rid(atom_record(bytes.fromhex(premise.removeprefix("atom_"))))
@@ -281,6 +342,13 @@ def link(unit: WriteUnit, source: int, kind: str, target: int) -> int:
     if not unit.pieces(rid):
         unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({})),))
     return rid
+
+
+def _is_version(manifest: Manifest, draft: Draft) -> bool:
+    """Say whether a draft is this very version; a plan that lost words to an erase is none."""
+    asked = (draft.whole, draft.request.modality, draft.media_type)
+    whole = all(node.title != ERASED for node in manifest.nodes)
+    return whole and (manifest.whole, manifest.modality, manifest.media_type) == asked
 
 
 def _manifest_of(draft: Draft, ids: list[bytes]) -> Manifest:

@@ -12,6 +12,7 @@ from cmc_mcp.write.atomize import atomize, media_type_of
 from cmc_mcp.write.atomize.blocks import Block, pieces
 from cmc_mcp.write.validate import Request
 
+HEADING_SEPARATOR = " › "
 Stream = Literal["note", "document", "turn"]
 
 
@@ -49,7 +50,7 @@ class Draft:
         """What full text shows beside a part: its title, the sections it stands under, its speaker and session."""
         request = self.request
         words = [str(request.registers.get("title", "")), *part.path]
-        return " › ".join(dict.fromkeys(word for word in words if word))
+        return HEADING_SEPARATOR.join(dict.fromkeys(word for word in words if word))
 
 
 def draft(request: Request) -> Draft:

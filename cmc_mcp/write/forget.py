@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cmc_mcp import limits
 from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import ErasureKind, SourceKind
-from cmc_mcp.kernel.pieces import Piece
-from cmc_mcp.model.facts import NO_FACTS, facts_of
 from cmc_mcp.model.results import ForgetResult, Receipt
-from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.loading import content_of
-from cmc_mcp.store.manifest import decode_manifest
-from cmc_mcp.store.protocol import LedgerView, WriteUnit
-from cmc_mcp.store.references import PointLike, resolve_atoms, resolve_point
-from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, checked
+from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.references import PointLike, plain_text, resolve_atom, resolve_atoms, resolve_origin, resolve_point
 from cmc_mcp.write.engine import Cancel, Engine, pair
+from cmc_mcp.write.erase import destroy
+from cmc_mcp.write.validate import checker
 
-_NAMED = frozenset({"heading", "class", "function", "module"})
+_NOTE = "note:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +42,15 @@ def forget(
 ) -> ForgetResult:
     """Forget what is selected, in one transaction; with `erase`, destroy its content for good.
 
+    An erase takes other memories of the same content with it, since their bytes are the same bytes: the plan lists
+    them as `shared`, and the receipt retracts them too.
+
     Raises:
         InvalidInput: nothing, or ids and a selection, are given, or an erase comes without its plan's digest;
-        Conflict: the plan is no longer the one the digest was given for; NotFound: no such memory.
+        Conflict: the plan is no longer the one the digest was given for, or a content to erase is also a name;
+        NotFound: no such memory.
     """
-    if reason is not None and len(reason) > limits.REASON_CHARS_MAX:
-        raise LimitExceeded.over("reason", "REASON_CHARS_MAX", len(reason), limits.REASON_CHARS_MAX)
+    _check(selection, reason)
     if dry_run:
         with engine.store.reader(engine.ws) as view:
             return _plan(view, selection, erase)
@@ -62,22 +60,33 @@ def forget(
         plan = _plan(unit, selection, erase)
         if digest_ is not None and digest_ != plan.digest:
             raise Conflict("the store has changed since that plan was made; nothing was forgotten. Make a new dry run")
-        rids = resolve_atoms(unit, plan.ids) if plan.ids else []
+        names = [*plan.ids, *plan.shared]
+        rids = [resolve_atom(unit, name) for name in names]
+        retracted = [name for name, rid in zip(names, rids, strict=True) if unit.pieces(rid)]
         for rid in rids:
             unit.set_pieces(rid, ())
         arguments: dict[str, Json] = {"ids": len(plan.ids)}
         if reason:
             arguments["reason"] = reason
-        erased: list[bytes] = []
-        if erase:
-            erased = _erase(engine, unit, rids)
+        objects = destroy(unit, engine.objects, rids) if erase else []
         head = engine.commit(unit, "erase" if erase else "forget", arguments, cancel)
-    receipt = Receipt(transaction=head.seq, snapshot=pair(unit.before, head), retracted=plan.ids)
+    receipt = Receipt(transaction=head.seq, snapshot=pair(unit.before, head), retracted=retracted)
     if erase:
-        for hash_ in erased:
+        for hash_ in objects:
             engine.objects.delete(engine.ws, hash_)
         receipt = receipt.model_copy(update={"pages_pending": not engine.store.scrub()})
     return plan.model_copy(update={"receipt": receipt, "dry_run": False})
+
+
+def _check(selection: Selection, reason: str | None) -> None:
+    check = checker()
+    check.text("reason", reason, "REASON_CHARS_MAX", limits.REASON_CHARS_MAX)
+    check.text("writer", selection.writer, "PRINCIPAL_CHARS_MAX", limits.PRINCIPAL_CHARS_MAX)
+    for name, value in selection.tags:
+        check.text("tags", name, "TAG_KEY_CHARS_MAX", limits.TAG_KEY_CHARS_MAX)
+        if check.text(f"tags.{name}", value, "TAG_VALUE_CHARS_MAX", limits.TAG_VALUE_CHARS_MAX, blank=True) is None:
+            check.problem(f"tags.{name}", "selects nothing; give the value that is to match")
+    check.raise_()
 
 
 def _plan(view: LedgerView, selection: Selection, erase: bool) -> ForgetResult:
@@ -85,12 +94,27 @@ def _plan(view: LedgerView, selection: Selection, erase: bool) -> ForgetResult:
     names = [atom_name(view.record(rid).key) for rid in rids]
     head = view.head()
     bound = digest("cmc/plan/1", head.hash, str(erase).encode(), "\n".join(names).encode()).hex()[:32]
-    shared: list[str] = []
-    if erase:
-        mine = set(rids)
-        for row in view.atoms(rids).values():
-            shared += [atom_name(o.key) for o in view.atoms_with("content", row.content) if o.rid not in mine]
-    return ForgetResult(dry_run=True, digest=bound, ids=names, erase=erase, shared=sorted(set(shared)))
+    shared = _sharing(view, rids) if erase else []
+    return ForgetResult(dry_run=True, digest=bound, ids=names, erase=erase, shared=shared)
+
+
+def _sharing(view: LedgerView, rids: Sequence[int]) -> list[str]:
+    """Give the other memories of the same content.
+
+    Raises:
+        Conflict: a content is also the name of something, whose bytes are the same bytes.
+    """
+    rows = {row.rid: row for content in {row.content for row in view.atoms(rids).values()}
+            for row in view.atoms_with("content", content)}  # fmt: skip
+    named = view.used_elsewhere(sorted({row.content for row in rows.values()}), list(rows))
+    stuck = sorted(atom_name(row.key) for row in rows.values() if row.content in named)
+    if stuck:
+        raise Conflict(
+            f"the words of {', '.join(stuck[:5])} are also the name of a source, a principal, a session or a media type,"
+            " so they cannot be destroyed; forget these memories, or leave them out",
+            ids=stuck,
+        )
+    return sorted({atom_name(row.key) for row in rows.values()} - {atom_name(view.record(rid).key) for rid in rids})
 
 
 def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -> list[int]:
@@ -112,8 +136,7 @@ def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -
         found = set(rids) if found is None else found & set(rids)
 
     if selection.source is not None:
-        pid = view.pid(payload_hash(selection.source.encode()))
-        narrow([] if pid is None else [row.rid for row in view.atoms_with("origin", pid)])
+        narrow(_of_source(view, selection.source))
     seq = view.head().seq
     for name, value in selection.tags:
         facts = view.facts_with_tag(name, value)
@@ -126,59 +149,36 @@ def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -
     return [rid for rid in sorted(atoms) if view.pieces(rid)]
 
 
+def _of_source(view: LedgerView, reference: str) -> list[int]:
+    origin = resolve_origin(view, reference)
+    pid = view.pid(payload_hash(origin.encode()))
+    rows = [] if pid is None else view.atoms_with("origin", pid)
+    if origin.startswith(_NOTE):  # a bare note has no origin of its own: it is named by its content
+        try:
+            content = view.pid(bytes.fromhex(origin.removeprefix(_NOTE)))
+        except ValueError:
+            content = None
+        rows += [] if content is None else [row for row in view.atoms_with("content", content) if not row.origin]
+    return [row.rid for row in rows]
+
+
 def _written(view: LedgerView, writer: str, among: set[int] | None) -> list[int]:
     witnesses = set(view.witnesses_of(writer))
     rows = view.all_atoms() if among is None else iter(view.atoms(sorted(among)).values())
     return [row.rid for row in rows if row.witness in witnesses]
 
 
-# ---------------------------------------------------------------------- erase
-def _erase(engine: Engine, unit: WriteUnit, rids: list[int]) -> list[bytes]:
-    """Destroy the payloads that only these atoms use, and what was made of them; give the objects to delete."""
-    rows = unit.atoms(rids)
-    bodies: dict[int, AtomRow] = {}
-    for row in rows.values():
-        for shared in unit.atoms_with("content", row.content):
-            bodies[shared.rid] = shared
-    texts = {rid: (unit.heading(rid), _indexed(engine, unit, row)) for rid, row in bodies.items()}
-    contents = {row.content for row in rows.values()}
-    facts = {pid for rid in rids for *_, pid in unit.piece_rows(rid)}
-    own_facts = {pid for pid in facts if set(unit.facts_used(pid)) <= set(rids)} - {unit.pid(NO_FACTS.hash)}
-    discriminators = {row.discriminator for row in rows.values() if row.discriminator}
-    manifests = _manifests(unit, rows)
-    pids = sorted(contents | own_facts | discriminators | manifests)
-    payloads = unit.payload_rows(pids)
-    for pid in pids:
-        record, _ = unit.intern(ErasureKind.record(payloads[pid].hash))
-        body = facts_of({"hash": payloads[pid].hash.hex(), "atoms": len(rows)})
-        unit.set_pieces(record, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, body),))
-    unit.erase(pids, sorted(texts), texts)
-    return [payloads[pid].hash for pid in sorted(contents) if payloads[pid].object]
+def selection_of(
+    ids: Sequence[str] | str, source: str | None, tags: Mapping[str, str] | None, writer: str | None, since: PointLike | None
+) -> Selection:
+    """Read the arguments of `forget`.
 
-
-def _indexed(engine: Engine, unit: WriteUnit, row: AtomRow) -> str:
-    """Give the text of an atom as full text knows it."""
-    if MODALITIES[row.modality] in BINARY:
-        return ""
-    payload = unit.payload_row(row.content)
-    data = content_of(unit, engine.objects, payload, {payload.pid: checked(payload)})
-    return "" if data is None else data.decode()
-
-
-def _manifests(unit: WriteUnit, rows: dict[int, AtomRow]) -> set[int]:
-    """Give the manifests that hold words of what is erased: a heading's or a function's name is in the hierarchy."""
-    keys = {row.key for row in rows.values()}
-    out: set[int] = set()
-    for origin in {row.origin for row in rows.values() if row.origin}:
-        body = unit.payload_row(origin).body
-        rid = None if body is None else unit.rid(SourceKind.record(payload_hash(body)))
-        for *_, pid in unit.piece_rows(rid) if rid is not None else ():
-            manifest = unit.pid(bytes.fromhex(str(unit.facts(pid).registers["manifest"])))
-            stored = None if manifest is None else unit.payload(manifest)
-            if manifest is None or stored is None:
-                continue
-            parts = decode_manifest(stored).parts
-            named = any(part.atom in keys and part.kind in _NAMED for part in parts)
-            if named or all(part.atom in keys for part in parts):
-                out.add(manifest)
-    return out
+    Raises:
+        InvalidInput: tags are no map.
+    """
+    if tags is not None and not isinstance(tags, Mapping):
+        raise InvalidInput.at("tags", 'is no map of names to values, such as {"topic": "deploy"}')
+    named = (ids,) if isinstance(ids, str) else tuple(ids)
+    return Selection(
+        named, source, tuple(sorted((plain_text(k, "tags"), v) for k, v in (tags or {}).items())), writer, since
+    )

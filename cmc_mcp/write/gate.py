@@ -10,7 +10,7 @@ from typing import cast
 from cmc_mcp.canon import Json, canonical, fixed, payload_hash
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import GateKind, PolicyKind, Record
+from cmc_mcp.kernel.kinds import ErasureKind, GateKind, PolicyKind, Record
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.facts import facts_of, number_of
@@ -30,19 +30,20 @@ _SHOWN_CHARS = 2_000
 def reasons(view: LedgerView, draft: Draft) -> list[str]:
     """Say why a draft is to be kept back; empty when it may pass."""
     found = []
-    for part in draft.parts:
-        pid = view.pid(part.hash)
-        if pid is not None:
-            row = view.payload_row(pid)
-            if row.body is None and not row.object:
-                found.append("its content was erased from this workspace")
-                break
+    if view.epoch() and any(is_erased(view, part.hash) for part in draft.parts):
+        found.append("its content was erased from this workspace")
     minimum = policy(view, MIN_CONFIDENCE)
     if minimum is not None:
         confidence = number_of(draft.request.registers, "confidence")
         if confidence is not None and confidence < minimum:
             found.append(f"its confidence {confidence:g} is below the workspace's {MIN_CONFIDENCE} of {minimum:g}")
     return found
+
+
+def is_erased(view: LedgerView, hash_: bytes) -> bool:
+    """Say whether the bytes of a hash were erased from the workspace."""
+    rid = view.rid(ErasureKind.record(hash_))
+    return rid is not None and bool(view.pieces(rid))
 
 
 def policy(view: LedgerView, name: str) -> float | None:
@@ -52,21 +53,49 @@ def policy(view: LedgerView, name: str) -> float | None:
     return number_of(pieces[0].facts.registers, "value") if pieces else None
 
 
-def keep_back(unit: WriteUnit, request: Request, why: list[str]) -> str:
-    """Put a request into quarantine; give its id."""
-    body = encode_request(request)
+def keep_back(unit: WriteUnit, request: Request, principal: str, why: list[str]) -> str:
+    """Put a request into quarantine, with who made it; give its id."""
+    body = encode_request(request, principal)
     pid = unit.put(body)
     record = GateKind.record(payload_hash(body))
     rid, _ = unit.intern(record)
-    if not unit.pieces(rid):
+    if not is_kept_back(unit, rid):
         unit.add_quarantine(rid, pid)
     facts = facts_of({"decision": "quarantined", "reasons": list(why), "request": payload_hash(body).hex()})
     unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
     return gate_name(record)
 
 
+def is_kept_back(view: LedgerView, gate: int) -> bool:
+    """Say whether something is in quarantine now."""
+    return any(piece.facts.registers["decision"] == "quarantined" for piece in view.pieces(gate))
+
+
+def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[int, bytes]:
+    """Bring back the bytes and the full text of contents that were erased, since they are released now.
+
+    Gives the contents to be embedded again, as payload number → hash.
+    """
+    back: dict[int, bytes] = {}
+    for part in draft.parts:
+        if not is_erased(unit, part.hash):
+            continue
+        content = unit.put(part.data, hash_=part.hash, object_=len(part.data) > inline_bytes)
+        for row in unit.atoms_with("content", content):
+            unit.add_passage(row.rid, draft.heading(part), part.data.decode() if draft.searchable else "")
+        if draft.searchable:
+            back[content] = part.hash
+    return back
+
+
 def let_in(unit: WriteUnit, gate: int) -> None:
-    """Record that something was released from quarantine."""
+    """Record that something was released from quarantine.
+
+    Raises:
+        NotFound: it is there no longer.
+    """
+    if not is_kept_back(unit, gate):
+        raise NotFound("it is no longer in quarantine; `cmc quarantine list` shows what is")
     registers = dict(unit.pieces(gate)[0].facts.registers)
     facts = facts_of({**registers, "decision": "released"})
     unit.set_pieces(gate, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
@@ -87,7 +116,7 @@ def quarantined(view: LedgerView) -> list[QuarantineEntry]:
         row = view.transaction(view.change_seqs(rid)[-1])
         if body is None or row is None:
             continue  # its request was erased
-        asked = decode_request(body)
+        asked, _ = decode_request(body)
         out.append(
             QuarantineEntry(
                 id=gate_name(view.record(rid)),
@@ -101,8 +130,8 @@ def quarantined(view: LedgerView) -> list[QuarantineEntry]:
     return out
 
 
-def find_quarantined(view: LedgerView, reference: str) -> tuple[int, Request]:
-    """Find something in quarantine by its id or a unique prefix; give its gate record and the request.
+def find_quarantined(view: LedgerView, reference: str) -> tuple[int, Request, str]:
+    """Find something in quarantine by its id or a unique prefix; give its gate record, the request and who made it.
 
     Raises:
         NotFound: there is no such entry; Ambiguous: several begin so.
@@ -118,7 +147,7 @@ def find_quarantined(view: LedgerView, reference: str) -> tuple[int, Request]:
     body = view.payload(found[0][1]) if found else None
     if body is None:
         raise NotFound(f"there is nothing called {reference} in quarantine; `cmc quarantine list` shows it", id=reference)
-    return found[0][0], decode_request(body)
+    return found[0][0], *decode_request(body)
 
 
 def set_policy(unit: WriteUnit, name: str, value: float | None) -> None:
@@ -138,10 +167,11 @@ def _always(registers: Mapping[str, Json]) -> Piece:
     return Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(registers))
 
 
-def encode_request(request: Request) -> bytes:
-    """Write a request as canonical bytes, so that it can be released later exactly as it came."""
+def encode_request(request: Request, principal: str) -> bytes:
+    """Write a request and who made it as canonical bytes, so that it can be released later exactly as it came."""
     binary = request.modality in BINARY
     body: dict[str, Json] = {name: getattr(request, name) for name in _PLAIN}
+    body["principal"] = principal
     body["content"] = base64.b64encode(request.data).decode() if binary else request.data.decode()
     body["interval"] = [str(request.valid_from), str(request.valid_to)]
     body["registers"] = dict(request.registers)
@@ -149,14 +179,14 @@ def encode_request(request: Request) -> bytes:
     return canonical(body)
 
 
-def decode_request(body: bytes) -> Request:
-    """Read a request that `encode_request` wrote; its idempotency key is spent."""
+def decode_request(body: bytes) -> tuple[Request, str]:
+    """Read a request that `encode_request` wrote, and who made it; its idempotency key is spent."""
     raw = cast("dict[str, Json]", json.loads(body))
     content = str(raw["content"])
     data = base64.b64decode(content) if raw["modality"] in BINARY else content.encode()
     low, high = cast("list[str]", raw["interval"])
     plain = cast("dict[str, str]", {name: raw[name] for name in _PLAIN})
-    return Request(
+    request = Request(
         data=data,
         modality=plain["modality"],
         media_type=plain["media_type"],
@@ -174,6 +204,7 @@ def decode_request(body: bytes) -> Request:
         derived_from=tuple(cast("list[str]", raw["derived_from"])),
         idempotency_key=None,
     )
+    return request, str(raw["principal"])
 
 
 _PLAIN = (

@@ -9,10 +9,11 @@ from functools import partial
 from itertools import islice
 
 from cmc_mcp.canon import Json, payload_hash
-from cmc_mcp.errors import Conflict, InvalidInput
+from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.limits import BATCH_ITEMS_MAX
-from cmc_mcp.model.facts import claim_of
+from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX
+from cmc_mcp.model.facts import Claim, claim_of
 from cmc_mcp.model.results import ConflictNote, Quarantined, Receipt, SnapshotPair
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.references import resolve_atom
@@ -21,7 +22,8 @@ from cmc_mcp.write.commit import Batch, Laid
 from cmc_mcp.write.draft import Draft, draft
 from cmc_mcp.write.engine import Cancel, Engine, Progress, pair
 from cmc_mcp.write.enrich import Vectors, enrich
-from cmc_mcp.write.gate import keep_back, let_in, reasons
+from cmc_mcp.write.gate import is_erased, keep_back, let_in, readmit, reasons
+from cmc_mcp.write.repeat import repeated
 from cmc_mcp.write.validate import RememberArguments, Request, validate
 
 
@@ -49,38 +51,50 @@ def remember_many(
     """
     receipts: list[Receipt] = []
     done = 0
+    with engine.store.reader(engine.ws) as view:
+        start = view.head().seq
     for batch in _batches(items):
-        receipts.append(_transact(engine, batch, "remember", cancel))
-        done += len(batch)
-        if progress:
-            progress(done, total)
+        while batch:
+            try:
+                receipts.append(_transact(engine, batch, "remember", cancel))
+                taken = len(batch)
+            except _LaterPremise as later:  # what comes before it may be what it rests on
+                taken = later.place
+                if not taken:
+                    raise NotFound(f"items[{done}].{later.cause.message}", **later.cause.fields) from later
+                receipts.append(_transact(engine, batch[:taken], "remember", cancel))
+            batch = batch[taken:]
+            done += taken
+            if progress:
+                progress(done, total)
     if not receipts:
         raise InvalidInput.at("items", "is empty; there is nothing to remember")
-    return _sum(receipts)
+    return _sum(receipts, start)
 
 
-def release(engine: Engine, request: Request, gate: int) -> Receipt:
-    """Remember a request that is in quarantine under a gate record, past the gate."""
-    return _transact(engine, [request], "release", None, gate=gate)
+def release(engine: Engine, request: Request, gate: int, writer: str) -> Receipt:
+    """Remember a request that is in quarantine under a gate record, past the gate, as its writer gave it."""
+    return _transact(engine, [request], "release", None, gate=gate, writer=writer)
 
 
 def _batches(items: Iterable[RememberArguments]) -> Iterator[list[Request]]:
-    """Group requests: at most 1,000, a document origin once, an idempotency key alone (its receipt is its own)."""
+    """Group requests: at most 1,000, a document once, an idempotency key alone (its receipt is its own)."""
     iterator, number = iter(items), 0
     batch: list[Request] = []
-    origins: set[str] = set()
+    origins: set[str | bytes] = set()
     while chunk := list(islice(iterator, BATCH_ITEMS_MAX)):
         for arguments in chunk:
             request = _numbered(arguments, number)
             number += 1
-            again = request.session is None and request.source is not None and request.source in origins
+            origin = _origin(request)
+            again = origin in origins
             alone = request.idempotency_key is not None
             if batch and (again or alone or len(batch) >= BATCH_ITEMS_MAX):
                 yield batch
                 batch, origins = [], set()
             batch.append(request)
-            if request.source is not None:
-                origins.add(request.source)
+            if origin is not None:
+                origins.add(origin)
             if alone:
                 yield batch
                 batch, origins = [], set()
@@ -88,49 +102,80 @@ def _batches(items: Iterable[RememberArguments]) -> Iterator[list[Request]]:
         yield batch
 
 
+def _origin(request: Request) -> str | bytes | None:
+    """Give what must be laid once in a transaction: a document's origin, or a note's text where it may become one."""
+    if request.session is not None:
+        return None
+    if request.source is not None:
+        return request.source
+    data = request.data
+    divisible = request.modality in ("text", "code") and (len(data) > ATOM_BYTES_MAX or b"\n" in data or b"\r" in data)
+    return data if divisible else None
+
+
 def _numbered(arguments: RememberArguments, number: int) -> Request:
     try:
         return validate(arguments)
     except InvalidInput as error:
-        raise InvalidInput.of([p._replace(path=f"items[{number}].{p.path}") for p in error.problems]) from error
+        problems = tuple(p._replace(path=f"items[{number}].{p.path}") for p in error.problems)
+        if isinstance(error, LimitExceeded):
+            limit = LimitExceeded(f"items[{number}].{error.message}", **{**error.fields, "paths": [problems[0].path]})
+            limit.problems = problems
+            raise limit from error
+        raise InvalidInput.of(problems) from error
+
+
+class _LaterPremise(Exception):
+    """An item of a batch rests on something unknown, which an earlier item of the batch may be."""
+
+    def __init__(self, place: int, cause: NotFound) -> None:
+        super().__init__(place)
+        self.place, self.cause = place, cause
 
 
 def _transact(
-    engine: Engine, requests: Sequence[Request], verb: str, cancel: Cancel | None, *, gate: int | None = None
+    engine: Engine,
+    requests: Sequence[Request],
+    verb: str,
+    cancel: Cancel | None,
+    *,
+    gate: int | None = None,
+    writer: str | None = None,
 ) -> Receipt:
     clock = _Stopwatch()
     with engine.store.reader(engine.ws) as view:
-        requests = [_resolved(view, request) for request in requests]
-        key = requests[0].idempotency_key
-        if key is not None and (known := _repeat(view, key, requests[0])) is not None:
+        requests = [_resolved(view, request, place, len(requests)) for place, request in enumerate(requests)]
+        if (known := repeated(view, requests[0])) is not None:
             return known
         drafts = [draft(request) for request in requests]
         clock.lap("atomize")
         vectors = enrich(view, engine.embedder, drafts)
         clock.lap("enrich")
-    for item in drafts:
-        for part in item.parts:
-            if len(part.data) > engine.settings.inline_bytes:
-                engine.objects.put(engine.ws, part.hash, part.data)
+        large = [part for item in drafts for part in item.parts if len(part.data) > engine.settings.inline_bytes]
+        if gate is None:  # what was erased is to be kept back, not written again
+            large = [part for part in large if not is_erased(view, part.hash)]
+    for part in large:
+        engine.objects.put(engine.ws, part.hash, part.data)
     with engine.store.writer(engine.ws) as unit:
-        if key is not None and (known := _repeat(unit, key, requests[0])) is not None:
+        if (known := repeated(unit, requests[0])) is not None:
             return known  # nothing was collected, so leaving commits nothing
-        batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
+        batch = Batch(unit, writer or engine.principal, engine.settings.inline_bytes)
         kept_back: list[Quarantined] = []
         for item in drafts:
             why = reasons(unit, item) if gate is None else []
             if why:
-                kept_back.append(Quarantined(id=keep_back(unit, item.request, why), reasons=why))
-            else:
-                batch.lay(item)
-        if gate is not None:
-            let_in(unit, gate)
+                kept_back.append(Quarantined(id=keep_back(unit, item.request, batch.principal, why), reasons=why))
+                continue
+            if gate is not None:
+                let_in(unit, gate)
+                batch.laid.contents.update(readmit(unit, item, engine.settings.inline_bytes))
+            batch.lay(item)
         clock.lap("index")
         pending = index_vectors(engine, unit, batch.laid, vectors)
         conflicts = conflicts_of(unit, batch.laid)
         arguments: dict[str, Json] = {"requests": payload_hash(b"".join(r.digest() for r in requests)).hex()}
         receipt = partial(_receipt, unit, batch.laid, kept_back, pending, conflicts, drafts)
-        if key is not None:
+        if (key := requests[0].idempotency_key) is not None:
             body = receipt(unit.before, {}).model_dump_json(exclude={"snapshot"})
             unit.add_key(key, requests[0].digest(), body.encode())
         head = engine.commit(unit, verb, arguments, cancel)
@@ -138,36 +183,20 @@ def _transact(
     return receipt(head, clock.laps)
 
 
-def _resolved(view: LedgerView, request: Request) -> Request:
+def _resolved(view: LedgerView, request: Request, place: int, size: int) -> Request:
     """Write the premises as full ids."""
     if not request.derived_from:
         return request
     names = []
     for index, reference in enumerate(request.derived_from):
-        rid = resolve_atom(view, reference, f"derived_from[{index}]")
+        try:
+            rid = resolve_atom(view, reference, f"derived_from[{index}]")
+        except NotFound as error:
+            if size == 1 and not place:
+                raise
+            raise _LaterPremise(place, error) from error
         names.append(atom_name(view.record(rid).key))
     return replace(request, derived_from=tuple(dict.fromkeys(names)))
-
-
-def _repeat(view: LedgerView, key: str, request: Request) -> Receipt | None:
-    """Give the original receipt of an idempotency key that was used before."""
-    found = view.idempotency(key)
-    if found is None:
-        return None
-    digest, seq, body = found
-    if digest != request.digest():
-        raise Conflict(
-            f"the idempotency key {key!r} was used for another request, in transaction {seq}; use a new key",
-            transaction=seq,
-        )
-    before, after = view.head_at(seq - 1), view.head_at(seq)
-    undone = next((t.seq for t in view.rollbacks(seq) if _undoes(view, t.seq, seq)), None)
-    raw = Receipt.model_validate_json(body[:-1] + b',"snapshot":{"before":"","after":""}}')
-    return raw.model_copy(update={"snapshot": pair(before, after), "undone_by": undone})
-
-
-def _undoes(view: LedgerView, rollback: int, seq: int) -> bool:
-    return bool(set(view.changed(rollback - 1, rollback)) & set(view.changed(seq - 1, seq)))
 
 
 def index_vectors(engine: Engine, unit: WriteUnit, laid: Laid, vectors: Vectors) -> int:
@@ -195,25 +224,35 @@ def index_vectors(engine: Engine, unit: WriteUnit, laid: Laid, vectors: Vectors)
 def conflicts_of(view: LedgerView, laid: Laid) -> list[ConflictNote]:
     """Find live claims about the same subject and predicate that say something else at a common time."""
     notes: list[ConflictNote] = []
-    for rid, registers in laid.claims:
-        claim = claim_of(registers)
-        if claim is None or claim.many:
-            continue
-        mine = view.pieces(rid)
-        facts = view.facts_with_claim(claim.subject, claim.predicate)
-        for other, start, end, pid in view.holders(facts, view.head().seq) if facts else []:
-            theirs = claim_of(view.facts(pid).registers)
-            if other == rid or theirs is None or theirs.many or theirs.object == claim.object:
-                continue
-            if any(p.valid_from < end and start < p.valid_to for p in mine):
-                notes.append(
-                    ConflictNote(
-                        with_id=atom_name(view.record(other).key),
-                        kind="claim",
-                        reason=f"{claim.subject} · {claim.predicate}: it says {theirs.object!r}, this says {claim.object!r}",
-                    )
-                )
+    if not laid.claims:
+        return notes
+    claims = [(rid, claim) for rid, registers in laid.claims if (claim := claim_of(registers)) and not claim.many]
+    together: dict[tuple[str, str], list[int]] = {}
+    for rid, claim in claims:
+        together.setdefault((claim.subject, claim.predicate), []).append(rid)
+    seq = view.head().seq
+    for rid, claim in claims:
+        topic = (claim.subject, claim.predicate)
+        facts = view.facts_with_claim(*topic)
+        held = {other for other, *_ in view.holders(facts, seq)} if facts else set()
+        mine = [p for p in view.pieces(rid) if claim_of(p.facts.registers) == claim]
+        for other in sorted((held | set(together[topic])) - {rid}):
+            theirs = _rival(view, other, claim, mine)
+            if theirs is not None:
+                reason = f"{claim.subject} · {claim.predicate}: it says {theirs!r}, this says {claim.object!r}"
+                notes.append(ConflictNote(with_id=atom_name(view.record(other).key), kind="claim", reason=reason))
     return notes
+
+
+def _rival(view: LedgerView, other: int, claim: Claim, mine: Sequence[Piece]) -> str | None:
+    """Give what another memory says instead, at a time that both hold."""
+    for start, end, held in view.pieces(other):
+        theirs = claim_of(held.registers)
+        if theirs is None or theirs.many or (theirs.subject, theirs.predicate) != (claim.subject, claim.predicate):
+            continue
+        if theirs.object != claim.object and any(p.valid_from < end and start < p.valid_to for p in mine):
+            return theirs.object
+    return None
 
 
 def _receipt(
@@ -245,11 +284,12 @@ def _names(keys: Iterable[bytes]) -> list[str]:
     return [atom_name(key) for key in dict.fromkeys(keys)]
 
 
-def _sum(receipts: Sequence[Receipt]) -> Receipt:
-    """Add receipts of consecutive transactions up."""
+def _sum(receipts: Sequence[Receipt], start: int) -> Receipt:
+    """Add receipts of consecutive transactions up; those up to `start` are repeated ones."""
     if len(receipts) == 1:
         return receipts[0]
-    first, last = receipts[0], receipts[-1]
+    fresh = [receipt for receipt in receipts if receipt.transaction > start] or receipts[-1:]
+    first, last = fresh[0], fresh[-1]
     timings: dict[str, float] = {}
     for receipt in receipts:
         for stage, ms in receipt.timings_ms.items():
@@ -264,7 +304,8 @@ def _sum(receipts: Sequence[Receipt]) -> Receipt:
         quarantined=[entry for receipt in receipts for entry in receipt.quarantined],
         conflicts=[note for receipt in receipts for note in receipt.conflicts],
         pending=sum(receipt.pending for receipt in receipts),
-        transactions=len(receipts),
+        transactions=len(fresh),
+        first_transaction=first.transaction,
         timings_ms=timings,
     )
 

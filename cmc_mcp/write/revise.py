@@ -100,7 +100,8 @@ def revise(
             _supersede(unit, batch, rid, before, held, new)
             pending = index_vectors(engine, unit, batch.laid, vectors)
         if "claim" in change.registers:
-            batch.laid.claims.append((rid, change.registers))
+            worded = [unit.intern(atom_record(k))[0] for k in (*batch.laid.added, *batch.laid.reaffirmed, *batch.laid.restored)]
+            batch.laid.claims += [(holder, change.registers) for holder in (rid, *worded)]
         notes = conflicts_of(unit, batch.laid)
         arguments: dict[str, Json] = {"id": atom_name(key)}
         if reason:

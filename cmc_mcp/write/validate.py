@@ -227,6 +227,7 @@ def _content(check: _Check, content: object, modality: str) -> bytes:
                     check.problem("content", message)
             except UnicodeDecodeError as error:
                 check.problem("content", f"is not valid UTF-8 (byte {error.start}); decode it first, or say which modality")
+                return b""
     else:
         check.problem("content", f"is a {type(content).__name__}; pass text, or bytes for an image or audio")
         return b""

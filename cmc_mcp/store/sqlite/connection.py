@@ -20,6 +20,8 @@ from cmc_mcp import errors
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 
 APPLICATION_ID: Final = 0x434D4331  # "CMC1"
+SYNCHRONOUS_FULL: Final = 2
+KEY_BYTES_MIN: Final = 16
 CACHE_KIB: Final = 64 * 1024
 MMAP_BYTES: Final = 1 << 31
 
@@ -55,6 +57,12 @@ class Location:
     vfs: str | None = None
     immutable: bool = False  # nobody can be writing: neither locks nor side files are needed
 
+    def __post_init__(self) -> None:
+        if self.key is not None and len(self.key) < KEY_BYTES_MIN:
+            raise errors.InvalidInput.at(
+                "key", f"has {len(self.key)} bytes; give 32 random ones, at least {KEY_BYTES_MIN}, or None for no encryption"
+            )
+
     def __repr__(self) -> str:
         return f"Location({str(self.path)!r}, encrypted={self.key is not None})"
 
@@ -84,6 +92,8 @@ def look(location: Location) -> apsw.Connection:
     Raises:
         NotFound, StoreError, WrongKey: as `connect`.
     """
+    if Path(f"{location.path}-journal").exists():  # a change that was cut off: only a writer may take it back
+        return _unlocked(location)
     return _unlocked(replace(location, read_only=True, immutable=not has_log(location.path)))
 
 
@@ -124,7 +134,7 @@ def _configure(connection: apsw.Connection, location: Location) -> None:
         connection.execute(statement).fetchall()
     if location.key is None:  # an encrypted file is not read through a memory map
         connection.pragma("mmap_size", MMAP_BYTES)
-    if connection.pragma("synchronous") != 2 or not (location.read_only or connection.pragma("journal_mode") == "wal"):
+    if connection.pragma("synchronous") != SYNCHRONOUS_FULL or not (location.read_only or connection.pragma("journal_mode") == "wal"):
         raise errors.StoreError(
             "the file cannot be opened with journal_mode=WAL and synchronous=FULL, so writes would not be durable; "
             "keep the store on a local file system"

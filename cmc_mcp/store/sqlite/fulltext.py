@@ -6,22 +6,23 @@ FTS5's own `bm25()` and `fts5vocab` count over the whole table, so another works
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import apsw
 
-from cmc_mcp.store.rows import Match
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
 
 _COUNT_MAX = 255
+_HEADING = 8
 
 
 def prepare(connection: apsw.Connection) -> Callable[[str], list[tuple[int, int, str]]]:
-    """Register the counting function on a connection; give the tokenizer that full text uses.
+    """Register the counting functions on a connection; give the tokenizer that full text uses.
 
     The tokenizer gives (start, end, term) with byte offsets; terms are folded and stemmed.
     """
+    connection.register_fts5_function("cmc_count", _count)
     connection.register_fts5_function("cmc_counts", _counts)
     tokenizer = connection.fts5_tokenizer("porter", ["unicode61"])
 
@@ -44,11 +45,19 @@ def counter(connection: apsw.Connection) -> Callable[[str], int]:
     return count
 
 
-def _counts(api: apsw.FTS5ExtensionApi, *_: object) -> bytes:
-    out = bytearray(api.column_size(-1).to_bytes(4, "big"))
-    for phrase in range(api.phrase_count):
-        for column in api.phrase_locations(phrase):
-            out.append(min(len(column), _COUNT_MAX))
+def _count(api: apsw.FTS5ExtensionApi, *_: object) -> int:
+    """Count the one term of a query in a row: heading << 8 | text."""
+    heading, text = api.phrase_locations(0)
+    return min(len(heading), _COUNT_MAX) << _HEADING | min(len(text), _COUNT_MAX)
+
+
+def _counts(api: apsw.FTS5ExtensionApi, *arguments: object) -> bytes:
+    """Count every term of a query but the first `skipped` in a row: two bytes each, as `_count` does."""
+    out, skipped = bytearray(), cast(int, arguments[0])
+    for phrase in range(skipped, api.phrase_count):
+        heading, text = api.phrase_locations(phrase)
+        out.append(min(len(text), _COUNT_MAX))
+        out.append(min(len(heading), _COUNT_MAX))
     return bytes(out)
 
 
@@ -61,41 +70,73 @@ def quoted(term: str) -> str:
     return '"' + term.replace('"', '""') + '"'
 
 
-def frequency(connection: apsw.Connection, ws: int, term: str, upto: int, cap: int) -> int:
-    """Count the passages recorded up to a record number that hold a term, at most `cap`."""
-    rows = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ? LIMIT ?)",
+def frequency(connection: apsw.Connection, ws: int, term: str, upto: int, cap: int) -> tuple[int, int]:
+    """Count the passages recorded up to a record number that hold a term, at most `cap`; give the last one counted."""
+    row = connection.execute(
+        "SELECT count(*), coalesce(max(rid), 0) FROM (SELECT rowid AS rid FROM passages WHERE passages MATCH ?"
+        " AND rowid > ? AND rowid <= ? ORDER BY rowid LIMIT ?)",
         (quoted(term), ws << WORKSPACE_SHIFT, upto, cap),
-    ).fetchall()
-    return cast(int, rows[0][0])
+    ).fetchall()[0]
+    return cast("tuple[int, int]", row)
 
 
-def matches(
-    connection: apsw.Connection,
-    ws: int,
-    terms: Sequence[str],
-    upto: int,
-    *,
-    required: int,
-    every: bool = False,
-    among: Sequence[int] | None = None,
-    limit: int = -1,
-) -> list[Match]:
-    """Find passages that hold any of the first `required` terms (or all of them, with `every`), in recorded order.
-
-    The other terms are only counted. `among` limits the passages to some records.
-    """
-    found = (" AND " if every else " OR ").join(quoted(term) for term in terms[:required])
-    if len(terms) > required:
-        found = f"({found}) AND ({' OR '.join(quoted(term) for term in terms)})"
-    within = "" if among is None else " AND rowid IN (SELECT value FROM json_each(?5))"
-    bindings: tuple[object, ...] = (found, ws << WORKSPACE_SHIFT, upto, limit)
-    if among is not None:
-        bindings += (json.dumps(among),)
-    rows = connection.execute(
-        f"SELECT rowid, cmc_counts(passages) FROM passages WHERE passages MATCH ?1 AND rowid > ?2 AND rowid <= ?3"
-        f"{within} LIMIT ?4",
-        bindings,
+def postings(connection: apsw.Connection, term: str, after: int, upto: int) -> list[tuple[int, int]]:
+    """Give where a term is, in (after, upto], as (rid, counts), in order."""
+    return list(
+        connection.execute(
+            "SELECT rowid, cmc_count(passages) FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ?"
+            " ORDER BY rowid",
+            (quoted(term), after, upto),
+        )
     )
-    skip = 4 + (2 * required if len(terms) > required else 0)  # the second group of phrases counts every term
-    return [Match(rid, blob[skip:], int.from_bytes(blob[:4], "big")) for rid, blob in rows]
+
+
+def holding(
+    connection: apsw.Connection, terms: Sequence[str], after: int, upto: int, *, every: bool
+) -> Iterator[int]:
+    """Give the passages in (after, upto] that hold any of some terms, or every one, newest first."""
+    rows = connection.execute(
+        "SELECT rowid FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ? ORDER BY rowid DESC",
+        ((" AND " if every else " OR ").join(quoted(term) for term in terms), after, upto),
+    )
+    return (rid for (rid,) in rows)
+
+
+def counts(
+    connection: apsw.Connection, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]
+) -> list[tuple[int, bytes]]:
+    """Count terms in those of some passages (ascending) that hold any of them: two bytes a term, text and heading.
+
+    Each of the passages holds a driver: a term that spares reading the whole of what the others are in.
+    """
+    alternatives = " OR ".join(quoted(term) for term in terms)
+    found = f"({' OR '.join(quoted(term) for term in drivers)}) AND ({alternatives})" if drivers else alternatives
+    # +rowid: the list is a test on what full text finds; as a constraint it would start one search a passage
+    rows = connection.execute(
+        "SELECT rowid, cmc_counts(passages, ?1) FROM passages WHERE passages MATCH ?2 AND rowid >= ?3 AND rowid <= ?4"
+        " AND +rowid IN (SELECT value FROM json_each(?5))",
+        (len(drivers), found, among[0], among[-1], json.dumps(among)),
+    )
+    return list(rows)
+
+
+def lengths(connection: apsw.Connection, rids: Sequence[int]) -> dict[int, int]:
+    """Give the tokens of passages, heading and text together, as full text counted them."""
+    rows = connection.execute(
+        "SELECT id, sz FROM passages_docsize WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(rids),)
+    )
+    return {rid: sum(_varints(sizes)) for rid, sizes in rows}
+
+
+def _varints(data: bytes) -> Iterator[int]:
+    """Read SQLite's variable-length integers: seven bits a byte, the high bit says that more follow.
+
+    >>> list(_varints(bytes([3, 0x81, 0x00])))
+    [3, 128]
+    """
+    value = 0
+    for byte in data:
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            yield value
+            value = 0

@@ -82,9 +82,13 @@ _FIRST: Final = (
     "CREATE UNIQUE INDEX labels_name ON labels(ws, label)",
     # what full text shows beside the content: a title, or the headings it stands under
     "CREATE TABLE headings(rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, heading TEXT NOT NULL) STRICT",
+    # read by the integrity check alone, which gives it `cmc_object`; modalities from 5 on are no text, and what was
+    # erased is in full text no more
     """CREATE VIEW passage_text AS SELECT a.rid AS rid, coalesce(h.heading, '') AS heading,
-        coalesce(CAST(p.body AS TEXT), '') AS text
-        FROM atoms a JOIN payloads p ON p.pid = a.content LEFT JOIN headings h ON h.rid = a.rid""",
+        CASE WHEN a.modality >= 5 THEN '' WHEN p.object THEN cmc_object(p.ws, p.hash)
+        ELSE coalesce(CAST(p.body AS TEXT), '') END AS text
+        FROM atoms a JOIN payloads p ON p.pid = a.content LEFT JOIN headings h ON h.rid = a.rid
+        WHERE p.object OR p.body IS NOT NULL""",
     """CREATE VIRTUAL TABLE passages USING fts5(heading, text, content='passage_text', content_rowid='rid',
         tokenize='porter unicode61')""",
     "INSERT INTO passages(passages, rank) VALUES('secure-delete', 1)",

@@ -10,7 +10,7 @@ import apsw
 
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.rows import Filter, Match
+from cmc_mcp.store.rows import Filter
 from cmc_mcp.store.sqlite import fulltext
 from cmc_mcp.store.sqlite.view import FactsCache, View
 
@@ -55,6 +55,15 @@ class SearchView(View):
         out["sqlite_vec"] = str(self._c.execute("SELECT vec_version()").fetchall()[0][0])
         return out
 
+    def erased(self) -> list[int]:
+        """Give every atom whose content was erased, in order."""
+        rows = self._c.execute(
+            "SELECT a.rid FROM payloads p JOIN atoms a ON a.ws = p.ws AND a.content = p.pid WHERE p.ws = ?"
+            " AND p.body IS NULL AND p.object = 0 ORDER BY a.rid",
+            (self.ws,),
+        )
+        return [rid for (rid,) in rows]
+
     def models(self) -> list[tuple[int, str, str, str, int]]:
         """Give the embedding models as (model, name, digest, precision, dimension)."""
         return list(
@@ -73,24 +82,25 @@ class SearchView(View):
             out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
         return out
 
-    def frequency(self, term: str, upto: int, cap: int) -> int:
-        """Count the passages recorded up to a record number that hold a term, at most `cap`."""
+    def frequency(self, term: str, upto: int, cap: int) -> tuple[int, int]:
+        """Count the passages up to a record number that hold a term, at most `cap`; give the last one counted."""
         return fulltext.frequency(self._c, self.ws, term, upto, cap)
 
-    def matches(
-        self,
-        terms: Sequence[str],
-        upto: int,
-        *,
-        required: int,
-        every: bool = False,
-        among: Sequence[int] | None = None,
-        limit: int = -1,
-    ) -> list[Match]:
-        """Find passages; see `fulltext.matches`."""
-        return fulltext.matches(
-            self._c, self.ws, terms, upto, required=required, every=every, among=among, limit=limit
-        )
+    def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
+        """Give where a term is; see `fulltext.postings`."""
+        return fulltext.postings(self._c, term, after, upto)
+
+    def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
+        """Give the passages that hold any of some terms, or every one, newest first."""
+        return fulltext.holding(self._c, terms, after, upto, every=every)
+
+    def counts(self, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[int, bytes]]:
+        """Count terms in some passages; see `fulltext.counts`."""
+        return fulltext.counts(self._c, among, drivers, terms)
+
+    def lengths(self, rids: Sequence[int]) -> dict[int, int]:
+        """Give the tokens of passages, heading and text together."""
+        return fulltext.lengths(self._c, rids)
 
     # ------------------------------------------------------------------ vectors
     def selected(self, seq: int, valid_at: int, limits: Filter) -> list[int]:
@@ -121,19 +131,19 @@ class SearchView(View):
         )
         return list(rows)
 
-    def vectors_of(self, model: int, rids: Sequence[int]) -> dict[int, bytes]:
-        """Give the fp32 vectors of atoms."""
+    def vectors_of(self, model: int, rids: Sequence[int], seq: int) -> dict[int, bytes]:
+        """Give the fp32 vectors that atoms had at a transaction."""
         rows = self._c.execute(
             "SELECT a.rid, v.vector FROM atoms a JOIN vectors v ON v.ws = a.ws AND v.model = ?2"
-            " AND v.content = a.content WHERE a.ws = ?1 AND a.rid IN (SELECT value FROM json_each(?3))",
-            (self.ws, model, json.dumps(rids)),
+            " AND v.content = a.content AND v.seq <= ?4 WHERE +a.ws = ?1 AND a.rid IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(rids), seq),
         )
         return dict(rows)
 
     def vector_rows(self, model: int, vids: Sequence[int]) -> dict[int, bytes]:
         """Give fp32 vectors by their numbers."""
         rows = self._c.execute(
-            "SELECT vid, vector FROM vectors WHERE ws = ?1 AND model = ?2 AND vid IN (SELECT value FROM json_each(?3))",
+            "SELECT vid, vector FROM vectors WHERE +ws = ?1 AND +model = ?2 AND vid IN (SELECT value FROM json_each(?3))",
             (self.ws, model, json.dumps(vids)),
         )
         return dict(rows)
@@ -201,22 +211,21 @@ class SearchView(View):
             )
         )
 
-    def packed_codes(self, model: int) -> Iterator[tuple[bytes, bytes, bytes, bytes]]:
-        """Give the packed segments of codes, as `codes.pack` made them, in order."""
+    def packed_codes(self, model: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
+        """Give the packed segments of codes as (segment, and what `codes.pack` made), in order."""
         return iter(
             self._c.execute(
-                "SELECT vids, seqs, errors, codes FROM codes WHERE ws = ? AND model = ? ORDER BY segment",
+                "SELECT segment, vids, seqs, errors, codes FROM codes WHERE ws = ? AND model = ? ORDER BY segment",
                 (self.ws, model),
             )
         )
 
-    def vector_columns(self, model: int, after: int) -> list[tuple[int, int, bytes]]:
-        """Give vectors with a number past `after` as (vid, seq, vector)."""
+    def vector_columns(self, model: int, after: int, before: int) -> list[tuple[int, int, bytes]]:
+        """Give vectors with a number between two others as (vid, seq, vector)."""
         return list(
             self._c.execute(
-                "SELECT vid, seq, vector FROM vectors WHERE ws = ?1 AND vid > ?3 AND vid < (?1 + 1) << 40 AND model = ?2"
-                " ORDER BY vid",
-                (self.ws, model, after),
+                "SELECT vid, seq, vector FROM vectors WHERE ws = ?1 AND vid > ?3 AND vid < ?4 AND model = ?2 ORDER BY vid",
+                (self.ws, model, after, before),
             )
         )
 

@@ -16,7 +16,7 @@ import apsw
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
-from cmc_mcp.model.facts import Facts
+from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sqlite import fulltext, migrate
 from cmc_mcp.store.sqlite.connection import (
@@ -29,7 +29,8 @@ from cmc_mcp.store.sqlite.connection import (
 )
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.search import SearchView
-from cmc_mcp.store.sqlite.unit import TreeCache, UnitOfWork
+from cmc_mcp.store.sqlite.unit import Kept, TreeCache, UnitOfWork
+from cmc_mcp.store.sqlite.view import FactsCache
 
 _IDLE_READERS_MAX: Final = 8
 _CLOSE_WAIT_S: Final = 2.0
@@ -64,9 +65,10 @@ class SqliteStore:
         self._writer: apsw.Connection | None = None
         self._count: Callable[[str], int] | None = None
         self._in_doubt = False
-        self._facts: dict[int, tuple[int, dict[int, Facts]]] = {}
+        self._facts: dict[int, FactsCache] = {}
         self._trees: dict[int, TreeCache] = {}
-        self._closed = False
+        self._kept: dict[int, Kept] = {}
+        self._closed = threading.Event()
         self._lost: list[object] = []  # connections of the parent: not even closing them is allowed in a child
         _STORES.add(self)
 
@@ -103,11 +105,11 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close every connection. Reads and a write in progress in other threads finish, then close their own."""
-        self._closed = True
+        self._closed.set()
         with self._guard:
             readers, self._idle = self._idle, []
         for reader in readers:
-            reader.connection.close()
+            _close(reader.connection)
         with self._lock.idle(_CLOSE_WAIT_S) as idle:
             if idle:
                 self._drop_writer()
@@ -116,8 +118,7 @@ class SqliteStore:
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            with suppress(apsw.Error):
-                writer.close()
+            _close(writer)
 
     # ------------------------------------------------------------------ reading
     @contextmanager
@@ -129,7 +130,7 @@ class SqliteStore:
             with translated():
                 reader.connection.execute("BEGIN")
                 try:
-                    yield SearchView(reader.connection, ws, self._known_facts(reader.connection, ws), reader.tokens)
+                    yield SearchView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
                     sound = True
                 except apsw.Error:
                     raise
@@ -145,7 +146,7 @@ class SqliteStore:
     def _take(self) -> _Reader:
         stale: list[_Reader] = []
         with self._guard:
-            if self._closed:
+            if self._closed.is_set():
                 raise errors.StoreError("this store was closed; open it again")
             if self._lost:
                 raise errors.StoreError(
@@ -159,23 +160,21 @@ class SqliteStore:
                 stale.append(reader)
         try:
             for reader in stale:
-                reader.connection.close()
-            with translated():
-                return self._opened()
+                _close(reader.connection)
+            return self._connected()
         except BaseException:
             with self._guard:
                 self._busy_readers -= 1
             raise
 
-    def _opened(self) -> _Reader:
-        if not self.location.read_only:
-            return _Reader(self.location)
+    def _connected(self) -> _Reader:
         try:
-            return _Reader(self.location)
+            with translated():
+                return _Reader(self.location)
         except errors.NotFound:
             raise
         except errors.StoreError:
-            if has_log(self.location.path):
+            if not self.location.read_only or has_log(self.location.path):
                 raise
             # SQLite cannot make its side files in a read-only folder, and without a log beside it nobody is writing
             return _Reader(replace(self.location, immutable=True))
@@ -183,19 +182,10 @@ class SqliteStore:
     def _give(self, reader: _Reader, sound: bool) -> None:
         with self._guard:
             self._busy_readers -= 1
-            if sound and not self._closed and len(self._idle) < _IDLE_READERS_MAX:
+            if sound and not self._closed.is_set() and len(self._idle) < _IDLE_READERS_MAX:
                 self._idle.append(reader)
                 return
-        reader.connection.close()
-
-    def _known_facts(self, connection: apsw.Connection, ws: int) -> dict[int, Facts]:
-        """Give the cache of decoded facts; an erasure starts a new epoch and drops it."""
-        row = connection.execute("SELECT epoch FROM workspaces WHERE ws = ?", (ws,)).fetchone()
-        epoch = row[0] if row else 0
-        found = self._facts.get(ws)
-        if found is None or found[0] != epoch:
-            found = self._facts[ws] = (epoch, {})
-        return found[1]
+        _close(reader.connection)
 
     # ------------------------------------------------------------------ writing
     @contextmanager
@@ -215,13 +205,15 @@ class SqliteStore:
             try:
                 with translated():
                     assert self._count is not None
-                    unit = UnitOfWork(connection, ws, self._known_facts(connection, ws), trees, self._count)
+                    facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
+                    unit = UnitOfWork(connection, ws, facts, trees, kept, self._count)
                     yield unit
             except BaseException:
                 self._abandon(connection, ws)
                 raise
             self._commit(connection, unit)
             self._trees[ws] = unit.tree_cache
+            self._kept[ws].learn(unit)
 
     @contextmanager
     def _writing(self) -> Iterator[apsw.Connection]:
@@ -229,12 +221,12 @@ class SqliteStore:
         if self.location.read_only:
             raise errors.StoreError("this store was opened read-only; open it for writing to change it")
         with self._lock.held():
-            if self._closed:
+            if self._closed.is_set():
                 raise errors.StoreError("this store was closed; open it again")
             try:
                 yield self._write_connection()
             finally:
-                if self._closed:  # while this thread was writing
+                if self._closed.is_set():  # while this thread was writing
                     self._drop_writer()
 
     def _write_connection(self) -> apsw.Connection:
@@ -290,9 +282,11 @@ class SqliteStore:
     def _commit(self, connection: apsw.Connection, unit: UnitOfWork) -> None:
         try:
             connection.execute("COMMIT")
-        except apsw.BusyError as error:
+        except (apsw.BusyError, apsw.FullError):
+            # a full disk fails a write, and without its last frame whole in the log there is no commit to be found there
             self._abandon(connection, unit.ws)
-            raise errors.Busy("the store is held by another process; nothing was changed, try again") from error
+            with translated():
+                raise
         except apsw.Error as error:
             self._facts.pop(unit.ws, None)
             self._find_out(unit, error)
@@ -371,11 +365,23 @@ class SqliteStore:
                 connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
             return not busy
 
-    def text_faults(self, ws: int) -> list[str]:
+    def text_faults(self, ws: int, objects: Objects) -> list[str]:
         """Compare full text with what it was made of; its own check covers every workspace."""
         if self.location.read_only:
             return []
+
+        def text_of(*key: apsw.SQLiteValue) -> str:
+            workspace, hash_ = key
+            assert isinstance(workspace, int)
+            assert isinstance(hash_, bytes)
+            try:
+                return objects.get(workspace, hash_).decode()
+            except errors.IntegrityError:
+                return ""  # named by the check of objects
+
         with self.exclusive() as connection:
+            # innocuous: the schema is not trusted to call anything else
+            connection.create_scalar_function("cmc_object", text_of, 2, flags=apsw.SQLITE_INNOCUOUS)
             try:
                 connection.execute("INSERT INTO passages(passages, rank) VALUES('integrity-check', 1)")
             except apsw.CorruptError:
@@ -383,9 +389,17 @@ class SqliteStore:
         return []
 
     def file_faults(self) -> list[str]:
-        """Run SQLite's own check of the file's structure."""
-        with self.reader(0) as view:
-            return view.integrity()
+        """Run SQLite's own check of the file's structure.
+
+        On a connection of its own: on an older one FTS5 checks its remembered structure against the present pages, and
+        finds damage where there is none (seen with 3.54, after another connection had merged segments).
+        """
+        fresh = self._connected()
+        try:
+            with translated():
+                return SearchView(fresh.connection, 0, FactsCache(), fresh.tokens).integrity()
+        finally:
+            _close(fresh.connection)
 
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
@@ -403,7 +417,7 @@ class SqliteStore:
         try:
             make_folder(target.parent)
             with self.reader(0) as view:
-                view.copy_to(lambda source: migrate.copy_to(source, target, self.location.key, progress))
+                migrate.copy_to(view.connection, target, self.location.key, progress)
         except OSError as error:
             raise errors.StoreError(f"the backup cannot be written ({error.strerror})") from error
 
@@ -411,6 +425,12 @@ class SqliteStore:
         """Give the last transaction of a workspace."""
         with self.reader(ws) as view:
             return view.head()
+
+
+def _close(connection: apsw.Connection) -> None:
+    """Close a connection. That its tidying up failed is no news to a caller: the next opening does it again."""
+    with suppress(apsw.Error):
+        connection.close()
 
 
 def _fingerprint(path: Path) -> tuple[int, int, int]:
@@ -432,7 +452,7 @@ def _before_fork() -> None:
             store._lock.close()
         stack.enter_context(store._guard)
         for reader in store._idle:
-            reader.connection.close()
+            _close(reader.connection)
         store._idle.clear()
     _AROUND_FORK.append(stack)
 

@@ -152,7 +152,9 @@ class UnitOfWork(View):
             return
         self.set_pieces(rid, NOTHING)
         self._revived.add(pid)
-        self._c.execute("UPDATE payloads SET body = ? WHERE ws = ? AND pid = ?", (body, self.ws, pid))
+        self._c.execute(
+            "UPDATE payloads SET body = ?, object = ? WHERE ws = ? AND pid = ?", (body, int(body is None), self.ws, pid)
+        )
         if self._facts is not None:
             self._facts.pop(pid, None)
 
@@ -306,7 +308,7 @@ class UnitOfWork(View):
             self._c.execute("DELETE FROM vectors WHERE ws = ? AND content = ?", (self.ws, pid))
             for table in ("tags", "claims", "confidences"):
                 self._c.execute(f"DELETE FROM {table} WHERE ws = ? AND facts = ?", (self.ws, pid))
-            self._c.execute("UPDATE payloads SET body = NULL WHERE ws = ? AND pid = ?", (self.ws, pid))
+            self._c.execute("UPDATE payloads SET body = NULL, object = 0 WHERE ws = ? AND pid = ?", (self.ws, pid))
         self._c.execute("INSERT INTO passages(passages) VALUES('optimize')")
         self._c.execute("UPDATE workspaces SET epoch = epoch + 1, pages_pending = 1 WHERE ws = ?", (self.ws,))
 

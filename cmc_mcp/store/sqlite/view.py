@@ -32,13 +32,14 @@ class FactsCache:
     """Decoded facts of one workspace, shared by its views; an erasure starts a new epoch and drops it."""
 
     def __init__(self) -> None:
-        self._epoch, self._facts = -1, dict[int, Facts]()
+        self._known: tuple[int, dict[int, Facts]] = (-1, {})  # one value, so that threads see both halves or neither
 
     def at(self, epoch: int) -> dict[int, Facts]:
         """Give what is known in an epoch."""
-        if epoch != self._epoch:
-            self._epoch, self._facts = epoch, {}
-        return self._facts
+        known = self._known
+        if epoch != known[0]:
+            known = self._known = (epoch, {})
+        return known[1]
 
 
 class View:
@@ -49,6 +50,11 @@ class View:
         self.ws = ws
         self._cache_of_facts = cache
         self._facts: dict[int, Facts] | None = None
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The connection, inside its transaction, for what the store does with a whole file."""
+        return self._c
 
     def epoch(self) -> int:
         """Give the number of erasures so far: what was cached before one is dropped."""
@@ -188,6 +194,30 @@ class View:
         found = tuple([Piece(a, b, self.facts(pid)) for a, b, pid in rows])
         return found or NOTHING
 
+    def pieces_of(self, rids: Sequence[int], seq: int) -> dict[int, Pieces]:
+        """Give the pieces of several records that were live after transaction `seq`; records without any are left out."""
+        rows = self._c.execute(
+            "SELECT rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
+            " AND +tx_from <= ?3 AND +tx_to > ?3 ORDER BY rid, valid_from",  # by record, not by the indexes over time
+            (self.ws, json.dumps(rids), seq),
+        )
+        found = cast("list[tuple[int, int, int, int]]", rows.fetchall())
+        self._load_facts({row[3] for row in found})
+        out: dict[int, Pieces] = {}
+        for rid, start, end, pid in found:
+            out[rid] = (*out.get(rid, ()), Piece(start, end, self.facts(pid)))
+        return out
+
+    def _load_facts(self, pids: set[int]) -> None:
+        """Load bodies of facts that are not at hand, in one query."""
+        if self._facts is None:
+            self._facts = self._cache_of_facts.at(self.epoch())
+        missing = [pid for pid in pids if pid not in self._facts]
+        if len(missing) > 1 and len(self._facts) + len(missing) < _CACHED_FACTS_MAX:
+            for pid, row in self.payload_rows(missing).items():
+                if row.body is not None and facts_hash(row.body) == row.hash:  # the rest is looked at one by one
+                    self._facts[pid] = Facts(row.hash, row.body)
+
     def piece_rows(self, rid: int) -> list[tuple[int, int, int, int, int]]:
         """Give every piece a record ever had: (valid_from, valid_to, tx_from, tx_to, facts number), in order."""
         return list(
@@ -286,7 +316,7 @@ class View:
     def payload_rows(self, pids: Iterable[int]) -> dict[int, PayloadRow]:
         """Give several payload rows at once."""
         rows = self._c.execute(
-            "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE ws = ?1"
+            "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE +ws = ?1"  # by number, not by workspace
             " AND pid IN (SELECT value FROM json_each(?2))",
             (self.ws, json.dumps(list(pids))),
         )
@@ -319,7 +349,7 @@ class View:
     def atoms(self, rids: Sequence[int]) -> dict[int, AtomRow]:
         """Give several atoms at once."""
         rows = self._c.execute(
-            f"SELECT {_ATOM} FROM atoms a JOIN records r ON r.rid = a.rid WHERE a.ws = ?1"
+            f"SELECT {_ATOM} FROM atoms a JOIN records r ON r.rid = a.rid WHERE +a.ws = ?1"  # by number, as above
             " AND a.rid IN (SELECT value FROM json_each(?2))",
             (self.ws, json.dumps(rids)),
         )
@@ -332,6 +362,16 @@ class View:
         ):
             yield AtomRow(*row)
 
+    def atoms_of(self, contents: Sequence[int]) -> list[tuple[int, bytes, int]]:
+        """Give the atoms of several contents as (rid, id, content), in order of first recording."""
+        return list(
+            self._c.execute(
+                "SELECT a.rid, r.key, a.content FROM atoms a JOIN records r ON r.rid = a.rid WHERE a.ws = ?1"
+                " AND a.content IN (SELECT value FROM json_each(?2)) ORDER BY a.rid",
+                (self.ws, json.dumps(contents)),
+            )
+        )
+
     def atoms_with(self, column: str, pid: int) -> list[AtomRow]:
         """Give the atoms whose `content` or `origin` is a payload, in order of first recording."""
         where = {"content": "a.content", "origin": "a.origin > 0 AND a.origin"}[column]
@@ -341,13 +381,18 @@ class View:
         )
         return [AtomRow(*row) for row in rows]
 
-    def used_elsewhere(self, column: str, pids: Iterable[int], rids: Iterable[int]) -> set[int]:
-        """Give those payloads that atoms other than some have as `origin` or `discriminator`; a scan, for an erase."""
-        where = {"origin": "origin", "discriminator": "discriminator"}[column]
+    def used_elsewhere(self, pids: Sequence[int], rids: Sequence[int]) -> set[int]:
+        """Give those payloads that atoms other than some use in any role, or that name a principal; a scan."""
+        within = "IN (SELECT value FROM json_each(?2))"
+        others = "rid NOT IN (SELECT value FROM json_each(?3))"
         rows = self._c.execute(
-            f"SELECT DISTINCT {where} FROM atoms WHERE ws = ?1 AND {where} IN (SELECT value FROM json_each(?2))"
-            " AND rid NOT IN (SELECT value FROM json_each(?3))",
-            (self.ws, json.dumps(list(pids)), json.dumps(list(rids))),
+            " UNION ".join(
+                f"SELECT {column} FROM atoms WHERE ws = ?1 AND {column} {within} AND {others}"
+                for column in ("content", "media_type", "origin", "discriminator", "witness")
+            )
+            + f" UNION SELECT media_type FROM atoms WHERE ws = ?1 AND media_type {within}"
+            f" UNION SELECT principal FROM transactions WHERE ws = ?1 AND principal {within}",
+            (self.ws, json.dumps(pids), json.dumps(rids)),
         )
         return {pid for (pid,) in rows}
 
@@ -374,13 +419,27 @@ class View:
 
     def last_item(self, origin: int) -> tuple[int, int] | None:
         """Give the last live position of a conversation as (position, rid)."""
-        for position, rid in self._c.execute(
-            "SELECT DISTINCT position, rid FROM items WHERE ws = ? AND origin = ? ORDER BY position DESC",
-            (self.ws, origin),
-        ):
+        before = OPEN
+        while True:  # one row a query: a cursor that is left half-read would keep the log from being truncated
+            rows = self._c.execute(
+                "SELECT position, rid FROM items WHERE ws = ? AND origin = ? AND position < ? ORDER BY position DESC LIMIT 1",
+                (self.ws, origin, before),
+            ).fetchall()
+            if not rows:
+                return None
+            before, rid = cast("tuple[int, int]", rows[0])
             if self.pieces(rid):
-                return position, rid
-        return None
+                return before, rid
+
+    def items_of(self, atoms: Sequence[int]) -> list[tuple[int, int, int]]:
+        """Give the places several atoms ever had in conversations as (atom, position, rid of the item)."""
+        return list(
+            self._c.execute(
+                "SELECT atom, position, rid FROM items WHERE ws = ?1 AND atom IN (SELECT value FROM json_each(?2))"
+                " ORDER BY atom, rid",
+                (self.ws, json.dumps(atoms)),
+            )
+        )
 
     def item_of(self, atom: int) -> list[tuple[int, int]]:
         """Give the places an atom ever had in conversations as (position, rid of the item)."""
@@ -466,7 +525,7 @@ class View:
         return list(
             self._c.execute(
                 "SELECT rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND facts IN"
-                f" (SELECT value FROM json_each(?2)) AND tx_from <= ?3 AND tx_to > ?3{at} ORDER BY rid, valid_from",
+                f" (SELECT value FROM json_each(?2)) AND +tx_from <= ?3 AND +tx_to > ?3{at} ORDER BY rid, valid_from",
                 bindings,
             )
         )

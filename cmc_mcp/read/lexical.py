@@ -1,0 +1,153 @@
+"""Lexical: BM25 over the workspace's own statistics at the read point. Full text finds and counts, this scores."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from cmc_mcp.config import Settings
+from cmc_mcp.read.retrieve import Selection
+from cmc_mcp.store.lexicon import Lexicon, Postings, weighted
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Rids = npt.NDArray[np.int64]
+    Scores = npt.NDArray[np.float64]
+
+_EVERY_MAX: Final = 4  # of a query of frequent words only, the rarest are tried together first
+_PAGE: Final = 2_000
+
+
+class Words:
+    """What the words of a query find among a selection.
+
+    A term in at least `frequent_min` passages (or a 200th of them, if that is more) is frequent: it adds to the scores of
+    what the others find, and brings candidates of its own only where the others find too few.
+
+    Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009).
+    """
+
+    def __init__(self, selection: Selection, query: str, settings: Settings, lexicon: Lexicon) -> None:
+        self._selection, self._settings, self._lexicon = selection, settings, lexicon
+        self._head = selection.point.head
+        view, upto = selection.view, self._head.last_rid
+        words = list(view.terms(query).items())[: settings.terms_max] if self._head.passages else []
+        cap = max(settings.frequent_min, self._head.passages // 200)
+        self.terms = {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
+        known = sorted((stem for stem, n in self.terms.items() if n), key=lambda stem: (self.terms[stem], stem))
+        self._word = dict(words)
+        self._rare = [stem for stem in known if self.terms[stem] < cap]
+        self.frequent = [stem for stem in known if self.terms[stem] >= cap]
+        self._postings: dict[str, Postings] = {}
+
+    def best(self, k: int) -> list[tuple[int, float]]:
+        """Find the best `k` as (rid, BM25), best first, ties in recorded order."""
+        import numpy as np
+
+        found, drivers = self._candidates(k, max(k, self._settings.lexical_candidates))
+        scores = self._scores(found)
+        if self.frequent and len(found):
+            # the frequent terms are looked up for those alone that they may carry into the first k
+            some = np.sort(np.argsort(-scores, kind="stable")[: 4 * k])
+            found, scores = found[some], scores[some]
+            scores += self._frequent_scores(found, drivers)
+        if len(found) < k and self.frequent:
+            others = self._of_frequent(k - len(found), found)
+            scores = np.concatenate([scores, self._scores(others) + self._frequent_scores(others, [])])
+            found = np.concatenate([found, others])
+        order = np.lexsort((found, -scores))[:k]
+        return list(zip(found[order].tolist(), scores[order].tolist(), strict=True))
+
+    def scores(self, rids: list[int]) -> dict[int, float]:
+        """Score passages that were found otherwise, by all but the frequent terms."""
+        import numpy as np
+
+        wanted = np.array(sorted(rids), np.int64)
+        return dict(zip(wanted.tolist(), self._scores(wanted).tolist(), strict=True))
+
+    def _candidates(self, least: int, most: int) -> tuple[Rids, list[str]]:
+        """Give the passages of the rarest terms, and which these are: a whole term at a time, to `most` or past `least`."""
+        import numpy as np
+
+        found: Rids = np.zeros(0, np.int64)
+        drivers: list[str] = []
+        for stem in self._rare:
+            rids = self._of(stem).rids
+            rids = rids[self._selection.passing(rids)]
+            if len(found) >= least and len(found) + len(rids) > most:
+                break
+            found = np.union1d(found, rids) if len(found) else rids
+            drivers.append(stem)
+        return found, drivers
+
+    def _of(self, stem: str) -> Postings:
+        if stem not in self._postings:
+            view = self._selection.view
+            self._postings[stem] = self._lexicon.postings(view, self._word[stem], self._head.last_rid)
+        return self._postings[stem]
+
+    def _of_frequent(self, count: int, known: Rids) -> Rids:
+        """Give the newest passages that hold the rarest frequent terms, together if there are any, else one by one."""
+        import numpy as np
+
+        out: dict[int, None] = {}
+        seen = set(known.tolist())
+        first, last = self._selection.bounds()
+        tries = [self.frequent[:_EVERY_MAX]] if len(self.frequent) > 1 else []
+        for stems in [*tries, *([stem] for stem in self.frequent)]:
+            words = [self._word[stem] for stem in stems]
+            rows = self._selection.view.holding(words, first - 1, min(last, self._head.last_rid), every=True)
+            while len(out) < count and (page := list(islice(rows, _PAGE if not self._selection.limits.is_open else count))):
+                rids = np.array(page, np.int64)
+                for rid in rids[self._selection.passing(rids)].tolist():
+                    if rid not in seen and len(out) < count:
+                        out[rid] = None
+                        seen.add(rid)
+            if len(out) >= count:
+                break
+        return np.array(sorted(out), np.int64)
+
+    def _scores(self, rids: Rids) -> Scores:
+        """Score passages (ascending) by all but the frequent terms."""
+        import numpy as np
+
+        scores = np.zeros(len(rids), np.float64)
+        if not len(rids):
+            return scores
+        norm = self._norm(rids)
+        for stem in self._rare:
+            scores += self._part(stem, self._of(stem).tf(rids, self._settings.heading_weight), norm)
+        return scores
+
+    def _frequent_scores(self, rids: Rids, drivers: list[str]) -> Scores:
+        """Score passages (ascending), each of which holds a driver, by the frequent terms."""
+        import numpy as np
+
+        scores = np.zeros(len(rids), np.float64)
+        if not len(rids):
+            return scores
+        words = [self._word[stem] for stem in self.frequent]
+        rows = self._selection.view.counts(rids.tolist(), [self._word[stem] for stem in drivers], words)
+        if not rows:
+            return scores
+        places = np.searchsorted(rids, np.array([rid for rid, _ in rows], np.int64))
+        counts = np.frombuffer(b"".join([blob for _, blob in rows]), "<u2").reshape(len(rows), len(words))
+        norm = self._norm(rids[places])
+        for column, stem in enumerate(self.frequent):
+            scores[places] += self._part(stem, weighted(counts[:, column], self._settings.heading_weight), norm)
+        return scores
+
+    def _norm(self, rids: Rids) -> Scores:
+        settings, average = self._settings, self._head.tokens / self._head.passages
+        lengths = self._lexicon.lengths(self._selection.view, rids).astype("float64")
+        norm: Scores = settings.bm25_k1 * (1 - settings.bm25_b + settings.bm25_b * lengths / average)
+        return norm
+
+    def _part(self, stem: str, tf: Scores, norm: Scores) -> Scores:
+        """Give one term's share of the scores; a word in the heading counts as `heading_weight` of one in the text."""
+        passages, n = self._head.passages, self.terms[stem]
+        weight = math.log(1 + (passages - n + 0.5) / (n + 0.5))
+        return weight * (self._settings.bm25_k1 + 1) * tf / (tf + norm)

@@ -1,0 +1,248 @@
+"""Transports: stdio, and streamable HTTP that is closed to the network unless it is told who may come in."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import anyio.to_thread
+
+from cmc_mcp.errors import CmcError, InvalidInput
+from cmc_mcp.limits import HTTP_BODY_BYTES_MAX
+from cmc_mcp.server import logs
+from cmc_mcp.server.app import create_server
+from cmc_mcp.server.session import LocalSession, Provider
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from cmc_mcp.config import Configuration
+    from cmc_mcp.server.principals import Principal
+
+HTTP_PATH: Final = "/mcp"
+HEALTH_PATH: Final = "/healthz"
+_LOOPBACK_HOSTS: Final = ("127.0.0.1:*", "localhost:*", "[::1]:*")
+_STOP_S: Final = 1.5  # a stop is done in two seconds; what has not committed by then never will
+_GRACE_S: Final = 1
+
+
+# ---------------------------------------------------------------------- stdio
+def serve_stdio(configuration: Configuration) -> None:
+    """Serve one client over stdin and stdout, until the pipe closes or a signal comes."""
+    session = LocalSession(configuration)
+    server = create_server(session, warm=True)
+
+    async def serve() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_leave_on_signal, session)
+            await server.run_stdio_async()
+            _leave_in_time()  # the pipe is closed; calls that still run have been cancelled
+            group.cancel_scope.cancel()
+
+    try:
+        anyio.run(serve)
+    finally:
+        session.close()
+
+
+async def _leave_on_signal(session: Provider) -> None:
+    """Close the store and leave, on SIGTERM or Ctrl-C.
+
+    The thread that waits for the next line of stdin cannot be interrupted, so the loop is not unwound: the process ends
+    once the store is closed.
+    """
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            _leave_in_time()
+            with suppress(CmcError):
+                await anyio.to_thread.run_sync(session.close)
+            _leave()
+
+
+def _leave_in_time() -> None:
+    """End the process soon, whatever still runs: a transaction that has not committed leaves nothing behind."""
+    timer = threading.Timer(_STOP_S, _leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _leave() -> None:
+    sys.stderr.flush()
+    os._exit(0)
+
+
+# ---------------------------------------------------------------------- HTTP
+def serve_http(
+    configuration: Configuration,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+    tokens: Sequence[Principal] | Path | None = None,
+) -> None:
+    """Serve clients over streamable HTTP at `/mcp`, until a signal comes; `/healthz` says whether the store answers.
+
+    On loopback anybody on this machine may come in, unless there are tokens. Any other address needs tokens and
+    `allowed_hosts` (values of the Host header; `name:*` allows any port); `allowed_origins` are those of web pages.
+    `tokens` may be the file that holds them; by default CMC_TOKENS and CMC_TOKEN are asked.
+
+    Raises:
+        InvalidInput: the address is open to the network without these, or cannot be bound.
+    """
+    from cmc_mcp.server.principals import load_principals
+
+    known = load_principals(configuration, file=tokens) if tokens is None or isinstance(tokens, Path) else tokens
+    check_exposure(host, allowed_hosts, known)
+    listening = _bound(host, port)
+    session = session_for(configuration, known)
+    try:
+        _run(http_app(http_server(session, known), host, allowed_hosts, allowed_origins), listening)
+    finally:
+        listening.close()
+        session.close()
+
+
+def session_for(configuration: Configuration, tokens: Sequence[Principal]) -> Provider:
+    """Give the provider of memories: by token where there are any, else the one local principal."""
+    if tokens:
+        from cmc_mcp.server.principals import StaticTokens, TokenSession
+
+        return TokenSession(configuration, StaticTokens(tokens))
+    return LocalSession(configuration)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address is reachable from this machine alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(host: str, allowed_hosts: Sequence[str], tokens: Sequence[Principal]) -> None:
+    """Refuse an address that the network reaches without saying who may come in.
+
+    Raises:
+        InvalidInput: tokens, or the list of allowed hosts, are missing.
+    """
+    if is_loopback(host):
+        return
+    if not tokens:
+        raise InvalidInput.at(
+            "host",
+            f"{host} is reachable from the network, and no token is set: anybody could read and write this memory. "
+            "Set CMC_TOKEN or CMC_TOKENS, or serve on 127.0.0.1",
+        )
+    if not allowed_hosts:
+        raise InvalidInput.at(
+            "allowed_hosts",
+            f"{host} is reachable from the network, so name the hosts that clients will use in their address (such as "
+            "memory.example.org:*), and the origins of web pages where there are any; or serve on 127.0.0.1",
+        )
+
+
+def http_server(session: Provider, tokens: Sequence[Principal] = ()) -> MCPServer[Any]:
+    """Make the server that HTTP serves: with `/healthz`, and behind bearer tokens where there are any."""
+    from mcp.server.auth.settings import AuthSettings
+    from pydantic import AnyHttpUrl
+
+    from cmc_mcp.server.principals import StaticTokens
+
+    auth, verifier = None, None
+    if tokens:
+        # Static tokens have no issuer to look up; the SDK wants a URL, and publishes nothing without a resource's.
+        auth = AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None)
+        verifier = StaticTokens(tokens)
+    server = create_server(session, auth=auth, token_verifier=verifier)
+    server.custom_route(HEALTH_PATH, methods=["GET"])(_health(session))
+    return server
+
+
+def http_app(
+    server: MCPServer[Any],
+    host: str = "127.0.0.1",
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
+) -> Starlette:
+    """Make the ASGI application, which checks the Host and Origin headers whatever the address."""
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    local = _LOOPBACK_HOSTS if is_loopback(host) else ()
+    return server.streamable_http_app(
+        streamable_http_path=HTTP_PATH,
+        max_request_body_size=HTTP_BODY_BYTES_MAX,
+        transport_security=TransportSecuritySettings(
+            allowed_hosts=[*local, *allowed_hosts],
+            allowed_origins=[*(f"http://{name}" for name in local), *allowed_origins],
+        ),
+        host=host,
+    )
+
+
+def _health(session: Provider) -> Callable[[Request], Awaitable[Response]]:
+    async def health(request: Request) -> Response:
+        """Say whether the store can be read. It is open to all, so it says no more than that."""
+        from starlette.responses import JSONResponse
+
+        try:
+            await anyio.to_thread.run_sync(session.probe)
+        except CmcError as error:
+            logs.log().error("the store does not answer", code=error.code, error=str(error))
+            return JSONResponse({"status": "unavailable", "code": error.code}, status_code=503)
+        except Exception:
+            logs.log().exception("the store does not answer")
+            return JSONResponse({"status": "unavailable", "code": "internal"}, status_code=503)
+        return JSONResponse({"status": "ok"})
+
+    return health
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput.at(
+            "port", f"{host}:{port} cannot be bound ({reason}); choose another port or address"
+        ) from error
+
+
+def _run(app: Starlette, listening: socket.socket) -> None:
+    import uvicorn
+
+    # Signals are raised again by uvicorn when it has stopped; by then a stop has been done, and is no failure.
+    kept = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, server_header=False
+        )
+        host, port = listening.getsockname()[:2]
+        logs.log().info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}{HTTP_PATH}")
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Do nothing: uvicorn has its own handlers while it serves."""

@@ -1,0 +1,202 @@
+"""Erase: destroy payload bytes and everything made of them, in the unit of work that retracts their memories.
+
+What goes, of the memories erased: content, full text, vectors, codes; facts (tags, claims, titles) and speakers that no
+other memory has; their words in the headings that others of the source stand under, and in its plans; the name of a
+source that is erased whole; requests in quarantine that hold the content; reasons given for changing them alone; and
+what kept receipts say about them. Hashes, places and witnesses stay, so every proof still verifies. A name that also
+serves as something else (a source that is another's title, say) stays as that; content that does is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import cast
+
+from cmc_mcp.canon import Json, payload_hash
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.kinds import AtomKind, ErasureKind, GateKind, SourceKind
+from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.model.facts import NO_FACTS, facts_of
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
+from cmc_mcp.store.loading import ERASED, content_of
+from cmc_mcp.store.manifest import Manifest, decode_manifest, redacted
+from cmc_mcp.store.protocol import LedgerView, Objects, WriteUnit
+from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, arguments_of, checked
+from cmc_mcp.write.draft import HEADING_SEPARATOR, draft
+from cmc_mcp.write.gate import decode_request, is_erased
+
+_NAMED = frozenset({"heading", "class", "function", "module"})
+_REASONED = frozenset({"revise", "forget", "erase"})
+_ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
+
+
+def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[bytes]:
+    """Destroy what only these atoms have; give the hashes of the objects to delete after the commit.
+
+    `rids` hold every atom of each content, so that nothing live loses its bytes.
+    """
+    rows = unit.atoms(rids)
+    if not rows:
+        return []
+    indexed = {
+        rid: row for rid, row in rows.items() if not is_erased(unit, unit.payload_row(row.content).hash)
+    }
+    texts = {rid: (unit.heading(rid), _indexed(unit, objects, row)) for rid, row in indexed.items()}
+    plans = _plans(unit, objects, rows)
+    contents = {row.content for row in rows.values()}
+    found = contents | plans | _facts(unit, rids) | _named(unit, rows) | _requests(unit, contents)
+    kept = unit.used_elsewhere(sorted(found), list(rows))
+    payloads = unit.payload_rows(sorted(found - kept))
+    gone = [pid for pid, row in sorted(payloads.items()) if row.body is not None or row.object]
+    for pid in gone:
+        record, _ = unit.intern(ErasureKind.record(payloads[pid].hash))
+        body = facts_of({"hash": payloads[pid].hash.hex(), "atoms": len(rows)})
+        unit.set_pieces(record, (Piece(*_ALWAYS, body),))
+    unit.erase(gone, sorted(texts), texts)
+    unit.erase_arguments(_reasons(unit, set(rows)))
+    _receipts(unit, rows, set(gone))
+    return [payloads[pid].hash for pid in gone if pid in contents and payloads[pid].object]
+
+
+def _indexed(unit: LedgerView, objects: Objects, row: AtomRow) -> str:
+    """Give the text of an atom as full text knows it."""
+    if MODALITIES[row.modality] in BINARY:
+        return ""
+    payload = unit.payload_row(row.content)
+    data = content_of(unit, objects, payload, {payload.pid: checked(payload)})
+    return "" if data is None else data.decode()
+
+
+def _facts(unit: LedgerView, rids: Collection[int]) -> set[int]:
+    """Give the bodies of facts that no record but these ever held."""
+    facts = {pid for rid in rids for *_, pid in unit.piece_rows(rid)}
+    mine = set(rids)
+    return {pid for pid in facts if set(unit.facts_used(pid)) <= mine} - {unit.pid(NO_FACTS.hash) or 0}
+
+
+def _named(unit: LedgerView, rows: Mapping[int, AtomRow]) -> set[int]:
+    """Give the payloads that name sources, sessions and speakers. The number of a twin says nothing, and is shared."""
+    discriminators = unit.payload_rows({row.discriminator for row in rows.values()} - {0})
+    out = {pid for pid, row in discriminators.items() if row.body is not None and not row.body.startswith(b'{"twin"')}
+    return out | {row.origin for row in rows.values() if row.origin}
+
+
+# ---------------------------------------------------------------------- headings and plans
+def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[int, AtomRow]) -> set[int]:
+    """Take the words of erased headings out of what stands under them; give the plans that held them."""
+    out: set[int] = set()
+    keys = {row.key for row in rows.values()}
+    for origin in sorted({row.origin for row in rows.values() if row.origin}):
+        rid = unit.rid(SourceKind.record(unit.payload_row(origin).hash))
+        if rid is None:
+            continue
+        plans = dict(_versions(unit, rid))
+        titles = {title for plan in plans.values() for title in _titles(plan, keys)}
+        titles.discard(ERASED)
+        if not titles:
+            continue
+        for row in unit.atoms_with("origin", origin):
+            if row.rid not in rows and not is_erased(unit, unit.payload_row(row.content).hash):
+                _rehead(unit, objects, row, titles)
+        held = {pid for pid, plan in plans.items() if any(node.title in titles for node in plan.nodes)}
+        out |= held
+        _replace(unit, rid, {pid: plans[pid] for pid in held}, titles)
+    return out
+
+
+def _versions(unit: LedgerView, rid: int) -> list[tuple[int, Manifest]]:
+    out = []
+    for *_, facts in unit.piece_rows(rid):
+        pid = unit.pid(bytes.fromhex(str(unit.facts(facts).registers["manifest"])))
+        body = None if pid is None else unit.payload(pid)
+        if pid is not None and body is not None:
+            out.append((pid, decode_manifest(body)))
+    return out
+
+
+def _titles(plan: Manifest, keys: Collection[bytes]) -> set[str]:
+    """Give the titles that erased atoms gave to a plan; its own too, when nothing else is left of it."""
+    titles = {node.path: node.title for node in plan.nodes}
+    out = {
+        titles.get(part.place.rpartition("#")[0], "")
+        for part in plan.parts
+        if part.atom in keys and part.kind in _NAMED and not part.place.startswith("#")
+    }
+    if all(part.atom in keys for part in plan.parts):
+        out |= set(titles.values())
+    return out - {""}
+
+
+def _rehead(unit: WriteUnit, objects: Objects, row: AtomRow, titles: Collection[str]) -> None:
+    old = unit.heading(row.rid)
+    new = HEADING_SEPARATOR.join(word for word in old.split(HEADING_SEPARATOR) if word not in titles)
+    for title in titles:
+        if HEADING_SEPARATOR in title:
+            new = new.replace(title, "")
+    if new != old:
+        unit.rehead(row.rid, old, new, _indexed(unit, objects, row))
+
+
+def _replace(unit: WriteUnit, rid: int, held: Mapping[int, Manifest], titles: Collection[str]) -> None:
+    """Give a source a plan without the words, in place of its present one."""
+    for piece in unit.pieces(rid):
+        pid = unit.pid(bytes.fromhex(str(piece.facts.registers["manifest"])))
+        if pid is not None and pid in held:
+            body = redacted(held[pid], titles, ERASED).encode()
+            unit.put(body)
+            facts = facts_of({"manifest": payload_hash(body).hex()})
+            unit.set_pieces(rid, (Piece(piece.valid_from, piece.valid_to, facts),))
+
+
+# ---------------------------------------------------------------------- quarantine, reasons, receipts
+def _requests(unit: WriteUnit, contents: Collection[int]) -> set[int]:
+    """Take requests that hold an erased content out of quarantine; give their payloads, released ones' included."""
+    hashes = {row.hash for row in unit.payload_rows(contents).values()}
+    out: set[int] = set()
+    for rid, _ in unit.records(GateKind.code):
+        for piece in unit.pieces(rid):
+            pid = unit.pid(bytes.fromhex(str(piece.facts.registers["request"])))
+            body = None if pid is None else unit.payload(pid)
+            if pid is None or body is None:
+                continue
+            if any(part.hash in hashes for part in draft(decode_request(body)[0]).parts):
+                out.add(pid)
+                facts = facts_of({**piece.facts.registers, "decision": "erased"})
+                unit.set_pieces(rid, (Piece(*_ALWAYS, facts),))
+                unit.drop_quarantine(rid)
+    return out
+
+
+def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
+    """Give the transactions that changed these atoms alone, and gave a reason in words."""
+    seqs = {seq for rid in rids for seq in unit.change_seqs(rid)}
+    out = []
+    for seq in sorted(seqs):
+        row = unit.transaction(seq)
+        if row is None or row.verb not in _REASONED or "reason" not in json.loads(arguments_of(row) or b"{}"):
+            continue
+        changed = [rid for rid in unit.changed(seq - 1, seq) if unit.record(rid).kind == AtomKind.code]
+        if set(changed) <= set(rids):
+            out.append(seq)
+    return out
+
+
+def _receipts(unit: WriteUnit, rows: Mapping[int, AtomRow], gone: Collection[int]) -> None:
+    """Take words out of the receipts that idempotency keys keep."""
+    names = {atom_name(row.key) for row in rows.values()}
+    nameless = {atom_name(row.key) for row in rows.values() if row.origin in gone}
+    for key, body in unit.receipts():
+        receipt = cast("dict[str, Json]", json.loads(body))
+        conflicts = cast("list[dict[str, Json]]", receipt["conflicts"])
+        touched = {
+            name for part in ("added", "reaffirmed", "restored", "retired") for name in cast("list[str]", receipt[part])
+        }
+        before = json.dumps(receipt)
+        for note in conflicts:
+            if touched & names or note["with_id"] in names:
+                note["reason"] = ERASED
+        if receipt.get("source") is not None and touched & nameless:
+            receipt["source"] = ERASED
+        if json.dumps(receipt) != before:
+            unit.replace_receipt(key, json.dumps(receipt, ensure_ascii=False, separators=(",", ":")).encode())

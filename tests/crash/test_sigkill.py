@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def soak(*arguments: str) -> dict[str, object]:
+    """Run the harness in a process of its own: forking wants a parent without threads."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.soak", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_a_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    told = soak("kills", "--count", "100", "--folder", str(tmp_path))
+    assert ([], 0, 100) == (told["failures"], told["lost"], told["done"]), told
+    acknowledged = told["acknowledged"]
+    assert isinstance(acknowledged, int) and acknowledged >= 100, told
+    phases = told["phases"]
+    assert isinstance(phases, dict) and {"open", "remember", "object"} <= phases.keys(), told
+    assert len(phases) >= 7, told
+
+
+def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    first = soak("kills", "--count", "3", "--seed", "5", "--folder", str(tmp_path))
+    then = soak("kills", "--count", "5", "--resume", "--folder", str(tmp_path))
+    assert (3, 5, 5, 5) == (first["done"], then["done"], first["seed"], then["seed"])
+    assert [] == then["failures"]
+
+
+def test_eight_processes_write_to_one_file_and_others_read_beside_them(tmp_path: Path) -> None:
+    told = soak("writers", "--count", "60", "--readers", "2", "--folder", str(tmp_path))
+    assert ([], [], 480) == (told["errors"], told["violations"], told["acknowledged"]), told
+    worst, reads = told["worst_ms"], told["reads"]
+    assert isinstance(worst, float) and worst <= 2000, told
+    assert isinstance(reads, int) and reads > 0, told

@@ -1,0 +1,295 @@
+"""Erase destroys: no byte of what was erased is left anywhere, and everything that proves still holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cmc_mcp.config import Settings
+from cmc_mcp.errors import Conflict, InvalidInput, SourceIncomplete
+from cmc_mcp.memory import Memory
+from cmc_mcp.model.results import ForgetResult
+from tests.memory.made import CountingEmbedder, opened, raw_bytes, root
+
+CANARY = "Qx7vZ1kWn4Rt8Lp2Bs6Hd0Gf3Jm5Yc9A"  # 32 bytes that occur nowhere else
+assert len(CANARY) == 32
+
+
+def _erase(memory: Memory, ids: list[str] | str) -> ForgetResult:
+    plan = memory.forget(ids, erase=True, dry_run=True)
+    return memory.forget(ids, erase=True, digest=plan.digest)
+
+
+def _is_gone(folder: Path, memory: Memory) -> bool:
+    """Look for the canary in every file, as it was written and as full text folds it."""
+    memory.close()
+    data = raw_bytes(folder)
+    return not any(form in data for form in (CANARY.encode(), CANARY.lower().encode(), CANARY.encode().hex().encode()))
+
+
+def _filled(memory: Memory) -> None:
+    """Put enough around it that the canary does not stand alone on its pages."""
+    memory.remember_many([{"content": f"filler note {n} about topic {n % 7}", "tags": {"n": str(n)}} for n in range(300)])
+
+
+CASES: dict[str, dict[str, object]] = {
+    "note": {"content": f"the key is {CANARY} indeed"},
+    "tag": {"content": "a plain text", "tags": {"secret": CANARY}},
+    "tag name": {"content": "a plain text", "tags": {CANARY: "x"}},
+    "title": {"content": "a plain text", "title": f"About {CANARY}"},
+    "claim": {"content": "a plain text", "claim": {"subject": CANARY, "predicate": "is", "object": f"not {CANARY}"}},
+    "metadata": {"content": "a plain text", "metadata": {"where": CANARY}},
+    "origin": {"content": "a plain text", "source": f"file:///{CANARY}.md"},
+    "speaker": {"content": "a plain text", "session": "s", "speaker": CANARY},
+    "session": {"content": "a plain text", "session": CANARY},
+    "document": {"content": f"# About {CANARY}\n\nfirst {CANARY}\n\n## And {CANARY}\n\nlast", "source": "plan.md"},
+    "code": {"content": f"def f_{CANARY}():\n    return 1\n\n\ndef g():\n    return 2\n", "modality": "code", "source": "a.py"},
+    "event": {"content": json.dumps({"key": CANARY}), "modality": "event"},
+    "object": {"content": f"{CANARY} " + "x " * 40_000, "modality": "event", "title": CANARY},
+    "image": {"content": b"\x89PNG" + CANARY.encode(), "modality": "image", "media_type": "image/png", "title": CANARY},
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_not_one_byte_is_left(tmp_path: Path, what: str) -> None:
+    memory = opened(tmp_path, embedder=CountingEmbedder())
+    _filled(memory)
+    receipt = memory.remember(**CASES[what])  # type: ignore[arg-type]
+    _filled(memory)
+    assert CANARY.encode() in raw_bytes(tmp_path)
+    before = memory.snapshot().transaction
+    result = _erase(memory, receipt.added)
+    assert result.receipt is not None
+    assert not result.receipt.pages_pending
+    assert memory.verify(deep=True).faults == []
+    assert CANARY not in memory.history(from_=0, to=before).model_dump_json()
+    assert CANARY not in memory.recall("plain text key about", as_of=before).model_dump_json()
+    assert CANARY not in "".join(memory.history(id).model_dump_json() for id in receipt.added)
+    assert _is_gone(tmp_path, memory)
+
+
+def test_the_words_of_an_erased_heading_leave_what_stands_under_it(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    text = f"# Guide\n\n## Plan {CANARY}\n\nwe go north\n\n### Sub\n\ndeeper\n\n## Other\n\nthe rest\n"
+    first = memory.remember(text, source="plan.md", title="A guide")
+    second = memory.remember(text + "\nmore\n", source="plan.md")
+    heading = next(id for id in first.added if CANARY in memory.history(id).memory.text)  # type: ignore[union-attr]
+    _erase(memory, heading)
+    assert memory.verify().faults == []
+    assert memory.recall(CANARY).items == []
+    assert [item.text for item in memory.recall("north").items] == ["we go north"]
+    assert [item.text for item in memory.recall("guide sub deeper").items][:1] == ["deeper"]
+    places = [memory.history(id).memory.place for id in first.added if id != heading]  # type: ignore[union-attr]
+    assert "Guide/[erased]#2" in places
+    assert "Guide/[erased]/Sub#2" in places
+    nodes = memory.history(source="plan.md").nodes
+    assert [node.title for node in nodes if node.level == 2] == ["Guide", "[erased]", "Sub", "Other"]
+    with pytest.raises(SourceIncomplete) as caught:
+        memory.read_source("plan.md")
+    assert caught.value.fields["missing"] == [heading]
+    with pytest.raises(SourceIncomplete):
+        memory.read_source("plan.md", second.transaction - 1)
+    assert _is_gone(tmp_path, memory)
+
+
+def test_an_erased_heading_can_be_edited_away(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    first = memory.remember(f"# Plan {CANARY}\n\nnorth\n\nsouth\n", source="plan.md")
+    _erase(memory, first.added[0])
+    second = memory.remember("# Plan\n\nnorth\n", source="plan.md")
+    assert second.retired == [first.added[2]]
+    assert memory.read_source("plan.md") == b"# Plan\n\nnorth\n"
+    assert memory.verify().faults == []
+
+
+def test_reasons_and_receipts_lose_the_words_too(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    rival = memory.remember("other", claim={"subject": "app", "predicate": "on", "object": "H"})
+    arguments = {"content": "x", "claim": {"subject": "app", "predicate": "on", "object": CANARY}, "idempotency_key": "k"}
+    receipt = memory.remember(**arguments)  # type: ignore[arg-type]
+    assert CANARY in receipt.conflicts[0].reason
+    (id,) = receipt.added
+    memory.revise(id, tags={"a": "1"}, reason=f"because of {CANARY}")
+    memory.remember("later", claim={"subject": "app", "predicate": "on", "object": "F"}, idempotency_key="k2")
+    memory.forget(id, reason=f"it was {CANARY}")
+    _erase(memory, id)
+    again = memory.remember(**arguments)  # type: ignore[arg-type]
+    assert again.added == receipt.added
+    assert [note.reason for note in again.conflicts] == ["[erased]"]
+    assert [note.with_id for note in again.conflicts] == rival.added
+    assert memory.verify().faults == []
+    assert _is_gone(tmp_path, memory)
+
+
+def test_a_reason_given_for_others_too_stays(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    ids = [memory.remember(text).added[0] for text in ("a", "b")]
+    memory.forget(ids, reason="both are old")
+    _erase(memory, ids[0])
+    assert "both are old" in {row.reason for row in memory.history().transactions}
+
+
+def test_an_erase_needs_the_digest_of_its_plan(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    receipt = memory.remember(CANARY)
+    with pytest.raises(InvalidInput, match="digest"):
+        memory.forget(receipt.added, erase=True)
+    plain = memory.forget(receipt.added, dry_run=True)
+    with pytest.raises(Conflict):
+        memory.forget(receipt.added, erase=True, digest=plain.digest)
+    plan = memory.forget(receipt.added, erase=True, dry_run=True)
+    memory.remember("something else")
+    with pytest.raises(Conflict):
+        memory.forget(receipt.added, erase=True, digest=plan.digest)
+    assert memory.recall(CANARY).items[0].text == CANARY
+
+
+def test_memories_of_the_same_content_are_listed_and_go_too(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    note = memory.remember("shared words").added[0]
+    part = memory.remember("shared words\n\nother words\n", source="doc").added[0]
+    turn = memory.remember("shared words", session="s").added[0]
+    plan = memory.forget(note, erase=True, dry_run=True)
+    assert plan.ids == [note]
+    assert plan.shared == sorted([part, turn])
+    receipt = memory.forget(note, erase=True, digest=plan.digest).receipt
+    assert receipt is not None
+    assert receipt.retracted == [note, *sorted([part, turn])]
+    assert memory.recall("shared words").items[0].text == "other words"
+    assert memory.history(part).memory.text == "[erased]"  # type: ignore[union-attr]
+    assert memory.verify().faults == []
+
+
+def test_facts_speakers_and_names_that_others_have_stay(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    said = {"session": "s", "speaker": "ana", "occurred_at": "2026-05-08", "tags": {"t": "x"}}
+    one, two = (memory.remember(text, **said).added[0] for text in ("one", "two"))  # type: ignore[arg-type]
+    _erase(memory, one)
+    item = memory.history(two).memory
+    assert item is not None
+    assert (item.speaker, item.session, item.source, item.tags) == ("ana", "s", "session:s", {"t": "x"})
+    assert memory.sources() == ["session:s"]
+
+
+def test_the_number_of_a_twin_is_shared_and_stays(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    first = memory.remember("same\n\nsame\n", source="a")
+    second = memory.remember("other\n\nother\n", source="b")
+    _erase(memory, first.added)
+    again = memory.remember("other\n\nother\n\nmore\n", source="b")
+    assert again.reaffirmed == second.added
+    assert memory.verify().faults == []
+
+
+@pytest.mark.parametrize("text", ["text/plain", "maya", "doc.md", "session:s"])
+def test_a_content_that_is_also_a_name_is_refused(tmp_path: Path, text: str) -> None:
+    memory = opened(tmp_path)
+    memory.remember("a\n\nb\n", source="doc.md")
+    memory.remember("hello", session="s")
+    receipt = memory.remember(text)
+    with pytest.raises(Conflict, match="name") as caught:
+        memory.forget(receipt.added, erase=True, dry_run=True)
+    assert caught.value.fields["ids"] == receipt.added
+    memory.forget(receipt.added)
+    assert memory.verify().faults == []
+
+
+def test_tags_that_were_erased_can_be_given_again(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    gone = memory.remember("gone", tags={"topic": "deploy"}, source="doc", session="s", speaker="ana").added
+    _erase(memory, gone)
+    again = memory.remember("new", tags={"topic": "deploy"}, source="doc", session="s", speaker="ana").added
+    assert [item.id for item in memory.recall("new", tags={"topic": "deploy"}).items] == again
+    item = memory.history(again[0]).memory
+    assert item is not None
+    assert (item.tags, item.source, item.speaker) == ({"topic": "deploy"}, "doc", "ana")
+    before = memory.snapshot()
+    memory.forget(again)
+    memory.rollback(before)
+    assert root(memory) == before.root
+    assert memory.verify().faults == []
+
+
+def test_a_rollback_does_not_bring_it_back(tmp_path: Path) -> None:
+    memory = opened(tmp_path, embedder=CountingEmbedder())
+    memory.remember("kept")
+    gone = memory.remember(f"text {CANARY}").added[0]
+    before = memory.snapshot("before")
+    checkpoint = memory.checkpoint(bytes(range(32)))
+    _erase(memory, gone)
+    memory.remember("later")
+    result = memory.rollback("before")
+    assert result.erased == [gone]
+    assert [item.text for item in memory.recall("kept later text").items] == ["kept"]
+    assert memory.history(gone).versions[0].ended is not None
+    assert memory.verify(checkpoint=checkpoint.checkpoint, public_key=checkpoint.public_key).faults == []
+    assert memory.snapshot().root != before.root
+    assert _is_gone(tmp_path, memory)
+
+
+def test_old_states_show_that_something_was_erased(tmp_path: Path) -> None:
+    memory = opened(tmp_path, embedder=CountingEmbedder())
+    memory.remember("kept words")
+    gone = memory.remember(f"gone words {CANARY}").added[0]
+    before = memory.snapshot().transaction
+    _erase(memory, gone)
+    answer = memory.recall("words", as_of=before)
+    assert [item.text for item in answer.items] == ["kept words"]
+    assert answer.hidden_erased == 1
+    assert memory.recall("words").hidden_erased == 0
+    change = next(c for c in memory.history(from_=0, to=before).diff.added if c.id == gone)  # type: ignore[union-attr]
+    assert change.text == "[erased]"
+    assert memory.history(gone).memory.text == "[erased]"  # type: ignore[union-attr]
+    assert memory.verify(id=gone).proof is not None
+
+
+def test_what_was_cached_before_an_erase_is_not_served_after_it(tmp_path: Path) -> None:
+    writer, reader = opened(tmp_path), opened(tmp_path)
+    receipt = writer.remember(f"# {CANARY}\n\ntext\n", source="doc", tags={"t": CANARY})
+    assert CANARY in reader.recall("text").model_dump_json()
+    assert CANARY in reader.history(source="doc").model_dump_json()
+    _erase(writer, receipt.added)
+    assert CANARY not in reader.history(source="doc").model_dump_json()
+    assert CANARY not in reader.recall("text", as_of=receipt.transaction).model_dump_json()
+    assert CANARY not in reader.history(receipt.added[1]).model_dump_json()
+
+
+def test_erasing_twice_changes_nothing_more(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    receipt = memory.remember(f"text {CANARY}", title="T")
+    _erase(memory, receipt.added)
+    again = _erase(memory, receipt.added)
+    assert again.receipt is not None
+    assert again.receipt.retracted == []
+    assert memory.verify().faults == []
+
+
+def test_an_erase_of_a_reader_in_the_way_says_so_and_the_next_open_finishes(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    receipt = memory.remember(f"text {CANARY}")
+    other = opened(tmp_path)
+    with other._store.reader(1) as view:
+        view.head()
+        result = _erase(memory, receipt.added).receipt
+        assert result is not None
+        assert result.pages_pending
+    other.close()
+    memory.close()
+    reopened = opened(tmp_path)
+    assert _is_gone(tmp_path, reopened)
+
+
+def test_large_content_goes_with_its_last_reference_in_the_workspace(tmp_path: Path) -> None:
+    settings = Settings(inline_bytes=64)
+    first, second = (opened(tmp_path, workspace=name, settings=settings) for name in ("one", "two"))
+    text = f"{CANARY} " * 10
+    gone = first.remember(text, modality="event").added
+    kept = second.remember(text, modality="event").added
+    _erase(first, gone)
+    assert second.history(kept[0]).memory.text == text  # type: ignore[union-attr]
+    assert first.history(gone[0]).memory.text == "[erased]"  # type: ignore[union-attr]
+    assert first.verify().faults == second.verify().faults == []
+    _erase(second, kept)
+    assert list(path for path in (tmp_path / "memory.db.objects").rglob("*") if path.is_file()) == []

@@ -1,0 +1,136 @@
+"""What the read tests share: a deterministic embedder, and ways to read with and without the matrix."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cmc_mcp.config import Settings
+from cmc_mcp.embed.protocol import EmbeddingIdentity
+from cmc_mcp.errors import EmbedderError
+from cmc_mcp.memory import Memory
+from cmc_mcp.read.point import Point
+from cmc_mcp.read.query import Question, limits_of
+from cmc_mcp.read.retrieve import Selection
+from cmc_mcp.store.protocol import ReadView
+
+DIMENSION = 32
+NO_MATRIX = Settings(matrix_bytes_max=0)
+
+
+class HashVectors:
+    """An embedder whose vectors follow from the text alone.
+
+    The part before `~` names a cluster: texts of one cluster are within a hair of each other. `=` after it: the very same
+    vector. A text that begins with `!` has one component of nearly 1, far past what a code can hold.
+    """
+
+    def __init__(self, dimension: int = DIMENSION, *, down: bool = False) -> None:
+        self.dimension, self.down, self.closed = dimension, down, False
+
+    @property
+    def identity(self) -> EmbeddingIdentity:
+        return EmbeddingIdentity("hash", "ab" * 32, "float32", self.dimension, 0)
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        if self.down:
+            raise EmbedderError("the endpoint is down")
+        return np.stack([self._one(text) for text in texts]) if texts else np.zeros((0, self.dimension), np.float32)
+
+    def _one(self, text: str) -> npt.NDArray[np.float32]:
+        cluster, near, rest = text.partition("~")
+        vector = self._noise(cluster)
+        if near and not rest.startswith("="):
+            vector = vector + 1e-3 * self._noise(text)
+        if text.startswith("!"):
+            vector[len(text) % self.dimension] += 30.0
+        unit: npt.NDArray[np.float32] = (vector / np.linalg.norm(vector)).astype(np.float32)
+        return unit
+
+    def _noise(self, text: str) -> npt.NDArray[np.float64]:
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+        return np.random.default_rng(seed).standard_normal(self.dimension)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def opened(folder: Path, *, settings: Settings | None = None, workspace: str = "default", **more: object) -> Memory:
+    """Open the store of a test."""
+    embedder = more.pop("embedder", None) or HashVectors()
+    return Memory.open(
+        folder / "memory.db", embedder=embedder, settings=settings, workspace=workspace, **more  # type: ignore[arg-type]
+    )
+
+
+def without_matrix(memory: Memory) -> Memory:
+    """Give the same memory as it reads through SQL alone."""
+    other = memory.as_principal(memory.principal)
+    other.settings = NO_MATRIX
+    other._matrix = None
+    return other
+
+
+def asked(**filters: object) -> Question:
+    """A question of which only the filters matter."""
+    given = {"modalities": (), "sources": (), "writers": (), "tags": (), "min_confidence": None, **filters}
+    return Question("x", 100, 10, **given)  # type: ignore[arg-type]
+
+
+def point_at(view: ReadView, seq: int | None = None, valid_at: int | None = None) -> Point:
+    """A read point: the head, or an earlier transaction; the time of it, or another."""
+    head = view.head() if seq is None else view.head_at(seq)
+    return Point(head, head.recorded_us if valid_at is None else valid_at, head.recorded_us)
+
+
+def both_ways(memory: Memory, view: ReadView, point: Point, question: Question) -> tuple[Selection, Selection] | None:
+    """Select by the matrix and by SQL; None when nothing can pass."""
+    limits = limits_of(view, question)
+    if limits is None:
+        return None
+    model = view.models()[0][0] if view.models() else 0
+    matrix = memory._matrix_for(view, model)
+    assert matrix is not None
+    return Selection(view, point, limits, matrix), Selection(view, point, limits, None)
+
+
+def assert_equal_paths(
+    memory: Memory, query: npt.NDArray[np.float32], k: int, *, seq: int | None = None, valid_at: int | None = None,
+    **filters: object,
+) -> list[tuple[int, float]]:  # fmt: skip
+    """Compare the two vector paths, and both with every vector scored one by one; give the rows."""
+    with memory._store.reader(memory._ws) as view:
+        point = point_at(view, seq, valid_at)
+        ways = both_ways(memory, view, point, asked(**filters))
+        if ways is None or not view.models():
+            return []
+        fast, slow = ways
+        model = view.models()[0][0]
+        rows, truth = fast.dense(model, query, k), slow.dense(model, query, k)
+        assert rows == truth
+        rids = view.selected(point.head.seq, point.valid_at, slow.limits)
+        assert fast.passing(np.array(rids, np.int64)).all()
+        assert fast.size() == len(rids)
+        vectors = view.vectors_of(model, rids, point.head.seq)
+        scores = {
+            rid: round(float(np.frombuffer(v, np.float32).astype(np.float64) @ query.astype(np.float64)), 6)
+            for rid, v in vectors.items()
+        }
+        assert len(rows) == min(k, len(scores))
+        best = sorted(scores.values(), reverse=True)[:k]
+        np.testing.assert_allclose([score for _, score in rows], best, atol=2e-6)
+        some = rids[:: max(1, len(rids) // 20)]
+        assert fast.cosines(model, query, some) == slow.cosines(model, query, some)
+        near = view.nearest(model, query.tobytes(), k, point.head.seq, point.valid_at, slow.limits)
+        np.testing.assert_allclose([score for _, score in near], best, atol=2e-5)
+        assert fast.modalities(some) == slow.modalities(some)
+        assert fast.bounds() == slow.bounds()
+        model_pending = memory._matrix_for(view, model)
+        assert model_pending is not None
+        pending = model_pending.pending(point.head.seq, point.valid_at)
+        assert pending == view.count_pending(model, point.head.seq, point.valid_at)
+        return rows

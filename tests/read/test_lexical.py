@@ -1,0 +1,198 @@
+"""Full text finds, our BM25 scores: against a full scan, across workspaces, at any read point, under any filter."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmc_mcp.config import Settings
+from cmc_mcp.memory import Memory
+from cmc_mcp.read.lexical import Words
+from cmc_mcp.store.lexicon import Lexicon
+from tests.read.made import asked, both_ways, point_at
+
+LETTERS = [f"{a}{b}" for a in ("ba", "ke", "mo", "zu", "ri") for b in ("n", "t", "lo", "pa")]
+
+
+def _opened(folder: Path, workspace: str = "default", settings_: Settings | None = None) -> Memory:
+    return Memory.open(folder / "memory.db", embedder=None, workspace=workspace, settings=settings_)
+
+
+def _words(
+    memory: Memory, query: str, k: int, *, seq: int | None = None, lexicon: Lexicon | None = None, **filters: object
+) -> list[tuple[int, float]]:
+    """Ask full text both with the matrix and without it; they must agree."""
+    with memory._store.reader(memory._ws) as view:
+        ways = both_ways(memory, view, point_at(view, seq), asked(**filters))
+        if ways is None:
+            return []
+        fast, slow = (Words(way, query, memory.settings, lexicon or Lexicon(view.ws)) for way in ways)
+        answer = fast.best(k)
+        assert answer == slow.best(k)
+        found = fast.scores([rid for rid, _ in answer])
+        if not fast.frequent:
+            assert found == dict(answer)
+        return answer
+
+
+def _oracle(memory: Memory, query: str, seq: int | None = None) -> dict[int, float]:
+    """BM25 by a full scan over every passage ever recorded up to the read point."""
+    settings_ = memory.settings
+    with memory._store.reader(memory._ws) as view:
+        point = point_at(view, seq)
+        last = point.head.last_rid
+        rows = [row for row in view.all_atoms() if row.rid <= last]
+        stems = lambda text: [stem for _, _, stem in view._tokens(text)]  # type: ignore[attr-defined]  # noqa: E731
+        texts = {row.rid: stems((view.payload(row.content) or b"").decode()) for row in rows}
+        heads = {row.rid: stems(view.heading(row.rid)) for row in rows}
+        live = set(view.live_atoms(point.head.seq, point.valid_at))  # type: ignore[attr-defined]
+    terms = list(dict.fromkeys(stems(query)))[: settings_.terms_max]
+    lengths = {rid: len(texts[rid]) + len(heads[rid]) for rid in texts}
+    average = sum(lengths.values()) / max(1, len(lengths))
+    assert sum(lengths.values()) == point.head.tokens and len(lengths) == point.head.passages
+    df = {term: sum(1 for rid in texts if term in texts[rid] or term in heads[rid]) for term in terms}
+    out: dict[int, float] = {}
+    for rid in live:
+        inside, above = Counter(texts[rid]), Counter(heads[rid])
+        norm = settings_.bm25_k1 * (1 - settings_.bm25_b + settings_.bm25_b * lengths[rid] / average)
+        score = 0.0
+        for term in terms:
+            tf = inside[term] + settings_.heading_weight * above[term]
+            if tf:
+                idf = math.log(1 + (len(lengths) - df[term] + 0.5) / (df[term] + 0.5))
+                score += idf * tf * (settings_.bm25_k1 + 1) / (tf + norm)
+        if score > 0:
+            out[rid] = score
+    return out
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 60), asked_words=st.integers(1, 8), k=st.integers(1, 80))
+def test_scores_are_those_of_a_full_scan(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, size: int, asked_words: int, k: int
+) -> None:
+    rng = random.Random(seed)
+    words = lambda n: " ".join(rng.choice(LETTERS) for _ in range(n))  # noqa: E731
+    with _opened(tmp_path_factory.mktemp("bm25")) as memory:
+        items = [{"content": f"{words(rng.randint(1, 12))}"} for _ in range(size)]
+        for item in items[::3]:
+            item["title"] = words(2)
+        ids = memory.remember_many(items).added  # type: ignore[arg-type]
+        memory.forget(ids[0])
+        middle = memory.recall("x").read_point.transaction
+        memory.remember_many([{"content": words(5) + " later"} for _ in range(10)])
+        for seq in (None, middle, 1):
+            query = words(asked_words)
+            truth = _oracle(memory, query, seq)
+            found = _words(memory, query, k, seq=seq)
+            assert len(found) == min(k, len(truth))
+            assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+            np.testing.assert_allclose([s for _, s in found], sorted(truth.values(), reverse=True)[:k], rtol=1e-12)
+            for rid, score in found:
+                assert math.isclose(score, truth[rid], rel_tol=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_another_workspace_and_later_writes_never_move_a_score(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    rng = random.Random(seed)
+    words = lambda: " ".join(rng.choice(LETTERS) for _ in range(rng.randint(1, 9)))  # noqa: E731
+    with _opened(tmp_path_factory.mktemp("apart")) as memory:
+        other = memory.as_principal("local", "other")
+        other.remember_many([{"content": words()} for _ in range(20)])
+        memory.remember_many([{"content": words()} for _ in range(20)])
+        seq = memory.recall("x").read_point.transaction
+        queries = [words() for _ in range(4)]
+        before = [_words(memory, query, 50) for query in queries]
+        other.remember_many([{"content": words(), "title": words()} for _ in range(30)])
+        assert [_words(memory, query, 50) for query in queries] == before
+        memory.remember_many([{"content": words()} for _ in range(30)])
+        kept = Lexicon(memory._ws)
+        assert [_words(memory, query, 50, seq=seq, lexicon=kept) for query in queries] == before
+        now = [_words(memory, query, 50, lexicon=kept) for query in queries]
+        assert now == [_words(memory, query, 50) for query in queries]
+        assert [_words(memory, query, 50, seq=seq, lexicon=kept) for query in queries] == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        '"', '""', "AND", "OR NOT", "a AND (b", "deploy NEAR(x, 3)", "heading: deploy", "{text} : deploy", "deploy*", "^deploy",
+        "-deploy", "de'ploy", "deploy; DROP TABLE passages", "😀 deploy 🚀", "部署 デプロイ 배포", "ده‌پلوی", "\t\n deploy \r\n",
+        "deploy\u0301", "ﬁ deploy", "deploy " * 1000, "\u200b", "...", "\\", "%s", "deploy\x7f", "ÀÉÎ deploy",
+    ],
+)  # fmt: skip
+def test_operators_and_odd_text_are_data(tmp_path: Path, query: str) -> None:
+    with _opened(tmp_path) as memory:
+        memory.remember("we deploy on Fridays")
+        memory.remember("nothing to see here")
+        items = memory.recall(query).items
+        assert [item.text for item in items] in ([], ["we deploy on Fridays"])
+        assert bool(items) == ("deploy" in query.replace("deploy\u0301", "deploy"))
+
+
+def test_words_of_other_scripts_are_found(tmp_path: Path) -> None:
+    with _opened(tmp_path) as memory:
+        for text in ("Привет мир", "γειά σου κόσμε", "naïve café", "数据库 备份", "Straße"):
+            memory.remember(text)
+        for query, text in (("привет", "Привет мир"), ("ΚΌΣΜΕ", "γειά σου κόσμε"), ("cafe", "naïve café"), ("备份", "数据库 备份")):
+            assert memory.recall(query).items[0].text == text
+
+
+@pytest.fixture(scope="module")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Memory:
+    """3,000 passages of the same words, ten of them with a rare tag; every term passes the cap of 500."""
+    memory = _opened(tmp_path_factory.mktemp("common"), settings_=Settings(frequent_min=500, lexical_candidates=100))
+    memory.remember_many(
+        [
+            {
+                "content": f"the weekly report of the team number {i}" + (" is late" if i % 3 == 0 else " is done"),
+                "tags": {"rare": "yes" if i % 300 == 0 else "no", "half": "a" if i < 1500 else "b"},
+            }
+            for i in range(3_000)
+        ]
+    )
+    return memory
+
+
+@pytest.mark.parametrize("query", ["weekly report", "the team", "report late", "the weekly report of the team is done late"])
+def test_as_many_as_exist_are_given_whatever_the_filter(common: Memory, query: str) -> None:
+    assert len(_words(common, query, 50, tags=(("rare", "yes"),))) == 10
+    assert len(_words(common, query, 50, tags=(("half", "a"),))) == 50
+    assert len(_words(common, query, 50)) == 50
+    assert len(_words(common, f"{query} 2999", 50)) == 50
+    best = common.recall("report number 2999", limit=3).items
+    assert best[0].text.startswith("the weekly report of the team number 2999")
+
+
+def test_frequent_terms_add_to_what_rare_ones_find(common: Memory) -> None:
+    plain = dict(_words(common, "7 8 9", 20))
+    more = dict(_words(common, "7 8 9 late", 20))
+    texts = {rid: more[rid] - plain[rid] for rid in plain.keys() & more.keys()}
+    assert any(gain > 0 for gain in texts.values())
+    assert min(texts.values()) >= 0
+
+
+def test_a_rare_term_over_the_bound_still_brings_its_passages(tmp_path: Path) -> None:
+    bounds = Settings(frequent_min=10_000, lexical_candidates=20)
+    with _opened(tmp_path, settings_=bounds) as memory:
+        memory.remember_many([{"content": f"alpha beta {i}", "tags": {"t": "x" if i < 3 else "y"}} for i in range(200)])
+        memory.remember("gamma alone", tags={"t": "x"})
+        assert len(_words(memory, "gamma alpha", 30)) == 30
+        assert len(_words(memory, "gamma alpha", 30, tags=(("t", "x"),))) == 4
+
+
+def test_a_query_of_unknown_words_finds_nothing(tmp_path: Path) -> None:
+    with _opened(tmp_path) as memory:
+        assert memory.recall("anything").items == []
+        memory.remember("something else")
+        assert memory.recall("anything").items == []

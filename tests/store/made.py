@@ -1,0 +1,78 @@
+"""Stores for the tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from cmc_mcp.clock import FixedClock
+from cmc_mcp.config import Settings
+from cmc_mcp.memory import Memory
+from cmc_mcp.store.sqlite.connection import Location
+from cmc_mcp.store.sqlite.store import SqliteStore
+
+NOON_US = 1_780_000_000_000_000
+
+
+def memory(path: Path, *, key: bytes | None = None, read_only: bool = False, inline_bytes: int = 65_536) -> Memory:
+    """Open the real facade, without a model, on a clock that advances by a microsecond a look."""
+    return Memory.open(
+        path,
+        embedder=None,
+        clock=FixedClock(NOON_US, step_us=1),
+        key=key,
+        read_only=read_only,
+        settings=Settings(inline_bytes=inline_bytes),
+    )
+
+
+def store(path: Path, *, vfs: str | None = None, read_only: bool = False) -> SqliteStore:
+    """Open the store alone."""
+    return SqliteStore.open(Location(path, vfs=vfs, read_only=read_only), clock=FixedClock(NOON_US, step_us=1))
+
+
+def raw(path: Path) -> apsw.Connection:
+    """Open the file behind the store's back."""
+    return apsw.Connection(str(path))
+
+
+def mode(path: Path) -> int:
+    """The permission bits of a file or folder."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def as_nobody(work: Callable[[], str]) -> str:
+    """Run something in a child without root's rights, where permissions count; gives what it says.
+
+    The tests may run as root, to whom every folder is writable.
+    """
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(read)
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            try:
+                said = work()
+            except BaseException as error:
+                said = f"{type(error).__name__}: {error}"
+            os.write(write, said.encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        said = pipe.read().decode()
+    os.waitpid(child, 0)
+    return said

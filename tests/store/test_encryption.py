@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cmc_mcp.config import configuration, parse_key
+from cmc_mcp.errors import InvalidInput, StoreError, WrongKey
+from tests.store.made import contents, memory
+
+KEY = bytes(range(32))
+CANARY = "canary-3f9ac1d2-that-nobody-else-writes"
+
+
+def test_no_word_of_an_encrypted_store_is_on_the_disk(tmp_path: Path) -> None:
+    with memory(tmp_path / "memory.db", key=KEY, inline_bytes=128) as opened:
+        opened.remember(CANARY, tags={"topic": CANARY}, title=CANARY, source=f"doc:{CANARY}")
+        opened.remember(f"{CANARY} " * 20, modality="event")
+        opened.snapshot(CANARY)
+        opened.backup(tmp_path / "copy.db")
+        live = contents(tmp_path)
+    assert {"memory.db", "memory.db-wal", "memory.db-shm", "copy.db"} <= set(live)
+    assert any("objects" in name for name in live)
+    for name, body in {**live, **contents(tmp_path)}.items():
+        assert CANARY.encode() not in body, name
+        assert not body.startswith(b"SQLite format 3"), name
+
+
+def test_what_was_encrypted_is_read_with_its_key(tmp_path: Path) -> None:
+    with memory(tmp_path / "memory.db", key=KEY) as opened:
+        opened.remember(CANARY)
+    with memory(tmp_path / "memory.db", key=KEY) as opened:
+        assert CANARY == opened.recall("canary").items[0].text
+        assert opened.verify().holds
+
+
+@pytest.mark.parametrize("key", [None, b"x" * 32, KEY[:31], KEY + b"1"])
+def test_without_its_key_a_store_is_refused_without_a_byte_written(tmp_path: Path, key: bytes | None) -> None:
+    with memory(tmp_path / "memory.db", key=KEY) as opened:
+        opened.remember(CANARY)
+    before = contents(tmp_path)
+    for read_only in (False, True):
+        with pytest.raises(WrongKey, match="CMC_KEY"):
+            memory(tmp_path / "memory.db", key=key, read_only=read_only)
+    assert before == contents(tmp_path)
+
+
+@pytest.mark.parametrize("key", [b"", b"short"])
+def test_a_key_too_short_to_protect_anything_is_refused(tmp_path: Path, key: bytes) -> None:
+    with pytest.raises(InvalidInput, match="key: .*at least 16"):
+        memory(tmp_path / "memory.db", key=key)
+    assert {} == contents(tmp_path)
+
+
+def test_a_key_does_not_open_a_store_that_is_not_encrypted(tmp_path: Path) -> None:
+    with memory(tmp_path / "memory.db") as opened:
+        opened.remember("plain")
+    before = contents(tmp_path)
+    with pytest.raises(WrongKey):
+        memory(tmp_path / "memory.db", key=KEY)
+    assert before == contents(tmp_path)
+
+
+def test_a_backup_of_an_encrypted_store_opens_with_the_key_alone(tmp_path: Path) -> None:
+    with memory(tmp_path / "memory.db", key=KEY) as opened:
+        opened.remember(CANARY)
+        opened.backup(tmp_path / "copy.db")
+    with pytest.raises(WrongKey):
+        memory(tmp_path / "copy.db")
+    with memory(tmp_path / "copy.db", key=KEY) as opened:
+        assert CANARY == opened.recall("canary").items[0].text
+        assert opened.verify().holds
+
+
+def test_a_key_is_64_hex_digits_or_a_passphrase(tmp_path: Path) -> None:
+    assert KEY == parse_key(KEY.hex()) == parse_key(KEY.hex().upper())
+    made = parse_key("correct horse battery")
+    assert 32 == len(made) and made == parse_key("correct horse battery") != parse_key("correct horse battery ")
+    with pytest.raises(InvalidInput, match="64 hex digits, or a passphrase of 16"):
+        parse_key("too short")
+
+
+def test_the_key_comes_from_the_environment_or_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY.hex() + "\n")
+    nowhere = {"CMC_CONFIG": str(tmp_path / "none.toml")}
+    assert KEY == configuration(environment={**nowhere, "CMC_KEY": KEY.hex()}).key
+    assert KEY == configuration(environment={**nowhere, "CMC_KEY_FILE": str(file)}).key
+    assert configuration(environment=nowhere).key is None
+    assert KEY.hex() not in repr(configuration(environment={**nowhere, "CMC_KEY": KEY.hex()}))
+
+
+def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    nowhere = {"CMC_CONFIG": str(tmp_path / "none.toml")}
+    with pytest.raises(StoreError, match="cannot be read"):
+        configuration(environment={**nowhere, "CMC_KEY_FILE": str(tmp_path / "missing")})
+    (tmp_path / "binary").write_bytes(os.urandom(8) + b"\xff\xfe")
+    with pytest.raises(InvalidInput, match="is not text"):
+        configuration(environment={**nowhere, "CMC_KEY_FILE": str(tmp_path / "binary")})
+    (tmp_path / "short").write_text("short")
+    with pytest.raises(InvalidInput, match="short: is too short"):
+        configuration(environment={**nowhere, "CMC_KEY_FILE": str(tmp_path / "short")})

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.errors import IntegrityError, StoreError
+from cmc_mcp.store.objects import files
+from cmc_mcp.store.objects.files import FileObjects
+from tests.store.made import memory
+
+DATA = b"some bytes that are too many for the database"
+HASH = payload_hash(DATA)
+KEYS = pytest.mark.parametrize("key", [None, b"k" * 32])
+
+
+def the_file(folder: Path) -> Path:
+    (path,) = (path for path in folder.rglob("*") if path.is_file())
+    return path
+
+
+@KEYS
+def test_an_object_comes_back_as_it_went(tmp_path: Path, key: bytes | None) -> None:
+    objects = FileObjects(tmp_path, key)
+    objects.put(1, HASH, DATA)
+    assert DATA == objects.get(1, HASH)
+    assert [HASH] == list(objects.hashes(1))
+    assert (DATA in the_file(tmp_path).read_bytes()) == (key is None)
+
+
+@KEYS
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_object_is_never_given_back(tmp_path: Path, key: bytes | None, damage: str) -> None:
+    objects = FileObjects(tmp_path, key)
+    objects.put(1, HASH, DATA)
+    path = the_file(tmp_path)
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 1
+    path.write_bytes({"flip": bytes(body), "cut": bytes(body[:-1]), "empty": b""}[damage])
+    with pytest.raises(IntegrityError) as caught:
+        objects.get(1, HASH)
+    assert HASH.hex() == caught.value.fields["key"]
+
+
+def test_a_missing_object_is_damage_and_says_what_helps(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="missing.*backup"):
+        FileObjects(tmp_path).get(1, HASH)
+
+
+def test_an_object_moved_under_another_hash_does_not_decrypt(tmp_path: Path) -> None:
+    objects = FileObjects(tmp_path, b"k" * 32)
+    objects.put(1, HASH, DATA)
+    other = payload_hash(b"other")
+    objects.put(1, other, b"other")
+    for path in tmp_path.rglob("*"):
+        if path.name == other.hex():
+            path.write_bytes(next(p for p in tmp_path.rglob(HASH.hex())).read_bytes())
+    with pytest.raises(IntegrityError):
+        objects.get(1, other)
+
+
+def test_another_key_does_not_open_an_object(tmp_path: Path) -> None:
+    FileObjects(tmp_path, b"k" * 32).put(1, HASH, DATA)
+    with pytest.raises(IntegrityError, match="decrypted"):
+        FileObjects(tmp_path, b"l" * 32).get(1, HASH)
+
+
+def test_workspaces_do_not_share_objects(tmp_path: Path) -> None:
+    objects = FileObjects(tmp_path)
+    objects.put(1, HASH, DATA)
+    with pytest.raises(IntegrityError):
+        objects.get(2, HASH)
+    assert [] == list(objects.hashes(2))
+
+
+def test_an_object_is_written_once(tmp_path: Path) -> None:
+    objects = FileObjects(tmp_path)
+    objects.put(1, HASH, DATA)
+    before = the_file(tmp_path).stat()
+    objects.put(1, HASH, DATA)
+    assert before.st_mtime_ns == the_file(tmp_path).stat().st_mtime_ns
+
+
+def test_many_threads_may_write_the_same_object_at_once(tmp_path: Path) -> None:
+    objects = FileObjects(tmp_path)
+    failed: list[BaseException] = []
+    ready = threading.Barrier(8)
+
+    def put() -> None:
+        try:
+            ready.wait(10)
+            objects.put(1, HASH, DATA)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=put) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [] == failed
+    assert DATA == objects.get(1, HASH)
+    assert [HASH.hex()] == [path.name for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(StoreError, match=r"No space left.*nothing was changed"):
+        FileObjects(tmp_path).put(1, HASH, DATA)
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_deleting_what_is_not_there_is_no_error(tmp_path: Path) -> None:
+    objects = FileObjects(tmp_path)
+    objects.put(1, HASH, DATA)
+    objects.delete(1, HASH)
+    objects.delete(1, HASH)
+    assert [] == list(objects.hashes(1))
+
+
+@KEYS
+@pytest.mark.parametrize("modality", ["event", "image"])
+def test_content_over_the_inline_limit_goes_to_objects_and_is_remembered_whole(
+    tmp_path: Path, key: bytes | None, modality: str
+) -> None:
+    text = "an event about zebras " + "with many words " * 20
+    with memory(tmp_path / "memory.db", key=key, inline_bytes=64) as opened:
+        if modality == "event":
+            opened.remember(text, modality="event", source="log:1")
+        else:
+            opened.remember(text.encode(), modality="image", media_type="image/png", title="zebras", source="log:1")
+        (item,) = opened.recall("zebras").items
+        assert modality == item.modality
+        assert text.encode() == opened.read_source("log:1")
+        assert opened.verify().holds
+    with memory(tmp_path / "memory.db", key=key, inline_bytes=64) as opened:
+        assert text.encode() == opened.read_source("log:1")
+    stored = (tmp_path / "memory.db").read_bytes()
+    assert text.encode() not in stored
+
+
+def test_verify_names_an_object_that_is_missing_and_one_that_is_damaged(tmp_path: Path) -> None:
+    with memory(tmp_path / "memory.db", inline_bytes=64) as opened:
+        opened.remember("first " + "word " * 40, modality="event")
+        opened.remember("second " + "word " * 40, modality="event")
+        first, second = sorted(p for p in (tmp_path / "memory.db.objects").rglob("*") if p.is_file())
+        first.unlink()
+        second.write_bytes(b"something else")
+        found = {fault.key: fault.reason for fault in opened.verify().faults if fault.table == "objects"}
+    assert {first.name, second.name} == set(found)
+    assert "missing" in found[first.name] and "does not match" in found[second.name]
+
+
+def test_an_orphan_object_is_harmless(tmp_path: Path) -> None:
+    with memory(tmp_path / "memory.db", inline_bytes=64) as opened:
+        opened.remember("a note")
+        FileObjects(tmp_path / "memory.db.objects").put(1, HASH, DATA)
+        assert opened.verify().holds
+        opened.backup(tmp_path / "copy.db")
+    with memory(tmp_path / "copy.db") as opened:
+        assert opened.verify().holds
