@@ -40,7 +40,8 @@ def import_(
 
     A line of JSONL holds the arguments of remember, or session, speaker, occurred_at and text. A file's origin is its
     path in the folder given. Importing again skips what is unchanged, and makes new versions of what is not; Ctrl-C
-    keeps whole batches, and the same command goes on from there.
+    keeps whole batches, and the same command goes on from there. Lines that were forgotten or corrected since are
+    remembered again, and the summary counts them.
     """
     from cmc_mcp.cli.importing import Importer, count_lines, find
 

@@ -48,11 +48,7 @@ class Page:
     items: list[Item] = field(default_factory=list)
     tokens: int = 0
     left_out: list[str] = field(default_factory=list)
-
-    @property
-    def has_holes(self) -> bool:
-        """Whether something is put off to the next answer."""
-        return self.given != 0
+    puts_off: bool = False  # something waits for the next answer
 
     def deal(self, place: int) -> None:
         """Note that the item at a place of the sequence is dealt with: given, or too big for any answer."""
@@ -93,5 +89,6 @@ def fit(
     for place in sorted([place for place, _ in placed] + [place for place, _, hopeless in left if hopeless]):
         page.deal(place)
     page.items, page.tokens = [item for _, item in placed], text
+    page.puts_off = any(not hopeless for _, _, hopeless in left)
     page.left_out = [name for _, name, _ in sorted(left)]
     return page

@@ -73,7 +73,7 @@ def recall(view: ReadView, sight: Sight, asked: Asked, point: Point) -> RecallRe
             sequence.items(), asked.offset, asked.given, question.budget_tokens, question.limit, sight.count_tokens
         )
         trace.lap("fit", len(page.items), left_out=len(page.left_out), tokens=page.tokens)
-        more = page.has_holes or sequence.has_more(page.offset)
+        more = page.puts_off or sequence.has_more(page.offset)
     vectors = sight.vector is not None
     cursor = Cursor(point.head.seq, point.valid_at, point.reference_us, page.offset, page.given)
     return RecallResult(

@@ -306,7 +306,8 @@ class Rig:
             assert head.seq == self.oracle.seq
             self._chain(view)
             for seq in {head.seq, head.seq // 2, self.steps * 7 % (head.seq + 1)}:
-                assert self.state(view, seq) == self.oracle.states[seq], f"the state at {seq}"
+                found, wanted = self.state(view, seq), self.oracle.states[seq]
+                assert found == wanted, f"the state at {seq}: {sorted(map(repr, found.items() ^ wanted.items()))[:4]}"
             self._root(head.state_root)
             assert head.atoms == len(self.oracle.atoms()), "the running total of live atoms"
             if self.steps % 3 == 0:

@@ -292,4 +292,4 @@ def test_large_content_goes_with_its_last_reference_in_the_workspace(tmp_path: P
     assert first.history(gone[0]).memory.text == "[erased]"  # type: ignore[union-attr]
     assert first.verify().faults == second.verify().faults == []
     _erase(second, kept)
-    assert list(path for path in (tmp_path / "memory.db.objects").rglob("*") if path.is_file()) == []
+    assert [path for path in (tmp_path / "memory.db.objects").rglob("*") if path.is_file()] == []

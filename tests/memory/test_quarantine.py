@@ -197,5 +197,5 @@ def test_a_rollback_does_not_touch_the_quarantine(memory: Memory) -> None:
 
 
 def test_only_known_policies_can_be_set(memory: Memory) -> None:
-    with pytest.raises(InvalidInput, match="gate.min_confidence"):
+    with pytest.raises(InvalidInput, match="min_confidence"):
         memory.set_policy("gate.colour", 1)

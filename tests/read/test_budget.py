@@ -1,0 +1,109 @@
+"""The budget is hard: whatever the script, the whole rendered text stays inside it, and what did not fit is named."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmc_mcp.embed.tokens import UpperBound, cl100k
+from cmc_mcp.model.results import ConflictNote, Item, WitnessModel
+from cmc_mcp.read.fit import SEPARATOR, Page, fit, render
+from tests.read.made import opened
+
+COUNTER = cl100k()
+SCRIPTS = st.one_of(
+    st.text(max_size=400),
+    st.text(alphabet=st.characters(min_codepoint=0x4E00, max_codepoint=0x9FFF), max_size=200),
+    st.text(alphabet=st.characters(min_codepoint=0x0900, max_codepoint=0x0DFF), max_size=200),
+    st.text(alphabet=st.characters(min_codepoint=0x1F300, max_codepoint=0x1FAFF), max_size=60),
+    st.text(alphabet=st.sampled_from(" \n\t\r\u2003\u200d"), max_size=300),
+    st.text(alphabet=st.sampled_from(string.ascii_letters), max_size=3000),
+    st.text(alphabet=st.sampled_from("a!?\n\n [](){}<|>"), max_size=300),
+)
+ITEMS = st.lists(
+    st.builds(
+        Item,
+        id=st.integers(0, 2**64).map(lambda n: f"atom_{n:032x}"),
+        text=SCRIPTS,
+        speaker=st.none() | st.text(min_size=1, max_size=20),
+        source=st.none() | st.text(min_size=1, max_size=20),
+        place=st.none() | st.text(min_size=1, max_size=20),
+        conflicts=st.lists(
+            st.builds(ConflictNote, with_id=st.just("atom_1"), kind=st.just("claim"), reason=st.text(max_size=30)), max_size=2
+        ),
+        superseded_by=st.lists(st.just("atom_" + "0" * 32), max_size=2),
+        witness=st.none() | st.just(WitnessModel(writer="me", confidence=0.95, band="A")),
+    ),
+    max_size=25,
+    unique_by=lambda item: item.id,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(items=ITEMS, budget=st.integers(1, 2500), limit=st.integers(1, 20), bound=st.booleans())
+def test_the_whole_text_never_passes_the_budget(items: list[Item], budget: int, limit: int, bound: bool) -> None:
+    count = UpperBound().count if bound else COUNTER.count
+    page = fit(enumerate(items), 0, 0, budget, limit, count)
+    text = SEPARATOR.join(render(item) for item in page.items)
+    assert page.tokens == (count(text) if page.items else 0) <= budget
+    if not bound and page.items:
+        assert len(COUNTER._encoding.encode_ordinary(text)) <= budget
+    assert len(page.items) <= limit
+    names = [item.id for item in page.items]
+    assert not set(names) & set(page.left_out)
+    order = [item.id for item in items]
+    looked_at = order[: max((order.index(name) for name in [*names, *page.left_out]), default=-1) + 1]
+    assert set(looked_at) == {*names, *page.left_out}
+    assert names == [name for name in order if name in names]
+
+
+@settings(max_examples=100, deadline=None)
+@given(items=ITEMS, budget=st.integers(20, 1500), limit=st.integers(1, 8))
+def test_pages_deal_with_every_item_exactly_once(items: list[Item], budget: int, limit: int) -> None:
+    given_, hopeless = [], set()
+    page = Page(0, 0)
+    for _ in range(len(items) + 2):
+        rest = [
+            (place, item)
+            for place, item in enumerate(items)
+            if place >= page.offset and not page.given >> (place - page.offset) & 1
+        ]
+        if not rest:
+            break
+        page = fit(iter(rest), page.offset, page.given, budget, limit, COUNTER.count)
+        given_ += [item.id for item in page.items]
+        hopeless |= set(page.left_out)
+    else:
+        pytest.fail("the pages do not come to an end")
+    assert len(given_) == len(set(given_))
+    assert {*given_, *hopeless} == {item.id for item in items}
+    for item in items:
+        if item.id not in given_:
+            assert COUNTER.count(render(item)) > budget
+
+
+def test_one_that_is_too_big_does_not_stop_smaller_ones(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        big = memory.remember("deploy " * 900, source="big.txt").added[0]
+        small = memory.remember_many([{"content": f"deploy small {i}"} for i in range(3)]).added
+        answer = memory.recall("deploy", budget_tokens=200)
+        assert {item.id for item in answer.items} == set(small)
+        assert answer.left_out == [big]
+        assert answer.next_cursor is None
+        nothing = memory.recall("deploy", budget_tokens=1)
+        assert nothing.items == [] and nothing.tokens == 0 and len(nothing.left_out) == 4
+
+
+def test_a_limit_is_kept_and_the_rest_is_a_cursor_away(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        memory.remember_many([{"content": f"deploy {i}"} for i in range(30)])
+        answer = memory.recall("deploy", limit=4)
+        assert len(answer.items) == 4 and answer.left_out == [] and answer.next_cursor is not None
+        tight = memory.recall("deploy", limit=4, budget_tokens=answer.tokens - 1)
+        assert len(tight.items) == 3 and tight.left_out
+        following = memory.recall("deploy", limit=4, budget_tokens=answer.tokens - 1, cursor=tight.next_cursor)
+        assert following.items[0].id == tight.left_out[0]

@@ -1,0 +1,132 @@
+"""Conflicts are shown on both sides, winners come first, stale premises are named, duplicates and erasures counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cmc_mcp.memory import Memory
+from cmc_mcp.model.results import Item
+from tests.read.made import opened
+
+CLAIM = {"subject": "app", "predicate": "runs on"}
+
+
+def _items(memory: Memory, query: str, **more: object) -> dict[str, Item]:
+    return {item.text: item for item in memory.recall(query, **more).items}  # type: ignore[arg-type]
+
+
+def test_claims_about_the_same_time_conflict_on_both_sides(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        one = memory.remember("it runs on Heroku", claim={**CLAIM, "object": "Heroku"}).added[0]
+        two = memory.remember("it runs on Fly.io", claim={**CLAIM, "object": "Fly.io"}).added[0]
+        found = _items(memory, "runs on")
+        assert [(n.with_id, n.kind) for n in found["it runs on Heroku"].conflicts] == [(two, "claim")]
+        assert [(n.with_id, n.kind) for n in found["it runs on Fly.io"].conflicts] == [(one, "claim")]
+        assert not found["it runs on Heroku"].superseded_by
+
+
+def test_the_latest_claim_comes_first_and_is_drawn_in(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        old = memory.remember("the target is Heroku", claim={**CLAIM, "object": "Heroku"}).added[0]
+        middle = memory.remember(
+            "moved away in May", claim={**CLAIM, "object": "Render"}, valid_from="2026-05-01"
+        ).added[0]
+        new = memory.remember("quite other words", claim={**CLAIM, "object": "Fly.io"}, valid_from="2026-06-01").added[0]
+        memory.remember_many([{"content": f"filler {i}"} for i in range(300)])
+        answer = memory.recall("target Heroku", limit=5, valid_at="2026-07-01")
+        ids = [item.id for item in answer.items]
+        assert ids[:2] == [new, old] and middle in _ids_noted(answer.items[1])
+        assert answer.items[1].superseded_by == [new]
+        assert {(n.with_id, n.kind) for n in answer.items[0].conflicts} == {(old, "supersedes"), (middle, "supersedes")}
+        earlier = memory.recall("target Heroku", limit=3, valid_at="2026-05-15").items
+        assert [item.id for item in earlier[:2]] == [middle, old]
+        assert memory.recall("target Heroku", limit=3, valid_at="2026-01-15").items[0].conflicts == []
+
+
+def _ids_noted(item: Item) -> set[str]:
+    return {note.with_id for note in item.conflicts}
+
+
+def test_a_winner_that_the_filter_excludes_is_named_but_not_drawn_in(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        memory.remember("the target is Heroku", claim={**CLAIM, "object": "Heroku"}, tags={"t": "a"})
+        new = memory.remember("other words", claim={**CLAIM, "object": "Fly.io"}, valid_from="2026-06-01").added[0]
+        found = memory.recall("target", tags={"t": "a"}, valid_at="2026-07-01").items
+        assert [item.text for item in found] == ["the target is Heroku"]
+        assert found[0].superseded_by == [new]
+
+
+def test_many_valued_claims_and_equal_objects_do_not_conflict(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        for place in ("Rome", "Oslo"):
+            memory.remember(f"was in {place}", claim={"subject": "I", "predicate": "was in", "object": place, "many": True})
+        memory.remember("it runs on Fly", claim={**CLAIM, "object": "Fly"})
+        memory.remember("it does run on Fly", claim={**CLAIM, "object": "Fly"})
+        assert all(not item.conflicts for item in memory.recall("was runs on in").items)
+
+
+def test_a_dated_revision_supersedes_by_edge_on_both_sides(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        old = memory.remember("the limit is 10").added[0]
+        new = memory.revise(old, content="the limit is 100", valid_from="2026-06-01").added[0]
+        after = _items(memory, "limit", valid_at="2026-07-01")
+        assert set(after) == {"the limit is 100"}
+        before = _items(memory, "limit", valid_at="2026-05-01")
+        assert set(before) == {"the limit is 10"}
+        assert new not in _ids_noted(before["the limit is 10"])
+
+
+def test_stale_premises_are_named_transitively(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        base = memory.remember("the sensor says 40 degrees").added[0]
+        middle = memory.remember("so the engine is warm", derived_from=[base]).added[0]
+        last = memory.remember("so the start can be tried", derived_from=[middle]).added[0]
+        seq = memory.recall("x").read_point.transaction
+        assert all(not item.stale_premises for item in memory.recall("so the").items)
+        memory.forget(base)
+        found = {item.id: item.stale_premises for item in memory.recall("so the").items}
+        assert found[middle] == [base] and found[last] == [base]
+        assert all(not item.stale_premises for item in memory.recall("so the", as_of=seq).items)
+        memory.rollback(seq)
+        assert all(not item.stale_premises for item in memory.recall("so the").items)
+
+
+def test_one_stands_for_all_of_the_same_words_and_names_them(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        ids = [memory.remember("the same words", session="s", speaker=f"p{i}").added[0] for i in range(70)]
+        gone = ids.pop(3)
+        memory.forget(gone)
+        memory.remember("the same words but one")
+        answer = memory.recall("the same words")
+        assert [item.text for item in answer.items] == ["the same words", "the same words but one"]
+        assert sorted([answer.items[0].id, *answer.items[0].duplicates]) == sorted(ids)
+        assert answer.items[1].duplicates == []
+        assert answer.next_cursor is None
+
+
+@pytest.mark.parametrize("matrix", [True, False])
+def test_what_was_erased_is_hidden_and_counted(tmp_path: Path, matrix: bool) -> None:
+    from tests.read.made import NO_MATRIX
+
+    with opened(tmp_path, settings=None if matrix else NO_MATRIX) as memory:
+        ids = memory.remember_many([{"content": f"secret {i}", "tags": {"n": str(i % 2)}} for i in range(6)]).added
+        seq = memory.recall("x").read_point.transaction
+        assert memory.recall("secret", as_of=seq).hidden_erased == 0
+        plan = memory.forget(ids[:3], erase=True, dry_run=True)
+        memory.forget(ids[:3], erase=True, digest=plan.digest)
+        now, then = memory.recall("secret"), memory.recall("secret", as_of=seq)
+        assert len(now.items) == len(then.items) == 3
+        assert (now.hidden_erased, then.hidden_erased) == (0, 3)
+        assert all("erased" not in item.text for item in then.items)
+
+
+def test_turning_stages_off_leaves_the_rest(tmp_path: Path) -> None:
+    from cmc_mcp.config import Settings
+
+    with opened(tmp_path, settings=Settings(dedupe=False, reconcile=False)) as memory:
+        for i in range(3):
+            memory.remember("the same words", session="s", speaker=f"p{i}", claim={**CLAIM, "object": str(i)})
+        items = memory.recall("same words").items
+        assert len(items) == 3 and all(not item.conflicts and not item.duplicates for item in items)
