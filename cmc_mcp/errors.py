@@ -32,6 +32,11 @@ from typing import ClassVar, NamedTuple
 FieldValue = str | int | float | bool | None | Sequence[str]
 
 
+def _shown(text: str) -> str:
+    """Write a text that may quote anything so that it can be printed and sent: a lone surrogate as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class Problem(NamedTuple):
     """One thing that is wrong with one argument: its path and what would be right."""
 
@@ -51,8 +56,8 @@ class CmcError(Exception):
     code: ClassVar[str] = "cmc"
 
     def __init__(self, message: str, **fields: FieldValue) -> None:
-        super().__init__(message)
-        self.message = message
+        super().__init__(_shown(message))
+        self.message = _shown(message)
         self.fields: Mapping[str, FieldValue] = dict(fields)
 
     def as_dict(self) -> dict[str, FieldValue]:
@@ -73,6 +78,7 @@ class InvalidInput(CmcError):
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> InvalidInput:
         """Build the error from every problem found."""
+        problems = [Problem(_shown(p.path), _shown(p.message)) for p in problems]
         error = cls("; ".join(f"{p.path}: {p.message}" for p in problems), paths=[p.path for p in problems])
         error.problems = tuple(problems)
         return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
@@ -39,7 +40,7 @@ from cmc_mcp.model.results import (
 from cmc_mcp.model.time import TimeLike, format_time
 from cmc_mcp.read.pipeline import Asked, Sight, recall
 from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
-from cmc_mcp.read.query import Question, question
+from cmc_mcp.read.query import question
 from cmc_mcp.store.loading import Manifests
 from cmc_mcp.store.matrix import ROW_BYTES, Matrix
 from cmc_mcp.store.objects.files import FileObjects
@@ -51,15 +52,24 @@ from cmc_mcp.write import forget as forgetting
 from cmc_mcp.write import gate, pipeline
 from cmc_mcp.write.engine import Cancel, Engine, Progress
 from cmc_mcp.write.enrich import model_of
+from cmc_mcp.write.erase import finish_erasures
 from cmc_mcp.write.pending import embed_pending
 from cmc_mcp.write.revise import revise
-from cmc_mcp.write.validate import ClaimArguments, RememberArguments, RememberOptions
+from cmc_mcp.write.validate import ClaimArguments, RememberArguments, RememberOptions, checker
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 _WRITER_DEFAULT: Final = "local"
+
+
+@dataclass(slots=True)
+class _Caches:
+    """What the views of one workspace share, whoever looks through them: one matrix, and manifests of one epoch."""
+
+    matrix: Matrix | None = None
+    manifests: Manifests = field(default_factory=Manifests)
 
 
 class Memory:
@@ -92,8 +102,7 @@ class Memory:
         self._store, self._objects = store, objects
         self._embedder, self._clock = embedder, clock
         self._ws = store.workspace(workspace, create=True)
-        self._manifests = Manifests()
-        self._matrix: Matrix | None = None
+        self._caches = _Caches()
         self._guard = threading.Lock()
         self._tokens: TokenCounter | None = None
 
@@ -123,16 +132,18 @@ class Memory:
             scheme = text.partition("://")[0]
             raise InvalidInput.at("store", f"{scheme}:// is no kind of store this version has; give a file path")
         check_workspace(workspace)
-        if principal is not None and not 0 < len(principal) <= limits.PRINCIPAL_CHARS_MAX:
-            raise LimitExceeded.over("principal", "PRINCIPAL_CHARS_MAX", len(principal), limits.PRINCIPAL_CHARS_MAX)
+        if principal is not None:
+            _check_principal(principal)
         path = Path(text.removeprefix("file://")).expanduser().absolute()
         clock = clock or SystemClock()
         store = SqliteStore.open(Location(path, key, read_only), clock=clock)
         made = MiniLM() if isinstance(embedder, str) else embedder
+        objects = FileObjects(Path(f"{path}.objects"), key)
         try:
+            finish_erasures(store, objects)
             return cls(
                 store,
-                FileObjects(Path(f"{path}.objects"), key),
+                objects,
                 workspace=workspace,
                 principal=principal or _WRITER_DEFAULT,
                 embedder=made,
@@ -144,7 +155,12 @@ class Memory:
             raise
 
     def as_principal(self, principal: str, workspace: str | None = None) -> Memory:
-        """Give the same store as another principal, or another workspace of it, sees it. Closing either closes both."""
+        """Give the same store as another principal, or another workspace of it, sees it. Closing either closes both.
+
+        Raises:
+            InvalidInput: the principal's or the workspace's name.
+        """
+        _check_principal(principal)
         if workspace is None or workspace == self.workspace:
             other = Memory.__new__(Memory)
             other.__dict__.update(self.__dict__)
@@ -165,7 +181,7 @@ class Memory:
         self._store.close()
         if self._embedder is not None:
             self._embedder.close()
-        self._matrix = None
+        self._caches.matrix = None
 
     def __enter__(self) -> Self:
         return self
@@ -332,7 +348,7 @@ class Memory:
         """
         with self._store.reader(self._ws) as view:
             seq = view.head().seq if as_of is None else resolve_point(view, as_of)
-            return read_source(view, self._objects, self._manifests, source, seq)
+            return read_source(view, self._objects, self._caches.manifests, source, seq)
 
     def sources(self) -> list[str]:
         """Give the origins of documents and conversations, in order of first recording."""
@@ -396,16 +412,19 @@ class Memory:
         Raises:
             InvalidInput: more than one of these is asked, or a bound is passed; NotFound, Ambiguous: a reference.
         """
-        asked = [name for name, value in (("id", id), ("source", source), ("from", to if from_ is None else from_)) if value is not None]
+        given = (("id", id), ("source", source), ("from", to if from_ is None else from_))
+        asked = [name for name, value in given if value is not None]
         if len(asked) > 1:
             raise InvalidInput.at(asked[1], f"goes not with {asked[0]}: ask for one memory, one source, or a diff")
-        if not 1 <= limit <= limits.HISTORY_ITEMS_MAX:
+        if limit < 1:
+            raise InvalidInput.at("limit", f"{limit} is not a whole number of at least 1")
+        if limit > limits.HISTORY_ITEMS_MAX:
             raise LimitExceeded.over("limit", "HISTORY_ITEMS_MAX", limit, limits.HISTORY_ITEMS_MAX)
         with self._store.reader(self._ws) as view:
             if id is not None:
-                return logs.memory(view, self._objects, self._manifests, id)
+                return logs.memory(view, self._objects, self._caches.manifests, id)
             if source is not None:
-                return logs.source(view, source, self._manifests)
+                return logs.source(view, source, self._caches.manifests)
             if asked:
                 first = 0 if from_ is None else resolve_point(view, from_, "from")
                 second = view.head().seq if to is None else resolve_point(view, to, "to")
@@ -568,7 +587,7 @@ class Memory:
         return Sight(
             settings=self.settings,
             objects=self._objects,
-            manifests=self._manifests,
+            manifests=self._caches.manifests,
             matrix=matrix,
             model=model,
             model_name=None if self._embedder is None else self._embedder.identity.model_id,
@@ -584,12 +603,12 @@ class Memory:
             return None
         epoch = view.epoch()
         with self._guard:
-            matrix = self._matrix
+            matrix = self._caches.matrix
             if matrix is None or matrix.model != model or matrix.epoch != epoch:
                 dimension = 1 if self._embedder is None else self._embedder.identity.dimension
                 if matrix is not None and matrix.epoch != epoch:
-                    self._manifests = Manifests()  # what was erased must not live on in a cache
-                matrix = self._matrix = Matrix(self._ws, model, dimension, epoch)
+                    self._caches.manifests = Manifests()  # what was erased must not live on in a cache
+                matrix = self._caches.matrix = Matrix(self._ws, model, dimension, epoch)
             return matrix
 
     def _counter(self) -> TokenCounter:
@@ -609,3 +628,8 @@ def logs_root(view: ReadView, size: int) -> str:
     """Give the root of the ledger's log (hex)."""
     return log.root(size, view.log_node).hex()
 
+
+def _check_principal(name: str) -> None:
+    check = checker()
+    if check.text("principal", name, "PRINCIPAL_CHARS_MAX", limits.PRINCIPAL_CHARS_MAX) is None:
+        check.raise_()

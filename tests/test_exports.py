@@ -14,9 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def imported_by(statement: str) -> set[str]:
     """The top names in sys.modules after a statement, in a process of its own."""
     code = f"{statement}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 

@@ -203,4 +203,3 @@ def _conversation(view: LedgerView, pid: int, origin: str) -> HistoryResult:
     root = digest("cmc/hhni/1", payload_hash(origin.encode()), *children)
     nodes.insert(0, NodeModel(path="", level=1, title=origin, dependency_hash=root.hex()))
     return HistoryResult(source_versions=sorted(versions, key=lambda v: (-v.transaction, -v.parts)), nodes=nodes)
-

@@ -200,8 +200,8 @@ class _Matcher:
             return True
         edge = self.view.edge(rid)
         origin = self.view.origin_of(rid if edge is None else edge.source)
-        body = None if not origin else self.view.payload(origin)
-        return body == self.source.encode()
+        # by hash, since the name may have been erased: what an undo matched must stay what it matched
+        return bool(origin) and self.view.payload_row(origin or 0).hash == payload_hash(self.source.encode())
 
     def _by_tags(self, rid: int, seq: int) -> bool:
         if not self.tags:

@@ -60,7 +60,8 @@ def turn_discriminator(session: str, speaker: str, occurred_us: int | None, ordi
     """Encode what tells a turn from its twins: session and speaker, and when it was said or else its ordinal."""
     body: dict[str, Json] = {"session": session, "speaker": speaker}
     if occurred_us is not None:
-        body["occurred_at"] = occurred_us
+        # past 2**53 (the years before 1685 and after 2255) a number is no canonical JSON, its digits are
+        body["occurred_at"] = occurred_us if abs(occurred_us) < 1 << 53 else str(occurred_us)
     elif ordinal is not None:
         body["ordinal"] = ordinal
     return canonical(body)

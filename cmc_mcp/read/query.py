@@ -88,10 +88,10 @@ def _pairs(problems: list[Problem], tags: object) -> tuple[tuple[str, str], ...]
         return ()
     pairs = []
     for name, value in tags.items():
-        if isinstance(name, str) and isinstance(value, str):
+        if isinstance(name, str) and isinstance(value, str) and _is_unicode(name + value):
             pairs.append((name, value))
         else:
-            problems.append(Problem(f"tags.{name!s:.40}", "is no text"))
+            problems.append(Problem(f"tags.{name!s:.40}", "is no text, or holds a lone surrogate"))
     return tuple(sorted(pairs))
 
 
@@ -99,10 +99,15 @@ def _list(problems: list[Problem], path: str, value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     values = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else (None,)
-    out = tuple(v for v in values if isinstance(v, str) and v)
+    out = tuple(v for v in values if isinstance(v, str) and v and _is_unicode(v))
     if len(out) != len(values):
-        problems.append(Problem(path, "is a text, or a list of texts, none of them empty"))
+        problems.append(Problem(path, "is a text, or a list of texts, none of them empty or with a lone surrogate"))
     return out
+
+
+def _is_unicode(text: str) -> bool:
+    """Say whether a text can be stored at all: a lone surrogate cannot."""
+    return text.encode("utf-8", "replace") == text.encode("utf-8", "backslashreplace")
 
 
 def limits_of(view: LedgerView, asked: Question) -> Filter | None:

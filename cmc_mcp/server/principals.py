@@ -18,7 +18,7 @@ from mcp.server.auth.provider import AccessToken
 from cmc_mcp.config import check_workspace
 from cmc_mcp.errors import AccessDenied, InvalidInput, StoreError
 from cmc_mcp.limits import PRINCIPAL_CHARS_MAX
-from cmc_mcp.server.session import DECLARED, Caller, Stores, open_memory
+from cmc_mcp.server.session import DECLARED, Caller, Model, Stores, open_memory
 
 if TYPE_CHECKING:
     from cmc_mcp.config import Configuration
@@ -133,7 +133,8 @@ class TokenSession:
         self, configuration: Configuration, tokens: StaticTokens, *, embedder: Embedder | str | None = "bundled"
     ) -> None:
         self._tokens = tokens
-        self._stores = Stores(lambda caller: open_memory(configuration, caller, embedder))
+        self._model = Model(embedder)
+        self._stores = Stores(lambda caller: open_memory(configuration, caller, self._model.get()))
 
     def caller(self) -> Caller:
         """Give the caller whose token the present request carries."""
@@ -152,8 +153,8 @@ class TokenSession:
         self._stores.memory(next(iter(self._tokens.callers.values()))).status()
 
     def warm(self) -> None:
-        """Import what the first call imports."""
-        import cmc_mcp.memory  # noqa: F401
+        """Load the model, and import what the first call imports."""
+        self._model.warm()
 
     def close(self) -> None:
         """Close the store."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DECLARED: Final = "declared:"
 """Marks a writer whose name only the client itself vouches for."""
 
+_VIEWS_MAX: Final = 256
 CLIENT: Final[ContextVar[str | None]] = ContextVar("cmc_client", default=None)
 """The name that the client of the present request declares. Set by the server for each request."""
 
@@ -85,6 +86,8 @@ class Stores:
                 raise StoreError("the server is stopping; nothing was changed")
             view = self._views.get(caller)
             if view is None:
+                while len(self._views) >= _VIEWS_MAX:  # names that clients declare must not fill the memory
+                    self._views.pop(next(iter(self._views)))
                 if self._first is None:
                     view = self._first = self._open(caller)
                 else:
@@ -102,6 +105,34 @@ class Stores:
             first.close()
 
 
+class Model:
+    """The embedder of a server: made on first use, and loaded ahead of it where it is the bundled one."""
+
+    def __init__(self, embedder: Embedder | str | None) -> None:
+        self._embedder = embedder
+        self._lock = threading.Lock()
+
+    def get(self) -> Embedder | None:
+        """Give the embedder, loading nothing."""
+        from cmc_mcp.embed.minilm import MiniLM
+
+        with self._lock:
+            if isinstance(self._embedder, str):
+                self._embedder = MiniLM()
+            return self._embedder
+
+    def warm(self) -> None:
+        """Load the bundled model and what opens a store, so that the first call need not. No store is opened.
+
+        Raises:
+            EmbedderError: the model cannot be loaded.
+        """
+        import cmc_mcp.memory  # noqa: F401
+
+        if isinstance(self._embedder, str) and (embedder := self.get()) is not None:
+            embedder.embed(["warm"])
+
+
 class LocalSession:
     """One principal, one workspace: a process on stdio, or HTTP on loopback without tokens.
 
@@ -109,8 +140,9 @@ class LocalSession:
     """
 
     def __init__(self, configuration: Configuration, *, embedder: Embedder | str | None = "bundled") -> None:
-        self._configuration, self._embedder = configuration, embedder
-        self._stores = Stores(lambda caller: open_memory(configuration, caller, embedder))
+        self._configuration = configuration
+        self._model = Model(embedder)
+        self._stores = Stores(lambda caller: open_memory(configuration, caller, self._model.get()))
 
     def caller(self) -> Caller:
         """Give the configured principal, or the declared one."""
@@ -126,8 +158,8 @@ class LocalSession:
         self._stores.memory(self.caller()).status()
 
     def warm(self) -> None:
-        """Import what the first call imports."""
-        import cmc_mcp.memory  # noqa: F401
+        """Load the model, and import what the first call imports."""
+        self._model.warm()
 
     def close(self) -> None:
         """Close the store."""
@@ -144,7 +176,7 @@ def declared(client: str | None) -> str:
     return f"{DECLARED}{name}".encode("utf-8", "replace").decode()[:PRINCIPAL_CHARS_MAX]
 
 
-def open_memory(configuration: Configuration, caller: Caller, embedder: Embedder | str | None = "bundled") -> Memory:
+def open_memory(configuration: Configuration, caller: Caller, embedder: Embedder | None) -> Memory:
     """Open the configured store for a caller."""
     from cmc_mcp.memory import Memory
 

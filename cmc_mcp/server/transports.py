@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -67,8 +66,10 @@ async def _leave_on_signal(session: Provider) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             _leave_in_time()
-            with suppress(CmcError):
+            try:
                 await anyio.to_thread.run_sync(session.close)
+            except Exception:  # it ends all the same, and what is not committed leaves nothing behind
+                logs.log().exception("the store did not close in order")
             _leave()
 
 

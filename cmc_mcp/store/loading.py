@@ -228,7 +228,7 @@ def item_of(
         title=cast("str | None", registers.get("title")),
         session=cast("str | None", loaded.discriminator.get("session")),
         speaker=cast("str | None", loaded.discriminator.get("speaker")) or None,
-        occurred_at=format_time(occurred) if isinstance(occurred, int) else None,
+        occurred_at=format_time(int(str(occurred))) if occurred is not None else None,
         valid_from=format_time(loaded.piece.valid_from),
         valid_to=format_time(loaded.piece.valid_to),
         recorded_at=None if recorded_us is None else format_time(recorded_us),

@@ -42,7 +42,9 @@ def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> int:
     low, high = _range(digits, ID_BYTES)
     found = view.keys_between(AtomKind.code, low, high)
     if not found:
-        raise NotFound(f"there is no memory {reference} in this workspace; use recall or history to find its id", id=reference)
+        raise NotFound(
+            f"there is no memory {reference} in this workspace; use recall or history to find its id", id=reference
+        )
     if len(found) > 1:
         names = [atom_name(key) for _, key in found]
         raise Ambiguous(f"{reference} could be any of {', '.join(names)}; give more digits", candidates=names)
@@ -80,7 +82,9 @@ def plain_text(value: str, path: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise InvalidInput.at(path, "holds a lone surrogate, which is not valid Unicode; encode the text properly") from error
+        raise InvalidInput.at(
+            path, "holds a lone surrogate, which is not valid Unicode; encode the text properly"
+        ) from error
     if "\0" in value:
         raise InvalidInput.at(path, "holds a NUL character, which text cannot carry; remove it")
     return value
@@ -141,7 +145,9 @@ def _snapshots(view: LedgerView, digits: str, latest: bool) -> dict[str, int]:
     out = {root: (first, last) for root, first, last in view.roots(low, high)}
     if low <= empty <= high:
         out[empty] = (0, out.get(empty, (0, 0))[1])
-    return {f"{snapshot_name(root)}…{root.hex()[-6:]}": last if latest else first for root, (first, last) in out.items()}
+    return {
+        f"{snapshot_name(root)}…{root.hex()[-6:]}": last if latest else first for root, (first, last) in out.items()
+    }
 
 
 def _range(digits: str, size: int) -> tuple[bytes, bytes]:

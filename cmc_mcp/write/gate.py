@@ -146,7 +146,9 @@ def find_quarantined(view: LedgerView, reference: str) -> tuple[int, Request, st
         raise Ambiguous(f"{reference} could be {len(found)} entries in quarantine; give more digits")
     body = view.payload(found[0][1]) if found else None
     if body is None:
-        raise NotFound(f"there is nothing called {reference} in quarantine; `cmc quarantine list` shows it", id=reference)
+        raise NotFound(
+            f"there is nothing called {reference} in quarantine; `cmc quarantine list` shows it", id=reference
+        )
     return found[0][0], *decode_request(body)
 
 
@@ -172,6 +174,7 @@ def encode_request(request: Request, principal: str) -> bytes:
     binary = request.modality in BINARY
     body: dict[str, Json] = {name: getattr(request, name) for name in _PLAIN}
     body["principal"] = principal
+    body["occurred_us"] = None if request.occurred_us is None else str(request.occurred_us)
     body["content"] = base64.b64encode(request.data).decode() if binary else request.data.decode()
     body["interval"] = [str(request.valid_from), str(request.valid_to)]
     body["registers"] = dict(request.registers)
@@ -193,7 +196,7 @@ def decode_request(body: bytes) -> tuple[Request, str]:
         source=plain["source"],
         session=plain["session"],
         speaker=plain["speaker"],
-        occurred_us=cast("int | None", raw["occurred_us"]),
+        occurred_us=None if raw["occurred_us"] is None else int(str(raw["occurred_us"])),
         valid_from=int(low),
         valid_to=int(high),
         registers=cast("Mapping[str, Json]", raw["registers"]),

@@ -70,7 +70,7 @@ def revise(
         InvalidInput: an argument is wrong, nothing is to change, or nothing would be left; NotFound: no such memory.
     """
     change = _check(claim, tags, valid_from, valid_to, confidence, priority, reason)
-    if content is None and not (change.registers or change.replaces_tags or valid_from or valid_to):
+    if content is None and not change.registers and not change.replaces_tags and valid_from is None and valid_to is None:
         raise InvalidInput.at("content", "nothing is to change: give content, a claim, tags, times, confidence or priority")
     with engine.store.reader(engine.ws) as view:
         rid = resolve_atom(view, id)

@@ -202,8 +202,8 @@ def validate(arguments: RememberArguments) -> Request:
     registers = _registers(check, arguments)
     check.raise_()
     return Request(
-        data, modality, cast("str | None", media_type), source, session, speaker or "", occurred_us, valid_from, valid_to, registers,
-        model_id or NO_MODEL, weights or "", prompt or "", tool_ids, derived, key,
+        data, modality, cast("str | None", media_type), source, session, speaker or "", occurred_us, valid_from,
+        valid_to, registers, model_id or NO_MODEL, weights or "", prompt or "", tool_ids, derived, key,
     )  # fmt: skip
 
 
@@ -226,7 +226,9 @@ def _content(check: _Check, content: object, modality: str) -> bytes:
                 if message := unfit(data.decode("utf-8")):
                     check.problem("content", message)
             except UnicodeDecodeError as error:
-                check.problem("content", f"is not valid UTF-8 (byte {error.start}); decode it first, or say which modality")
+                check.problem(
+                    "content", f"is not valid UTF-8 (byte {error.start}); decode it first, or say which modality"
+                )
                 return b""
     else:
         check.problem("content", f"is a {type(content).__name__}; pass text, or bytes for an image or audio")
@@ -307,7 +309,7 @@ def check_numbers(check: _Check, confidence: object, entropy: object, priority: 
 def check_tags(check: _Check, tags: object) -> dict[str, Json]:
     """Check tags, and give them as registers. A None as value removes the tag."""
     if not isinstance(tags, Mapping):
-        check.problem("tags", "is no map of names to values, such as {\"topic\": \"deploy\"}")
+        check.problem("tags", 'is no map of names to values, such as {"topic": "deploy"}')
         return {}
     check.limit("tags", "TAGS_MAX", len(tags), limits.TAGS_MAX)
     out: dict[str, Json] = {}
@@ -316,7 +318,9 @@ def check_tags(check: _Check, tags: object) -> dict[str, Json]:
             check.problem(f"tags.{name!s:.70}", "is no tag name: ASCII letters, digits and _ . : / -, at most 64")
         elif value is None:
             out[TAG + name] = None
-        elif check.text(f"tags.{name}", value, "TAG_VALUE_CHARS_MAX", limits.TAG_VALUE_CHARS_MAX, blank=True) is not None:
+        elif (
+            check.text(f"tags.{name}", value, "TAG_VALUE_CHARS_MAX", limits.TAG_VALUE_CHARS_MAX, blank=True) is not None
+        ):
             out[TAG + name] = value
     return out
 

@@ -47,7 +47,9 @@ def workload(subject: Subject, told: dict[str, str], before: int) -> None:
             told[name] = "not kept"
 
 
-def attempt(vfs: FaultyVFS, folder: Path, fail_at: int | None, *, full: bool, for_ever: bool) -> tuple[int, dict[str, str]]:
+def attempt(
+    vfs: FaultyVFS, folder: Path, fail_at: int | None, *, full: bool, for_ever: bool
+) -> tuple[int, dict[str, str]]:
     """Run the workload with one fault; gives how many operations there were, and what the calls answered."""
     told: dict[str, str] = {}
     vfs.arm(fail_at, full=full, for_ever=for_ever)
@@ -96,7 +98,9 @@ def test_no_operation_of_the_disk_that_fails_loses_or_breaks_or_lies(
     assert "kept" in answers and answers & {"not kept", "unknown"}
 
 
-def test_a_commit_whose_sync_failed_is_looked_up_before_an_answer(tmp_path: Path, vfs: FaultyVFS, template: Path) -> None:
+def test_a_commit_whose_sync_failed_is_looked_up_before_an_answer(
+    tmp_path: Path, vfs: FaultyVFS, template: Path
+) -> None:
     """Whether it was kept or not: the answer says which, and the store goes on."""
     with opened(template / "memory.db", vfs="faulty") as subject:
         subject.memory.remember("one to warm up")

@@ -82,7 +82,9 @@ def test_the_same_state_has_no_diff_with_itself(memory: Memory) -> None:
     assert _diff(memory, 1, 3).is_empty
 
 
-_CALLS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["remember", "tag", "forget"])), min_size=1, max_size=8)
+_CALLS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from(["remember", "tag", "forget"])), min_size=1, max_size=8
+)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

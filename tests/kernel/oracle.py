@@ -87,7 +87,7 @@ class Oracle:
         self.entries: list[Entry | None] = [None]
         self.known: dict[Name, tuple[Name, ...]] = {}  # every atom ever recorded, with its premises
         self.destroyed: dict[str, int] = {}  # words, and the transaction that destroyed them
-        self.named: dict[Name, int] = {}  # atoms that an erasure named
+        self.lost: set[tuple[str, str]] = set()  # versions of documents whose plan was destroyed
 
     @property
     def seq(self) -> int:
@@ -163,9 +163,11 @@ class Oracle:
         tail = max(places, default=-1)
         told = ("at", occurred) if occurred is not None else ("nth", tail + 1)
         name = ("turn", origin, media, text, writer, speaker, *told)
-        live = any((name, cell) in state for cell in CELLS)
+        if occurred is not None:  # the same words then, whoever wrote them down first
+            name = next((known for known in self.known if known[:4] + known[5:] == name[:4] + name[5:]), name)
+        stands = any(key[0][0] == "item" and json.loads(facts)["atom"] == repr(name) for key, facts in state.items())
         self.assert_(state, name, cells, changes)
-        if not live:
+        if not stands:
             chain = json.loads(state[("item", origin, tail), 0])["chain"] if tail >= 0 else []
             for cell in CELLS:
                 state[("item", origin, tail + 1), cell] = encoded({"atom": repr(name), "chain": [*chain, repr(name)]})
@@ -175,16 +177,22 @@ class Oracle:
         if self.kept_back(texts):
             return
         head = ("source", origin)
-        before = json.loads(state[head, 0])["parts"] if (head, 0) in state else None
+        known = (head, 0) in state and (origin, state[head, 0]) not in self.lost
+        before = json.loads(state[head, 0])["parts"] if known else None
         old = [self.by_repr(part) for part in before or ()]
         numbered = aligned([(name[3], name[4]) for name in old], list(texts))
         new = [("part", origin, media, text, number) for text, number in numbered]
         for name in new:
             self.assert_(state, name, cells, changes)
         if before is None or [name[3] for name in old] != list(texts):
-            for cell in CELLS:
-                state[head, cell] = encoded({"parts": [repr(name) for name in new]})
+            self.head(state, origin, [repr(name) for name in new], redacted=False)
         self.remove(state, set(old) - set(new))
+
+    def head(self, state: State, origin: str, parts: list[str], *, redacted: bool) -> None:
+        facts = encoded({"parts": parts, "redacted": redacted})
+        self.lost.discard((origin, facts))
+        for cell in CELLS:
+            state[("source", origin), cell] = facts
 
     def by_repr(self, text: str) -> Name:
         return next(name for name in self.known if repr(name) == text)
@@ -232,8 +240,7 @@ class Oracle:
     # ------------------------------------------------------------------ rollbacks
     def gone(self, name: Name, since: int) -> bool:
         """Whether an atom's words were destroyed after a transaction."""
-        text = text_of(name)
-        return text is not None and (self.destroyed.get(text, 0) > since or self.named.get(name, 0) > since)
+        return self.destroyed.get(text_of(name) or "", 0) > since
 
     def rollback(self, target: int) -> Plan:
         now, then = self.states[-1], self.states[target]
@@ -328,11 +335,22 @@ class Oracle:
         return any(all(json.loads(facts).get(f"tag:{k}") == v for k, v in tags) for facts in both)
 
     # ------------------------------------------------------------------ erase
-    def erase(self, state: State, names: Sequence[Name]) -> None:
-        self.remove(state, names)
-        for name in names:
-            self.named[name] = self.seq + 1
-            self.destroyed.setdefault(text_of(name) or "", self.seq + 1)
+    def erase(self, state: State, names: Sequence[Name]) -> list[Name]:
+        """Erase atoms, and all others of the same words; give those. A document erased whole loses its title."""
+        texts = {text_of(name) for name in names}
+        every = [name for name in self.known if text_of(name) in texts]
+        self.remove(state, every)
+        for text in texts:
+            self.destroyed.setdefault(text or "", self.seq + 1)
+        for origin in {str(name[1]) for name in every if name[0] == "part"}:
+            head, mine = ("source", origin), {repr(name) for name in every}
+            plans = {past[head, 0] for past in self.states if (head, 0) in past and (origin, past[head, 0]) not in self.lost}
+            titled = {plan for plan in plans if not json.loads(plan)["redacted"]}
+            if any(set(json.loads(plan)["parts"]) <= mine for plan in titled):
+                self.lost |= {(origin, plan) for plan in titled}
+                if state.get((head, 0)) in titled:
+                    self.head(state, origin, json.loads(state[head, 0])["parts"], redacted=True)
+        return [name for name in every if name not in names]
 
 
 def span(cells: range) -> tuple[int | None, int | None]:

@@ -22,6 +22,7 @@ from cmc_mcp.merkle import log, proof
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.results import Diff, RollbackResult
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
+from cmc_mcp.store.loading import ERASED
 from cmc_mcp.store.manifest import decode_manifest
 from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import MODALITIES
@@ -162,12 +163,10 @@ class Rig:
 
     def erase(self, who: str, names: Sequence[Name]) -> None:
         state = self.oracle.now()
-        self.oracle.erase(state, names)
+        others = self.oracle.erase(state, names)
         ids = [self.id(name) for name in names]
         plan = self.as_(who).forget(ids, erase=True, dry_run=True)
-        texts = {text_of(name) for name in names}
-        shared = {self.id(name) for name in self.oracle.known if text_of(name) in texts and name not in names}
-        assert set(plan.shared) == shared
+        assert set(plan.shared) == {self.id(name) for name in others}
         result = self.as_(who).forget(ids, erase=True, digest=plan.digest)
         self.oracle.commit(Entry(who, "erase"), state)
         assert result.receipt is not None and not result.receipt.pages_pending
@@ -270,7 +269,9 @@ class Rig:
             body = None if pid is None else view.payload(pid)
             assert body is not None
             by_key = {key: name for name, key in self.keys.items()}
-            return encoded({"parts": [repr(by_key[part.atom]) for part in decode_manifest(body).parts]})
+            plan = decode_manifest(body)
+            parts = [repr(by_key[part.atom]) for part in plan.parts]
+            return encoded({"parts": parts, "redacted": any(node.title == ERASED for node in plan.nodes)})
         if kind == "item":
             (name,) = [name for name, key in self.keys.items() if key.hex() == registers["atom"]]
             if registers["chain"] not in self.chains:

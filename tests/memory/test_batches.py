@@ -143,7 +143,9 @@ def _one_by_one(memory: Memory, items: list[dict[str, object]]) -> tuple[list[st
     return added, False
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(items=st.lists(_ITEM, min_size=1, max_size=8))
 def test_many_at_once_are_what_they_would_be_one_by_one(tmp_path: Path, items: list[dict[str, object]]) -> None:
     name = f"{len(list(tmp_path.iterdir()))}"
@@ -163,7 +165,12 @@ def test_premises_inside_a_batch_are_found(tmp_path: Path) -> None:
     with opened(tmp_path, "elsewhere.db") as other:
         premise = other.remember("premise").added[0]
     memory, apart = opened(tmp_path), opened(tmp_path, "apart.db")
-    items = [{"content": "before"}, {"content": "premise"}, {"content": "so", "derived_from": [premise]}, {"content": "end"}]
+    items = [
+        {"content": "before"},
+        {"content": "premise"},
+        {"content": "so", "derived_from": [premise]},
+        {"content": "end"},
+    ]
     receipt = memory.remember_many(items)  # type: ignore[arg-type]
     for item in items:
         apart.remember(**item)  # type: ignore[arg-type]
@@ -174,7 +181,9 @@ def test_premises_inside_a_batch_are_found(tmp_path: Path) -> None:
 
 def test_an_unknown_premise_names_its_item_and_what_came_before_stays(memory: Memory) -> None:
     with pytest.raises(NotFound, match=r"items\[1\]"):
-        memory.remember_many([{"content": "a"}, {"content": "b", "derived_from": ["atom_" + "0" * 32]}, {"content": "c"}])
+        memory.remember_many(
+            [{"content": "a"}, {"content": "b", "derived_from": ["atom_" + "0" * 32]}, {"content": "c"}]
+        )
     assert [item.text for item in memory.recall("a b c").items] == ["a"]
 
 

@@ -31,7 +31,9 @@ def _is_gone(folder: Path, memory: Memory) -> bool:
 
 def _filled(memory: Memory) -> None:
     """Put enough around it that the canary does not stand alone on its pages."""
-    memory.remember_many([{"content": f"filler note {n} about topic {n % 7}", "tags": {"n": str(n)}} for n in range(300)])
+    memory.remember_many(
+        [{"content": f"filler note {n} about topic {n % 7}", "tags": {"n": str(n)}} for n in range(300)]
+    )
 
 
 CASES: dict[str, dict[str, object]] = {
@@ -45,7 +47,11 @@ CASES: dict[str, dict[str, object]] = {
     "speaker": {"content": "a plain text", "session": "s", "speaker": CANARY},
     "session": {"content": "a plain text", "session": CANARY},
     "document": {"content": f"# About {CANARY}\n\nfirst {CANARY}\n\n## And {CANARY}\n\nlast", "source": "plan.md"},
-    "code": {"content": f"def f_{CANARY}():\n    return 1\n\n\ndef g():\n    return 2\n", "modality": "code", "source": "a.py"},
+    "code": {
+        "content": f"def f_{CANARY}():\n    return 1\n\n\ndef g():\n    return 2\n",
+        "modality": "code",
+        "source": "a.py",
+    },
     "event": {"content": json.dumps({"key": CANARY}), "modality": "event"},
     "object": {"content": f"{CANARY} " + "x " * 40_000, "modality": "event", "title": CANARY},
     "image": {"content": b"\x89PNG" + CANARY.encode(), "modality": "image", "media_type": "image/png", "title": CANARY},
@@ -107,7 +113,11 @@ def test_an_erased_heading_can_be_edited_away(tmp_path: Path) -> None:
 def test_reasons_and_receipts_lose_the_words_too(tmp_path: Path) -> None:
     memory = opened(tmp_path)
     rival = memory.remember("other", claim={"subject": "app", "predicate": "on", "object": "H"})
-    arguments = {"content": "x", "claim": {"subject": "app", "predicate": "on", "object": CANARY}, "idempotency_key": "k"}
+    arguments = {
+        "content": "x",
+        "claim": {"subject": "app", "predicate": "on", "object": CANARY},
+        "idempotency_key": "k",
+    }
     receipt = memory.remember(**arguments)  # type: ignore[arg-type]
     assert CANARY in receipt.conflicts[0].reason
     (id,) = receipt.added
@@ -293,3 +303,38 @@ def test_large_content_goes_with_its_last_reference_in_the_workspace(tmp_path: P
     assert first.verify().faults == second.verify().faults == []
     _erase(second, kept)
     assert [path for path in (tmp_path / "memory.db.objects").rglob("*") if path.is_file()] == []
+
+
+def test_a_source_is_erased_with_what_its_versions_dropped(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    first = memory.remember(f"kept\n\ndropped {CANARY}\n", source="doc", tags={"t": CANARY})
+    memory.remember("kept\n", source="doc")
+    memory.forget(memory.remember(f"forgotten {CANARY}", session="s", source="doc").added)
+    memory.remember("elsewhere")
+    assert len(memory.forget(source="doc", dry_run=True).ids) == 1
+    assert memory.forget(tags={"t": CANARY}, erase=True, dry_run=True).ids == first.added
+    plan = memory.forget(source="doc", erase=True, dry_run=True)
+    assert len(plan.ids) == 3
+    memory.forget(source="doc", erase=True, digest=plan.digest)
+    assert memory.forget(source="doc", erase=True, dry_run=True).ids == []
+    assert memory.sources() == []
+    assert memory.verify().faults == []
+    assert _is_gone(tmp_path, memory)
+
+
+def test_an_erase_whose_process_ended_too_soon_is_finished_by_the_next_open(tmp_path: Path) -> None:
+    memory = opened(tmp_path)
+    receipt = memory.remember(f"{CANARY} " + "x " * 40_000, modality="event")
+    (path,) = (path for path in (tmp_path / "memory.db.objects").rglob("*") if path.is_file())
+    data = path.read_bytes()
+    other = opened(tmp_path)
+    with other._store.reader(1) as view:  # as if it had ended before the log was truncated and the object deleted
+        view.head()
+        _erase(memory, receipt.added)
+    memory.close()
+    other.close()
+    path.write_bytes(data)
+    reopened = opened(tmp_path)
+    assert reopened.verify().faults == []
+    assert not path.exists()
+    assert _is_gone(tmp_path, reopened)

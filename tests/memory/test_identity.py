@@ -67,7 +67,9 @@ def test_a_text_embedded_before_is_not_embedded_again(tmp_path: Path) -> None:
     memory = opened(tmp_path, embedder=embedder)
     memory.remember("one text")
     memory.remember("one text", source="elsewhere.md")
-    memory.remember_many([{"content": "one text", "session": "s"}, {"content": "two"}, {"content": "two", "session": "s"}])
+    memory.remember_many(
+        [{"content": "one text", "session": "s"}, {"content": "two"}, {"content": "two", "session": "s"}]
+    )
     assert embedder.texts == ["one text", "two"]
 
 

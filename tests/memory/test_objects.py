@@ -50,13 +50,17 @@ def test_a_binary_memory_is_found_by_its_title_and_tags(memory: Memory, modality
         receipt.added[0], "a boat on the lake", modality, media,
     )  # fmt: skip
     assert found.text == f"[{modality}, {media}, 1,024 bytes]"
-    assert [item.id for item in memory.recall("lake", tags={"trip": "norway"}, modality=modality).items] == receipt.added
+    assert [
+        item.id for item in memory.recall("lake", tags={"trip": "norway"}, modality=modality).items
+    ] == receipt.added
     assert memory.read_source("holiday") == data
     assert receipt.pending == 0
     assert memory.verify().faults == []
 
 
-def test_a_large_image_is_kept_whole_and_bytes_that_look_like_text_are_not_indexed(memory: Memory, tmp_path: Path) -> None:
+def test_a_large_image_is_kept_whole_and_bytes_that_look_like_text_are_not_indexed(
+    memory: Memory, tmp_path: Path
+) -> None:
     data = b"needle " + bytes(200_000)
     memory.remember(data, modality="image", media_type="image/png", title="a chart")
     small = memory.remember(b"needle in hay", modality="image", media_type="image/png", title="small")

@@ -78,7 +78,9 @@ def test_what_is_released_is_exactly_what_came(tmp_path: Path) -> None:
 def test_an_image_is_released_as_it_came(memory: Memory) -> None:
     memory.set_policy("gate.min_confidence", 0.6)
     data = bytes(range(256))
-    (kept,) = memory.remember(data, modality="image", media_type="image/png", source="i.png", confidence=0.1).quarantined
+    (kept,) = memory.remember(
+        data, modality="image", media_type="image/png", source="i.png", confidence=0.1
+    ).quarantined
     memory.release(kept.id)
     assert memory.read_source("i.png") == data
 

@@ -50,7 +50,9 @@ _WRITE = st.tuples(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=st.lists(_WRITE, min_size=1, max_size=6))
-def test_every_day_holds_what_was_said_for_it_last(memory: Memory, writes: list[tuple[int, int, dict[str, str]]]) -> None:
+def test_every_day_holds_what_was_said_for_it_last(
+    memory: Memory, writes: list[tuple[int, int, dict[str, str]]]
+) -> None:
     days: list[dict[str, str] | None] = [None] * 10
     words = f"x{memory.status()['transaction']}"
     for start, end, tags in writes:
@@ -64,7 +66,9 @@ def test_every_day_holds_what_was_said_for_it_last(memory: Memory, writes: list[
 
 
 def test_remembering_changes_no_other_atom(memory: Memory) -> None:
-    (other,) = memory.remember("The app runs on Heroku", claim={"subject": "app", "predicate": "on", "object": "H"}).added
+    (other,) = memory.remember(
+        "The app runs on Heroku", claim={"subject": "app", "predicate": "on", "object": "H"}
+    ).added
     before = memory.history(other).versions
     receipt = memory.remember("The app runs on Fly", claim={"subject": "app", "predicate": "on", "object": "F"})
     assert memory.history(other).versions == before
@@ -177,7 +181,9 @@ def test_confidence_has_a_band(memory: Memory, confidence: float | None, band: s
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_named_and_nothing_is_written(memory: Memory, arguments: dict[str, object], path: str) -> None:
+def test_a_wrong_argument_is_named_and_nothing_is_written(
+    memory: Memory, arguments: dict[str, object], path: str
+) -> None:
     with pytest.raises(InvalidInput) as caught:
         memory.remember(**{"content": "x", **arguments})  # type: ignore[arg-type]
     assert [problem.path.startswith(path) for problem in caught.value.problems] == [True]

@@ -53,7 +53,9 @@ def test_a_document_comes_back_byte_for_byte(memory: Memory, text: str, modality
 @given(texts=st.lists(_TEXTS, min_size=2, max_size=5), suffix=st.sampled_from([".md", ".py", ".rs", ".txt", ".ts"]))
 def test_every_past_version_comes_back(memory: Memory, texts: list[str], suffix: str) -> None:
     name = "plan" + suffix
-    at = [memory.remember(text, source=name, modality="code" if suffix != ".md" else "text").transaction for text in texts]
+    at = [
+        memory.remember(text, source=name, modality="code" if suffix != ".md" else "text").transaction for text in texts
+    ]
     for seq, text in zip(at, texts, strict=True):
         assert memory.read_source(name, seq) == text.encode()
 
@@ -145,4 +147,3 @@ def test_an_erased_part_is_named_in_every_version(memory: Memory) -> None:
     assert caught.value.fields["missing"] == [heading]
     with pytest.raises(SourceIncomplete):
         memory.read_source("plan.md", receipt.transaction)
-

@@ -18,7 +18,11 @@ from pathlib import Path
 
 import pytest
 
-SERVE_HTTP = "from cmc_mcp.config import configuration\nfrom cmc_mcp.server import serve_http\nserve_http(configuration(), port=0)"
+SERVE_HTTP = """
+from cmc_mcp.config import configuration
+from cmc_mcp.server import serve_http
+serve_http(configuration(), port=0)
+"""
 SERVE_STDIO = [sys.executable, "-m", "cmc_mcp.server"]
 NODE_MIN = 20
 _INSTALL_S = 600

@@ -12,7 +12,9 @@ from cmc_mcp.store.sqlite.schema import MIGRATIONS, Migration
 from tests.store.made import NOON_US, contents, memory, raw, store
 
 CLOCK = FixedClock(NOON_US)
-SECOND = Migration(2, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT", "INSERT INTO shoes VALUES(1)"), ("DROP TABLE shoes",))
+SECOND = Migration(
+    2, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT", "INSERT INTO shoes VALUES(1)"), ("DROP TABLE shoes",)
+)
 BROKEN = Migration(2, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT", "INSERT INTO no_such_table VALUES(1)"))
 ONE_WAY = Migration(2, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT",))
 

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 import apsw
-import sqlite_vec
 
 from cmc_mcp import errors
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
@@ -60,7 +60,8 @@ class Location:
     def __post_init__(self) -> None:
         if self.key is not None and len(self.key) < KEY_BYTES_MIN:
             raise errors.InvalidInput.at(
-                "key", f"has {len(self.key)} bytes; give 32 random ones, at least {KEY_BYTES_MIN}, or None for no encryption"
+                "key",
+                f"has {len(self.key)} bytes; give 32 random ones, at least {KEY_BYTES_MIN}, or None for no encryption",
             )
 
     def __repr__(self) -> str:
@@ -134,14 +135,24 @@ def _configure(connection: apsw.Connection, location: Location) -> None:
         connection.execute(statement).fetchall()
     if location.key is None:  # an encrypted file is not read through a memory map
         connection.pragma("mmap_size", MMAP_BYTES)
-    if connection.pragma("synchronous") != SYNCHRONOUS_FULL or not (location.read_only or connection.pragma("journal_mode") == "wal"):
+    if connection.pragma("synchronous") != SYNCHRONOUS_FULL or not (
+        location.read_only or connection.pragma("journal_mode") == "wal"
+    ):
         raise errors.StoreError(
             "the file cannot be opened with journal_mode=WAL and synchronous=FULL, so writes would not be durable; "
             "keep the store on a local file system"
         )
     connection.enable_load_extension(True)
-    connection.load_extension(sqlite_vec.loadable_path())
+    connection.load_extension(_vector_extension())
     connection.enable_load_extension(False)
+
+
+def _vector_extension() -> str:
+    """Find sqlite-vec's library without importing its module, which would import NumPy."""
+    spec = find_spec("sqlite_vec")
+    if spec is None or spec.origin is None:
+        raise errors.StoreError("sqlite-vec is not installed; install cmc-mcp again")
+    return str(Path(spec.origin).with_name("vec0"))
 
 
 @contextmanager

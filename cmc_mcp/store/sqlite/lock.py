@@ -124,7 +124,8 @@ class WriteLock:
 
     def _unlockable(self, error: OSError) -> StoreError:
         return StoreError(
-            f"{self._path} cannot be locked ({error.strerror}); keep the store on a local file system", lock=str(self._path)
+            f"{self._path} cannot be locked ({error.strerror}); keep the store on a local file system",
+            lock=str(self._path),
         )
 
 

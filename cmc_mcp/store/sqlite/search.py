@@ -184,7 +184,7 @@ class SearchView(View):
         return list(
             self._c.execute(
                 "SELECT a.rid, a.modality, a.origin, a.witness, v.vid FROM atoms a LEFT JOIN vectors v"
-                " ON v.ws = a.ws AND v.model = ?2 AND v.content = a.content WHERE a.ws = ?1 AND a.rid > ?3"
+                " ON v.ws = a.ws AND v.model = ?2 AND v.content = a.content WHERE +a.ws = ?1 AND a.rid > ?3"
                 " AND a.rid <= ?4 ORDER BY a.rid",
                 (self.ws, model, after, upto),
             )
@@ -224,7 +224,7 @@ class SearchView(View):
         """Give vectors with a number between two others as (vid, seq, vector)."""
         return list(
             self._c.execute(
-                "SELECT vid, seq, vector FROM vectors WHERE ws = ?1 AND vid > ?3 AND vid < ?4 AND model = ?2 ORDER BY vid",
+                "SELECT vid, seq, vector FROM vectors WHERE +ws = ?1 AND vid > ?3 AND vid < ?4 AND +model = ?2 ORDER BY vid",
                 (self.ws, model, after, before),
             )
         )
@@ -233,8 +233,8 @@ class SearchView(View):
         """Give atoms recorded before whose vector came later: (rid, vid) with a vector number past `after`."""
         return list(
             self._c.execute(
-                "SELECT a.rid, v.vid FROM vectors v JOIN atoms a ON a.ws = v.ws AND a.content = v.content"
-                " WHERE v.ws = ?1 AND v.vid > ?3 AND v.vid < (?1 + 1) << 40 AND v.model = ?2 AND a.rid <= ?4",
+                "SELECT a.rid, v.vid FROM vectors v CROSS JOIN atoms a ON a.ws = v.ws AND a.content = v.content"
+                " WHERE +v.ws = ?1 AND v.vid > ?3 AND v.vid < (?1 + 1) << 40 AND +v.model = ?2 AND a.rid <= ?4",
                 (self.ws, model, after, upto_rid),
             )
         )

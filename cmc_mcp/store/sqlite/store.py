@@ -90,18 +90,15 @@ class SqliteStore:
         prepare_folder(location.path)
         fresh = not location.path.exists() or location.path.stat().st_size == 0
         if not fresh and migrate.is_current(location):
-            store._finish_erasures()
             return store
         with store._lock.held():
             migrate.run(location, clock)
         return store
 
-    def _finish_erasures(self) -> None:
-        """An erase that a reader held up is finished by the next open."""
+    def pages_pending(self) -> bool:
+        """Say whether an erase still has bytes to destroy: a reader, or the end of its process, came between."""
         with self.reader(0) as view:
-            pending = view.pages_pending()
-        if pending:
-            self.scrub()
+            return not self.location.read_only and view.pages_pending()
 
     def close(self) -> None:
         """Close every connection. Reads and a write in progress in other threads finish, then close their own."""

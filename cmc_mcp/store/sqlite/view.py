@@ -524,7 +524,7 @@ class View:
         bindings = (self.ws, json.dumps(facts), seq) + (() if valid_at is None else (valid_at,))
         return list(
             self._c.execute(
-                "SELECT rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND facts IN"
+                "SELECT rid, valid_from, valid_to, facts FROM pieces INDEXED BY pieces_facts WHERE ws = ?1 AND facts IN"
                 f" (SELECT value FROM json_each(?2)) AND +tx_from <= ?3 AND +tx_to > ?3{at} ORDER BY rid, valid_from",
                 bindings,
             )
