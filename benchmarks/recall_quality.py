@@ -99,7 +99,9 @@ def measure(folder: Path, names: Sequence[str], show: Callable[[str], None] = pr
         metrics.report(name, result)
         out[name] = metrics.mean_of(result["rows"], "R@10")
         summed, best = BASELINE[name]
-        show(f"{name}: R@10 {out[name]:.3f}; summed scores {summed:.3f} ({out[name] - summed:+.3f}), best simple {best:.3f}")
+        show(
+            f"{name}: R@10 {out[name]:.3f}; summed scores {summed:.3f} ({out[name] - summed:+.3f}), best simple {best:.3f}"
+        )
     return out
 
 

@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -48,8 +49,13 @@ class Settings:
     @property
     def digest(self) -> str:
         """A short hash over what moves an answer, the pipeline's version included (12 hex digits)."""
-        moving = {f.name: repr(getattr(self, f.name)) for f in fields(self) if f.name != "matrix_bytes_max"}
-        return payload_hash(canonical({"version": PIPELINE_VERSION, **moving})).hex()[:12]
+        return _digest(self)
+
+
+@lru_cache(maxsize=64)
+def _digest(settings: Settings) -> str:
+    moving = {f.name: repr(getattr(settings, f.name)) for f in fields(settings) if f.name != "matrix_bytes_max"}
+    return payload_hash(canonical({"version": PIPELINE_VERSION, **moving})).hex()[:12]
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -405,7 +405,7 @@ def test_operators_in_a_question_are_words(case: Case, query: str) -> None:
     "text", ["'; DROP TABLE atoms; --", '" OR ""="', "%", "_", "x' UNION SELECT 1 --", "NULL", "[a]"]
 )
 def test_sql_in_a_tag_is_text(case: Case, text: str) -> None:
-    assert [] == case.memory.recall("deploy", tags={"topic": text}).items
+    assert case.memory.recall("deploy", tags={"topic": text}).items == []
     refused(case, remember(tags={text: "x"}), "no tag name") if text not in ("_", "NULL") else None
     case.memory.remember(f"a note about {text}", tags={"topic": text}, source=text, session=None)
     (item,) = case.memory.recall("note", tags={"topic": text}).items
@@ -429,7 +429,7 @@ def test_a_filter_that_nothing_can_match_is_refused_or_finds_nothing(case: Case,
         lambda: case.memory.rollback(tags={"topic": text}, dry_run=True).diff.added,
     ):
         try:
-            assert [] == call()
+            assert call() == []
         except InvalidInput as error:
             assert "surrogate" in error.message or "NUL" in error.message, error.message
 
@@ -442,7 +442,7 @@ def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path, body: bytes, k
     path = tmp_path / "notes.md"
     path.write_bytes(body)
     for read_only in (False, True):
-        with pytest.raises(kind, match="no CMC store.*CMC_STORE"):
+        with pytest.raises(kind, match=r"no CMC store.*CMC_STORE"):
             Memory.open(path, embedder=None, read_only=read_only)
     assert body == path.read_bytes()
     assert [path] == list(tmp_path.iterdir())
@@ -484,4 +484,4 @@ def test_a_kind_of_store_that_this_version_has_not_is_refused(url: str) -> None:
 def test_a_principal_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, principal: str) -> None:
     with pytest.raises(InvalidInput, match="principal"):
         Memory.open(tmp_path / "memory.db", embedder=None, principal=principal)
-    assert [] == list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []

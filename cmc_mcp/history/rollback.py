@@ -22,7 +22,7 @@ from cmc_mcp.model.facts import TAG
 from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair
 from cmc_mcp.store.manifest import decode_manifest
 from cmc_mcp.store.protocol import LedgerView, Store
-from cmc_mcp.store.references import PointLike, resolve_point
+from cmc_mcp.store.references import PointLike, plain_text, resolve_point
 from cmc_mcp.store.rows import Head, TransactionRow, arguments_of
 
 
@@ -105,6 +105,9 @@ def _check(target: Target) -> None:
         raise InvalidInput.at("to", "give a state to roll back to, or since, writer, source and tags to undo, not both")
     if target.to is None and not target.tags and all(part is None for part in selective):
         raise InvalidInput.at("to", "is required: a snapshot id, label, transaction or time; or say what to undo")
+    for path, text in (("writer", target.writer), ("source", target.source), *target.tags):
+        if text is not None:
+            plain_text(text, path if path in ("writer", "source") else f"tags.{path}")
 
 
 def _plan(view: LedgerView, target: Target) -> _Plan:

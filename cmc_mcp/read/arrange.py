@@ -69,7 +69,8 @@ class Arranged:
         if self._settings.dedupe:
             rids = first_of_each([(hit.rid, row.content) for hit, row in chunk], self._seen)
             self.merged += len(chunk) - len(rids)
-        found = load(self._view, self._objects, rids, self._point.head.seq, self._point.valid_at)
+        rows = {row.rid: row for _, row in chunk}
+        found = load(self._view, self._objects, rids, self._point.head.seq, self._point.valid_at, rows)
         return {rid: item for rid, item in found.items() if item.data is not None}
 
     def _notes(self, loaded: list[Loaded]) -> dict[int, Notes]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_CHUNK: Final = 32
+_CHUNK: Final = 16
 
 
 class Candidates:

@@ -59,7 +59,12 @@ class Page:
 
 
 def fit(
-    items: Iterable[tuple[int, Item]], offset: int, given: int, budget_tokens: int, limit: int, count: Callable[[str], int]
+    items: Iterable[tuple[int, Item]],
+    offset: int,
+    given: int,
+    budget_tokens: int,
+    limit: int,
+    count: Callable[[str], int],
 ) -> Page:
     """Fill an answer with the strongest that fit, skipping what does not; `items` are (place in the sequence, item).
 

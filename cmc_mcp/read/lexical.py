@@ -72,16 +72,21 @@ class Words:
         """Give the passages of the rarest terms, and which these are: a whole term at a time, to `most` or past `least`."""
         import numpy as np
 
-        found: Rids = np.zeros(0, np.int64)
+        parts: list[Rids] = [np.zeros(0, np.int64)]
         drivers: list[str] = []
+        total = 0
         for stem in self._rare:
             rids = self._of(stem).rids
             rids = rids[self._selection.passing(rids)]
-            if len(found) >= least and len(found) + len(rids) > most:
-                break
-            found = np.union1d(found, rids) if len(found) else rids
+            if total >= least and total + len(rids) > most:
+                parts = [_distinct(parts)]  # passages of several terms were counted more than once
+                total = len(parts[0])
+                if total >= least and total + len(rids) > most:
+                    break
+            parts.append(rids)
+            total += len(rids)
             drivers.append(stem)
-        return found, drivers
+        return _distinct(parts), drivers
 
     def _of(self, stem: str) -> Postings:
         if stem not in self._postings:
@@ -100,7 +105,9 @@ class Words:
         for stems in [*tries, *([stem] for stem in self.frequent)]:
             words = [self._word[stem] for stem in stems]
             rows = self._selection.view.holding(words, first - 1, min(last, self._head.last_rid), every=True)
-            while len(out) < count and (page := list(islice(rows, _PAGE if not self._selection.limits.is_open else count))):
+            while len(out) < count and (
+                page := list(islice(rows, _PAGE if not self._selection.limits.is_open else count))
+            ):
                 rids = np.array(page, np.int64)
                 for rid in rids[self._selection.passing(rids)].tolist():
                     if rid not in seen and len(out) < count:
@@ -151,3 +158,13 @@ class Words:
         passages, n = self._head.passages, self.terms[stem]
         weight = math.log(1 + (passages - n + 0.5) / (n + 0.5))
         return weight * (self._settings.bm25_k1 + 1) * tf / (tf + norm)
+
+
+def _distinct(parts: list[Rids]) -> Rids:
+    """Join, sort, and drop what repeats: for a few thousand, sorting beats hashing."""
+    import numpy as np
+
+    joined = np.sort(np.concatenate(parts))
+    keep = np.ones(len(joined), np.bool_)
+    np.not_equal(joined[1:], joined[:-1], out=keep[1:])
+    return joined[keep]

@@ -117,7 +117,9 @@ class _Sequence:
         trace.lap("terms", len(words.terms))
         depth = max(settings.dense_candidates, 3 * limit)
         candidates = Candidates(selection, words, sight.model, sight.vector, depth, settings, trace)
-        self._arranged = Arranged(view, sight.objects, point, selection, candidates, settings, limit, trace)
+        self._arranged = Arranged(
+            view, sight.objects, point, selection, candidates, settings, limit + 1, trace
+        )  # one more: is there more?
         self._places = enumerate(self._arranged)
         self._ahead: list[tuple[int, Placed]] = []
 
@@ -170,4 +172,3 @@ class _Sequence:
                 )
             )
         return out
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cmc_mcp.config import Settings
 from cmc_mcp.store.rows import MODALITIES
@@ -11,8 +12,7 @@ from cmc_mcp.store.rows import MODALITIES
 _CODE = MODALITIES.index("code")
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A candidate and the parts of its score."""
 
     rid: int
@@ -41,11 +41,17 @@ def fuse(
     Adding scores beat adding reciprocal ranks by .03 (CombSUM; Fox and Shaw, 1994), measured in
     `reference/retrieval.md`. Scores are rounded to 1e-6.
     """
-    hits, hybrid = [], scale.cosine > 0
-    for rid, modality in modalities.items():
-        near = max(0.0, cosines.get(rid, 0.0)) / scale.cosine if hybrid else 0.0
-        word = words.get(rid, 0.0) / scale.bm25 if scale.bm25 > 0 else 0.0
-        share = settings.lexical_share_code if modality == _CODE else settings.lexical_share_text
-        share = share if hybrid else 1.0
-        hits.append(Hit(rid, round(share * word + (1 - share) * near, 6), round(near, 6), round(word, 6)))
-    return sorted(hits, key=lambda hit: -hit.score)
+    import numpy as np
+
+    rids, size = list(modalities), len(modalities)
+    near, word, share = np.zeros(size), np.zeros(size), np.ones(size)
+    if scale.cosine > 0:
+        near = np.maximum(np.fromiter((cosines.get(rid, 0.0) for rid in rids), np.float64, size), 0.0) / scale.cosine
+        is_code = np.fromiter((modality == _CODE for modality in modalities.values()), np.bool_, size)
+        share = np.where(is_code, settings.lexical_share_code, settings.lexical_share_text)
+    if scale.bm25 > 0:
+        word = np.fromiter((words.get(rid, 0.0) for rid in rids), np.float64, size) / scale.bm25
+    scores = np.round(share * word + (1.0 - share) * near, 6)
+    order = np.argsort(-scores, kind="stable").tolist()
+    parts = list(zip(rids, scores.tolist(), np.round(near, 6).tolist(), np.round(word, 6).tolist(), strict=True))
+    return [Hit(*parts[place]) for place in order]

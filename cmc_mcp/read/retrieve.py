@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from cmc_mcp.read.point import Point
@@ -86,10 +87,9 @@ class Selection:
         if len(found) > k:
             last = found[k - 1][1]
             found = [hit for hit in found if hit[1] >= last]
-        tied = [a[0] for a, b in zip(found, found[1:], strict=False) if a[1] == b[1]]
-        tied += [b[0] for a, b in zip(found, found[1:], strict=False) if a[1] == b[1]]
+        tied = {rid for a, b in pairwise(found) if a[1] == b[1] for rid in (a[0], b[0])}
         if tied:
-            keys = {rid: row.key for rid, row in self.view.atoms(list(dict.fromkeys(tied))).items()}
+            keys = {rid: row.key for rid, row in self.view.atoms(sorted(tied)).items()}
             found.sort(key=lambda hit: (-hit[1], keys.get(hit[0], b"")))
         return found[:k]
 

@@ -113,13 +113,9 @@ class Model:
         self._lock = threading.Lock()
 
     def get(self) -> Embedder | None:
-        """Give the embedder, loading nothing."""
-        from cmc_mcp.embed.minilm import MiniLM
-
+        """Give the embedder, loading nothing; waits for a `warm` that is at work, so that no two threads load at once."""
         with self._lock:
-            if isinstance(self._embedder, str):
-                self._embedder = MiniLM()
-            return self._embedder
+            return self._made()
 
     def warm(self) -> None:
         """Load the bundled model and what opens a store, so that the first call need not. No store is opened.
@@ -127,10 +123,18 @@ class Model:
         Raises:
             EmbedderError: the model cannot be loaded.
         """
-        import cmc_mcp.memory  # noqa: F401
+        with self._lock:
+            import cmc_mcp.memory  # noqa: F401
 
-        if isinstance(self._embedder, str) and (embedder := self.get()) is not None:
-            embedder.embed(["warm"])
+            if isinstance(self._embedder, str) and (embedder := self._made()) is not None:
+                embedder.embed(["warm"])
+
+    def _made(self) -> Embedder | None:
+        if isinstance(self._embedder, str):
+            from cmc_mcp.embed.minilm import MiniLM
+
+            self._embedder = MiniLM()
+        return self._embedder
 
 
 class LocalSession:

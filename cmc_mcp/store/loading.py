@@ -118,17 +118,22 @@ class Loaded:
 
 
 def load(
-    view: LedgerView, objects: Objects, rids: Sequence[int], seq: int, valid_at: int | None
+    view: LedgerView,
+    objects: Objects,
+    rids: Sequence[int],
+    seq: int,
+    valid_at: int | None,
+    rows: Mapping[int, AtomRow] | None = None,
 ) -> dict[int, Loaded]:
     """Load memories as they were at a read point; those that did not hold there are left out.
 
-    Without `valid_at` the piece is the one that holds latest.
+    Without `valid_at` the piece is the one that holds latest. `rows` are the atoms, where they are at hand.
 
     Raises:
         IntegrityError: stored bytes do not match their hash; nothing damaged reaches an answer.
     """
-    rows = view.atoms(rids)
-    wanted = {pid for row in rows.values() for pid in row[3:8] if pid}
+    rows = view.atoms(rids) if rows is None else rows
+    wanted = {pid for rid in rids if (row := rows.get(rid)) for pid in row[3:8] if pid}
     payloads = view.payload_rows(wanted)
     bodies = {pid: checked(row) for pid, row in payloads.items()}
     held = view.pieces_of(rids, seq)

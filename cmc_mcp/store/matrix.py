@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _MASKS_MAX: Final = 8
 _GATHER_SHARE: Final = 0.15  # below this share, scan only the rows that pass
-_SPARE: Final = 24  # candidates beyond k before the bound is known
+_SPARE: Final = 14  # candidates beyond k before the bound is known
 _SAMPLED_ABOVE: Final = 20_000  # scores that are worth a sampled threshold
 _DOT_ERROR: Final = 3e-5  # of a float32 dot product of 384 terms, with room
 _WIDENED_MAX: Final = 4_096  # more candidates than this inside the error bound: the exact path is as good
@@ -441,20 +441,14 @@ class Matrix:
         return out
 
 
-def _window(
-    starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], valid_at: int
-) -> tuple[int, int]:
+def _window(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], valid_at: int) -> tuple[int, int]:
     """Give the valid times around `valid_at` in which no piece begins or ends."""
-    low = max(
-        int(starts[starts <= valid_at].max(initial=-OPEN)), int(ends[ends <= valid_at].max(initial=-OPEN))
-    )
+    low = max(int(starts[starts <= valid_at].max(initial=-OPEN)), int(ends[ends <= valid_at].max(initial=-OPEN)))
     high = min(int(starts[starts > valid_at].min(initial=OPEN)), int(ends[ends > valid_at].min(initial=OPEN)))
     return low, high
 
 
-def _best(
-    scores: npt.NDArray[np.float32], mask: Mask | None, count: int, passing: int
-) -> npt.NDArray[np.int64]:
+def _best(scores: npt.NDArray[np.float32], mask: Mask | None, count: int, passing: int) -> npt.NDArray[np.int64]:
     """Give the places of the best `count` scores that pass; a sampled threshold spares sorting a million."""
     import numpy as np
 

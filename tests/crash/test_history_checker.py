@@ -15,7 +15,7 @@ WRITES = [Call(0, 1, 1, "a"), Call(0.5, 3, 3, "b"), Call(2, 2.5, 2, "a")]
 
 def test_a_sound_history_has_no_violation() -> None:
     reads = [Call(0, 4, 0, "r"), Call(1.5, 1.6, 1, "r"), Call(2.2, 2.9, 3, "r"), Call(3.5, 3.6, 3, "r")]
-    assert [] == check_history(WRITES, reads, 3)
+    assert check_history(WRITES, reads, 3) == []
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_many_threads_of_one_memory_are_strictly_serializable(tmp_path: Path) ->
             thread.join()
         stop.set()
         watcher.join()
-        assert [] == odd
-        assert [] == check_history(writes, reads, subject.head()[0])
+        assert odd == []
+        assert check_history(writes, reads, subject.head()[0]) == []
         assert 32 * 30 == subject.head()[0] == len(writes)
         assert max(call.returned - call.invoked for call in writes) < 2.0
         assert reads and subject.memory.verify().holds

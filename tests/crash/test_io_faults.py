@@ -67,7 +67,7 @@ def judge(folder: Path, told: dict[str, str]) -> None:
         assert subject.memory.verify().holds
         with subject.store.reader(subject.ws) as view:
             kept = {name for name in told if view.idempotency(name) is not None}
-            assert 1 == len([rid for rid in view.facts_with_tag("topic", "deploy")])
+            assert len(view.facts_with_tag("topic", "deploy")) == 1
         assert {name for name, answer in told.items() if answer == "kept"} <= kept
         assert not kept & {name for name, answer in told.items() if answer == "not kept"}
         for number in range(2):
@@ -140,7 +140,7 @@ def test_a_disk_that_fails_for_good_leaves_the_outcome_unknown_until_the_key_is_
             vfs.arm(None, full=False, for_ever=False)
             again = subject.memory.remember("the doubtful one", idempotency_key="doubt")
             assert again.added == subject.memory.remember("the doubtful one", idempotency_key="doubt").added
-            assert 1 + 4 + 1 + 1 == subject.memory.snapshot().counts["atoms"]
+            assert subject.memory.snapshot().counts["atoms"] == 1 + 4 + 1 + 1
             assert subject.memory.verify().holds
     assert unknown
 

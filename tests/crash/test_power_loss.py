@@ -14,7 +14,7 @@ from tests.crash.power import run_images
 def test_a_hundred_and_fifty_power_losses_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     seed = secrets.randbelow(1 << 31)
     told = run_images(150, seed, tmp_path)
-    assert ([], 0, 150) == (told.failures, told.lost, told.images), told
+    assert (told.failures, told.lost, told.images) == ([], 0, 150), told
     assert told.acknowledged > 1000
 
 
@@ -41,7 +41,7 @@ def test_what_was_synced_is_in_every_image() -> None:
     seen = set()
     for seed in range(200):
         image = crash_image(events, random.Random(seed))
-        assert b"a" * 4096 == image["db"] and image["wal"].startswith(b"b" * 4096)
+        assert image["db"] == b"a" * 4096 and image["wal"].startswith(b"b" * 4096)
         seen.add(image["wal"])
     assert len(seen) > 50  # dropped, kept, and torn in many ways
 

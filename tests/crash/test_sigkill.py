@@ -26,7 +26,7 @@ def soak(*arguments: str) -> dict[str, object]:
 
 def test_a_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     told = soak("kills", "--count", "100", "--folder", str(tmp_path))
-    assert ([], 0, 100) == (told["failures"], told["lost"], told["done"]), told
+    assert (told["failures"], told["lost"], told["done"]) == ([], 0, 100), told
     acknowledged = told["acknowledged"]
     assert isinstance(acknowledged, int) and acknowledged >= 100, told
     phases = told["phases"]
@@ -37,13 +37,13 @@ def test_a_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> N
 def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     first = soak("kills", "--count", "3", "--seed", "5", "--folder", str(tmp_path))
     then = soak("kills", "--count", "5", "--resume", "--folder", str(tmp_path))
-    assert (3, 5, 5, 5) == (first["done"], then["done"], first["seed"], then["seed"])
-    assert [] == then["failures"]
+    assert (first["done"], then["done"], first["seed"], then["seed"]) == (3, 5, 5, 5)
+    assert then["failures"] == []
 
 
 def test_eight_processes_write_to_one_file_and_others_read_beside_them(tmp_path: Path) -> None:
     told = soak("writers", "--count", "60", "--readers", "2", "--folder", str(tmp_path))
-    assert ([], [], 480) == (told["errors"], told["violations"], told["acknowledged"]), told
+    assert (told["errors"], told["violations"], told["acknowledged"]) == ([], [], 480), told
     worst, reads = told["worst_ms"], told["reads"]
     assert isinstance(worst, float) and worst <= 2000, told
     assert isinstance(reads, int) and reads > 0, told

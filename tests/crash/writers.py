@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ def check_history(writes: Sequence[Call], reads: Sequence[Call], length: int) ->
 
 def _odd(seqs: Sequence[int], length: int) -> str:
     missing = sorted(set(range(1, length + 1)) - set(seqs))[:5]
-    twice = sorted({seq for seq, following in zip(seqs, seqs[1:], strict=False) if seq == following})[:5]
+    twice = sorted({seq for seq, following in pairwise(seqs) if seq == following})[:5]
     return f"missing {missing}, twice {twice}"
 
 

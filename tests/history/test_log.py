@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound
+from cmc_mcp.errors import InvalidInput, NotFound
 from cmc_mcp.memory import Memory
 from tests.memory.made import opened
 
@@ -52,7 +52,7 @@ def test_a_cursor_from_elsewhere_is_refused(memory: Memory, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("limit", [0, -1, 1_001])
 def test_a_bound_on_pages_is_held(memory: Memory, limit: int) -> None:
-    with pytest.raises(LimitExceeded):
+    with pytest.raises(InvalidInput):
         memory.history(limit=limit)
 
 

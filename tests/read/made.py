@@ -63,7 +63,11 @@ def opened(folder: Path, *, settings: Settings | None = None, workspace: str = "
     """Open the store of a test."""
     embedder = more.pop("embedder", None) or HashVectors()
     return Memory.open(
-        folder / "memory.db", embedder=embedder, settings=settings, workspace=workspace, **more  # type: ignore[arg-type]
+        folder / "memory.db",
+        embedder=embedder,
+        settings=settings,
+        workspace=workspace,
+        **more,  # type: ignore[arg-type]
     )
 
 
@@ -71,7 +75,8 @@ def without_matrix(memory: Memory) -> Memory:
     """Give the same memory as it reads through SQL alone."""
     other = memory.as_principal(memory.principal)
     other.settings = NO_MATRIX
-    other._matrix = None
+    with other._store.reader(other._ws) as view:
+        assert not view.head().passages or other._matrix_for(view, 1) is None
     return other
 
 

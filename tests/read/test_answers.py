@@ -36,7 +36,11 @@ def _write(memory: Memory, rng: random.Random) -> None:
                     "tags": {"t": rng.choice("ab")},
                     "confidence": rng.choice([None, 0.5, 0.95]),
                     **({"session": "talk", "speaker": rng.choice(["Ann", "Ben"])} if rng.random() < 0.3 else {}),
-                    **({"claim": {"subject": "it", "predicate": "is", "object": rng.choice("xyz")}} if rng.random() < 0.3 else {}),
+                    **(
+                        {"claim": {"subject": "it", "predicate": "is", "object": rng.choice("xyz")}}
+                        if rng.random() < 0.3
+                        else {}
+                    ),
                 }
                 for _ in range(rng.randint(1, 6))
             ]  # type: ignore[list-item]
@@ -48,7 +52,9 @@ def _write(memory: Memory, rng: random.Random) -> None:
     elif choice < 0.8:
         memory.revise(rng.choice(known), content=text())
     elif choice < 0.9:
-        memory.revise(rng.choice(known), tags={"t": rng.choice("ab")}, valid_from=rng.choice(["2026-01-01", "2027-01-01"]))
+        memory.revise(
+            rng.choice(known), tags={"t": rng.choice("ab")}, valid_from=rng.choice(["2026-01-01", "2027-01-01"])
+        )
     else:
         memory.rollback(rng.randint(1, memory.recall("x").read_point.transaction), dry_run=rng.random() < 0.3)
 
@@ -91,8 +97,6 @@ def test_an_answer_at_a_read_point_never_changes(tmp_path: Path, seed: int) -> N
     memory.rollback(1)
     check(memory)
     slow = without_matrix(memory)
-    slow.settings = memory.settings
-    slow._matrix_for = lambda view, model: None  # type: ignore[method-assign]
     check(slow)
     memory.close()
     with opened(tmp_path) as memory:
@@ -114,8 +118,6 @@ def test_the_bundled_model_answers_alike_with_and_without_the_matrix(tmp_path: P
         seq = memory.recall("x").read_point.transaction
         fast = _bytes(memory.recall("putting the program into production", as_of=seq))
         slow = without_matrix(memory)
-        slow.settings = memory.settings
-        slow._matrix_for = lambda view, model: None  # type: ignore[method-assign]
         assert _bytes(slow.recall("putting the program into production", as_of=seq)) == fast
 
 

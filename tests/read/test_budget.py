@@ -33,7 +33,8 @@ ITEMS = st.lists(
         source=st.none() | st.text(min_size=1, max_size=20),
         place=st.none() | st.text(min_size=1, max_size=20),
         conflicts=st.lists(
-            st.builds(ConflictNote, with_id=st.just("atom_1"), kind=st.just("claim"), reason=st.text(max_size=30)), max_size=2
+            st.builds(ConflictNote, with_id=st.just("atom_1"), kind=st.just("claim"), reason=st.text(max_size=30)),
+            max_size=2,
         ),
         superseded_by=st.lists(st.just("atom_" + "0" * 32), max_size=2),
         witness=st.none() | st.just(WitnessModel(writer="me", confidence=0.95, band="A")),

@@ -144,7 +144,12 @@ def test_words_of_other_scripts_are_found(tmp_path: Path) -> None:
     with _opened(tmp_path) as memory:
         for text in ("Привет мир", "γειά σου κόσμε", "naïve café", "数据库 备份", "Straße"):
             memory.remember(text)
-        for query, text in (("привет", "Привет мир"), ("ΚΌΣΜΕ", "γειά σου κόσμε"), ("cafe", "naïve café"), ("备份", "数据库 备份")):
+        for query, text in (
+            ("привет", "Привет мир"),
+            ("ΚΌΣΜΕ", "γειά σου κόσμε"),
+            ("cafe", "naïve café"),
+            ("备份", "数据库 备份"),
+        ):
             assert memory.recall(query).items[0].text == text
 
 
@@ -164,7 +169,9 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> Memory:
     return memory
 
 
-@pytest.mark.parametrize("query", ["weekly report", "the team", "report late", "the weekly report of the team is done late"])
+@pytest.mark.parametrize(
+    "query", ["weekly report", "the team", "report late", "the weekly report of the team is done late"]
+)
 def test_as_many_as_exist_are_given_whatever_the_filter(common: Memory, query: str) -> None:
     assert len(_words(common, query, 50, tags=(("rare", "yes"),))) == 10
     assert len(_words(common, query, 50, tags=(("half", "a"),))) == 50

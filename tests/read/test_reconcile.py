@@ -33,7 +33,9 @@ def test_the_latest_claim_comes_first_and_is_drawn_in(tmp_path: Path) -> None:
         middle = memory.remember(
             "moved away in May", claim={**CLAIM, "object": "Render"}, valid_from="2026-05-01"
         ).added[0]
-        new = memory.remember("quite other words", claim={**CLAIM, "object": "Fly.io"}, valid_from="2026-06-01").added[0]
+        new = memory.remember("quite other words", claim={**CLAIM, "object": "Fly.io"}, valid_from="2026-06-01").added[
+            0
+        ]
         memory.remember_many([{"content": f"filler {i}"} for i in range(300)])
         answer = memory.recall("target Heroku", limit=5, valid_at="2026-07-01")
         ids = [item.id for item in answer.items]
@@ -61,7 +63,9 @@ def test_a_winner_that_the_filter_excludes_is_named_but_not_drawn_in(tmp_path: P
 def test_many_valued_claims_and_equal_objects_do_not_conflict(tmp_path: Path) -> None:
     with opened(tmp_path) as memory:
         for place in ("Rome", "Oslo"):
-            memory.remember(f"was in {place}", claim={"subject": "I", "predicate": "was in", "object": place, "many": True})
+            memory.remember(
+                f"was in {place}", claim={"subject": "I", "predicate": "was in", "object": place, "many": True}
+            )
         memory.remember("it runs on Fly", claim={**CLAIM, "object": "Fly"})
         memory.remember("it does run on Fly", claim={**CLAIM, "object": "Fly"})
         assert all(not item.conflicts for item in memory.recall("was runs on in").items)

@@ -290,7 +290,10 @@ def test_the_sampled_best_are_the_best(seed: int, size: int, share: float) -> No
     mask = rng.random(size) < share
     mask[0] = True
     count = int(rng.integers(1, 90))
-    for chosen, among in ((_best(scores, mask, count, int(mask.sum())), mask), (_best(scores, None, count, size), None)):
+    for chosen, among in (
+        (_best(scores, mask, count, int(mask.sum())), mask),
+        (_best(scores, None, count, size), None),
+    ):
         passing = scores if among is None else scores[among]
         assert sorted(scores[chosen].tolist()) == sorted(np.sort(passing)[-count:].tolist())
         assert among is None or among[chosen].all()

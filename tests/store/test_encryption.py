@@ -31,7 +31,7 @@ def test_what_was_encrypted_is_read_with_its_key(tmp_path: Path) -> None:
     with memory(tmp_path / "memory.db", key=KEY) as opened:
         opened.remember(CANARY)
     with memory(tmp_path / "memory.db", key=KEY) as opened:
-        assert CANARY == opened.recall("canary").items[0].text
+        assert opened.recall("canary").items[0].text == CANARY
         assert opened.verify().holds
 
 
@@ -48,9 +48,9 @@ def test_without_its_key_a_store_is_refused_without_a_byte_written(tmp_path: Pat
 
 @pytest.mark.parametrize("key", [b"", b"short"])
 def test_a_key_too_short_to_protect_anything_is_refused(tmp_path: Path, key: bytes) -> None:
-    with pytest.raises(InvalidInput, match="key: .*at least 16"):
+    with pytest.raises(InvalidInput, match=r"key: .*at least 16"):
         memory(tmp_path / "memory.db", key=key)
-    assert {} == contents(tmp_path)
+    assert contents(tmp_path) == {}
 
 
 def test_a_key_does_not_open_a_store_that_is_not_encrypted(tmp_path: Path) -> None:
@@ -69,14 +69,14 @@ def test_a_backup_of_an_encrypted_store_opens_with_the_key_alone(tmp_path: Path)
     with pytest.raises(WrongKey):
         memory(tmp_path / "copy.db")
     with memory(tmp_path / "copy.db", key=KEY) as opened:
-        assert CANARY == opened.recall("canary").items[0].text
+        assert opened.recall("canary").items[0].text == CANARY
         assert opened.verify().holds
 
 
 def test_a_key_is_64_hex_digits_or_a_passphrase(tmp_path: Path) -> None:
     assert KEY == parse_key(KEY.hex()) == parse_key(KEY.hex().upper())
     made = parse_key("correct horse battery")
-    assert 32 == len(made) and made == parse_key("correct horse battery") != parse_key("correct horse battery ")
+    assert len(made) == 32 and made == parse_key("correct horse battery") != parse_key("correct horse battery ")
     with pytest.raises(InvalidInput, match="64 hex digits, or a passphrase of 16"):
         parse_key("too short")
 
@@ -85,8 +85,8 @@ def test_the_key_comes_from_the_environment_or_from_a_file(tmp_path: Path) -> No
     file = tmp_path / "key"
     file.write_text(KEY.hex() + "\n")
     nowhere = {"CMC_CONFIG": str(tmp_path / "none.toml")}
-    assert KEY == configuration(environment={**nowhere, "CMC_KEY": KEY.hex()}).key
-    assert KEY == configuration(environment={**nowhere, "CMC_KEY_FILE": str(file)}).key
+    assert configuration(environment={**nowhere, "CMC_KEY": KEY.hex()}).key == KEY
+    assert configuration(environment={**nowhere, "CMC_KEY_FILE": str(file)}).key == KEY
     assert configuration(environment=nowhere).key is None
     assert KEY.hex() not in repr(configuration(environment={**nowhere, "CMC_KEY": KEY.hex()}))
 

@@ -30,7 +30,7 @@ def holder(path: Path) -> subprocess.Popen[str]:
         [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    assert "held\n" == process.stdout.readline()
+    assert process.stdout.readline() == "held\n"
     return process
 
 
@@ -177,7 +177,7 @@ def test_a_forked_child_has_a_lock_of_its_own(tmp_path: Path) -> None:
                 status = 0
             finally:
                 os._exit(status)
-        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert not is_free(tmp_path / "lock")
     assert is_free(tmp_path / "lock")
     lock.close()
@@ -200,7 +200,7 @@ def test_a_write_behind_a_locked_store_changes_nothing_and_reads_go_on(tmp_path:
             with pytest.raises(Busy):
                 opened.remember("meanwhile")
             assert root == opened.snapshot().root
-            assert 1 == len(opened.recall("before").items)
+            assert len(opened.recall("before").items) == 1
         finally:
             end(process)
         opened.remember("after")

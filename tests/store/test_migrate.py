@@ -57,10 +57,10 @@ def test_a_store_is_brought_to_the_next_version_with_a_backup_before(tmp_path: P
     path = made(tmp_path)
     migrate.run(Location(path), CLOCK, (*MIGRATIONS, SECOND))
     backup = migrate.backup_path(Location(path), 1)
-    assert (2, 1) == (version(path), version(backup))
+    assert (version(path), version(backup)) == (2, 1)
     assert "shoes" in tables(path) and "shoes" not in tables(backup)
     with memory(backup, read_only=True) as opened:
-        assert "The deploy target is Fly.io" == opened.recall("deploy").items[0].text
+        assert opened.recall("deploy").items[0].text == "The deploy target is Fly.io"
 
 
 def test_running_the_migrations_again_changes_nothing(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_migration_that_fails_in_the_middle_leaves_the_old_version(tmp_path: P
     path = made(tmp_path)
     with pytest.raises(StoreError, match="no_such_table"):
         migrate.run(Location(path), CLOCK, (*MIGRATIONS, BROKEN))
-    assert 1 == version(path) and "shoes" not in tables(path)
+    assert version(path) == 1 and "shoes" not in tables(path)
     with memory(path) as opened:
         assert opened.verify().holds
 
@@ -84,7 +84,7 @@ def test_a_failed_migration_can_be_run_again_once_it_is_mended(tmp_path: Path) -
     with pytest.raises(StoreError):
         migrate.run(Location(path), CLOCK, (*MIGRATIONS, BROKEN))
     migrate.run(Location(path), CLOCK, (*MIGRATIONS, SECOND))
-    assert 2 == version(path)
+    assert version(path) == 2
 
 
 def test_an_applied_migration_that_was_edited_is_refused(tmp_path: Path) -> None:
@@ -108,9 +108,9 @@ def test_a_store_from_the_future_is_refused_without_a_byte_written(tmp_path: Pat
     migrate.run(Location(path), CLOCK, (*MIGRATIONS, SECOND))
     before = contents(tmp_path)
     for read_only in (False, True):
-        with pytest.raises(FutureStore, match="format 2.*upgrade") as caught:
+        with pytest.raises(FutureStore, match=r"format 2.*upgrade") as caught:
             memory(path, read_only=read_only)
-        assert 2 == caught.value.fields["format"]
+        assert caught.value.fields["format"] == 2
     with pytest.raises(FutureStore):
         migrate.run(Location(path), CLOCK)
     assert before == contents(tmp_path)
@@ -157,11 +157,11 @@ def test_a_reversible_migration_goes_back(tmp_path: Path) -> None:
     both = (*MIGRATIONS, SECOND)
     migrate.run(Location(path), CLOCK, both)
     migrate.down(Location(path), 1, both)
-    assert 1 == version(path) and "shoes" not in tables(path)
-    assert 2 == version(migrate.backup_path(Location(path), 2))
+    assert version(path) == 1 and "shoes" not in tables(path)
+    assert version(migrate.backup_path(Location(path), 2)) == 2
     with memory(path) as opened:
         assert opened.verify().holds
-        assert "The deploy target is Fly.io" == opened.recall("deploy").items[0].text
+        assert opened.recall("deploy").items[0].text == "The deploy target is Fly.io"
 
 
 def test_a_migration_that_would_lose_something_does_not_go_back_but_names_the_backup(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_migration_that_would_lose_something_does_not_go_back_but_names_the_ba
     migrate.run(Location(path), CLOCK, both)
     with pytest.raises(StoreError, match=r"memory\.db\.v1\.backup"):
         migrate.down(Location(path), 1, both)
-    assert 2 == version(path)
+    assert version(path) == 2
 
 
 @pytest.mark.parametrize("to", [0, 1, 5])
@@ -193,10 +193,10 @@ def test_two_that_create_the_same_store_make_one(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     migrate.run(Location(path), CLOCK)
     migrate.run(Location(path), CLOCK)
-    assert [(1,)] == raw(path).execute("SELECT count(*) FROM migrations").fetchall()
+    assert raw(path).execute("SELECT count(*) FROM migrations").fetchall() == [(1,)]
 
 
 def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         memory(tmp_path / "memory.db", read_only=True)
-    assert {} == contents(tmp_path)
+    assert contents(tmp_path) == {}

@@ -25,8 +25,8 @@ def the_file(folder: Path) -> Path:
 def test_an_object_comes_back_as_it_went(tmp_path: Path, key: bytes | None) -> None:
     objects = FileObjects(tmp_path, key)
     objects.put(1, HASH, DATA)
-    assert DATA == objects.get(1, HASH)
-    assert [HASH] == list(objects.hashes(1))
+    assert objects.get(1, HASH) == DATA
+    assert list(objects.hashes(1)) == [HASH]
     assert (DATA in the_file(tmp_path).read_bytes()) == (key is None)
 
 
@@ -45,7 +45,7 @@ def test_a_damaged_object_is_never_given_back(tmp_path: Path, key: bytes | None,
 
 
 def test_a_missing_object_is_damage_and_says_what_helps(tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError, match="missing.*backup"):
+    with pytest.raises(IntegrityError, match=r"missing.*backup"):
         FileObjects(tmp_path).get(1, HASH)
 
 
@@ -72,7 +72,7 @@ def test_workspaces_do_not_share_objects(tmp_path: Path) -> None:
     objects.put(1, HASH, DATA)
     with pytest.raises(IntegrityError):
         objects.get(2, HASH)
-    assert [] == list(objects.hashes(2))
+    assert list(objects.hashes(2)) == []
 
 
 def test_an_object_is_written_once(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_many_threads_may_write_the_same_object_at_once(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [] == failed
-    assert DATA == objects.get(1, HASH)
+    assert failed == []
+    assert objects.get(1, HASH) == DATA
     assert [HASH.hex()] == [path.name for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -112,7 +112,7 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(StoreError, match=r"No space left.*nothing was changed"):
         FileObjects(tmp_path).put(1, HASH, DATA)
-    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_deleting_what_is_not_there_is_no_error(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_deleting_what_is_not_there_is_no_error(tmp_path: Path) -> None:
     objects.put(1, HASH, DATA)
     objects.delete(1, HASH)
     objects.delete(1, HASH)
-    assert [] == list(objects.hashes(1))
+    assert list(objects.hashes(1)) == []
 
 
 @KEYS

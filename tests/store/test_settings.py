@@ -67,14 +67,14 @@ def test_full_text_deletes_securely(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     with memory(path):
         pass
-    assert [(1,)] == raw(path).execute("SELECT v FROM passages_config WHERE k = 'secure-delete'").fetchall()
+    assert raw(path).execute("SELECT v FROM passages_config WHERE k = 'secure-delete'").fetchall() == [(1,)]
 
 
 def test_the_store_says_how_it_is_opened(tmp_path: Path) -> None:
     with memory(tmp_path / "memory.db") as opened:
-        assert "false" == opened.inspect()["encrypted"]
+        assert opened.inspect()["encrypted"] == "false"
     with memory(tmp_path / "other.db", key=b"k" * 32) as opened:
-        assert "true" == opened.inspect()["encrypted"]
+        assert opened.inspect()["encrypted"] == "true"
 
 
 def test_the_key_shows_in_no_text(tmp_path: Path) -> None:
@@ -97,13 +97,13 @@ def test_folders_are_0700_and_files_0600_whatever_the_umask(tmp_path: Path, umas
     found |= {p: mode(p) for p in (tmp_path / "backup").rglob("*")}
     names = {p.name for p in found}
     assert {"memory.db", "memory.db-wal", "memory.db-shm", "memory.db.lock", "memory.db.objects", "copy.db"} <= names
-    assert {} == {str(p): oct(m) for p, m in found.items() if m != (0o700 if p.is_dir() else 0o600)}
+    assert {str(p): oct(m) for p, m in found.items() if m != (0o700 if p.is_dir() else 0o600)} == {}
 
 
 def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with memory(tmp_path / "memory.db"):
-        assert 0o755 == mode(tmp_path)
+        assert mode(tmp_path) == 0o755
 
 
 def test_the_entry_of_a_new_file_is_synced_before_anything_is_in_it(
@@ -142,7 +142,7 @@ def test_the_file_system_is_the_one_of_the_deepest_mount(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(connection.sys, "platform", "linux")
     monkeypatch.setattr(Path, "read_text", read)
-    assert ("nfs4", "ext4") == (filesystem(share), filesystem(tmp_path))
+    assert (filesystem(share), filesystem(tmp_path)) == ("nfs4", "ext4")
     with pytest.raises(StoreError, match="network file system"):
         prepare_folder(share / "memory.db")
 
@@ -160,5 +160,5 @@ def test_a_place_that_cannot_hold_a_store_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_system_without_shared_memory_is_refused_rather_than_written_less_durably(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="journal_mode=WAL.*local file system"):
+    with pytest.raises(StoreError, match=r"journal_mode=WAL.*local file system"):
         store(tmp_path / "memory.db", vfs="unix-none")

@@ -24,7 +24,7 @@ def test_a_backup_opens_verifies_and_holds_what_was_there(tmp_path: Path) -> Non
     with memory(tmp_path / "copies" / "copy.db", inline_bytes=64) as copy:
         assert before == copy.snapshot()
         assert copy.verify().holds
-        assert b"a long event " * 20 == copy.read_source("log:1")
+        assert copy.read_source("log:1") == b"a long event " * 20
         copy.remember("a backup is a store like any other")
 
 
@@ -35,7 +35,7 @@ def test_a_backup_never_overwrites(tmp_path: Path) -> None:
         opened.remember("note")
         with pytest.raises(Conflict, match="never overwrites"):
             opened.backup(target)
-    assert "precious" == target.read_text()
+    assert target.read_text() == "precious"
 
 
 def test_a_backup_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
@@ -82,11 +82,11 @@ def test_a_store_opened_read_only_answers_everything_and_refuses_every_write(tmp
     Path(f"{path}.lock").unlink()
     before = contents(tmp_path)["memory.db"]
     with memory(path, read_only=True) as opened:
-        assert "The deploy target is Fly.io" == opened.recall("deploy", tags={"topic": "deploy"}).items[0].text
-        assert "The deploy target is Fly.io" == opened.recall("deploy", as_of="first").items[0].text
-        assert b"The deploy target is Fly.io" == opened.read_source("doc:a")
+        assert opened.recall("deploy", tags={"topic": "deploy"}).items[0].text == "The deploy target is Fly.io"
+        assert opened.recall("deploy", as_of="first").items[0].text == "The deploy target is Fly.io"
+        assert opened.read_source("doc:a") == b"The deploy target is Fly.io"
         assert opened.verify().holds
-        assert 2 == len(opened.history().transactions)
+        assert len(opened.history().transactions) == 2
         assert receipt.snapshot.after == opened.snapshot().snapshot
         assert opened.forget(receipt.added, dry_run=True).ids and opened.rollback(0, dry_run=True).dry_run
         opened.backup(tmp_path / "copy" / "copy.db")
@@ -111,9 +111,9 @@ def test_reading_only_makes_no_workspace(tmp_path: Path) -> None:
     with memory(path) as opened:
         opened.remember("note")
     with memory(path, read_only=True) as opened:
-        with pytest.raises(NotFound, match="no workspace other.*read-only"):
+        with pytest.raises(NotFound, match=r"no workspace other.*read-only"):
             opened.as_principal("me", "other")
-        assert ["default"] == opened.workspaces()
+        assert opened.workspaces() == ["default"]
 
 
 def test_a_read_only_store_sees_what_others_write_meanwhile(tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_a_read_only_store_sees_what_others_write_meanwhile(tmp_path: Path) -> N
     with memory(path) as writing:
         writing.remember("first")
         with memory(path, read_only=True) as reading:
-            assert 1 == reading.snapshot().transaction
+            assert reading.snapshot().transaction == 1
             writing.remember("second")
-            assert 2 == reading.snapshot().transaction
+            assert reading.snapshot().transaction == 2
 
 
 def test_a_store_in_a_folder_nobody_may_write_to_is_read(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_store_in_a_folder_nobody_may_write_to_is_read(tmp_path: Path) -> None
                 assert opened.verify().holds
                 return opened.recall("deploy").items[0].text
 
-        assert "The deploy target is Fly.io" == as_nobody(read)
+        assert as_nobody(read) == "The deploy target is Fly.io"
 
         def write() -> str:
             with memory(path) as opened:
@@ -162,7 +162,7 @@ def test_a_folder_that_may_not_be_written_to_takes_no_new_store(tmp_path: Path) 
     try:
         said = as_nobody(lambda: str(memory(folder / "memory.db")))
         assert said.startswith("StoreError: ") and "writable" in said
-        assert {} == contents(folder)
+        assert contents(folder) == {}
     finally:
         folder.chmod(0o700)
 
@@ -209,7 +209,7 @@ def test_closing_under_running_calls_is_an_answer_or_a_clean_error(tmp_path: Pat
         opened.close()
         for thread in threads:
             thread.join()
-        assert [] == odd
+        assert odd == []
         with memory(tmp_path / f"{number}.db") as again:
             assert again.verify().holds
 
@@ -220,7 +220,7 @@ def test_a_read_that_runs_while_the_store_closes_is_finished(tmp_path: Path) -> 
     held = store(tmp_path / "memory.db")
     with held.reader(1) as view:
         held.close()
-        assert 1 == view.head().seq
+        assert view.head().seq == 1
     with pytest.raises(StoreError, match="closed"), held.reader(1):
         pass
 
@@ -234,12 +234,12 @@ def test_parent_and_child_go_on_after_a_fork(tmp_path: Path) -> None:
             status = 1
             try:
                 opened.remember("from the child")
-                status = 0 if 2 == opened.snapshot().transaction else 2
+                status = 0 if opened.snapshot().transaction == 2 else 2
             finally:
                 os._exit(status)
-        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         opened.remember("from the parent")
-        assert 3 == opened.snapshot().transaction
+        assert opened.snapshot().transaction == 3
         assert opened.verify().holds
 
 
@@ -256,7 +256,7 @@ def test_a_store_in_use_during_a_fork_is_refused_in_the_child(tmp_path: Path) ->
                 status = 0 if "forked" in error.message else 2
             finally:
                 os._exit(status)
-        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with held.reader(0):
         pass
     held.close()

@@ -91,9 +91,7 @@ def postings(connection: apsw.Connection, term: str, after: int, upto: int) -> l
     )
 
 
-def holding(
-    connection: apsw.Connection, terms: Sequence[str], after: int, upto: int, *, every: bool
-) -> Iterator[int]:
+def holding(connection: apsw.Connection, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
     """Give the passages in (after, upto] that hold any of some terms, or every one, newest first."""
     rows = connection.execute(
         "SELECT rowid FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ? ORDER BY rowid DESC",

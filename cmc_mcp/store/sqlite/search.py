@@ -49,7 +49,9 @@ class SearchView(View):
 
     def settings(self) -> dict[str, str]:
         """Give the settings and versions that `doctor` reports."""
-        out = {name: str(self._c.pragma(name)) for name in ("journal_mode", "synchronous", "user_version", "page_count")}
+        out = {
+            name: str(self._c.pragma(name)) for name in ("journal_mode", "synchronous", "user_version", "page_count")
+        }
         out["sqlite"] = apsw.sqlite_lib_version()
         out["apsw"] = apsw.apsw_version()
         out["sqlite_vec"] = str(self._c.execute("SELECT vec_version()").fetchall()[0][0])
@@ -151,8 +153,7 @@ class SearchView(View):
     def embedded(self, model: int, contents: Sequence[int]) -> set[int]:
         """Give those contents that have a vector under a model."""
         rows = self._c.execute(
-            "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN"
-            " (SELECT value FROM json_each(?3))",
+            "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
             (self.ws, model, json.dumps(contents)),
         )
         return {pid for (pid,) in rows}
