@@ -49,23 +49,28 @@ def questions(count: int, words: int = 8) -> list[tuple[str, npt.NDArray[np.floa
 
 
 def latency(memory: Memory, size: int) -> Figures:
-    """Time hybrid recall with the question's vector given: warm, first, in the past, and right after a write."""
+    """Time hybrid recall with the question's vector given: first, new, again, in the past, and right after a write."""
     asked = questions(QUESTIONS)
     past = max(1, int(str(memory.status()["transaction"])) * 9 // 10)
-    first = timed(lambda: memory.recall_by_vector(*asked[0]))
-    new = [timed(lambda: memory.recall_by_vector(text, vector)) for text, vector in asked[1:]]
-    memory.recall_by_vector(*asked[0], as_of=past)
+
+    def recall(number: int, as_of: int | None = None) -> float:
+        text, vector = asked[number]
+        return timed(lambda: memory.recall_by_vector(text, vector, as_of=as_of))
+
+    first = recall(0)
+    new = [recall(number) for number in range(1, QUESTIONS)]
+    recall(0, past)
     warm: list[float] = []
     as_of: list[float] = []
     after: list[float] = []
     start = time.process_time()
-    for text, vector in asked:  # interleaved, so that a busy machine slows all alike
-        warm.append(timed(lambda: memory.recall_by_vector(text, vector)))
-        as_of.append(timed(lambda: memory.recall_by_vector(text, vector, as_of=past)))
-    cpu = (time.process_time() - start) * 500 / len(asked)
-    for number, (text, vector) in enumerate(asked[:10]):
-        memory.remember(f"{text} written between {size} {number}")
-        after.append(timed(lambda: memory.recall_by_vector(text, vector)))
+    for number in range(QUESTIONS):  # interleaved, so that a busy machine slows all alike
+        warm.append(recall(number))
+        as_of.append(recall(number, past))
+    cpu = (time.process_time() - start) * 500 / QUESTIONS
+    for number in range(10):
+        memory.remember(f"{asked[number][0]} written between {size} {number}")
+        after.append(recall(number))
     return {
         "first recall, loading the matrix, ms": first,
         f"recall p50 ms (≤ {TARGET_MS.get(size, 0)})": p50(warm),

@@ -24,7 +24,6 @@ from cmc_mcp.history import snapshot as snapshots
 from cmc_mcp.history.source import read_source
 from cmc_mcp.history.verify import Verifier, text_and_file
 from cmc_mcp.kernel.identity import snapshot_name
-from cmc_mcp.merkle import log
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
 from cmc_mcp.model.results import (
     CheckpointResult,
@@ -457,9 +456,9 @@ class Memory:
             if deep:
                 model = 0 if self._embedder is None else model_of(view, self._embedder)
                 verifier.vectors(self._embedder, model, progress)
-            inclusion = None if id is None else proof.inclusion(view, id)
+            inclusion = None if id is None or verifier.faults else proof.inclusion(view, id)
             head = view.head()
-            log_root = logs_root(view, head.seq)
+            log_root = verifier.log_root.hex()
         faults = [*verifier.faults, *text_and_file(self._store, self._ws, self._objects)]
         if checkpoint is None:
             verifier.notes.append(
@@ -622,11 +621,6 @@ class Memory:
         if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
             raise InvalidInput.at("public_key", "is no Ed25519 public key: 64 hex digits")
         return bytes.fromhex(text)
-
-
-def logs_root(view: ReadView, size: int) -> str:
-    """Give the root of the ledger's log (hex)."""
-    return log.root(size, view.log_node).hex()
 
 
 def _check_principal(name: str) -> None:

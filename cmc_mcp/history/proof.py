@@ -44,7 +44,7 @@ def checkpoint(view: LedgerView, workspace: str, seed: bytes) -> CheckpointResul
 
 
 def inclusion(view: LedgerView, reference: str) -> InclusionProof:
-    """Prove that the transaction which first recorded a memory is in the log, and, if it is live, that it is in the state.
+    """Prove that the transaction which first recorded a memory is in the log, and that it is in the state, or not.
 
     Raises:
         NotFound, Ambiguous, InvalidInput: the reference.
@@ -57,10 +57,8 @@ def inclusion(view: LedgerView, reference: str) -> InclusionProof:
     head = view.head()
     pieces = view.pieces(rid)
     record = atom_record(row.key)
-    state: list[str] = []
-    if pieces:
-        proof = tree.prove(lambda path: view.state_node(0, path), record.tree_key)
-        state = [node.hex() for node in proof.nodes]
+    # of a memory that is not live it proves the absence
+    state = [node.hex() for node in tree.prove(lambda path: view.state_node(0, path), record.tree_key).nodes]
     return InclusionProof(
         id=atom_name(row.key),
         transaction=row.seq,

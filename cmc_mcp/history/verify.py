@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from cmc_mcp.canon import facts_hash, payload_hash
 from cmc_mcp.errors import CmcError, IntegrityError, ProofError
+from cmc_mcp.history import derived
 from cmc_mcp.kernel.identity import atom_id
 from cmc_mcp.kernel.kinds import KINDS, AtomKind, EdgeKind, ErasureKind, ItemKind, LabelKind, Record, SourceKind
 from cmc_mcp.kernel.pieces import Piece, leaf
@@ -47,6 +48,7 @@ class Verifier:
         self.faults: list[Fault] = []
         self.checked: dict[str, int] = {}
         self.notes: list[str] = []
+        self.log_root = log.EMPTY_ROOT
 
     def fault(self, table: str, key: object, reason: str) -> None:
         """Note a fault."""
@@ -61,6 +63,12 @@ class Verifier:
         self._erased(ledger, erased_seen)
         self._atoms(ledger)
         self._indexes(ledger)
+        rows = sorted(self.view.transactions(), key=lambda row: row.seq)
+        derived.totals(self.view, self.objects, rows, ledger.payloads, ledger.records, self.fault)
+        self.checked["codes"] = derived.codes(self.view, self.fault)
+        if not self.faults:  # these read facts, which only sound tables let them do
+            derived.places(self.view, ledger.records, self.fault)
+            derived.quarantine(self.view, ledger.records, self.fault)
 
     # ------------------------------------------------------------------ committed tables
     def _payloads(self, ledger: _Ledger) -> None:
@@ -131,11 +139,13 @@ class Verifier:
         self.checked["transactions"] = len(rows)
         if progress:
             progress(len(rows), len(rows))
+        size = sum(level == 0 for level, _ in log_nodes)
+        self.log_root = log.root(size, lambda a, b: log_nodes[a, b]) if size else log.EMPTY_ROOT
         self._derived_nodes(nodes, log_nodes)
         return {
             bytes.fromhex(str(piece.facts.registers.get("hash", "")))
             for rid, pieces in live.items()
-            if ledger.records[rid].kind == ErasureKind.code
+            if rid in ledger.records and ledger.records[rid].kind == ErasureKind.code
             for piece in pieces.values()
         }
 
@@ -192,6 +202,8 @@ class Verifier:
     def _erased(self, ledger: _Ledger, erased: set[bytes]) -> None:
         """Bytes may be missing only where an erasure says so, or where the object store has them."""
         for row in ledger.payloads.values():
+            if row.object and (row.body is not None or row.hash in erased):
+                self.fault("payloads", row.pid, "it says that the object store has it, which cannot be")
             if row.body is not None or row.hash in erased:
                 continue
             if not row.object:
@@ -229,6 +241,7 @@ class Verifier:
             if record.kind == AtomKind.code and rid not in seen:
                 self.fault("atoms", rid, "the atom of a record is missing")
         self.checked["atoms"] = count
+        derived.headings(self.view, seen, self.fault)
 
     # ------------------------------------------------------------------ indexes
     def _indexes(self, ledger: _Ledger) -> None:
@@ -244,7 +257,7 @@ class Verifier:
             name: set() for name in ("tags", "claims", "confidences", "witnesses")
         }
         for pid, row in ledger.payloads.items():
-            if row.domain != 1 or row.body is None:
+            if row.domain != 1 or row.body is None or facts_hash(row.body) != row.hash:
                 continue
             registers = Facts(row.hash, row.body).registers
             out["tags"].update((name, value, pid) for name, value in tags_of(registers).items())
@@ -254,8 +267,8 @@ class Verifier:
                 out["confidences"].add((round(confidence * 1_000_000), pid))
         for atom in self.view.all_atoms():
             witness = ledger.payloads.get(atom.witness)
-            if witness is not None and witness.body is not None:
-                out["witnesses"].add((json.loads(witness.body)["writer"], atom.witness))
+            if witness is not None and witness.body is not None and witness.body.startswith(b"{"):
+                out["witnesses"].add((str(json.loads(witness.body).get("writer")), atom.witness))
         self._index_keys(ledger)
         return out
 

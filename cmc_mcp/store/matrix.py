@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.errors import Busy
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
+from cmc_mcp.store.columns import Column, best, window
 from cmc_mcp.store.lexicon import Lexicon
 from cmc_mcp.store.rows import BINARY, MODALITIES, Filter
 
@@ -26,42 +28,15 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
 
 _MASKS_MAX: Final = 8
+_CHUNK: Final = 8_192
+_BROKEN: Final = -1  # the epoch of a matrix that is not to be used
 _GATHER_SHARE: Final = 0.15  # below this share, scan only the rows that pass
 _SPARE: Final = 14  # candidates beyond k before the bound is known
-_SAMPLED_ABOVE: Final = 20_000  # scores that are worth a sampled threshold
 _DOT_ERROR: Final = 3e-5  # of a float32 dot product of 384 terms, with room
 _WIDENED_MAX: Final = 4_096  # more candidates than this inside the error bound: the exact path is as good
 _TEXT_MODALITIES: Final = len(MODALITIES) - len(BINARY)
-ROW_BYTES: Final = 448
+ROW_BYTES: Final = 480
 """Memory of one atom with one vector and one piece, all columns."""
-
-
-class Column:
-    """A typed array that grows at its end. Memory it reserved but did not use is not resident."""
-
-    def __init__(self, dtype: str, width: int = 0) -> None:
-        import numpy as np
-
-        self._shape = (width,) if width else ()
-        self._data: npt.NDArray[Any] = np.empty((1024, *self._shape), dtype)
-        self.size = 0
-
-    def extend(self, values: npt.NDArray[Any]) -> None:
-        """Append rows."""
-        import numpy as np
-
-        end = self.size + len(values)
-        if end > len(self._data):
-            grown = np.empty((max(end, 2 * len(self._data)), *self._shape), self._data.dtype)
-            grown[: self.size] = self._data[: self.size]
-            self._data = grown
-        self._data[self.size : end] = values
-        self.size = end
-
-    @property
-    def rows(self) -> npt.NDArray[Any]:
-        """The rows in use."""
-        return self._data[: self.size]
 
 
 class _Selected(NamedTuple):
@@ -90,7 +65,7 @@ class Matrix:
         self._valid_from, self._valid_to = Column("int64"), Column("int64")
         self._tx_from, self._tx_to = Column("int64"), Column("int64")
         self._codes, self._vid = Column("int8", dimension), Column("int64")
-        self._vector_seq, self._error = Column("int64"), Column("float32")
+        self._vector_seq, self._error = Column("int32"), Column("float32")
         self._first = Column("int32")  # of each vector, the first atom that has it
         self._more: dict[int, list[int]] = {}  # and the others: the same words, said again
         self._last_rid = ws << 40
@@ -105,15 +80,24 @@ class Matrix:
         with self._lock:
             if self.seq >= seq:
                 return
-            last_vid = int(self._vid.rows[-1]) if self._vid.size else self.ws << 40
-            known = self._last_rid
-            if self.model:
-                self._load_vectors(view)
-            self._load_atoms(view, known, last_rid)
-            if self.model and known > self.ws << 40:
-                self._attach_late(view, last_vid, known)
-            self._load_pieces(view, seq)
-            self._last_rid, self.seq = last_rid, seq
+            if self.epoch == _BROKEN:
+                raise Busy("loading what is searched was interrupted; ask again")
+            try:
+                self._catch_up(view, seq, last_rid)
+            except BaseException:  # half of a step was loaded: the next read begins a new matrix
+                self.epoch = _BROKEN
+                raise
+
+    def _catch_up(self, view: ReadView, seq: int, last_rid: int) -> None:
+        last_vid = int(self._vid.rows[-1]) if self._vid.size else self.ws << 40
+        known = self._last_rid
+        if self.model:
+            self._load_vectors(view)
+        self._load_atoms(view, known, last_rid)
+        if self.model and known > self.ws << 40:
+            self._attach_late(view, last_vid, known)
+        self._load_pieces(view, seq)
+        self._last_rid, self.seq = last_rid, seq
 
     def _load_vectors(self, view: ReadView) -> None:
         import numpy as np
@@ -150,9 +134,13 @@ class Matrix:
     def _load_atoms(self, view: ReadView, after: int, upto: int) -> None:
         import numpy as np
 
-        rows = view.atom_columns(self.model, after, upto)
-        if not rows:
-            return
+        columns = view.atom_columns(self.model, after, upto)
+        while rows := list(islice(columns, _CHUNK)):  # a million rows at once would outweigh the matrix
+            self._add_atoms(rows)
+
+    def _add_atoms(self, rows: list[tuple[int, int, int, int, int | None]]) -> None:
+        import numpy as np
+
         rids, modalities, origins, witnesses, vids = zip(*rows, strict=True)
         self._rid.extend(np.array(rids, np.int64))
         self._modality.extend(np.array(modalities, np.int8))
@@ -198,9 +186,9 @@ class Matrix:
     def _load_pieces(self, view: ReadView, seq: int) -> None:
         import numpy as np
 
-        rows = list(view.piece_columns(self.seq, seq))
+        found = view.piece_columns(self.seq, seq)
         columns = (self._valid_from, self._valid_to, self._tx_from, self._tx_to, self._facts)
-        if rows:
+        while rows := list(islice(found, _CHUNK)):
             rids, *values = (np.array(column, np.int64) for column in zip(*rows, strict=True))
             self._atom.extend(np.searchsorted(self._rid.rows, rids))
             for column, value in zip(columns, values, strict=True):
@@ -265,7 +253,7 @@ class Matrix:
         vectors = self._vector_mask(atoms, seq)
         size = self._vid.size
         passing = size if vectors is None else int(np.count_nonzero(vectors))
-        return _Selected(*_window(starts, ends, valid_at), atoms, vectors, size, passing, self._bare(atoms, seq))
+        return _Selected(*window(starts, ends, valid_at), atoms, vectors, size, passing, self._bare(atoms, seq))
 
     def _vector_mask(self, atoms: Mask, seq: int) -> Mask | None:
         import numpy as np
@@ -349,7 +337,7 @@ class Matrix:
             return []
         scores, places = self._scan(query, selected)
         mask = selected.vectors if places is None else None
-        chosen = _best(scores, mask, k + _SPARE, selected.passing)
+        chosen = best(scores, mask, k + _SPARE, selected.passing)
         known = self._scored(view, query, chosen if places is None else places[chosen], selected)
         if len(chosen) == selected.passing:
             return known
@@ -439,30 +427,3 @@ class Matrix:
                 if 0 <= atom < size and atoms[atom]:
                     out.append((int(rids[atom]), score))
         return out
-
-
-def _window(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], valid_at: int) -> tuple[int, int]:
-    """Give the valid times around `valid_at` in which no piece begins or ends."""
-    low = max(int(starts[starts <= valid_at].max(initial=-OPEN)), int(ends[ends <= valid_at].max(initial=-OPEN)))
-    high = min(int(starts[starts > valid_at].min(initial=OPEN)), int(ends[ends > valid_at].min(initial=OPEN)))
-    return low, high
-
-
-def _best(scores: npt.NDArray[np.float32], mask: Mask | None, count: int, passing: int) -> npt.NDArray[np.int64]:
-    """Give the places of the best `count` scores that pass; a sampled threshold spares sorting a million."""
-    import numpy as np
-
-    if passing <= count:
-        return np.arange(len(scores)) if mask is None else np.flatnonzero(mask)
-    places: npt.NDArray[np.int64] | None = None
-    if passing > _SAMPLED_ABOVE:
-        sample = scores[::16] if mask is None else scores[::16][mask[::16]]
-        keep = max(8, count // 4)
-        places = np.flatnonzero(scores >= np.partition(sample, -keep)[-keep])
-        if mask is not None:
-            places = places[mask[places]]
-        if len(places) < count:
-            places = None
-    if places is None:
-        places = np.arange(len(scores)) if mask is None else np.flatnonzero(mask)
-    return places[np.argpartition(-scores[places], count - 1)[:count]]

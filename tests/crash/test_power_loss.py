@@ -11,6 +11,7 @@ from tests.crash.lossy import Event, crash_image
 from tests.crash.power import run_images
 
 
+@pytest.mark.slow
 def test_a_hundred_and_fifty_power_losses_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     seed = secrets.randbelow(1 << 31)
     told = run_images(150, seed, tmp_path)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -24,6 +26,7 @@ def soak(*arguments: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_a_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     told = soak("kills", "--count", "100", "--folder", str(tmp_path))
     assert (told["failures"], told["lost"], told["done"]) == ([], 0, 100), told

@@ -115,6 +115,14 @@ class KernelMachine(RuleBasedStateMachine):
             plain = {k: v for k, v in changes.items() if not k.startswith("tag:")}
             self.rig.revise(by, name, plain, tags, low, high, text)
 
+    @rule(by=who, number=pick, ends=st.lists(st.integers(1, len(CELLS) - 1), min_size=4, max_size=4))
+    def resize(self, by: str, number: int, ends: list[int]) -> None:
+        """A narrow validity, then another one: what grows is stretched, what shrinks is cut."""
+        name = self.atom(number)
+        if name is not None:
+            for low, high in (sorted(ends[:2]), sorted(ends[2:])):
+                self.rig.revise(by, name, {}, None, low, high, None)
+
     @rule(by=who, numbers=st.lists(pick, min_size=1, max_size=3))
     def forget(self, by: str, numbers: list[int]) -> None:
         names = list(dict.fromkeys(name for number in numbers if (name := self.atom(number)) is not None))

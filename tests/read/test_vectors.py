@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.time import parse_time
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
-from cmc_mcp.store.matrix import _best
+from cmc_mcp.store.columns import best
 from tests.read.made import HashVectors, assert_equal_paths, opened
 
 EMBEDDER = HashVectors()
@@ -219,6 +219,24 @@ def test_workspaces_do_not_see_each_other(tmp_path: Path) -> None:
             assert len(assert_equal_paths(other, _query("mine"), 200)) == 20 * (i + 1)
 
 
+def test_an_interrupted_load_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cmc_mcp.store.matrix import Matrix
+
+    with opened(tmp_path) as memory:
+        _fill(memory, 50)
+        assert_equal_paths(memory, _query("topic 1~1"), 20)
+        _fill(memory, 50, 50)
+
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Matrix, "_load_pieces", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                memory.recall("topic")
+        assert len(assert_equal_paths(memory, _query("topic 1~1"), 100)) > 50
+
+
 WORDS = st.sampled_from([f"c{i}~{j}" for i in range(4) for j in ("1", "2", "3", "=1", "=2", "=3")] + ["!a~1", "!b~2"])
 STEP = st.one_of(
     st.tuples(st.just("remember"), st.lists(WORDS, min_size=1, max_size=8), st.sampled_from(["a", "b"])),
@@ -291,8 +309,8 @@ def test_the_sampled_best_are_the_best(seed: int, size: int, share: float) -> No
     mask[0] = True
     count = int(rng.integers(1, 90))
     for chosen, among in (
-        (_best(scores, mask, count, int(mask.sum())), mask),
-        (_best(scores, None, count, size), None),
+        (best(scores, mask, count, int(mask.sum())), mask),
+        (best(scores, None, count, size), None),
     ):
         passing = scores if among is None else scores[among]
         assert sorted(scores[chosen].tolist()) == sorted(np.sort(passing)[-count:].tolist())

@@ -76,6 +76,10 @@ class SearchView(View):
         )
 
     # ------------------------------------------------------------------ full text
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens that full text makes of a text."""
+        return len(self._tokens(text)) if text else 0
+
     def terms(self, text: str) -> dict[str, str]:
         """Split a query into distinct terms: stem → the word as written, in order."""
         data = text.encode("utf-8", "replace")
@@ -180,9 +184,9 @@ class SearchView(View):
         return cast(int, rows[0][0])
 
     # ------------------------------------------------------------------ rows of the matrix in memory
-    def atom_columns(self, model: int, after: int, upto: int) -> list[tuple[int, int, int, int, int | None]]:
+    def atom_columns(self, model: int, after: int, upto: int) -> Iterator[tuple[int, int, int, int, int | None]]:
         """Give atoms with a record number in (after, upto] as (rid, modality, origin, witness, vid)."""
-        return list(
+        return iter(
             self._c.execute(
                 "SELECT a.rid, a.modality, a.origin, a.witness, v.vid FROM atoms a LEFT JOIN vectors v"
                 " ON v.ws = a.ws AND v.model = ?2 AND v.content = a.content WHERE +a.ws = ?1 AND a.rid > ?3"

@@ -554,6 +554,7 @@ INDEXES: Final = {
     "items": "origin, position, rid, atom",
     "edges": "rid, source, type, target",
     "labels": "rid, label",
+    "headings": "rid, heading",
 }
 """The indexes that `verify` rebuilds and compares, with their columns."""
 

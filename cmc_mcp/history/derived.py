@@ -1,0 +1,170 @@
+"""What `verify` checks of the derived rows that no root covers: running totals, places, quarantine, headings, codes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
+
+from cmc_mcp.errors import CmcError
+from cmc_mcp.kernel.kinds import GateKind, ItemKind, Record, atom_record
+from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
+from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, TransactionRow
+
+Report = Callable[[str, object, str], None]
+
+
+def totals(
+    view: ReadView,
+    objects: Objects,
+    rows: Sequence[TransactionRow],
+    payloads: Mapping[int, PayloadRow],
+    records: Mapping[int, Record],
+    report: Report,
+) -> None:
+    """Check the running totals of each transaction against the rows it left.
+
+    Numbers of records, payloads and vectors rise in the order of recording, so the highest one up to a transaction lies
+    between the last one known to be its own and the first one known to be later.
+    """
+    atoms = sorted(view.all_atoms(), key=lambda row: row.seq)
+    first_rid: dict[int, int] = {}
+    first_pid: dict[int, int] = {}
+    for seq, opens, rid, _, _, facts in view.piece_events():
+        if opens:
+            first_rid.setdefault(rid, seq)
+            first_pid.setdefault(facts, seq)
+    for atom in atoms:
+        for pid in filter(None, atom[3:8]):
+            first_pid[pid] = min(first_pid.get(pid, OPEN), atom.seq)
+    for row in rows:
+        first_pid[row.principal] = min(first_pid.get(row.principal, OPEN), row.seq)
+    vectors = {vid: seq for model, *_ in view.models() for vid, seq, _ in view.vector_columns(model, 0, 1 << 62)}
+    _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid, records, report)
+    _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid, payloads, report)
+    _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors, None if view.epoch() else vectors, report)
+    _passages(view, objects, rows, atoms, payloads, report)
+
+
+def _numbers(
+    name: str,
+    claimed: Sequence[tuple[int, int]],
+    first: Mapping[int, int],
+    stored: Iterable[int] | None,
+    report: Report,
+) -> None:
+    """Check the highest number up to each transaction; the last one is exact where every row is still there."""
+    by_seq = sorted((seq, number) for number, seq in first.items())
+    seqs = [seq for seq, _ in by_seq]
+    highest = [0]
+    for _, number in by_seq:
+        highest.append(max(highest[-1], number))
+    lowest_after = [1 << 62]
+    for _, number in reversed(by_seq):
+        lowest_after.append(min(lowest_after[-1], number))
+    top = None if stored is None else max(stored, default=0)
+    before = 0
+    for seq, value in claimed:
+        place = bisect_right(seqs, seq)
+        low = max(before, highest[place])
+        high = lowest_after[len(by_seq) - place]
+        last = top if top and seq == claimed[-1][0] else None
+        # numbers that nothing names yet may lie between; none may lie past the last stored one
+        if value < low or value >= high or (last is not None and value != last) or (top and value > top):
+            report("transactions", seq, f"its {name} is not that of the rows up to it")
+        elif top == 0 and value != claimed[0][1]:
+            report("transactions", seq, f"its {name} counts rows that are not there")
+        before = max(before, value)
+
+
+def _passages(
+    view: ReadView,
+    objects: Objects,
+    rows: Sequence[TransactionRow],
+    atoms: Sequence[AtomRow],
+    payloads: Mapping[int, PayloadRow],
+    report: Report,
+) -> None:
+    """Check how many passages and tokens each transaction added; of what was erased, only that they were counted."""
+    made: dict[int, tuple[int, int]] = {}
+    for atom in atoms:
+        count, size = made.get(atom.seq, (0, 0))
+        made[atom.seq] = (count + 1, size + _length(view, objects, atom, payloads.get(atom.content)))
+    erasures = view.epoch() > 0
+    passages = tokens = 0
+    for row in rows:
+        count, size = made.get(row.seq, (0, 0))
+        more, longer = row.passages - passages, row.tokens - tokens
+        again = row.verb == "release" and erasures  # what was erased is counted again when it is let in again
+        if more != count and not (again and more > count):
+            report("transactions", row.seq, "its passages are not those of the atoms up to it")
+        if longer < size or (longer != size and not erasures):
+            report("transactions", row.seq, "its tokens are not those of the atoms up to it")
+        passages, tokens = row.passages, row.tokens
+
+
+def _length(view: ReadView, objects: Objects, atom: AtomRow, content: PayloadRow | None) -> int:
+    """Count the tokens of a passage; 0 for what was erased."""
+    size = view.count_tokens(view.heading(atom.rid))
+    if content is None or atom.modality >= len(MODALITIES) or MODALITIES[atom.modality] in BINARY:
+        return size
+    body = content.body
+    if body is None and content.object:
+        try:
+            body = objects.get(view.ws, content.hash)
+        except CmcError:
+            return size
+    return size if body is None else size + view.count_tokens(body.decode("utf-8", "replace"))
+
+
+def places(view: ReadView, records: Mapping[int, Record], report: Report) -> None:
+    """Check that conversations index exactly the atoms that stood at their places."""
+    by_record = {record: rid for rid, record in records.items()}
+    expected: set[tuple[int, int]] = set()
+    for rid, record in records.items():
+        if record.kind == ItemKind.code:
+            for *_, facts in view.piece_rows(rid):
+                key = view.facts(facts).registers.get("atom")
+                atom = by_record.get(atom_record(bytes.fromhex(str(key)))) if key else None
+                expected.add((rid, atom or 0))
+    stored = {(rid, atom) for _, _, rid, atom in cast("set[tuple[int, int, int, int]]", view.all_index_rows("items"))}
+    for row in sorted(expected ^ stored):
+        report("items", row, "is missing" if row in expected else "does not follow from the facts")
+
+
+def quarantine(view: ReadView, records: Mapping[int, Record], report: Report) -> None:
+    """Check that quarantine lists exactly what the gate's decisions keep there."""
+    expected: set[tuple[int, int]] = set()
+    for rid, record in records.items():
+        if record.kind != GateKind.code:
+            continue
+        for piece in view.pieces(rid):
+            if piece.facts.registers.get("decision") == "quarantined":
+                pid = view.pid(bytes.fromhex(str(piece.facts.registers.get("request", ""))))
+                expected.add((rid, pid or 0))
+    for row in sorted(expected ^ set(view.quarantined())):
+        report("quarantine", row, "is missing" if row in expected else "does not follow from the gate's decisions")
+
+
+def headings(view: ReadView, atoms: Iterable[int], report: Report) -> None:
+    """Check that headings belong to atoms; their words are checked with full text."""
+    known = set(atoms)
+    for rid, _ in sorted(cast("set[tuple[int, str]]", view.all_index_rows("headings"))):
+        if rid not in known:
+            report("headings", rid, "belongs to no atom")
+
+
+def codes(view: ReadView, report: Report) -> int:
+    """Check that packed codes are those of the vectors; give how many segments there are."""
+    count = 0
+    low = view.ws << 40
+    for model, *_ in view.models():
+        for segment, *packed in view.packed_codes(model):
+            count += 1
+            start = low + segment * SEGMENT_VECTORS
+            rows = [(model, *row) for row in view.vector_columns(model, start - 1, start + SEGMENT_VECTORS)]
+            if pack(rows).get(model) != tuple(packed):
+                report("codes", f"{model}/{segment}", "they are not the codes of the vectors")
+    return count
