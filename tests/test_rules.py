@@ -35,7 +35,10 @@ def rows(path: Path, statement: str) -> list[tuple[object, ...]]:
 
 
 def counts(path: Path) -> dict[str, object]:
-    tables = [str(name) for (name,) in rows(path, "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'")]
+    tables = [
+        str(name)
+        for (name,) in rows(path, "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'")
+    ]
     return {table: rows(path, f"SELECT count(*) FROM {table}") for table in tables if not table.startswith("passages_")}
 
 
@@ -64,7 +67,10 @@ def test_rule_01_nothing_recorded_is_updated_but_the_end_of_a_piece_once(path: P
         ]  # fmt: skip
         for step in steps:
             step()
-            now = {row[:5]: row[5:] for row in rows(path, "SELECT ws, rid, valid_from, tx_from, valid_to, facts, tx_to FROM pieces")}
+            now = {
+                row[:5]: row[5:]
+                for row in rows(path, "SELECT ws, rid, valid_from, tx_from, valid_to, facts, tx_to FROM pieces")
+            }
             for key, (facts, end) in seen.items():
                 assert now[key][0] == facts
                 assert now[key][1] == end or end == still, "a piece's end is closed once"
@@ -79,7 +85,9 @@ def test_rule_02_a_call_that_fails_leaves_no_row(path: Path) -> None:
         history(memory)
         before, snapshot = counts(path), memory.snapshot().snapshot
         with pytest.raises(Cancelled):
-            memory.remember("never\n\nkept\n", source="x.txt", idempotency_key="k", tags={"a": "1"}, cancel=lambda: True)
+            memory.remember(
+                "never\n\nkept\n", source="x.txt", idempotency_key="k", tags={"a": "1"}, cancel=lambda: True
+            )
         with pytest.raises(Cancelled):
             memory.rollback(1, cancel=lambda: True)
         with pytest.raises(InvalidInput):
@@ -91,11 +99,15 @@ def test_rule_02_a_call_that_fails_leaves_no_row(path: Path) -> None:
 
 def test_rule_03_writers_queue_and_readers_neither_wait_nor_write(path: Path) -> None:
     with opened(path) as one, opened(path) as other:
+
         def write(memory: Memory, name: str) -> None:
             for number in range(10):
                 memory.remember(f"{name} {number}")
 
-        threads = [threading.Thread(target=write, args=(memory, name)) for memory, name in ((one, "a"), (other, "b"), (one, "c"))]
+        threads = [
+            threading.Thread(target=write, args=(memory, name))
+            for memory, name in ((one, "a"), (other, "b"), (one, "c"))
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -160,7 +172,9 @@ def test_rule_07_an_answer_says_how_it_was_found_and_a_gate_loses_nothing(path: 
 def test_rule_08_filters_come_before_ranking(path: Path) -> None:
     with opened(path) as memory:
         memory.remember_many([{"content": f"deploy deploy deploy {n}"} for n in range(60)])
-        memory.remember_many([{"content": f"once we deploy, and say much else beside {n}", "tags": {"k": "v"}} for n in range(5)])
+        memory.remember_many(
+            [{"content": f"once we deploy, and say much else beside {n}", "tags": {"k": "v"}} for n in range(5)]
+        )
         items = memory.recall("deploy", tags={"k": "v"}, limit=5).items
         assert len(items) == 5 and all(item.tags == {"k": "v"} for item in items)
 

@@ -83,7 +83,9 @@ def rollback(
         plan = _plan(unit, target)
         preview = _answer(unit, unit.before, plan, dry_run=False)
         if digest_ is not None and digest_ != preview.digest:
-            raise Conflict("the store has changed since that plan was made; nothing was rolled back. Make a new dry run")
+            raise Conflict(
+                "the store has changed since that plan was made; nothing was rolled back. Make a new dry run"
+            )
         for rid, (_, after) in plan.changes.items():
             unit.set_pieces(rid, after)
         if cancel is not None and cancel():
@@ -256,7 +258,9 @@ def _selective(view: LedgerView, target: Target) -> _Plan:
     rolls = [(row, _arguments(row)) for row in view.rollbacks()]
     rolled = {row.seq for row, _ in rolls}
     plan = _Plan(UNDO, arguments, {}, since)
-    plan.not_undone = [row.seq for row, _ in rolls if row.seq > since and matcher.writer and matcher._by_writer(row.seq)]
+    plan.not_undone = [
+        row.seq for row, _ in rolls if row.seq > since and matcher.writer and matcher._by_writer(row.seq)
+    ]
     gone = _erased_since(view, since)
     for rid in _touched(view, matcher, since, head.seq, rolled):
         now = view.pieces(rid)
@@ -328,4 +332,3 @@ def _resting_on(view: LedgerView, plan: _Plan) -> list[int]:
         out += following
         layer = following
     return out
-

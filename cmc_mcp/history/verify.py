@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from cmc_mcp.canon import facts_hash, payload_hash
@@ -169,7 +169,7 @@ class Verifier:
                 self.fault("pieces", f"{rid}/{start}/{seq}", "it ends without having begun")
         for rid, old in sorted(before.items()):
             new = _ordered(live[rid])
-            if any(a.valid_to > b.valid_from for a, b in zip(new, new[1:], strict=False)):
+            if any(a.valid_to > b.valid_from for a, b in pairwise(new)):
                 self.fault("pieces", rid, "its pieces overlap")
             record = ledger.records.get(rid)
             if record is None or record.kind not in KINDS:
@@ -225,7 +225,9 @@ class Verifier:
             try:
                 media = ledger.payloads[row.media_type].body or b""
                 content = ledger.payloads[row.content].hash
-                origin = ledger.payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode())
+                origin = (
+                    ledger.payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode())
+                )
                 discriminator = ledger.payloads[row.discriminator].hash if row.discriminator else nothing
                 witness = ledger.payloads[row.witness].hash
                 expected = atom_id(MODALITIES[row.modality], media.decode(), content, origin, discriminator, witness)
@@ -327,7 +329,9 @@ class Verifier:
             self.fault("log_nodes", checkpoint.size, error.message)
             return checkpoint
         if root != checkpoint.log_root:
-            self.fault("transactions", checkpoint.size, "the ledger up to the checkpoint is not the one it was made for")
+            self.fault(
+                "transactions", checkpoint.size, "the ledger up to the checkpoint is not the one it was made for"
+            )
         elif (state.state_root, state.control_root) != (checkpoint.state_root, checkpoint.control_root):
             self.fault("transactions", checkpoint.size, "the roots at the checkpoint are not the ones it was made for")
         self.checked["checkpoint"] = 1
@@ -368,4 +372,3 @@ def text_and_file(store: Store, ws: int, objects: Objects) -> list[Fault]:
     """Check full text, and the structure of the file."""
     faults = [Fault(table="passages", key=str(ws), reason=reason) for reason in store.text_faults(ws, objects)]
     return faults + [Fault(table="file", key="", reason=reason) for reason in store.file_faults()]
-

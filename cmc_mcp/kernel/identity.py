@@ -23,9 +23,9 @@ def atom_id(
 
     Not from workspace, time, tags, confidence or position: these are facts or derived.
     """
-    return digest(
-        "cmc/atom/1", modality.encode(), media_type.encode(), content, origin, discriminator, witness
-    )[:ID_BYTES]
+    return digest("cmc/atom/1", modality.encode(), media_type.encode(), content, origin, discriminator, witness)[
+        :ID_BYTES
+    ]
 
 
 def atom_name(key: bytes) -> str:

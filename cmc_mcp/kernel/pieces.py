@@ -6,6 +6,7 @@ equal states have equal roots. All functions here are pure.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -68,7 +69,7 @@ def pointwise(
             cuts.update(piece[:2])
     ordered = sorted(cuts)
     out: list[Piece] = []
-    for start, end in zip(ordered, ordered[1:], strict=False):
+    for start, end in itertools.pairwise(ordered):
         values = tuple(at(pieces, start) for pieces in functions)
         value = combine(values) if valid_from <= start < valid_to else values[0]
         if value is not None:

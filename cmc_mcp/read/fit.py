@@ -25,6 +25,11 @@ def render(item: Item) -> str:
     place = item.place or item.source
     if place:
         parts.append(place if not item.source or item.session else f"{item.source} {item.place or ''}".rstrip())
+    if item.title:
+        parts.append(f"“{item.title}”")
+    if item.witness:
+        parts.append(f"by {item.witness.writer}")
+    parts += [f"#{name}={value}" for name, value in item.tags.items()]
     if item.valid_from or item.valid_to:
         parts.append(f"valid {item.valid_from or '…'} to {item.valid_to or '…'}")
     if item.witness and item.witness.band:

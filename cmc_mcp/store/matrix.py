@@ -132,7 +132,6 @@ class Matrix:
             self._codes.extend(codes8)
 
     def _load_atoms(self, view: ReadView, after: int, upto: int) -> None:
-        import numpy as np
 
         columns = view.atom_columns(self.model, after, upto)
         while rows := list(islice(columns, _CHUNK)):  # a million rows at once would outweigh the matrix

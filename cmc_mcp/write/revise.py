@@ -70,8 +70,16 @@ def revise(
         InvalidInput: an argument is wrong, nothing is to change, or nothing would be left; NotFound: no such memory.
     """
     change = _check(claim, tags, valid_from, valid_to, confidence, priority, reason)
-    if content is None and not change.registers and not change.replaces_tags and valid_from is None and valid_to is None:
-        raise InvalidInput.at("content", "nothing is to change: give content, a claim, tags, times, confidence or priority")
+    if (
+        content is None
+        and not change.registers
+        and not change.replaces_tags
+        and valid_from is None
+        and valid_to is None
+    ):
+        raise InvalidInput.at(
+            "content", "nothing is to change: give content, a claim, tags, times, confidence or priority"
+        )
     with engine.store.reader(engine.ws) as view:
         rid = resolve_atom(view, id)
         old = load(view, engine.objects, [rid], view.head().seq, None).get(rid)
@@ -100,7 +108,10 @@ def revise(
             _supersede(unit, batch, rid, before, held, new)
             pending = index_vectors(engine, unit, batch.laid, vectors)
         if "claim" in change.registers:
-            worded = [unit.intern(atom_record(k))[0] for k in (*batch.laid.added, *batch.laid.reaffirmed, *batch.laid.restored)]
+            worded = [
+                unit.intern(atom_record(k))[0]
+                for k in (*batch.laid.added, *batch.laid.reaffirmed, *batch.laid.restored)
+            ]
             batch.laid.claims += [(holder, change.registers) for holder in (rid, *worded)]
         notes = conflicts_of(unit, batch.laid)
         arguments: dict[str, Json] = {"id": atom_name(key)}

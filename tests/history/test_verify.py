@@ -133,9 +133,7 @@ TABLES = (
 @pytest.mark.parametrize("table", TABLES)
 def test_a_deleted_row_is_found_first_or_last(copy: Path, table: str, where: str) -> None:
     with closing(apsw.Connection(str(copy))) as raw:
-        keys = ", ".join(
-            name for _, name, _, _, _, key in raw.execute(f"PRAGMA table_info({table})") if key
-        )
+        keys = ", ".join(name for _, name, _, _, _, key in raw.execute(f"PRAGMA table_info({table})") if key)
     if table == "transactions" and where == "DESC":
         pytest.skip("an older head is what a checkpoint is for")
     order = ", ".join(f"{key} {where}" for key in keys.split(", "))
@@ -198,8 +196,14 @@ def test_a_checkpoint_round_trips_and_holds_later_too(tmp_path: Path) -> None:
             memory.remember(text)
         other = public_key(generate_key()).hex()
         assert not memory.verify(checkpoint=point.checkpoint, public_key=other).holds
-        assert not memory.verify(checkpoint=point.checkpoint.replace("\n1\n", "\n2\n"), public_key=point.public_key).holds
-        assert not memory.as_principal("x", "elsewhere").verify(checkpoint=point.checkpoint, public_key=point.public_key).holds
+        assert not memory.verify(
+            checkpoint=point.checkpoint.replace("\n1\n", "\n2\n"), public_key=point.public_key
+        ).holds
+        assert (
+            not memory.as_principal("x", "elsewhere")
+            .verify(checkpoint=point.checkpoint, public_key=point.public_key)
+            .holds
+        )
 
 
 def test_an_older_copy_a_cut_tail_and_a_fork_are_found_by_a_checkpoint(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class Oracle:
         if effective is None:
             effective = dict(self.effective[-1])
             old = self.states[-1]
-            for name in {name for name, _ in old.items() ^ state.items() for name in (name[0],)}:
+            for name in {key[0] for key, _ in old.items() ^ state.items()}:
                 effective[name] = (*effective.get(name, ()), seq)
         self.states.append(state)
         self.effective.append(effective)
@@ -127,9 +127,7 @@ class Oracle:
         """Whether the gate keeps it back: destroyed words are not remembered again."""
         return any(text in self.destroyed for text in texts)
 
-    def assert_(
-        self, state: State, name: Name, cells: range, changes: Changes, premises: Sequence[Name] = ()
-    ) -> None:
+    def put(self, state: State, name: Name, cells: range, changes: Changes, premises: Sequence[Name] = ()) -> None:
         """Set facts of an atom on some cells; it is recorded or restored where it was not live."""
         if name not in self.known:
             self.known[name] = tuple(dict.fromkeys(premises))
@@ -150,7 +148,7 @@ class Oracle:
         if self.kept_back([text]):
             return None
         name = ("note", media, text)
-        self.assert_(state, name, cells, changes, premises)
+        self.put(state, name, cells, changes, premises)
         return name
 
     def turn(
@@ -166,14 +164,16 @@ class Oracle:
         if occurred is not None:  # the same words then, whoever wrote them down first
             name = next((known for known in self.known if known[:4] + known[5:] == name[:4] + name[5:]), name)
         stands = any(key[0][0] == "item" and json.loads(facts)["atom"] == repr(name) for key, facts in state.items())
-        self.assert_(state, name, cells, changes)
+        self.put(state, name, cells, changes)
         if not stands:
             chain = json.loads(state[("item", origin, tail), 0])["chain"] if tail >= 0 else []
             for cell in CELLS:
                 state[("item", origin, tail + 1), cell] = encoded({"atom": repr(name), "chain": [*chain, repr(name)]})
         return name
 
-    def document(self, state: State, origin: str, media: str, texts: Sequence[str], cells: range, changes: Changes) -> None:
+    def document(
+        self, state: State, origin: str, media: str, texts: Sequence[str], cells: range, changes: Changes
+    ) -> None:
         if self.kept_back(texts):
             return
         head = ("source", origin)
@@ -183,7 +183,7 @@ class Oracle:
         numbered = aligned([(name[3], name[4]) for name in old], list(texts))
         new = [("part", origin, media, text, number) for text, number in numbered]
         for name in new:
-            self.assert_(state, name, cells, changes)
+            self.put(state, name, cells, changes)
         if before is None or [name[3] for name in old] != list(texts):
             self.head(state, origin, [repr(name) for name in new], redacted=False)
         self.remove(state, set(old) - set(new))
@@ -228,7 +228,7 @@ class Oracle:
             return None
         other = ("note", name[1] if name[0] == "note" else name[2], text)
         before = {cell: state[other, cell] for cell in CELLS if (other, cell) in state}
-        self.assert_(state, other, CELLS, {})
+        self.put(state, other, CELLS, {})
         self.remove(state, [other])
         state.update({(other, cell): facts for cell, facts in before.items()})
         for cell, facts in new.items():
@@ -344,7 +344,9 @@ class Oracle:
             self.destroyed.setdefault(text or "", self.seq + 1)
         for origin in {str(name[1]) for name in every if name[0] == "part"}:
             head, mine = ("source", origin), {repr(name) for name in every}
-            plans = {past[head, 0] for past in self.states if (head, 0) in past and (origin, past[head, 0]) not in self.lost}
+            plans = {
+                past[head, 0] for past in self.states if (head, 0) in past and (origin, past[head, 0]) not in self.lost
+            }
             titled = {plan for plan in plans if not json.loads(plan)["redacted"]}
             if any(set(json.loads(plan)["parts"]) <= mine for plan in titled):
                 self.lost |= {(origin, plan) for plan in titled}

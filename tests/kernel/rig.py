@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -26,7 +27,20 @@ from cmc_mcp.store.loading import ERASED
 from cmc_mcp.store.manifest import decode_manifest
 from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import MODALITIES
-from tests.kernel.oracle import BOUNDS, CELLS, Changes, Entry, Name, Oracle, Plan, State, differing, encoded, span, text_of
+from tests.kernel.oracle import (
+    BOUNDS,
+    CELLS,
+    Changes,
+    Entry,
+    Name,
+    Oracle,
+    Plan,
+    State,
+    differing,
+    encoded,
+    span,
+    text_of,
+)
 
 PLAIN = "text/plain"
 START_US = 1_780_000_000_000_000
@@ -106,10 +120,9 @@ class Rig:
                 call |= {"content": item["text"], "derived_from": [self.id(name) for name in premises]}
                 self.oracle.note(state, item["text"], PLAIN, cells, changes, premises)
             arguments.append(call)
-        if len(arguments) == 1:
-            receipt = self.as_(who).remember(**arguments[0])
-        else:
-            receipt = self.as_(who).remember_many(arguments)
+        receipt = (
+            self.as_(who).remember(**arguments[0]) if len(arguments) == 1 else self.as_(who).remember_many(arguments)
+        )
         assert receipt.transactions == 1
         self.oracle.commit(Entry(who, "remember"), state)
         self._placed(receipt.transaction)
@@ -122,8 +135,10 @@ class Rig:
         state = self.oracle.now()
         wanted = {**changes, **{f"tag:{k}": v for k, v in (tags or {}).items()}}
         idle = not changes and tags is None and low is None and high is None and text is None
-        done = None if idle or (low is not None and high is not None and low >= high) else self.oracle.revise(
-            state, name, wanted, replace_tags=tags is not None, low=low, high=high, text=text
+        done = (
+            None
+            if idle or (low is not None and high is not None and low >= high)
+            else self.oracle.revise(state, name, wanted, replace_tags=tags is not None, low=low, high=high, text=text)
         )
         arguments: dict[str, Any] = {"content": text, "tags": tags}
         if low is not None:
@@ -289,7 +304,7 @@ class Rig:
         out: State = {}
         for rid, name in self.names.items():
             pieces = view.pieces(rid, seq)
-            for left, right in zip(pieces, pieces[1:], strict=False):
+            for left, right in itertools.pairwise(pieces):
                 assert left.valid_to <= right.valid_from, "pieces overlap"
                 assert left.valid_to < right.valid_from or left.facts != right.facts, "equal neighbours are not joined"
             for piece in pieces:
@@ -388,5 +403,3 @@ class Rig:
 def _shown(record: Record) -> str:
     kind = KINDS[record.kind].name
     return atom_name(record.key) if record.kind == AtomKind.code else f"{kind}_{record.key.hex()}"
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -33,12 +34,14 @@ def test_alignment_keeps_a_longest_common_subsequence_and_gives_no_atom_twice(ol
     pairs = identity._common(old, new)
     assert len(pairs) == longest(old, new)
     assert pairs == sorted(set(pairs)) and all(old[i] == new[j] for i, j in pairs)
-    assert all(a < c and b < d for (a, b), (c, d) in zip(pairs, pairs[1:], strict=False))
+    assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))
     assert all(after[j] == before[i] for i, j in pairs)
 
 
 @given(words, words)
-def test_what_is_not_aligned_takes_the_lowest_number_that_its_version_does_not_use(old: list[str], new: list[str]) -> None:
+def test_what_is_not_aligned_takes_the_lowest_number_that_its_version_does_not_use(
+    old: list[str], new: list[str]
+) -> None:
     before = aligned([], old)
     after = aligned(before, new)
     for text in set(new):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,7 +53,7 @@ def canonical(pieces: Pieces) -> bool:
     fit = all(p.valid_from < p.valid_to for p in pieces)
     return fit and all(
         a.valid_to < b.valid_from or (a.valid_to == b.valid_from and a.facts != b.facts)
-        for a, b in zip(pieces, pieces[1:], strict=False)
+        for a, b in itertools.pairwise(pieces)
     )
 
 
@@ -66,9 +68,7 @@ def test_equal_functions_have_equal_pieces_and_leaves_however_they_were_cut(grid
     halves = tuple(
         part
         for a, b, facts in whole
-        for part in (
-            (Piece(a, 3, facts), Piece(3, b, facts)) if a < 3 < b else (Piece(a, b, facts),)
-        )
+        for part in ((Piece(a, 3, facts), Piece(3, b, facts)) if a < 3 < b else (Piece(a, b, facts),))
     )
     assert joined(halves) == whole
     assert leaf(atom_record(bytes(16)), joined(halves)) == leaf(atom_record(bytes(16)), whole)
@@ -121,9 +121,7 @@ def test_a_new_validity_cuts_and_stretches_the_outer_facts(grid: Grid, low: int 
         assert out == NOTHING
         return
     start, end = live[0] if low is None else low, live[-1] + 1 if high is None else high
-    expected = tuple(
-        (grid[min(max(p, live[0]), live[-1])] if start <= p < end else None) for p in POINTS
-    )
+    expected = tuple((grid[min(max(p, live[0]), live[-1])] if start <= p < end else None) for p in POINTS)
     assert read(out) == expected
 
 

@@ -19,8 +19,10 @@ HEADER = Header(GENESIS, 1, 5, bytes(32), "remember", bytes(32), bytes(32), byte
 CHANGES = [Change(atom_record(bytes([n] * 16)), b"", bytes([n] * 32)) for n in (2, 1)]
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-INTEGER_MAX, INTEGER_MAX) | st.text(alphabet=st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(alphabet=st.characters(codec="ascii"), max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(alphabet=st.characters(codec="ascii"), max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -37,8 +39,12 @@ def test_the_examples_in_the_docstrings_hold(module: str) -> None:
 @given(values, values)
 def test_values_have_equal_bytes_only_when_they_are_equal(one: Json, other: Json) -> None:
     def typed(value: Json) -> object:
-        return repr(value) if not isinstance(value, dict | list) else (
-            sorted((k, typed(v)) for k, v in value.items()) if isinstance(value, dict) else list(map(typed, value))
+        return (
+            repr(value)
+            if not isinstance(value, dict | list)
+            else (
+                sorted((k, typed(v)) for k, v in value.items()) if isinstance(value, dict) else list(map(typed, value))
+            )
         )
 
     same = type(one) is type(other) and typed(one) == typed(other)
@@ -103,5 +109,9 @@ def test_transaction_times_rise_whatever_the_clock_does(clock: list[int]) -> Non
 def test_kinds_have_codes_of_their_own_and_say_whether_they_roll_back() -> None:
     assert {kind.name for kind in KINDS.values() if kind.memory} == {"atom", "edge", "source", "item"}
     assert len({kind.name for kind in KINDS.values()}) == len(KINDS)
-    keys = {EdgeKind.record(b"a", b"b", b"c").tree_key, EdgeKind.record(b"ab", b"", b"c").tree_key, SourceKind.record(b"a").tree_key}
+    keys = {
+        EdgeKind.record(b"a", b"b", b"c").tree_key,
+        EdgeKind.record(b"ab", b"", b"c").tree_key,
+        SourceKind.record(b"a").tree_key,
+    }
     assert len(keys) == 3

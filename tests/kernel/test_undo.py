@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,14 +22,14 @@ def whole(**registers: str) -> Pieces:
 @given(st.lists(grids, min_size=1, max_size=6))
 def test_replaying_every_change_gives_the_last_state(states: list[Grid]) -> None:
     pieces = [NOTHING, *map(coded, states)]
-    changes = [(n, a, b) for n, (a, b) in enumerate(zip(pieces, pieces[1:], strict=False), start=1)]
+    changes = [(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(pieces), start=1)]
     assert replayed(changes) == (pieces[-1], ())
 
 
 @given(st.lists(grids, min_size=1, max_size=6), st.data())
 def test_replay_without_some_changes_is_the_replay_of_each_instant(states: list[Grid], data: st.DataObject) -> None:
     pieces = [NOTHING, *map(coded, states)]
-    changes = [(n, a, b) for n, (a, b) in enumerate(zip(pieces, pieces[1:], strict=False), start=1)]
+    changes = [(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(pieces), start=1)]
     kept = [change for change in changes if data.draw(st.booleans())]
     got = replayed(kept)
     orphaned = set()
