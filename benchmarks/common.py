@@ -106,7 +106,9 @@ class BareRows:
         self._next += len(batch)
         numbered = list(enumerate(batch, first))
         self.connection.execute("BEGIN IMMEDIATE")
-        execute("INSERT INTO atoms VALUES(?, 1, ?, 1, 1, ?)", [(n, n.to_bytes(16, "little"), t) for n, (t, _) in numbered])
+        execute(
+            "INSERT INTO atoms VALUES(?, 1, ?, 1, 1, ?)", [(n, n.to_bytes(16, "little"), t) for n, (t, _) in numbered]
+        )
         execute("INSERT INTO pieces VALUES(1, ?, 0, ?, 9, 9, 1)", [(n, n) for n, _ in numbered])
         execute("INSERT INTO tags VALUES(1, 'topic', 'bench', ?)", [(n,) for n, _ in numbered])
         execute("INSERT INTO passages(rowid, text) VALUES(?, ?)", [(n, t) for n, (t, _) in numbered])

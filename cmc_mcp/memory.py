@@ -557,9 +557,7 @@ class Memory:
 
     # ------------------------------------------------------------------ within
     def _engine(self) -> Engine:
-        return Engine(
-            self._store, self._ws, self.principal, self._clock, self._embedder, self._objects, self.settings
-        )
+        return Engine(self._store, self._ws, self.principal, self._clock, self._embedder, self._objects, self.settings)
 
     def _embedded(self, query: str) -> tuple[npt.NDArray[np.float32] | None, str | None]:
         """Embed a question; when that cannot be done, say why."""
@@ -571,7 +569,12 @@ class Memory:
             return None, f"found by full text alone: {error.message}"
 
     def _point(
-        self, view: ReadView, scope: Sequence[str], as_of: PointLike | None, valid_at: TimeLike | None, cursor: str | None
+        self,
+        view: ReadView,
+        scope: Sequence[str],
+        as_of: PointLike | None,
+        valid_at: TimeLike | None,
+        cursor: str | None,
     ) -> tuple[Point, int, int]:
         if cursor is None:
             return resolve(view, as_of, valid_at, self._clock.now_us()), 0, 0

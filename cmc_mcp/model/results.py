@@ -57,8 +57,12 @@ class Receipt(Result):
     source: str | None = None
     transactions: int = Field(default=1, description="how many transactions a batch took")
     first_transaction: int | None = Field(default=None, description="where the range of a batch of several begins")
-    undone_by: int | None = Field(default=None, description="the rollback that undid this, for a repeated idempotency key")
-    pages_pending: bool = Field(default=False, description="erased pages still wait in the journal for a reader to finish")
+    undone_by: int | None = Field(
+        default=None, description="the rollback that undid this, for a repeated idempotency key"
+    )
+    pages_pending: bool = Field(
+        default=False, description="erased pages still wait in the journal for a reader to finish"
+    )
     timings_ms: dict[str, float] = {}
 
 

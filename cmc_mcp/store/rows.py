@@ -117,7 +117,9 @@ def arguments_of(row: TransactionRow) -> bytes | None:
     """Give the arguments of a transaction, checked against their hash; None when erased."""
     if row.arguments is not None and payload_hash(row.arguments) != row.arguments_hash:
         raise IntegrityError(
-            "a transaction's arguments do not match their hash; run `cmc verify`", table="transactions", key=str(row.seq)
+            "a transaction's arguments do not match their hash; run `cmc verify`",
+            table="transactions",
+            key=str(row.seq),
         )
     return row.arguments
 

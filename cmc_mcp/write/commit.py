@@ -246,8 +246,17 @@ class Batch:
         for part, (text, number) in zip(draft.parts, aligned(before, texts), strict=True):
             row = known.get((text, number))
             discriminator = twin_discriminator(number)
-            key = row.key if row is not None else atom_id(
-                draft.request.modality, draft.media_type, part.hash, origin, payload_hash(discriminator), witness.key
+            key = (
+                row.key
+                if row is not None
+                else atom_id(
+                    draft.request.modality,
+                    draft.media_type,
+                    part.hash,
+                    origin,
+                    payload_hash(discriminator),
+                    witness.key,
+                )
             )
             out.append((key, discriminator))
         return out

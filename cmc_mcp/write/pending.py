@@ -30,7 +30,9 @@ def embed_pending(engine: Engine, *, progress: Progress | None = None, cancel: C
     while True:
         with engine.store.reader(engine.ws) as view:
             pending = view.pending(model_of(view, embedder), _BATCH)
-            texts = {pid: text for pid in dict.fromkeys(pid for _, pid in pending) if (text := _text(engine, view, pid))}
+            texts = {
+                pid: text for pid in dict.fromkeys(pid for _, pid in pending) if (text := _text(engine, view, pid))
+            }
         if not texts:
             return done
         vectors = embedder.embed(list(texts.values()))

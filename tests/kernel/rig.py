@@ -216,10 +216,10 @@ class Rig:
         assert result.not_undone == plan.not_undone
         assert set(result.orphaned) == {self.id(name) for name in plan.orphaned if name in self.keys}
         after = self.oracle.entries[entry.since + 1 : -1]
-        if entry.writer is None and entry.source is None and not entry.tags and not plan.erased:
-            if all(other is not None and other.verb not in ("rollback", "undo") for other in after):
-                with self._view() as view:
-                    assert view.head().state_root == view.head_at(entry.since).state_root, "undoing everything"
+        everything = entry.writer is None and entry.source is None and not entry.tags and not plan.erased
+        if everything and all(other is not None and other.verb not in ("rollback", "undo") for other in after):
+            with self._view() as view:
+                assert view.head().state_root == view.head_at(entry.since).state_root, "undoing everything"
 
     def _roll(self, who: str, plan: Plan, entry: Entry, **arguments: Any) -> RollbackResult:
         preview = self.as_(who).rollback(**arguments, dry_run=True)

@@ -302,7 +302,9 @@ class UnitOfWork(View):
             )
             self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
         for pid in pids:
-            for (vid,) in self._c.execute("SELECT vid FROM vectors WHERE ws = ? AND content = ?", (self.ws, pid)).fetchall():
+            for (vid,) in self._c.execute(
+                "SELECT vid FROM vectors WHERE ws = ? AND content = ?", (self.ws, pid)
+            ).fetchall():
                 segment = (cast(int, vid) - (self.ws << WORKSPACE_SHIFT)) // SEGMENT_VECTORS
                 self._c.execute("DELETE FROM codes WHERE ws = ? AND segment >= ?", (self.ws, segment))
             self._c.execute("DELETE FROM vectors WHERE ws = ? AND content = ?", (self.ws, pid))
@@ -314,7 +316,9 @@ class UnitOfWork(View):
 
     def rehead(self, rid: int, old: str, new: str, text: str) -> None:
         """Change what full text shows beside an atom, whose text it must be told to find what to delete."""
-        self._c.execute("INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, old, text))
+        self._c.execute(
+            "INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, old, text)
+        )
         self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
         if new:
             self._c.execute("INSERT INTO headings VALUES(?, ?, ?)", (rid, self.ws, new))
@@ -466,7 +470,9 @@ class UnitOfWork(View):
                 (start, start + SEGMENT_VECTORS),
             ).fetchall()
             for model, packed in pack(cast("list[tuple[int, int, int, bytes]]", found)).items():
-                self._c.execute("INSERT OR REPLACE INTO codes VALUES(?, ?, ?, ?, ?, ?, ?)", (self.ws, model, segment, *packed))
+                self._c.execute(
+                    "INSERT OR REPLACE INTO codes VALUES(?, ?, ?, ?, ?, ?, ?)", (self.ws, model, segment, *packed)
+                )
 
     @property
     def tree_cache(self) -> TreeCache:

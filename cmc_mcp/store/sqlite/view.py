@@ -65,8 +65,7 @@ class View:
     def head(self) -> Head:
         """Give the last transaction, or the empty state before the first."""
         row = self._c.execute(
-            f"SELECT {_HEAD} FROM transactions"
-            " WHERE ws = ? ORDER BY seq DESC LIMIT 1",
+            f"SELECT {_HEAD} FROM transactions WHERE ws = ? ORDER BY seq DESC LIMIT 1",
             (self.ws,),
         ).fetchone()
         return Head(*row) if row else NO_HEAD
@@ -76,8 +75,7 @@ class View:
         if seq == 0:
             return NO_HEAD
         row = self._c.execute(
-            f"SELECT {_HEAD} FROM transactions"
-            " WHERE ws = ? AND seq = ?",
+            f"SELECT {_HEAD} FROM transactions WHERE ws = ? AND seq = ?",
             (self.ws, seq),
         ).fetchone()
         if row is None:
@@ -273,7 +271,9 @@ class View:
     def all_state_nodes(self, tree: int) -> dict[int, bytes]:
         """Give every stored node of a tree by its path."""
         base = node_base(self.ws, tree)
-        rows = self._c.execute("SELECT node, body FROM state_nodes WHERE node > ? AND node < ?", (base, base + (1 << 37)))
+        rows = self._c.execute(
+            "SELECT node, body FROM state_nodes WHERE node > ? AND node < ?", (base, base + (1 << 37))
+        )
         return {node - base: body for node, body in rows}
 
     def all_log_nodes(self) -> dict[int, bytes]:
@@ -501,9 +501,7 @@ class View:
     # ------------------------------------------------------------------ indexes over facts
     def facts_with_tag(self, name: str, value: str) -> list[int]:
         """Give the bodies of facts that carry a tag."""
-        rows = self._c.execute(
-            "SELECT facts FROM tags WHERE ws = ? AND name = ? AND value = ?", (self.ws, name, value)
-        )
+        rows = self._c.execute("SELECT facts FROM tags WHERE ws = ? AND name = ? AND value = ?", (self.ws, name, value))
         return [pid for (pid,) in rows]
 
     def facts_with_confidence(self, minimum: int) -> list[int]:
@@ -562,4 +560,3 @@ INDEXES: Final = {
 def node_base(ws: int, tree: int) -> int:
     """Give the number that paths of a workspace's tree are added to."""
     return ws << (WORKSPACE_SHIFT - 2) | tree << (WORKSPACE_SHIFT - 3)
-
