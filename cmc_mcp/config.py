@@ -34,7 +34,8 @@ class Settings:
     matrix_bytes_max: int = limits.MATRIX_BYTES_MAX
     dense_candidates: int = 50
     lexical_candidates: int = 1_000  # passages that are scored, unless the rarest term alone has more
-    frequent_min: int = 8_192  # a term in more passages than this is frequent: it adds to what the others find
+    frequent_min: int = 1_024  # a term in fewer passages than this is never frequent
+    frequent_max: int = 4_096  # one in more, and in a 200th of the passages, always is
     terms_max: int = 32
     lexical_share_text: float = 0.5
     lexical_share_dialogue: float = 0.55

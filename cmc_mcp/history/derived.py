@@ -27,7 +27,8 @@ def totals(
     """Check the running totals of each transaction against the rows it left.
 
     Numbers of records, payloads and vectors rise in the order of recording, so the highest one up to a transaction lies
-    between the last one known to be its own and the first one known to be later.
+    between the last one known to be its own and the first one known to be later. Memory records, facts and words are
+    used where they are made, so they are known to be later; a request in quarantine, say, is not.
     """
     atoms = sorted(view.all_atoms(), key=lambda row: row.seq)
     first_rid: dict[int, int] = {}
@@ -36,15 +37,23 @@ def totals(
         if opens:
             first_rid.setdefault(rid, seq)
             first_pid.setdefault(facts, seq)
+    late_rid = {rid: seq for rid, seq in first_rid.items() if rid in records and records[rid].is_memory}
     for atom in atoms:
         for pid in filter(None, atom[3:8]):
             first_pid[pid] = min(first_pid.get(pid, OPEN), atom.seq)
     for row in rows:
         first_pid[row.principal] = min(first_pid.get(row.principal, OPEN), row.seq)
+    # plain words are stored when they are first used; what looks like a map may be a plan or a request, stored before
+    late_pid = {
+        pid: seq
+        for pid, seq in first_pid.items()
+        if (made := payloads.get(pid)) and (made.domain == 1 or (made.body is not None and made.body[:1] != b"{"))
+    }
     vectors = {vid: seq for model, *_ in view.models() for vid, seq, _ in view.vector_columns(model, 0, 1 << 62)}
-    _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid, records, report)
-    _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid, payloads, report)
-    _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors, None if view.epoch() else vectors, report)
+    _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid, late_rid, records, report)
+    _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid, late_pid, payloads, report)
+    every = None if view.epoch() else vectors
+    _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors, vectors, every, report)
     _passages(view, objects, rows, atoms, payloads, report)
 
 
@@ -52,24 +61,24 @@ def _numbers(
     name: str,
     claimed: Sequence[tuple[int, int]],
     first: Mapping[int, int],
+    late: Mapping[int, int],
     stored: Iterable[int] | None,
     report: Report,
 ) -> None:
     """Check the highest number up to each transaction; the last one is exact where every row is still there."""
     by_seq = sorted((seq, number) for number, seq in first.items())
-    seqs = [seq for seq, _ in by_seq]
     highest = [0]
     for _, number in by_seq:
         highest.append(max(highest[-1], number))
-    lowest_after = [1 << 62]
-    for _, number in reversed(by_seq):
-        lowest_after.append(min(lowest_after[-1], number))
+    later = sorted((seq, number) for number, seq in late.items())
+    lowest = [1 << 62]
+    for _, number in reversed(later):
+        lowest.append(min(lowest[-1], number))
     top = None if stored is None else max(stored, default=0)
     before = 0
     for seq, value in claimed:
-        place = bisect_right(seqs, seq)
-        low = max(before, highest[place])
-        high = lowest_after[len(by_seq) - place]
+        low = max(before, highest[bisect_right(by_seq, (seq, 1 << 62))])
+        high = lowest[len(later) - bisect_right(later, (seq, 1 << 62))]
         last = top if top and seq == claimed[-1][0] else None
         # numbers that nothing names yet may lie between; none may lie past the last stored one
         if value < low or value >= high or (last is not None and value != last) or (top and value > top):

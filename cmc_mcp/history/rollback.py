@@ -212,7 +212,7 @@ class _Matcher:
         if not self.tags:
             return True
         held: list[Piece] = []
-        for atom in self._atoms(rid, seq):
+        for atom in self._atoms(rid, seq) + self._retiring(rid, seq):
             held += (*self.view.pieces(atom, seq - 1), *self.view.pieces(atom, seq))
         return any(all(p.facts.registers.get(TAG + name) == value for name, value in self.tags) for p in held)
 
@@ -237,6 +237,14 @@ class _Matcher:
             return atoms
         changed = set(view.changed(seq - 1, seq))
         return [atom for atom in atoms if atom in changed]
+
+    def _retiring(self, rid: int, seq: int) -> list[int]:
+        """Give what the new version of a document changed that dropped this part: both are undone together."""
+        view, origin = self.view, self.view.origin_of(rid)
+        if view.record(rid).kind != AtomKind.code or not origin or view.pieces(rid, seq):
+            return []
+        head = view.rid(SourceKind.record(view.payload_row(origin).hash))
+        return [] if head is None or seq not in view.change_seqs(head) else self._atoms(head, seq)
 
     def _parts(self, manifest: str) -> list[bytes]:
         pid = self.view.pid(bytes.fromhex(manifest))

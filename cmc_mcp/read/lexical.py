@@ -21,11 +21,15 @@ _EVERY_MAX: Final = 4  # of a query of frequent words only, the rarest are tried
 _PAGE: Final = 2_000
 
 
+def _frequent(passages: int, settings: Settings) -> int:
+    return max(settings.frequent_min, min(settings.frequent_max, passages // 8), passages // 200)
+
+
 class Words:
     """What the words of a query find among a selection.
 
-    A term in at least `frequent_min` passages (or a 200th of them, if that is more) is frequent: it adds to the scores of
-    what the others find, and brings candidates of its own only where the others find too few.
+    A frequent term adds to the scores of what the others find, and brings candidates of its own only where they find too
+    few. Frequent is what is in an eighth of the passages, within the bounds of the settings (or a 200th of very many).
 
     Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009).
     """
@@ -35,7 +39,7 @@ class Words:
         self._head = selection.point.head
         view, upto = selection.view, self._head.last_rid
         words = list(view.terms(query).items())[: settings.terms_max] if self._head.passages else []
-        cap = max(settings.frequent_min, self._head.passages // 200)
+        cap = _frequent(self._head.passages, settings)
         self.terms = {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
         known = sorted((stem for stem, n in self.terms.items() if n), key=lambda stem: (self.terms[stem], stem))
         self._word = dict(words)

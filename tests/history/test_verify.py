@@ -243,6 +243,19 @@ def test_a_proof_of_inclusion_verifies_without_the_store(tmp_path: Path) -> None
 
 
 # ---------------------------------------------------------------------- no false alarm
+def test_words_that_also_serve_as_something_else_are_no_fault(tmp_path: Path) -> None:
+    with open_(tmp_path / "memory.db") as memory:
+        memory.remember("first")
+        memory.set_policy("gate.min_confidence", None)
+        memory.set_policy("gate.min_confidence", 0.5)
+        memory.as_principal("eve").remember("local")
+        for text in ("text/plain", "eve", "plan.md", "{}", '{"twin":1}'):
+            memory.remember(text)
+        memory.remember("twice\n\ntwice\n", source="plan.md")
+        memory.remember("text/plain\n\nlocal\n", source="first")
+        assert memory.verify().faults == []
+
+
 def test_an_untouched_store_holds_after_reopening_vacuum_and_backup(copy: Path, tmp_path: Path) -> None:
     with open_(copy) as memory:
         assert memory.verify().faults == []

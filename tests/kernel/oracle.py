@@ -321,7 +321,9 @@ class Oracle:
 
     def _about(self, name: Name, seq: int) -> set[Name]:
         if is_atom(name):
-            return {name}
+            head = ("source", name[1])  # a part is undone with the version that dropped it
+            dropped = name[0] == "part" and not self.facts(name, seq) and self.changed(head, seq)
+            return {name} | (self._about(head, seq) if dropped else set())
         if name[0] == "edge":
             return {name[1]}
         both = [*self.facts(name, seq - 1).values(), *self.facts(name, seq).values()]

@@ -14,6 +14,7 @@ from cmc_mcp import Memory
 from cmc_mcp.canon import digest
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
+from cmc_mcp.embed import load_token_counter
 from cmc_mcp.errors import CmcError, InvalidInput, NotFound
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
 from cmc_mcp.kernel.kinds import KINDS, AtomKind, EdgeKind, ItemKind, Record, SourceKind
@@ -47,6 +48,7 @@ START_US = 1_780_000_000_000_000
 HOUR_US = 3_600_000_000
 LONG = "zeta " + "long words that stand in the object store " * 4 + "end"
 TEXTS = ("alpha one", "beta two", "gamma three", LONG)
+_TOKENS = load_token_counter()
 _ENDS = {SINCE_ALWAYS: 0, **{bound: n + 1 for n, bound in enumerate(BOUNDS)}, UNTIL_FURTHER_NOTICE: len(CELLS)}
 
 
@@ -70,7 +72,9 @@ class Rig:
 
     def _open(self) -> Memory:
         settings = Settings(inline_bytes=64)
-        return Memory.open(self.folder / "memory.db", embedder=None, clock=self.clock, settings=settings)
+        memory = Memory.open(self.folder / "memory.db", embedder=None, clock=self.clock, settings=settings)
+        memory._tokens = _TOKENS  # loading it takes longer than a whole example
+        return memory
 
     def close(self) -> None:
         self.memory.close()

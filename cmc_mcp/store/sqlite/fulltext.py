@@ -46,9 +46,8 @@ def counter(connection: apsw.Connection) -> Callable[[str], int]:
 
 
 def _count(api: apsw.FTS5ExtensionApi, *_: object) -> int:
-    """Count the one term of a query in a row: heading << 8 | text."""
-    heading, text = api.phrase_locations(0)
-    return min(len(heading), _COUNT_MAX) << _HEADING | min(len(text), _COUNT_MAX)
+    """Count the one term of a query in a row; three times cheaper than asking where it stands."""
+    return min(api.inst_count, _COUNT_MAX)
 
 
 def _counts(api: apsw.FTS5ExtensionApi, *arguments: object) -> bytes:
@@ -81,14 +80,19 @@ def frequency(connection: apsw.Connection, ws: int, term: str, upto: int, cap: i
 
 
 def postings(connection: apsw.Connection, term: str, after: int, upto: int) -> list[tuple[int, int]]:
-    """Give where a term is, in (after, upto], as (rid, counts), in order."""
-    return list(
-        connection.execute(
-            "SELECT rowid, cmc_count(passages) FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ?"
-            " ORDER BY rowid",
-            (quoted(term), after, upto),
+    """Give where a term is, in (after, upto], as (rid, count in the heading << 8 | in the text), in order."""
+    found: dict[int, int] = {}
+    for column, shift in (("text", 0), ("heading", _HEADING)):
+        rows = connection.execute(
+            "SELECT rowid, cmc_count(passages) FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ?",
+            (f"{column} : {quoted(term)}", after, upto),
         )
-    )
+        if not shift:
+            found = dict(rows)
+        else:
+            for rid, count in rows:
+                found[rid] = found.get(rid, 0) | count << shift
+    return sorted(found.items())
 
 
 def holding(connection: apsw.Connection, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:

@@ -1,0 +1,125 @@
+"""Rollbacks: what their previews name, what `writer` means, and which references they take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cmc_mcp import Memory
+from cmc_mcp.clock import FixedClock
+from cmc_mcp.errors import Ambiguous, Conflict, InvalidInput, NotFound
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[Memory]:
+    clock = FixedClock(1_780_000_000_000_000, step_us=1000)
+    with Memory.open(tmp_path / "memory.db", embedder=None, clock=clock) as opened:
+        yield opened
+        assert opened.verify().faults == []
+
+
+def tags_of(memory: Memory, id: str) -> dict[str, str] | None:
+    found = memory.history(id)
+    live = [version for version in found.versions if version.ended is None]
+    return None if not live else {k[4:]: str(v) for k, v in live[0].facts.items() if k.startswith("tag:")}
+
+
+def test_the_writer_of_an_undo_is_who_changed_it_not_who_wrote_the_atom(memory: Memory) -> None:
+    mine = memory.remember("honest words", tags={"a": "1"}).added[0]
+    memory.as_principal("eve").revise(mine, tags={"a": "poison"})
+    theirs = memory.as_principal("eve").remember("eve's words").added[0]
+    memory.revise(theirs, tags={"b": "kept by nobody"})
+    done = memory.rollback(since=1, writer="eve")
+    assert tags_of(memory, mine) == {"a": "1"}
+    assert tags_of(memory, theirs) is None
+    assert done.orphaned == [theirs]
+
+
+def test_what_rests_on_something_undone_stays_and_is_named(memory: Memory) -> None:
+    poison = memory.as_principal("eve").remember("a false premise").added[0]
+    derived = memory.remember("an honest conclusion", derived_from=[poison]).added[0]
+    further = memory.remember("a further conclusion", derived_from=[derived]).added[0]
+    better = memory.revise(poison, content="a corrected premise").added[0]
+    plan = memory.rollback(since=0, writer="eve", dry_run=True)
+    assert set(plan.stale) <= {derived, further, better}
+    memory.rollback(since=0, writer="eve", digest=plan.digest)
+    assert all(tags_of(memory, id) is not None for id in (derived, further, better))
+
+
+def test_rollbacks_that_a_matching_principal_ran_are_named_and_stay(memory: Memory) -> None:
+    memory.remember("one")
+    two = memory.remember("two").added[0]
+    memory.as_principal("eve").rollback(1)
+    done = memory.rollback(since=0, writer="eve")
+    assert done.not_undone == [3] and done.diff.is_empty and tags_of(memory, two) is None
+
+
+def test_undo_by_tag_takes_the_version_of_a_document_with_its_parts(memory: Memory) -> None:
+    memory.remember("kept\n\nedited\n", source="a.txt")
+    memory.remember("kept\n\npoisoned\n", source="a.txt", tags={"topic": "poison"})
+    memory.remember("other\n", source="b.txt", tags={"topic": "fine"})
+    memory.rollback(since=1, tags={"topic": "poison"})
+    assert memory.read_source("b.txt") == b"other\n"
+    assert b"poisoned" not in memory.read_source("a.txt")
+
+
+def test_an_erased_memory_does_not_come_back_and_the_rest_is_exactly_the_target(memory: Memory) -> None:
+    secret = memory.remember("a secret", tags={"a": "1"}).added[0]
+    other = memory.remember("something else").added[0]
+    target = memory.snapshot("before")
+    memory.revise(other, tags={"later": "yes"})
+    plan = memory.forget(secret, erase=True, dry_run=True)
+    memory.forget(secret, erase=True, digest=plan.digest)
+    preview = memory.rollback("before", dry_run=True)
+    done = memory.rollback("before", digest=preview.digest)
+    assert preview.erased == done.erased == [secret]
+    assert tags_of(memory, secret) is None and tags_of(memory, other) == {}
+    assert memory.snapshot().root != target.root
+    assert memory.rollback(since=0, writer="local", dry_run=True).erased == []
+    assert memory.rollback(target).diff.is_empty, "the same again changes nothing"
+
+
+def test_references_that_could_be_two_things_are_refused(memory: Memory) -> None:
+    memory.remember("one")
+    memory.remember("two")
+    memory.snapshot("1", force=True)
+    memory.snapshot("named")
+    with pytest.raises(Ambiguous) as caught:
+        memory.rollback("1")
+    assert len(caught.value.fields["candidates"]) == 2  # type: ignore[arg-type]
+    for wrong, error in (("nothing", NotFound), (99, NotFound), ("", InvalidInput), ("9" * 5000, NotFound)):
+        with pytest.raises(error):
+            memory.rollback(wrong)
+    with pytest.raises(InvalidInput):
+        memory.rollback(1, writer="eve")
+    with pytest.raises(InvalidInput):
+        memory.rollback()
+    assert memory.rollback("named").diff.is_empty
+
+
+def test_a_snapshot_that_occurs_twice_is_read_at_the_earliest_and_counted_since_the_last(memory: Memory) -> None:
+    memory.remember("one")
+    once = memory.snapshot()
+    memory.remember("two")
+    memory.rollback(1)
+    memory.remember("three")
+    assert memory.recall("one", as_of=once.snapshot).read_point.transaction == 1
+    assert [c.text for c in memory.rollback(since=once.snapshot, dry_run=True).diff.removed] == ["three"]
+
+
+def test_a_plan_binds_its_head(memory: Memory) -> None:
+    memory.remember("one")
+    memory.remember("two")
+    plan = memory.rollback(since=1, dry_run=True)
+    memory.remember("three")
+    with pytest.raises(Conflict):
+        memory.rollback(since=1, digest=plan.digest)
+    assert memory.snapshot().transaction == 3
+
+
+def test_validity_from_the_epoch_on_is_a_change_like_any_other(memory: Memory) -> None:
+    id = memory.remember("timeless").added[0]
+    memory.revise(id, valid_from=0)
+    assert [v.valid_from for v in memory.history(id).versions if v.ended is None] == ["1970-01-01T00:00:00Z"]
