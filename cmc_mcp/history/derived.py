@@ -109,7 +109,8 @@ def _passages(
         again = row.verb == "release" and erasures  # what was erased is counted again when it is let in again
         if more != count and not (again and more > count):
             report("transactions", row.seq, "its passages are not those of the atoms up to it")
-        if longer < size or (longer != size and not erasures):
+        # what was erased, or let in again under other headings, has another length now than when it was counted
+        if longer < 0 or (longer != size and not erasures):
             report("transactions", row.seq, "its tokens are not those of the atoms up to it")
         passages, tokens = row.passages, row.tokens
 

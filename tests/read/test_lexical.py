@@ -156,7 +156,10 @@ def test_words_of_other_scripts_are_found(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Memory:
     """3,000 passages of the same words, ten of them with a rare tag; every term passes the cap of 500."""
-    memory = _opened(tmp_path_factory.mktemp("common"), settings_=Settings(frequent_min=500, frequent_max=500, lexical_candidates=100))
+    memory = _opened(
+        tmp_path_factory.mktemp("common"),
+        settings_=Settings(frequent_min=500, frequent_max=500, lexical_candidates=100),
+    )
     memory.remember_many(
         [
             {

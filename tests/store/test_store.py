@@ -169,7 +169,7 @@ def test_a_folder_that_may_not_be_written_to_takes_no_new_store(tmp_path: Path) 
 
 def _share(folder: Path) -> None:
     """Let everybody into a folder of the tests, which pytest keeps to its user."""
-    while folder.name.startswith(("test_", "pytest-")):
+    while folder.name.startswith(("test_", "pytest-", "popen-")):
         folder.chmod(0o755)
         folder = folder.parent
 
