@@ -25,15 +25,20 @@ class Column:
 
     def extend(self, values: npt.NDArray[Any]) -> None:
         """Append rows."""
-        import numpy as np
-
         end = self.size + len(values)
         if end > len(self._data):
-            grown = np.empty((max(end, 2 * len(self._data)), *self._shape), self._data.dtype)
-            grown[: self.size] = self._data[: self.size]
-            self._data = grown
+            self.reserve(max(end, len(self._data) + len(self._data) // 2))
         self._data[self.size : end] = values
         self.size = end
+
+    def reserve(self, size: int) -> None:
+        """Make room for so many rows at once: growing step by step leaves holes that no other column fits into."""
+        import numpy as np
+
+        if size > len(self._data):
+            grown = np.empty((size, *self._shape), self._data.dtype)
+            grown[: self.size] = self._data[: self.size]
+            self._data = grown
 
     @property
     def rows(self) -> npt.NDArray[Any]:

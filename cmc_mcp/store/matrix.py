@@ -15,7 +15,7 @@ from cmc_mcp.errors import Busy
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
 from cmc_mcp.store.columns import Column, best, window
 from cmc_mcp.store.lexicon import Lexicon
-from cmc_mcp.store.rows import BINARY, MODALITIES, Filter
+from cmc_mcp.store.rows import BINARY, MODALITIES, Filter, Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +91,8 @@ class Matrix:
     def _catch_up(self, view: ReadView, seq: int, last_rid: int) -> None:
         last_vid = int(self._vid.rows[-1]) if self._vid.size else self.ws << 40
         known = self._last_rid
+        if not self.seq:
+            self._reserve(view.head())
         if self.model:
             self._load_vectors(view)
         self._load_atoms(view, known, last_rid)
@@ -98,6 +100,15 @@ class Matrix:
             self._attach_late(view, last_vid, known)
         self._load_pieces(view, seq)
         self._last_rid, self.seq = last_rid, seq
+
+    def _reserve(self, head: Head) -> None:
+        low = self.ws << 40
+        for column in (self._vid, self._vector_seq, self._error, self._codes, self._first) if self.model else ():
+            column.reserve(head.last_vid - low)
+        for column in (self._rid, self._modality, self._origin, self._witness, self._vector):
+            column.reserve(head.passages)
+        for column in (self._atom, self._facts, self._valid_from, self._valid_to, self._tx_from, self._tx_to):
+            column.reserve(head.passages)
 
     def _load_vectors(self, view: ReadView) -> None:
         import numpy as np
