@@ -12,10 +12,11 @@ from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter
 from cmc_mcp.store.sqlite import fulltext
-from cmc_mcp.store.sqlite.view import FactsCache, View
+from cmc_mcp.store.sqlite.audit import AuditView
+from cmc_mcp.store.sqlite.ledger import FactsCache
 
 
-class SearchView(View):
+class SearchView(AuditView):
     """A view that can also search."""
 
     def __init__(

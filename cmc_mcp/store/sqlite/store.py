@@ -27,10 +27,10 @@ from cmc_mcp.store.sqlite.connection import (
     prepare_folder,
     translated,
 )
+from cmc_mcp.store.sqlite.ledger import FactsCache
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.search import SearchView
 from cmc_mcp.store.sqlite.unit import Kept, TreeCache, UnitOfWork
-from cmc_mcp.store.sqlite.view import FactsCache
 
 _IDLE_READERS_MAX: Final = 8
 _CLOSE_WAIT_S: Final = 2.0

@@ -25,8 +25,10 @@ from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
 from cmc_mcp.store.rows import Head, post_order
+from cmc_mcp.store.sqlite.ledger import FactsCache, node_base
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
-from cmc_mcp.store.sqlite.view import FactsCache, View, node_base
+from cmc_mcp.store.sqlite.statements import STATEMENTS
+from cmc_mcp.store.sqlite.view import View
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1
 _CACHED_NODES_MAX = 20_000
@@ -451,7 +453,7 @@ class UnitOfWork(View):
         self._cache.seq = self.seq
 
     def _write_rows(self) -> None:
-        for table, statement in _STATEMENTS.items():
+        for table, statement in STATEMENTS.items():
             rows = self._inserts.get(table)
             if rows:
                 self._c.executemany(statement, rows)
@@ -483,33 +485,3 @@ class UnitOfWork(View):
     def vectors_added(self) -> Sequence[tuple[object, ...]]:
         """The vector rows of this unit."""
         return self._inserts.get("vectors", ())
-
-
-def _values(table: str, count: int) -> str:
-    return f"INSERT INTO {table} VALUES({', '.join('?' * count)})"
-
-
-# in this order: closed pieces free their place in the index of live ones before new ones take it, and full text reads
-# nothing but what it is given
-_STATEMENTS = {
-    "payloads": _values("payloads", 7),
-    "records": _values("records", 4),
-    "closed": "UPDATE pieces SET tx_to = ? WHERE ws = ? AND rid = ? AND valid_from = ? AND tx_to = ?",
-    "pieces": _values("pieces", 7),
-    "atoms": _values("atoms", 9),
-    "headings": _values("headings", 3),
-    "tags": _values("tags", 4),
-    "claims": _values("claims", 4),
-    "confidences": _values("confidences", 3),
-    "witnesses": "INSERT OR IGNORE INTO witnesses VALUES(?, ?, ?)",
-    "sources": _values("sources", 3),
-    "items": "INSERT OR IGNORE INTO items VALUES(?, ?, ?, ?, ?)",
-    "edges": _values("edges", 5),
-    "labels": _values("labels", 3),
-    "quarantine": _values("quarantine", 3),
-    "vectors": _values("vectors", 6),
-    "passages": "INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)",
-    "transactions": _values("transactions", 17),
-    "log_nodes": _values("log_nodes", 3),
-    "idempotency_keys": _values("idempotency_keys", 5),
-}

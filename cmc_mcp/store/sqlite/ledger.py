@@ -1,0 +1,308 @@
+"""The ledger's rows: transactions, records, pieces and payloads of one workspace, inside one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, cast
+
+import apsw
+
+from cmc_mcp.canon import facts_hash
+from cmc_mcp.errors import IntegrityError
+from cmc_mcp.kernel.kinds import Record
+from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces, leaf
+from cmc_mcp.kernel.transaction import GENESIS, OPEN, Change
+from cmc_mcp.merkle.state import EMPTY_ROOT
+from cmc_mcp.model.facts import Facts
+from cmc_mcp.store.rows import Head, PayloadRow, TransactionRow, checked, post_order
+from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
+
+NO_HEAD: Final = Head(0, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, 0, 0, 0)
+_CACHED_FACTS_MAX: Final = 50_000
+_TX = (
+    "seq, recorded_us, principal, verb, arguments_hash, arguments, hash, state_root, control_root, changes, atoms,"
+    " passages, tokens, last_rid, last_pid, last_vid"
+)
+_HEAD = "seq, recorded_us, hash, state_root, control_root, atoms, passages, tokens, last_rid, last_pid, last_vid"
+_ATOM = "a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq"
+
+
+class FactsCache:
+    """Decoded facts of one workspace, shared by its views; an erasure starts a new epoch and drops it."""
+
+    def __init__(self) -> None:
+        self._known: tuple[int, dict[int, Facts]] = (-1, {})  # one value, so that threads see both halves or neither
+
+    def at(self, epoch: int) -> dict[int, Facts]:
+        """Give what is known in an epoch."""
+        known = self._known
+        if epoch != known[0]:
+            known = self._known = (epoch, {})
+        return known[1]
+
+
+class LedgerRows:
+    """Reads of one workspace. Everything it answers belongs to one committed state."""
+
+    def __init__(self, connection: apsw.Connection, ws: int, cache: FactsCache) -> None:
+        self._c = connection
+        self.ws = ws
+        self._cache_of_facts = cache
+        self._facts: dict[int, Facts] | None = None
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The connection, inside its transaction, for what the store does with a whole file."""
+        return self._c
+
+    def epoch(self) -> int:
+        """Give the number of erasures so far: what was cached before one is dropped."""
+        row = self._c.execute("SELECT epoch FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
+        return cast(int, row[0]) if row else 0
+
+    # ------------------------------------------------------------------ ledger
+    def head(self) -> Head:
+        """Give the last transaction, or the empty state before the first."""
+        row = self._c.execute(
+            f"SELECT {_HEAD} FROM transactions WHERE ws = ? ORDER BY seq DESC LIMIT 1",
+            (self.ws,),
+        ).fetchone()
+        return Head(*row) if row else NO_HEAD
+
+    def head_at(self, seq: int) -> Head:
+        """Give the state that transaction `seq` left."""
+        if seq == 0:
+            return NO_HEAD
+        row = self._c.execute(
+            f"SELECT {_HEAD} FROM transactions WHERE ws = ? AND seq = ?",
+            (self.ws, seq),
+        ).fetchone()
+        if row is None:
+            raise IntegrityError(f"transaction {seq} is missing from the ledger", table="transactions", key=str(seq))
+        return Head(*row)
+
+    def transaction(self, seq: int) -> TransactionRow | None:
+        """Give one ledger entry."""
+        row = self._c.execute(f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq = ?", (self.ws, seq)).fetchone()
+        return TransactionRow(*row) if row else None
+
+    def transactions(self, *, before: int = OPEN, after: int = 0, limit: int = -1) -> Iterator[TransactionRow]:
+        """Give ledger entries with after < seq < before, newest first."""
+        for row in self._c.execute(
+            f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq < ? AND seq > ? ORDER BY seq DESC LIMIT ?",
+            (self.ws, before, after, limit),
+        ):
+            yield TransactionRow(*row)
+
+    def rollbacks(self, after: int = 0) -> list[TransactionRow]:
+        """Give every rollback and undo, oldest first."""
+        rows = self._c.execute(
+            f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq > ? AND verb IN ('rollback', 'undo') ORDER BY seq",
+            (self.ws, after),
+        )
+        return [TransactionRow(*row) for row in rows]
+
+    def transactions_by(self, principal: int, after: int) -> list[int]:
+        """Give the numbers of a principal's transactions, oldest first; a scan, since selective rollbacks are rare."""
+        rows = self._c.execute(
+            "SELECT seq FROM transactions WHERE ws = ? AND principal = ? AND seq > ? ORDER BY seq",
+            (self.ws, principal, after),
+        )
+        return [seq for (seq,) in rows]
+
+    def seq_at(self, time_us: int) -> int:
+        """Give the last transaction at or before a time; 0 for none."""
+        row = self._c.execute(
+            "SELECT seq FROM transactions WHERE ws = ? AND recorded_us <= ? ORDER BY seq DESC LIMIT 1",
+            (self.ws, time_us),
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def roots(self, low: bytes, high: bytes) -> list[tuple[bytes, int, int]]:
+        """Give the state roots in a range with the first and the last transaction that left each."""
+        return list(
+            self._c.execute(
+                "SELECT state_root, min(seq), max(seq) FROM transactions WHERE ws = ? AND state_root BETWEEN ? AND ?"
+                " GROUP BY state_root LIMIT 3",
+                (self.ws, low, high),
+            )
+        )
+
+    def log_node(self, level: int, position: int) -> bytes:
+        """Give one node of the RFC 9162 log."""
+        row = self._c.execute(
+            "SELECT hash FROM log_nodes WHERE ws = ? AND place = ?", (self.ws, post_order(level, position))
+        ).fetchone()
+        if row is None:
+            raise IntegrityError("a node of the log is missing", table="log_nodes", key=f"{level}/{position}")
+        node: bytes = row[0]
+        return node
+
+    def state_node(self, tree: int, path: int) -> bytes | None:
+        """Give one node of the state tree (0) or the control tree (1)."""
+        node = node_base(self.ws, tree) + path
+        row = self._c.execute("SELECT body FROM state_nodes WHERE node = ?", (node,)).fetchone()
+        return row[0] if row else None
+
+    # ------------------------------------------------------------------ records and pieces
+    def rid(self, record: Record) -> int | None:
+        """Give the number of a record, if it was ever seen."""
+        row = self._c.execute(
+            "SELECT rid FROM records WHERE ws = ? AND kind = ? AND key = ?", (self.ws, record.kind, record.key)
+        ).fetchone()
+        return int(row[0]) if row else None
+
+    def record(self, rid: int) -> Record:
+        """Give the record of a number."""
+        row = self._c.execute("SELECT kind, key FROM records WHERE ws = ? AND rid = ?", (self.ws, rid)).fetchone()
+        if row is None:
+            raise IntegrityError(f"record {rid} is missing", table="records", key=str(rid))
+        return Record(*row)
+
+    def records(self, kind: int) -> list[tuple[int, bytes]]:
+        """Give every record of a kind as (rid, key), in order of first recording."""
+        return list(
+            self._c.execute("SELECT rid, key FROM records WHERE ws = ? AND kind = ? ORDER BY rid", (self.ws, kind))
+        )
+
+    def keys_between(self, kind: int, low: bytes, high: bytes, limit: int = 3) -> list[tuple[int, bytes]]:
+        """Give records of a kind whose key lies in a range, for references by prefix."""
+        return list(
+            self._c.execute(
+                "SELECT rid, key FROM records WHERE ws = ? AND kind = ? AND key BETWEEN ? AND ? ORDER BY key LIMIT ?",
+                (self.ws, kind, low, high, limit),
+            )
+        )
+
+    def pieces(self, rid: int, seq: int | None = None) -> Pieces:
+        """Give the pieces of a record: live ones, or those live after transaction `seq`."""
+        if seq is None:
+            rows = self._c.execute(
+                "SELECT valid_from, valid_to, facts FROM pieces WHERE ws = ? AND rid = ? AND tx_to = ?"
+                " ORDER BY valid_from",
+                (self.ws, rid, OPEN),
+            )
+        else:
+            rows = self._c.execute(
+                "SELECT valid_from, valid_to, facts FROM pieces WHERE ws = ? AND rid = ? AND tx_from <= ?"
+                " AND tx_to > ? ORDER BY valid_from",
+                (self.ws, rid, seq, seq),
+            )
+        found = tuple([Piece(a, b, self.facts(pid)) for a, b, pid in rows])
+        return found or NOTHING
+
+    def pieces_of(self, rids: Sequence[int], seq: int) -> dict[int, Pieces]:
+        """Give the pieces of several records that were live after transaction `seq`; records without any are left out."""
+        rows = self._c.execute(
+            "SELECT rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
+            " AND +tx_from <= ?3 AND +tx_to > ?3 ORDER BY rid, valid_from",  # by record, not by the indexes over time
+            (self.ws, json.dumps(rids), seq),
+        )
+        found = cast("list[tuple[int, int, int, int]]", rows.fetchall())
+        self._load_facts({row[3] for row in found})
+        out: dict[int, Pieces] = {}
+        for rid, start, end, pid in found:
+            out[rid] = (*out.get(rid, ()), Piece(start, end, self.facts(pid)))
+        return out
+
+    def _load_facts(self, pids: set[int]) -> None:
+        """Load bodies of facts that are not at hand, in one query."""
+        if self._facts is None:
+            self._facts = self._cache_of_facts.at(self.epoch())
+        missing = [pid for pid in pids if pid not in self._facts]
+        if len(missing) > 1 and len(self._facts) + len(missing) < _CACHED_FACTS_MAX:
+            for pid, row in self.payload_rows(missing).items():
+                if row.body is not None and facts_hash(row.body) == row.hash:  # the rest is looked at one by one
+                    self._facts[pid] = Facts(row.hash, row.body)
+
+    def piece_rows(self, rid: int) -> list[tuple[int, int, int, int, int]]:
+        """Give every piece a record ever had: (valid_from, valid_to, tx_from, tx_to, facts number), in order."""
+        return list(
+            self._c.execute(
+                "SELECT valid_from, valid_to, tx_from, tx_to, facts FROM pieces WHERE ws = ? AND rid = ?"
+                " ORDER BY tx_from, valid_from",
+                (self.ws, rid),
+            )
+        )
+
+    def changed(self, after: int, upto: int) -> list[int]:
+        """Give the numbers of records with a piece opened or closed in (after, upto], in order."""
+        rows = self._c.execute(
+            "SELECT rid FROM pieces WHERE ws = ?1 AND tx_from > ?2 AND tx_from <= ?3 UNION"
+            " SELECT rid FROM pieces WHERE ws = ?1 AND tx_to > ?2 AND tx_to <= ?3 AND tx_to < 4611686018427387903"
+            " ORDER BY 1",
+            (self.ws, after, upto),
+        )
+        return [rid for (rid,) in rows]
+
+    def change_seqs(self, rid: int) -> list[int]:
+        """Give the transactions that changed a record, oldest first."""
+        seqs = {s for _, _, a, b, _ in self.piece_rows(rid) for s in (a, b) if s < OPEN}
+        return sorted(seqs)
+
+    def changes_of(self, seq: int) -> list[Change]:
+        """Rebuild the changes of a transaction from the pieces."""
+        out = []
+        for rid in self.changed(seq - 1, seq):
+            record = self.record(rid)
+            before, after = self.pieces(rid, seq - 1), self.pieces(rid, seq)
+            out.append(Change(record, leaf(record, before) if before else b"", leaf(record, after) if after else b""))
+        return out
+
+    # ------------------------------------------------------------------ payloads
+    def facts(self, pid: int) -> Facts:
+        """Give a body of facts; its bytes are None when they were erased."""
+        if self._facts is None:
+            self._facts = self._cache_of_facts.at(self.epoch())
+        found = self._facts.get(pid)
+        if found is None:
+            row = self.payload_row(pid)
+            if row.body is not None and facts_hash(row.body) != row.hash:
+                raise IntegrityError(
+                    "stored facts do not match their hash; run `cmc verify`", table="payloads", key=str(pid)
+                )
+            found = Facts(row.hash, row.body)
+            if len(self._facts) >= _CACHED_FACTS_MAX:
+                self._facts.clear()
+            self._facts[pid] = found
+        return found
+
+    def payload_row(self, pid: int) -> PayloadRow:
+        """Give a payload row as it is stored, unchecked."""
+        row = self._c.execute(
+            "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE ws = ? AND pid = ?", (self.ws, pid)
+        ).fetchone()
+        if row is None:
+            raise IntegrityError(f"payload {pid} is missing", table="payloads", key=str(pid))
+        return PayloadRow(*row)
+
+    def payload_rows(self, pids: Iterable[int]) -> dict[int, PayloadRow]:
+        """Give several payload rows at once."""
+        rows = self._c.execute(
+            "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE +ws = ?1"  # by number, not by workspace
+            " AND pid IN (SELECT value FROM json_each(?2))",
+            (self.ws, json.dumps(list(pids))),
+        )
+        return {row[0]: PayloadRow(*row) for row in rows}
+
+    def payload(self, pid: int) -> bytes | None:
+        """Give inline bytes, checked against their hash; None when erased or kept as an object."""
+        return checked(self.payload_row(pid))
+
+    def pid(self, hash_: bytes) -> int | None:
+        """Give the number of the payload with a hash."""
+        row = self._c.execute("SELECT pid FROM payloads WHERE ws = ? AND hash = ?", (self.ws, hash_)).fetchone()
+        return int(row[0]) if row else None
+
+    def all_payloads(self) -> Iterator[PayloadRow]:
+        """Give every payload row of the workspace."""
+        for row in self._c.execute(
+            "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE ws = ? ORDER BY pid", (self.ws,)
+        ):
+            yield PayloadRow(*row)
+
+
+def node_base(ws: int, tree: int) -> int:
+    """Give the number that paths of a workspace's tree are added to."""
+    return ws << (WORKSPACE_SHIFT - 2) | tree << (WORKSPACE_SHIFT - 3)

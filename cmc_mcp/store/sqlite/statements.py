@@ -1,0 +1,35 @@
+"""The statements that a unit of work writes its rows with, in the order in which they run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+
+def _values(table: str, count: int) -> str:
+    return f"INSERT INTO {table} VALUES({', '.join('?' * count)})"
+
+
+# in this order: closed pieces free their place in the index of live ones before new ones take it, and full text reads
+# nothing but what it is given
+STATEMENTS: Final = {
+    "payloads": _values("payloads", 7),
+    "records": _values("records", 4),
+    "closed": "UPDATE pieces SET tx_to = ? WHERE ws = ? AND rid = ? AND valid_from = ? AND tx_to = ?",
+    "pieces": _values("pieces", 7),
+    "atoms": _values("atoms", 9),
+    "headings": _values("headings", 3),
+    "tags": _values("tags", 4),
+    "claims": _values("claims", 4),
+    "confidences": _values("confidences", 3),
+    "witnesses": "INSERT OR IGNORE INTO witnesses VALUES(?, ?, ?)",
+    "sources": _values("sources", 3),
+    "items": "INSERT OR IGNORE INTO items VALUES(?, ?, ?, ?, ?)",
+    "edges": _values("edges", 5),
+    "labels": _values("labels", 3),
+    "quarantine": _values("quarantine", 3),
+    "vectors": _values("vectors", 6),
+    "passages": "INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)",
+    "transactions": _values("transactions", 17),
+    "log_nodes": _values("log_nodes", 3),
+    "idempotency_keys": _values("idempotency_keys", 5),
+}
