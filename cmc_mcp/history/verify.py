@@ -24,7 +24,7 @@ from cmc_mcp.merkle.checkpoint import Checkpoint, verify_checkpoint
 from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
 from cmc_mcp.model.results import Fault
 from cmc_mcp.store.protocol import Objects, ReadView, Store
-from cmc_mcp.store.rows import MODALITIES, PayloadRow, post_order
+from cmc_mcp.store.rows import MODALITIES, PayloadRow, TransactionRow, post_order
 
 if TYPE_CHECKING:
     from cmc_mcp.embed.protocol import Embedder
@@ -103,30 +103,13 @@ class Verifier:
                 changes, delta = self._apply(ledger, live, list(pending[1]))
                 atoms += delta
                 pending = next(events, None)
-            for number in (0, 1):
-                mine = {c.record.tree_key: c.after or None for c in changes if c.record.is_memory == (number == 0)}
-                if mine:
-                    roots[number], dirty = tree.update(nodes[number].get, mine)
-                    for path, body in dirty.items():
-                        if body is None:
-                            nodes[number].pop(path, None)
-                        else:
-                            nodes[number][path] = body
+            _grow(nodes, roots, changes)
             principal = ledger.payloads.get(row.principal)
             if principal is None:
                 self.fault("transactions", row.seq, "its principal is missing")
                 break
-            if row.arguments is not None and payload_hash(row.arguments) != row.arguments_hash:
-                self.fault("transactions", row.seq, "its arguments do not match their hash")
-            header = Header(
-                previous, row.seq, row.recorded_us, principal.hash, row.verb, row.arguments_hash, roots[0], roots[1]
-            )
-            if (row.state_root, row.control_root) != (roots[0], roots[1]):
-                self.fault("transactions", row.seq, "its roots are not those of the pieces up to it")
-            elif transaction_hash(header, changes) != row.hash:
-                self.fault("transactions", row.seq, "its hash does not match its contents and the chain")
-            if row.recorded_us <= time_us:
-                self.fault("transactions", row.seq, "its time is not after the one before")
+            header = Header(previous, row.seq, row.recorded_us, principal.hash, row.verb, row.arguments_hash, *roots)
+            self._entry(row, header, changes, time_us)
             if row.changes != len(changes) or row.atoms != atoms:
                 self.fault("transactions", row.seq, "its totals are wrong")
             for level, position, node in log.append(row.seq - 1, log.leaf_hash(row.hash), lambda a, b: log_nodes[a, b]):
@@ -148,6 +131,17 @@ class Verifier:
             if rid in ledger.records and ledger.records[rid].kind == ErasureKind.code
             for piece in pieces.values()
         }
+
+    def _entry(self, row: TransactionRow, header: Header, changes: list[Change], time_us: int) -> None:
+        """Compare one ledger entry with what its pieces, and the entry before it, make it."""
+        if row.arguments is not None and payload_hash(row.arguments) != row.arguments_hash:
+            self.fault("transactions", row.seq, "its arguments do not match their hash")
+        if (row.state_root, row.control_root) != (header.state_root, header.control_root):
+            self.fault("transactions", row.seq, "its roots are not those of the pieces up to it")
+        elif transaction_hash(header, changes) != row.hash:
+            self.fault("transactions", row.seq, "its hash does not match its contents and the chain")
+        if row.recorded_us <= time_us:
+            self.fault("transactions", row.seq, "its time is not after the one before")
 
     def _apply(
         self, ledger: _Ledger, live: dict[int, dict[int, Piece]], events: list[tuple[int, int, int, int, int, int]]
@@ -362,6 +356,20 @@ class Verifier:
             if progress:
                 progress(min(start + 64, len(rids)), len(rids))
         self.checked["vectors"] = len(rids)
+
+
+def _grow(nodes: tuple[dict[int, bytes], dict[int, bytes]], roots: list[bytes], changes: list[Change]) -> None:
+    """Bring the rebuilt trees (memory, control) and their roots up to one transaction's changes."""
+    for number in (0, 1):
+        mine = {c.record.tree_key: c.after or None for c in changes if c.record.is_memory == (number == 0)}
+        if not mine:
+            continue
+        roots[number], dirty = tree.update(nodes[number].get, mine)
+        for path, body in dirty.items():
+            if body is None:
+                nodes[number].pop(path, None)
+            else:
+                nodes[number][path] = body
 
 
 def _ordered(pieces: dict[int, Piece]) -> tuple[Piece, ...]:

@@ -45,6 +45,12 @@ class Revision:
     valid_to: int | None
     reason: str | None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it leaves everything as it is."""
+        times = (self.valid_from, self.valid_to)
+        return not self.registers and not self.replaces_tags and all(time is None for time in times)
+
 
 def revise(
     engine: Engine,
@@ -70,13 +76,7 @@ def revise(
         InvalidInput: an argument is wrong, nothing is to change, or nothing would be left; NotFound: no such memory.
     """
     change = _check(claim, tags, valid_from, valid_to, confidence, priority, reason)
-    if (
-        content is None
-        and not change.registers
-        and not change.replaces_tags
-        and valid_from is None
-        and valid_to is None
-    ):
+    if content is None and change.is_empty:
         raise InvalidInput.at(
             "content", "nothing is to change: give content, a claim, tags, times, confidence or priority"
         )
@@ -94,25 +94,8 @@ def revise(
     with engine.store.writer(engine.ws) as unit:
         batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
         key = unit.record(rid).key
-        before = unit.pieces(rid)
-        if not before:
-            raise NotFound(f"the memory {id} was forgotten; remember it anew", id=id)
-        held = bounded(before, change.valid_from, change.valid_to)
-        if not held:
-            raise InvalidInput.at("valid_to", "nothing would be left of it; to take it back, use forget")
-        held = revised(held, change.registers, replace_tags=change.replaces_tags)
-        if new is None:
-            unit.set_pieces(rid, held)
-            pending = 0
-        else:
-            _supersede(unit, batch, rid, before, held, new)
-            pending = index_vectors(engine, unit, batch.laid, vectors)
-        if "claim" in change.registers:
-            worded = [
-                unit.intern(atom_record(k))[0]
-                for k in (*batch.laid.added, *batch.laid.reaffirmed, *batch.laid.restored)
-            ]
-            batch.laid.claims += [(holder, change.registers) for holder in (rid, *worded)]
+        _apply(unit, batch, rid, change, new)
+        pending = 0 if new is None else index_vectors(engine, unit, batch.laid, vectors)
         notes = conflicts_of(unit, batch.laid)
         arguments: dict[str, Json] = {"id": atom_name(key)}
         if reason:
@@ -128,6 +111,25 @@ def revise(
         pending=pending,
         conflicts=notes,
     )
+
+
+def _apply(unit: WriteUnit, batch: Batch, rid: int, change: Revision, new: Draft | None) -> None:
+    """Give the memory its new facts, or the new wording the times that they cover."""
+    before = unit.pieces(rid)
+    if not before:
+        raise NotFound("the memory was forgotten meanwhile; remember it anew", id=atom_name(unit.record(rid).key))
+    held = bounded(before, change.valid_from, change.valid_to)
+    if not held:
+        raise InvalidInput.at("valid_to", "nothing would be left of it; to take it back, use forget")
+    held = revised(held, change.registers, replace_tags=change.replaces_tags)
+    if new is None:
+        unit.set_pieces(rid, held)
+    else:
+        _supersede(unit, batch, rid, before, held, new)
+    if "claim" in change.registers:
+        laid = (*batch.laid.added, *batch.laid.reaffirmed, *batch.laid.restored)
+        worded = [unit.intern(atom_record(key))[0] for key in laid]
+        batch.laid.claims += [(holder, change.registers) for holder in (rid, *worded)]
 
 
 def _check(
