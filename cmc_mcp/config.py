@@ -35,7 +35,7 @@ class Settings:
     dense_candidates: int = 50
     lexical_candidates: int = 1_000  # passages that are scored, unless the rarest term alone has more
     frequent_min: int = 1_024  # a term in fewer passages than this is never frequent
-    frequent_max: int = 4_096  # one in more, and in a 200th of the passages, always is
+    frequent_max: int = 2_048  # one in more, and in a 200th of the passages, always is
     terms_max: int = 32
     lexical_share_text: float = 0.5
     lexical_share_dialogue: float = 0.55

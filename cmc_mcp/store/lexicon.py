@@ -74,12 +74,12 @@ class Lexicon:
             reached = self._frequent.get((term, cap))
             if reached is not None and reached <= upto:
                 return cap
-        count, last = view.frequency(term, upto, cap)
+        count = view.frequency(term, upto, cap)
         if count >= cap:
             with self._lock:
                 if len(self._frequent) >= _FREQUENT_MAX:
                     self._frequent.clear()
-                self._frequent[term, cap] = last
+                self._frequent[term, cap] = min(upto, self._frequent.get((term, cap), upto))
         return count
 
     def postings(self, view: ReadView, term: str, upto: int) -> Postings:

@@ -69,14 +69,13 @@ def quoted(term: str) -> str:
     return '"' + term.replace('"', '""') + '"'
 
 
-def frequency(connection: apsw.Connection, ws: int, term: str, upto: int, cap: int) -> tuple[int, int]:
-    """Count the passages recorded up to a record number that hold a term, at most `cap`; give the last one counted."""
-    row = connection.execute(
-        "SELECT count(*), coalesce(max(rid), 0) FROM (SELECT rowid AS rid FROM passages WHERE passages MATCH ?"
-        " AND rowid > ? AND rowid <= ? ORDER BY rowid LIMIT ?)",
+def frequency(connection: apsw.Connection, ws: int, term: str, upto: int, cap: int) -> int:
+    """Count the passages recorded up to a record number that hold a term, at most `cap`."""
+    rows = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ? LIMIT ?)",
         (quoted(term), ws << WORKSPACE_SHIFT, upto, cap),
-    ).fetchall()[0]
-    return cast("tuple[int, int]", row)
+    ).fetchall()
+    return cast(int, rows[0][0])
 
 
 def postings(connection: apsw.Connection, term: str, after: int, upto: int) -> list[tuple[int, int]]:

@@ -89,8 +89,8 @@ class SearchView(AuditView):
             out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
         return out
 
-    def frequency(self, term: str, upto: int, cap: int) -> tuple[int, int]:
-        """Count the passages up to a record number that hold a term, at most `cap`; give the last one counted."""
+    def frequency(self, term: str, upto: int, cap: int) -> int:
+        """Count the passages recorded up to a record number that hold a term, at most `cap`."""
         return fulltext.frequency(self._c, self.ws, term, upto, cap)
 
     def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
