@@ -40,6 +40,7 @@ class Settings:
     lexical_share_text: float = 0.5
     lexical_share_dialogue: float = 0.55
     lexical_share_code: float = 0.3
+    lexical_ideal_min: float = 0.4  # BM25 is divided by its best, or by this share of a perfect match if that is more
     heading_weight: float = 0.6
     bm25_k1: float = 1.2
     bm25_b: float = 0.75

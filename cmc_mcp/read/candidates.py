@@ -64,7 +64,10 @@ class Candidates:
             words = self._words.best(self._depth)
             self._trace.lap("lexical", len(words), terms=dict(self._words.terms), frequent=list(self._words.frequent))
             if self._scale is None:
-                self._scale = Scale(dense[0][1] if dense else 0.0, words[0][1] if words else 0.0)
+                # where no passage holds much of the question, its words say little and must not count in full
+                least = self._settings.lexical_ideal_min * self._words.ideal()
+                best = max(words[0][1], least) if words else 0.0
+                self._scale = Scale(dense[0][1] if dense else 0.0, best)
             more = max(len(dense), len(words)) >= self._depth
             self._depth = 2 * self._depth if more else 0
             hits = self._fused(dict(dense), dict(words), self._scale)

@@ -157,11 +157,17 @@ class Words:
         norm: Scores = settings.bm25_k1 * (1 - settings.bm25_b + settings.bm25_b * lengths / average)
         return norm
 
+    def ideal(self) -> float:
+        """Give the score of a passage of average length that holds every word of the question once."""
+        return sum(self._weight(stem) for stem in self.terms)
+
+    def _weight(self, stem: str) -> float:
+        passages, n = self._head.passages, self.terms[stem]
+        return math.log(1 + (passages - n + 0.5) / (n + 0.5))
+
     def _part(self, stem: str, tf: Scores, norm: Scores) -> Scores:
         """Give one term's share of the scores; a word in the heading counts as `heading_weight` of one in the text."""
-        passages, n = self._head.passages, self.terms[stem]
-        weight = math.log(1 + (passages - n + 0.5) / (n + 0.5))
-        return weight * (self._settings.bm25_k1 + 1) * tf / (tf + norm)
+        return self._weight(stem) * (self._settings.bm25_k1 + 1) * tf / (tf + norm)
 
 
 def _distinct(parts: list[Rids]) -> Rids:

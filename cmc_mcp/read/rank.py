@@ -23,7 +23,10 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What scores are divided by: the best of each kind, so that a score does not depend on how many were asked for."""
+    """What scores are divided by: the best of each kind (of words, at least a share of a perfect match).
+
+    So a score does not depend on how many were asked for.
+    """
 
     cosine: float
     bm25: float
@@ -36,7 +39,7 @@ def fuse(
     scale: Scale,
     settings: Settings,
 ) -> list[Hit]:
-    """Sum normalised scores: BM25 over its maximum, cosine over its maximum. Best first; ties are not ordered yet.
+    """Sum normalised scores, each over its scale. Best first; ties are not ordered yet.
 
     Adding scores beat adding reciprocal ranks by .03 (CombSUM; Fox and Shaw, 1994), measured in
     `reference/retrieval.md`. Scores are rounded to 1e-6.
