@@ -129,13 +129,14 @@ TABLES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("where", ["ASC", "DESC"])
-@pytest.mark.parametrize("table", TABLES)
+# without its last transaction the store may be an older one: that is what a checkpoint is for
+ENDS = [(table, where) for table in TABLES for where in ("ASC", "DESC") if (table, where) != ("transactions", "DESC")]
+
+
+@pytest.mark.parametrize(("table", "where"), ENDS)
 def test_a_deleted_row_is_found_first_or_last(copy: Path, table: str, where: str) -> None:
     with closing(apsw.Connection(str(copy))) as raw:
         keys = ", ".join(name for _, name, _, _, _, key in raw.execute(f"PRAGMA table_info({table})") if key)
-    if table == "transactions" and where == "DESC":
-        pytest.skip("an older head is what a checkpoint is for")
     order = ", ".join(f"{key} {where}" for key in keys.split(", "))
     edit(copy, f"DELETE FROM {table} WHERE ({keys}) IN (SELECT {keys} FROM {table} ORDER BY {order} LIMIT 1)")
     assert not verified(copy).holds

@@ -480,8 +480,3 @@ class UnitOfWork(View):
     def tree_cache(self) -> TreeCache:
         """The nodes as this unit leaves them, to be kept when it commits."""
         return self._cache
-
-    @property
-    def vectors_added(self) -> Sequence[tuple[object, ...]]:
-        """The vector rows of this unit."""
-        return self._inserts.get("vectors", ())
