@@ -16,7 +16,7 @@ Figures = dict[str, float]
 
 
 def _sections(sizes: tuple[int, ...]) -> dict[str, Callable[[], Figures]]:
-    from benchmarks import footprint, history, reading, serving, write
+    from benchmarks import adapters, footprint, history, reading, serving, write
 
     return {
         "single": write.single,
@@ -27,6 +27,7 @@ def _sections(sizes: tuple[int, ...]) -> dict[str, Callable[[], Figures]]:
         "reading": lambda: reading.reading(sizes),
         "footprint": footprint.footprint,
         "serving": serving.serving,
+        "adapters": adapters.adapters,
     }
 
 

@@ -20,10 +20,93 @@ from cmc_mcp import limits
 from cmc_mcp.canon import canonical, payload_hash
 from cmc_mcp.errors import InvalidInput, Problem, StoreError
 
-PIPELINE_VERSION: Final = "cmc-recall/1"
+PIPELINE_VERSION: Final = "cmc-recall/2"
 PASSPHRASE_CHARS_MIN: Final = 16
 FILE_SETTINGS: Final = ("principal", "store", "workspace")
 WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """The constants of the scores that are apart from the match (`spec/cmc.md` §3); `read/quality.py` says how."""
+
+    confidence_share: float = 0.4
+    recency_share: float = 0.3
+    authority_share: float = 0.3
+    band_a: float = 1.0
+    band_b: float = 0.7
+    band_c: float = 0.4
+    confidence_unknown: float = 0.5
+    recency_s: float = 604_800.0  # the age at which recency is a half
+    authority_verified: float = 1.0
+    authority_official: float = 0.9
+    authority_other: float = 0.7
+    level_weight: float = 0.8
+    link_weight: float = 0.6
+    coverage_weight: float = 0.4
+    dangling_weight: float = 0.9
+    links_full: int = 8  # as many links as this are a density of 1
+    conflict_weight: float = 0.5
+    stale_weight: float = 0.2
+    contradiction_min: float = 0.7  # DD of a hard contradiction
+    dissonance_max: float = 0.99  # nothing becomes unreachable
+    floor: float = 0.05  # of RS and of decay, before the logarithm
+
+
+@dataclass(frozen=True, slots=True)
+class Compress:
+    """The constants of shortening (`spec/cmc.md` §8); `read/compress.py` and `read/fit.py` say how."""
+
+    passage_tokens: int = 200  # a text of no more is never shortened, whatever the budget
+    days: tuple[int, int, int] = (7, 30, 90)  # the ages where less is kept
+    days_important: tuple[int, int, int] = (21, 75, 180)
+    important: float = 0.85  # the priority from which the second ages hold
+    shares: tuple[float, float, float, float] = (1.0, 0.7, 0.4, 0.15)
+    match: float = 0.8  # how much the question's words count against centrality
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What counts how much in the score of one kind of passage; `read/rank.py` says what each is."""
+
+    lexical: float = 0.5  # the share of words; the rest is meaning
+    context: float = 0.0  # of a neighbour's words, as a share of one's own
+    pool: float = 0.0  # of what the best of the same source or session reach
+    named: float = 0.0  # spoken by somebody the question names
+    question: float = 0.0  # taken off a question, as long as it is short
+    length: float = 0.0  # taken off a short one
+    own: float = 0.0  # taken off what does not speak of oneself
+    assistant: float = 0.0  # taken off what a model said
+    heading: float = 0.0  # taken off a bare heading
+    years: float = 0.0  # names a year the question asks about
+    month: float = 0.0  # said in a month the question names
+    phrase: float = 0.0  # holds pairs of the question's words
+
+
+@dataclass(frozen=True, slots=True)
+class Physics:
+    """The constants of DVNS (`docs/dvns.md`). Distances are in radii of the wall, stiffnesses in that of its spring."""
+
+    gravity: float = 1.0  # pull of the query on a match of 1
+    spring: float = 2.0  # stiffness of a link of weight 1
+    rest_length: float = 0.0  # linked candidates this near each other do not pull
+    sibling: float = 0.5  # weight of the links of one group, shared by its members
+    following: float = 0.025  # weight of the link from one piece of a document to the next
+    parent: float = 1.0  # weight of the link from a section to what it holds
+    repulsion: float = 0.3  # stiffness between identical candidates
+    reach: float = 0.05  # near-duplicates this far apart do not push
+    duplicate_line: float = 0.88  # the cosine from which two are near-duplicates (`spec/cmc.md` §6)
+    steps_max: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What decides that one statement supersedes another. Chosen on the open splits of `beam_update` and `beam`."""
+
+    bar: float = 0.425  # of the score of a pair; from .4 to .5 little changes
+    depth: int = 5  # of the first statements both must be among
+    chars_max: int = 1_500  # a longer text holds many values, and not one statement
+    shared_words: float = 0.5  # of the shorter, where no speaker says that both are one person's
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +120,61 @@ class Settings:
     frequent_min: int = 1_024  # a term in fewer passages than this is never frequent
     frequent_max: int = 2_048  # one in more, and in a 200th of the passages, always is
     terms_max: int = 32
-    lexical_share_text: float = 0.5
-    lexical_share_dialogue: float = 0.55
-    lexical_share_code: float = 0.3
+    note: Weights = Weights(years=0.3, phrase=0.4)
+    document: Weights = Weights(context=0.3, pool=0.4, heading=0.4, years=0.3, phrase=0.4)
+    turn: Weights = Weights(
+        context=0.4, pool=0.4, named=0.2, question=0.15, length=0.3, own=0.1, years=0.1, month=0.1, phrase=0.4
+    )
+    chat: Weights = Weights(lexical=0.3, pool=0.4, assistant=0.35, years=0.1, month=0.1, phrase=0.3)
+    code: Weights = Weights(lexical=0.2)
+    mask_names: bool = True  # embed a question without the speakers it names
+    function_words: bool = False  # search with a question's function words too
+    context_tokens: int = 60  # of a longer passage, neighbours and being a question count proportionally less
+    context_far: float = 0.5  # of the neighbours' neighbours, as a share of the neighbours
+    pool_depth: int = 200  # candidates that are pooled by source or session
+    phrase_depth: int = 20  # candidates whose text is read for phrases
+    node_weight: float = 0.1  # for what stands below the nearest sections, files and classes
+    node_candidates: int = 8  # of those that are looked into
+    node_decay: float = 0.9  # a level between such a node and a passage
+    node_passages_max: int = 20  # a node with more says too little of each
+    linked: float = 0.2  # for what the first candidates are linked to: premises, what rests on them, other wordings
+    linked_depth: int = 5  # candidates, by meaning and by words, whose links are followed
     lexical_ideal_min: float = 0.4  # BM25 is divided by its best, or by this share of a perfect match if that is more
     heading_weight: float = 0.6
-    bm25_k1: float = 1.2
-    bm25_b: float = 0.75
+    bm25_k1: float = 0.9
+    bm25_b: float = 0.4
     rs_weight: float = 0.0  # λ of spec/cmc.md §3, until evidence says otherwise
+    decay_weight: float = 0.0  # the same for the decay of spec/cmc.md §2
+    quality: Quality = Quality()
+    dvns: bool = False  # it lifts no set that the pool of sessions does not lift more: `docs/recall.md`
+    physics: Physics = Physics()
+    navigate_depth: int = 50  # the first candidates that quality, decay and DVNS order
+    slots: Slots = Slots()
+    supersede: bool = True  # pair statements of one slot, the newer before the older
     dedupe: bool = True
     reconcile: bool = True
+    compress: Compress = Compress()
+    both_ends: bool = False  # the strongest at both ends of an answer, in place of the strongest first
+    near_dedupe: bool = True  # what says the same in other words, among what is about to be shown
+    near_cosine: float = 0.88
+    near_far: float = 0.4  # texts whose vectors are farther apart are no duplicates, whatever their words
+    near_jaccard: float = 0.8  # over shingles of three words
+    near_cosine_chars: int = 1_000  # of a longer text the model sees a part
+    near_firm_cost: float = 0.1  # of the duplicate score, for a number, a date or a negation that differs
+    near_name_cost: float = 0.02  # for a name or a value that differs
+    near_window: int = 12  # groups that are formed at once: a page, and whether there is more
+    near_window_max: int = 256  # candidates that are compared at once
+    stands_relevance: float = 0.6  # of who stands for a group
+    stands_recency: float = 0.2
+    stands_authority: float = 0.2
+    wins_relevance: float = 0.5  # of who wins a conflict of equal times
+    wins_recency: float = 0.2
+    wins_authority: float = 0.3
+    possible_conflicts: bool = True  # marks of what may disagree by its words
+    possible_min: float = 0.6  # of the score from which it is said
+    possible_cosine: float = 0.4  # below it two texts are not compared
+    possible_cosine_value: float = 0.7  # the same where no negation says that they disagree
+    possible_denied_share: float = 0.75
 
     @property
     def digest(self) -> str:

@@ -237,7 +237,7 @@ async def _demonstrate(folder: Path, stage: Stage, corpus: Corpus) -> None:
 async def _story(talk: Talk, folder: Path, stage: Stage, corpus: Corpus, started: float) -> None:
     with stage.step("Start the server") as check:
         tools = [tool.name for tool in (await talk.client.list_tools()).tools]
-        check.expect(len(tools) == 8, f"expected eight tools, there are {len(tools)}")
+        check.expect(len(tools) == 9, f"expected nine tools, there are {len(tools)}")
         server = talk.client.server_info
         name = "a server without a name" if server is None else f"{server.name} {server.version}"
         check.says = f"{name} over stdio, protocol {talk.client.protocol_version}"

@@ -25,6 +25,8 @@ LABEL_CHARS_MAX: Final = 128
 PRINCIPAL_CHARS_MAX: Final = 256
 WORKSPACE_CHARS_MAX: Final = 64
 METADATA_BYTES_MAX: Final = 65_536
+ENTRY_ID_CHARS_MAX: Final = 2_048
+COLLECTION_CHARS_MAX: Final = 256
 
 # what one call may ask
 BATCH_ITEMS_MAX: Final = 1_000  # items in one transaction of remember_many
@@ -33,6 +35,10 @@ QUERY_CHARS_MAX: Final = 8_192
 RECALL_ITEMS_MAX: Final = 200
 BUDGET_TOKENS_MAX: Final = 100_000
 HISTORY_ITEMS_MAX: Final = 1_000
+FILTER_NODES_MAX: Final = 10_000  # conditions, and values of lists, in one filter
+FILTER_DEPTH_MAX: Final = 32
+ENTRIES_K_MAX: Final = 10_000  # entries that one search gives
+AROUND_MAX: Final = 3  # neighbours on each side of a memory
 CURSOR_CHARS_MAX: Final = 1_024
 ID_PREFIX_CHARS_MIN: Final = 4  # hex digits of an id that a prefix must give
 

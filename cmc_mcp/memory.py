@@ -6,14 +6,17 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from cmc_mcp import limits
 from cmc_mcp.clock import Clock, SystemClock
+from cmc_mcp.collection import Collection, Desk
 from cmc_mcp.config import Settings, check_workspace, signing_key
 from cmc_mcp.embed import MiniLM, TokenCounter, load_token_counter
+from cmc_mcp.embed.given import query_vector
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.history import diff as diffs
@@ -21,10 +24,13 @@ from cmc_mcp.history import log as logs
 from cmc_mcp.history import proof
 from cmc_mcp.history import rollback as rollbacks
 from cmc_mcp.history import snapshot as snapshots
+from cmc_mcp.history.outcomes import outcomes
 from cmc_mcp.history.source import read_source
 from cmc_mcp.history.verify import Verifier, text_and_file
+from cmc_mcp.history.zoom import zoom
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
+from cmc_mcp.model.calibration import Calibration, calibrations
 from cmc_mcp.model.results import (
     CheckpointResult,
     ForgetResult,
@@ -37,14 +43,18 @@ from cmc_mcp.model.results import (
     VerifyResult,
 )
 from cmc_mcp.model.time import TimeLike, format_time
+from cmc_mcp.read.agree import Statements
+from cmc_mcp.read.clues import clues_of
+from cmc_mcp.read.entries import Tables
 from cmc_mcp.read.pipeline import Asked, Sight, recall
 from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
-from cmc_mcp.read.query import question
+from cmc_mcp.read.query import Question, question
 from cmc_mcp.store.loading import Manifests
 from cmc_mcp.store.matrix import ROW_BYTES, Matrix
+from cmc_mcp.store.nodematrix import NodeMatrix
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.protocol import Objects, ReadView, Store
-from cmc_mcp.store.references import PointLike, resolve_point
+from cmc_mcp.store.references import PointLike, plain_text, resolve_point
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.write import forget as forgetting
@@ -52,6 +62,7 @@ from cmc_mcp.write import gate, pipeline
 from cmc_mcp.write.engine import Cancel, Engine, Progress
 from cmc_mcp.write.enrich import model_of
 from cmc_mcp.write.erase import finish_erasures
+from cmc_mcp.write.mark import Outcome, mark
 from cmc_mcp.write.pending import embed_pending
 from cmc_mcp.write.revise import revise
 from cmc_mcp.write.validate import ClaimArguments, RememberArguments, RememberOptions, checker
@@ -68,7 +79,10 @@ class _Caches:
     """What the views of one workspace share, whoever looks through them: one matrix, and manifests of one epoch."""
 
     matrix: Matrix | None = None
+    nodes: NodeMatrix | None = None
     manifests: Manifests = field(default_factory=Manifests)
+    statements: Statements = field(default_factory=Statements)
+    tables: Tables = field(default_factory=Tables)
 
 
 class Memory:
@@ -175,12 +189,24 @@ class Memory:
             settings=self.settings,
         )
 
+    def with_embedder(self, embedder: Embedder | None) -> Memory:
+        """Give the same store as seen through another embedding model. Closing either closes both."""
+        other = Memory.__new__(Memory)
+        other.__dict__.update(self.__dict__)
+        other._embedder, other._caches, other._guard = embedder, _Caches(), threading.Lock()
+        return other
+
+    def now_us(self) -> int:
+        """Give the present time of the store in microseconds: its clock's, never before the last transaction."""
+        with self._store.reader(self._ws) as view:
+            return max(self._clock.now_us(), view.head().recorded_us)
+
     def close(self) -> None:
         """Close the store, and give the model's memory back. Closing twice is allowed."""
         self._store.close()
         if self._embedder is not None:
             self._embedder.close()
-        self._caches.matrix = None
+        self._caches.matrix = self._caches.nodes = None
 
     def __enter__(self) -> Self:
         return self
@@ -275,6 +301,21 @@ class Memory:
             self._engine(), selection, reason=reason, dry_run=dry_run, erase=erase, digest_=digest, cancel=cancel
         )
 
+    def mark(
+        self,
+        ids: Sequence[str] | str,
+        outcome: Outcome,
+        *,
+        reason: str | None = None,
+        cancel: Cancel | None = None,
+    ) -> Receipt:
+        """Report what became of memories: `used`, `right` or `wrong`; all of them in one transaction.
+
+        Raises:
+            InvalidInput: an argument is wrong; NotFound, Ambiguous: an id, or its memory was forgotten.
+        """
+        return mark(self._engine(), ids, outcome, reason=reason, cancel=cancel)
+
     # ------------------------------------------------------------------ reading
     def recall(
         self,
@@ -289,11 +330,14 @@ class Memory:
         writer: str | Sequence[str] | None = None,
         tags: Mapping[str, str] | None = None,
         min_confidence: float | None = None,
+        around: int = 0,
         detail: str = "detailed",
         explain: bool = False,
         cursor: str | None = None,
     ) -> RecallResult:
         """Answer with what matters inside a token budget, at any point of either clock.
+
+        `around` (0 to 3) gives each memory its neighbours on each side: turns of its session, atoms of its section.
 
         Raises:
             InvalidInput: an argument is wrong; NotFound, Ambiguous: `as_of` names nothing, or two things.
@@ -309,14 +353,13 @@ class Memory:
             writer=writer,
             tags=tags,
             min_confidence=min_confidence,
+            around=around,
         )
-        vector, failure = self._embedded(asked.query)
         with self._store.reader(self._ws) as view:
-            sight = self._sight(view, vector, failure)
             scope = asked.scope(self.workspace, self.settings.digest)
             point, offset, given = self._point(view, scope, as_of, valid_at, cursor)
             put = Asked(asked, scope, offset, given, detailed=detail == "detailed", explain=explain)
-            return recall(view, sight, put, point)
+            return recall(view, self._sight(view, asked, point), put, point)
 
     def recall_by_vector(
         self,
@@ -334,10 +377,9 @@ class Memory:
             min_confidence=None,
         )  # fmt: skip
         with self._store.reader(self._ws) as view:
-            sight = self._sight(view, vector, None)
             scope = asked.scope(self.workspace, self.settings.digest)
             point, _, _ = self._point(view, scope, as_of, None, None)
-            return recall(view, sight, Asked(asked, scope, explain=explain), point)
+            return recall(view, self._sight(view, asked, point, vector), Asked(asked, scope, explain=explain), point)
 
     def read_source(self, source: str, as_of: PointLike | None = None) -> bytes:
         """Give a source back as it came, every byte.
@@ -354,6 +396,16 @@ class Memory:
         with self._store.reader(self._ws) as view:
             bodies = [view.payload(pid) for pid in view.origins()]
             return list(dict.fromkeys(body.decode() for body in bodies if body is not None))
+
+    def collection(self, name: str) -> Collection:
+        """Give a named set of entries: records under ids of the caller's own, with metadata and filters.
+
+        Raises:
+            InvalidInput: the name.
+        """
+        return Collection(
+            name, Desk(self._engine(), self.workspace, self._caches.tables, self._matrix_for, self._sight)
+        )
 
     # ------------------------------------------------------------------ history
     def snapshot(self, label: str | None = None, *, note: str | None = None, force: bool = False) -> SnapshotResult:
@@ -401,12 +453,15 @@ class Memory:
         id: str | None = None,
         *,
         source: str | None = None,
+        place: str | None = None,
         from_: PointLike | None = None,
         to: PointLike | None = None,
         limit: int = 20,
         cursor: str | None = None,
     ) -> HistoryResult:
         """Give the ledger newest first; or one memory's versions and lineage, a source's versions, a diff of two states.
+
+        With `source` and `place` (a path, "" for the whole): that place, its parent, children and siblings.
 
         Raises:
             InvalidInput: more than one of these is asked, or a bound is passed; NotFound, Ambiguous: a reference.
@@ -415,6 +470,8 @@ class Memory:
         asked = [name for name, value in given if value is not None]
         if len(asked) > 1:
             raise InvalidInput.at(asked[1], f"goes not with {asked[0]}: ask for one memory, one source, or a diff")
+        if place is not None and source is None:
+            raise InvalidInput.at("place", "is a place in a source: give the source too")
         if limit < 1:
             raise InvalidInput.at("limit", f"{limit} is not a whole number of at least 1")
         if limit > limits.HISTORY_ITEMS_MAX:
@@ -422,6 +479,9 @@ class Memory:
         with self._store.reader(self._ws) as view:
             if id is not None:
                 return logs.memory(view, self._objects, self._caches.manifests, id)
+            if source is not None and place is not None:
+                seen = (view, self._objects, self._caches.manifests)
+                return zoom(*seen, source, plain_text(place, "place"), seq=view.head().seq, limit=limit)
             if source is not None:
                 return logs.source(view, source, self._caches.manifests)
             if asked:
@@ -483,6 +543,11 @@ class Memory:
         """
         with self._store.reader(self._ws) as view:
             return proof.checkpoint(view, self.workspace, key or signing_key())
+
+    def calibration(self) -> list[Calibration]:
+        """Say of every writer and model how well the confidence it gave fits what was marked right and wrong."""
+        with self._store.reader(self._ws) as view:
+            return calibrations(outcomes(view))
 
     # ------------------------------------------------------------------ keeping
     def backup(self, path: str | Path, *, progress: Progress | None = None) -> None:
@@ -564,7 +629,7 @@ class Memory:
         if self._embedder is None:
             return None, "no embedding model is configured: found by full text alone"
         try:
-            return self._embedder.embed([query])[0], None
+            return query_vector(self._embedder, query), None
         except EmbedderError as error:
             return None, f"found by full text alone: {error.message}"
 
@@ -583,16 +648,26 @@ class Memory:
         found: Cursor = decode_cursor(cursor, scope)
         return Point(view.head_at(found.seq), found.valid_at, found.reference_us), found.offset, found.given
 
-    def _sight(self, view: ReadView, vector: npt.NDArray[np.float32] | None, failure: str | None) -> Sight:
+    def _sight(
+        self, view: ReadView, asked: Question, point: Point, vector: npt.NDArray[np.float32] | None = None
+    ) -> Sight:
+        """Give what the read pipeline needs; the question is embedded unless its vector is given."""
+        known = partial(view.speakers, upto=point.head.last_rid) if self.settings.mask_names else lambda _: ()
+        clues, failure = clues_of(asked.query, known), None
+        if vector is None:
+            vector, failure = self._embedded(clues.text)
         model = 0 if self._embedder is None else model_of(view, self._embedder)
         counter, matrix = self._counter(), self._matrix_for(view, model)  # a new matrix may mean new manifests
         return Sight(
             settings=self.settings,
             objects=self._objects,
             manifests=self._caches.manifests,
+            statements=self._caches.statements,
             matrix=matrix,
+            nodes=self._nodes_for(view, model),
             model=model,
             model_name=None if self._embedder is None else self._embedder.identity.model_id,
+            clues=clues,
             vector=vector,
             degraded=failure,
             count_tokens=counter.count,
@@ -609,9 +684,22 @@ class Memory:
             if matrix is None or matrix.model != model or matrix.epoch != epoch:
                 dimension = 1 if self._embedder is None else self._embedder.identity.dimension
                 if matrix is not None and matrix.epoch != epoch:
-                    self._caches.manifests = Manifests()  # what was erased must not live on in a cache
+                    # what was erased must not live on in a cache
+                    self._caches.manifests, self._caches.statements = Manifests(), Statements()
                 matrix = self._caches.matrix = Matrix(self._ws, model, dimension, epoch)
             return matrix
+
+    def _nodes_for(self, view: ReadView, model: int) -> NodeMatrix | None:
+        """Give the nodes in memory; None where the matrix is not in memory either."""
+        if view.head().passages * ROW_BYTES > self.settings.matrix_bytes_max:
+            return None
+        epoch = view.epoch()
+        with self._guard:
+            nodes = self._caches.nodes
+            if nodes is None or nodes.model != model or nodes.epoch != epoch:
+                dimension = 1 if self._embedder is None else self._embedder.identity.dimension
+                nodes = self._caches.nodes = NodeMatrix(self._ws, model, dimension, epoch)
+            return nodes
 
     def _counter(self) -> TokenCounter:
         if self._tokens is None:

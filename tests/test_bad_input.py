@@ -110,6 +110,7 @@ LIMITS: dict[str, Callable[[int], Call]] = {
     "REASON_CHARS_MAX": lambda n: lambda memory: memory.snapshot("labelled", note="x" * n),
     "QUERY_CHARS_MAX": lambda n: lambda memory: memory.recall("x" * n),
     "RECALL_ITEMS_MAX": lambda n: lambda memory: memory.recall("deploy", limit=n),
+    "AROUND_MAX": lambda n: lambda memory: memory.recall("deploy", around=n),
     "BUDGET_TOKENS_MAX": lambda n: lambda memory: memory.recall("deploy", budget_tokens=n),
     "HISTORY_ITEMS_MAX": lambda n: lambda memory: memory.history(limit=n),
     "PRINCIPAL_CHARS_MAX": lambda n: lambda memory: memory.as_principal("x" * n),
@@ -133,6 +134,11 @@ def test_one_past_the_limit_of_ids_to_forget(case: Case) -> None:
     ids = [case.atom] * limits.FORGET_IDS_MAX
     assert [case.atom] == case.memory.forget(ids, dry_run=True).ids
     refused(case, lambda m: m.forget([*ids, case.atom], dry_run=True), "FORGET_IDS_MAX", kind=LimitExceeded)
+
+
+def test_one_past_the_limit_of_ids_to_mark(case: Case) -> None:
+    ids = [case.atom] * (limits.BATCH_ITEMS_MAX + 1)
+    refused(case, lambda m: m.mark(ids, "used"), "BATCH_ITEMS_MAX", kind=LimitExceeded)
 
 
 def test_one_past_the_limit_of_premises(case: Case) -> None:
@@ -283,6 +289,10 @@ def test_a_key_used_for_something_else_is_a_conflict(case: Case) -> None:
     (lambda m, a: m.revise(a, content=" "), ["content", "blank"]),
     (lambda m, a: m.revise(a, valid_from="2026-06-02", valid_to="2026-06-01"), ["valid_to"]),
     (lambda m, a: m.revise(a, confidence=7), ["confidence"]),
+    (lambda m, a: m.mark([], "used"), ["ids", "empty"]),
+    (lambda m, a: m.mark(a, "useful"), ["outcome", "used, right, wrong"]),
+    (lambda m, a: m.mark([a, a], "used"), ["ids[1]", "same memory"]),
+    (lambda m, a: m.mark(a, "used", reason=LONE), ["reason", "surrogate"]),
     (lambda m, a: m.forget(), ["nothing is selected"]),
     (lambda m, a: m.forget(a, source="doc:a"), ["not both"]),
     (lambda m, a: m.forget(a, erase=True), ["digest", "dry_run"]),
@@ -340,6 +350,7 @@ def test_a_reference_to_nothing_is_not_found(
 
 @pytest.mark.parametrize("call", [
     lambda m, r: m.revise(r, tags={"a": "b"}),
+    lambda m, r: m.mark(r, "used"),
     lambda m, r: m.forget(r),
     lambda m, r: m.history(r),
     lambda m, r: m.verify(id=r),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cmc_mcp.tools import forget, history, recall, remember, revise, rollback, snapshot, verify
+from cmc_mcp.tools import forget, history, mark, recall, remember, revise, rollback, snapshot, verify
 
 if TYPE_CHECKING:
     from cmc_mcp.tools.tool import ToolSpec
@@ -14,6 +14,7 @@ TOOLS: tuple[ToolSpec[Any, Any], ...] = (
     remember.TOOL,
     recall.TOOL,
     revise.TOOL,
+    mark.TOOL,
     forget.TOOL,
     snapshot.TOOL,
     rollback.TOOL,

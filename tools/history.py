@@ -26,6 +26,7 @@ class HistoryArguments(Arguments):
 
     id: str | None = None
     source: str | None = None
+    place: Annotated[str | None, Field(description="A path in source")] = None
     from_: Annotated[Reference | None, Field(alias="from")] = None
     to: Reference | None = None
     limit: Annotated[int, Field(description="Of transactions")] = 20
@@ -37,6 +38,7 @@ def handle(call: Call, asked: HistoryArguments) -> HistoryResult:
     return call.memory.history(
         asked.id,
         source=asked.source,
+        place=asked.place,
         from_=asked.from_,
         to=asked.to,
         limit=asked.limit,
@@ -62,12 +64,25 @@ def write(result: HistoryResult, asked: HistoryArguments) -> list[str]:
     lines += [
         f"{'  ' * (node.level - 1)}{node.path or '.'} {node.title} ({node.dependency_hash})" for node in result.nodes
     ]
+    lines += _places(result)
     if result.diff is not None:
         lines += diff_lines(result.diff)
     lines += [_transaction(entry) for entry in result.transactions]
     if result.next_cursor:
         lines.append(f"more: call history with cursor={result.next_cursor}")
     return lines or ["Nothing has happened yet."]
+
+
+def _places(result: HistoryResult) -> list[str]:
+    """Write a place and what is around it, a line each: its path, what it is, how its text begins, its hash."""
+    around = [("here", result.node), ("in", result.parent), *(("holds", node) for node in result.children)]
+    around += [("beside", node) for node in result.siblings]
+    return [
+        f"{role} {node.path or '.'} {node.id or node.title} ({node.dependency_hash})"
+        + (f": {node.text}" if node.text else "")
+        for role, node in around
+        if node is not None
+    ]
 
 
 def _facts(item: Item) -> list[str]:

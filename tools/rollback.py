@@ -13,7 +13,7 @@ from cmc_mcp.tools.tool import Call, Hints, ToolSpec
 
 DESCRIPTION = """Take memory back, as one new transaction that can itself be rolled back.
 Whole: to names a snapshot id, label, transaction number or time. Selective: instead of to, give since and/or writer, \
-source, tags; only matching changes are undone, the rest stays (for example all that a poisoned source wrote).
+source, tags; only matching changes are undone, the rest stays.
 Make a dry_run first, show what would change, then call again with its digest. One wrong memory: use forget or revise.
 Example: {"to": "before the refactor", "dry_run": true}"""
 
@@ -27,7 +27,7 @@ class RollbackArguments(Arguments):
     source: str | None = None
     tags: Tags | None = None
     dry_run: bool = False
-    digest: Annotated[str | None, Field(description="From the dry run; refused if memory changed since")] = None
+    digest: Annotated[str | None, Field(description="From the dry run")] = None
 
 
 def handle(call: Call, asked: RollbackArguments) -> RollbackResult:

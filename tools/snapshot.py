@@ -20,8 +20,8 @@ class SnapshotArguments(Arguments):
     """The arguments of `snapshot`."""
 
     label: Annotated[str | None, Field(description="Unique name")] = None
-    note: Annotated[str | None, Field(description="Kept with the label")] = None
-    force: Annotated[bool, Field(description="Move a label that names another state")] = False
+    note: str | None = None
+    force: Annotated[bool, Field(description="Move the label")] = False
 
 
 def handle(call: Call, asked: SnapshotArguments) -> SnapshotResult:

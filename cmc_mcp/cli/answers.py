@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from cmc_mcp.cli import explain
 from cmc_mcp.cli.show import Cell, Out, Styled, one_line
 
 if TYPE_CHECKING:
@@ -72,8 +73,11 @@ def recalled(out: Out, result: RecallResult) -> None:
     """Show what was recalled, the best first."""
     if not result.items:
         out.line("Nothing was found.")
+    most = explain.most([item.why for item in result.items])
     for number, item in enumerate(result.items, 1):
         _item(out, item, number)
+        if item.why is not None:
+            explain.reasons(out, item.why, most)
     mode = result.mode
     said = f"{mode.retrieval.replace('_', ' ')}" + (f" with {mode.model}" if mode.model else "")
     out.line(
@@ -92,10 +96,7 @@ def recalled(out: Out, result: RecallResult) -> None:
     if result.next_cursor:
         out.line(Styled(f"next page: --cursor {result.next_cursor}", "dim"))
     if result.trace:
-        out.table(
-            ("stage", "candidates", "ms", "notes"),
-            [(s.stage, s.candidates, f"{s.ms:.2f}", json.dumps(s.notes) if s.notes else "") for s in result.trace],
-        )
+        explain.stages(out, result.trace)
 
 
 def _item(out: Out, item: Item, number: int) -> None:
@@ -225,8 +226,24 @@ def history(out: Out, result: HistoryResult) -> None:
             ("level", "place", "title", "hash"),
             [(n.level, n.path, n.title, n.dependency_hash[:16]) for n in result.nodes],
         )
-    if result.transactions or not (result.memory or result.source_versions):
+    _places(out, result)
+    if result.transactions or not (result.memory or result.source_versions or result.node):
         log(out, result)
+
+
+def _places(out: Out, result: HistoryResult) -> None:
+    """Show a place, and what is around it."""
+    if result.node is not None and result.node.text:
+        out.line(result.node.text)
+    rows = [("here", result.node), ("in", result.parent), *(("holds", node) for node in result.children)]
+    rows += [("beside", node) for node in result.siblings]
+    shown = [
+        (role, n.path, n.id or n.title, "" if role == "here" else n.text or "", n.dependency_hash[:16])
+        for role, n in rows
+        if n is not None
+    ]
+    if shown:
+        out.table(("", "place", "what", "text", "hash"), shown)
 
 
 def _memory(out: Out, result: HistoryResult) -> None:

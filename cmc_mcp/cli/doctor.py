@@ -17,9 +17,11 @@ from cmc_mcp import __version__
 from cmc_mcp.cli.holder import holder_of
 from cmc_mcp.cli.origins import origins_of
 from cmc_mcp.cli.session import Session, path_of
-from cmc_mcp.errors import CmcError, FutureStore, WrongKey
+from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, WrongKey
 from cmc_mcp.memory import Memory
+from cmc_mcp.model.calibration import ECE_ADVISED, Calibration, tempered
 from cmc_mcp.model.results import Result
+from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.store.sqlite.connection import prepare_folder
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 _FREE_BYTES_MIN: Final = 256 * 1024 * 1024
 _WAL_BYTES_MAX: Final = 256 * 1024 * 1024
+_JUDGED_MIN: Final = 30  # judgements of a writer below which a calibration is mostly chance
 _PACKAGES: Final = (
     "mcp",
     "apsw-sqlite3mc",
@@ -311,6 +314,39 @@ def _contents(memory: Memory) -> Iterator[Finding]:
         yield _note("quarantine", f"{kept} kept back by the gate", "cmc quarantine list, then release what is fine")
     else:
         yield _ok("quarantine", "empty")
+    try:
+        yield from _calibration(memory.calibration())
+    except IntegrityError as error:  # what is wrong with the store, the next probe names in full
+        yield _note("calibration", error.message, "see the finding about integrity")
+
+
+def _calibration(found: list[Calibration]) -> Iterator[Finding]:
+    """Say of each writer and model how well its confidence fits what was marked right and wrong."""
+    for one in found:
+        who = one.writer if one.model_id == NO_MODEL else f"{one.writer} with {one.model_id}"
+        if not one.judged:
+            yield _ok("calibration", f"{who}: {one.unsaid} judged, none with a confidence")
+            continue
+        says = (
+            f"{who}: {one.judged} judged, said {one.confidence:.2f} and was right {one.accuracy:.2f} of the time "
+            f"(gap {one.gap:+.2f}), calibration error {one.ece:.2f}"
+        )
+        if one.ece < ECE_ADVISED:
+            yield _ok("calibration", says)
+        else:
+            yield _note("calibration", says, _recalibrate(one))
+    if not found:
+        yield _ok("calibration", "nothing was marked right or wrong yet (`cmc mark`)")
+
+
+def _recalibrate(one: Calibration) -> str:
+    advice = "have it state less confidence" if one.gap > 0 else "have it state more confidence"
+    if one.judged < _JUDGED_MIN:
+        return f"judge more before acting on it: {_JUDGED_MIN} tell something; if it stays so, {advice}"
+    if one.temperature is None:
+        return advice
+    become = ", ".join(f"{tempered(p, one.temperature):.2f}" for p in (0.7, 0.9, 0.99))
+    return f"{advice}: divide the logit by {one.temperature:.2f}, so that .70, .90 and .99 become {become}"
 
 
 def _integrity(session: Session, asked: Configuration, writable: bool, *, deep: bool, progress: Progress) -> Finding:

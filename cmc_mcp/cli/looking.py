@@ -74,6 +74,9 @@ def history(
     source: Annotated[
         str | None, typer.Option(metavar="ORIGIN", help="One source: its versions and structure.")
     ] = None,
+    place: Annotated[
+        str | None, typer.Option(metavar="PATH", help="With --source: a place in it, and what is around that.")
+    ] = None,
     from_: Annotated[str | None, typer.Option("--from", metavar="STATE", help="The first state of a diff.")] = None,
     to: Annotated[
         str | None, typer.Option("--to", metavar="STATE", help="The second state of a diff; now by default.")
@@ -86,7 +89,7 @@ def history(
 
     state = session_of(context)
     with state.memory() as memory:
-        result = memory.history(id, source=source, from_=from_, to=to, limit=limit, cursor=cursor)
+        result = memory.history(id, source=source, place=place, from_=from_, to=to, limit=limit, cursor=cursor)
     state.answer(result, lambda out: answers.history(out, result))
 
 
@@ -95,7 +98,7 @@ def show(
     context: typer.Context, id: Annotated[str, typer.Argument(help="The memory's id, or a beginning of it.")]
 ) -> None:
     """Show one memory: its text, provenance, versions and lineage."""
-    history(context, id, None, None, None, 20, None)
+    history(context, id, None, None, None, None, 20, None)
 
 
 @command("log", TIME, "cmc log --limit 50")
@@ -105,7 +108,7 @@ def log(
     cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="The next page of an earlier answer.")] = None,
 ) -> None:
     """Show the ledger's entries, newest first."""
-    history(context, None, None, None, None, limit, cursor)
+    history(context, None, None, None, None, None, limit, cursor)
 
 
 @command("diff", TIME, "cmc diff 'before the refactor' 42")
@@ -119,7 +122,7 @@ def diff(
     ] = None,
 ) -> None:
     """Show what was added, removed and changed between two states."""
-    history(context, None, None, from_, to, 20, None)
+    history(context, None, None, None, from_, to, 20, None)
 
 
 @command("verify", PROOF, "cmc verify --checkpoint head.txt")

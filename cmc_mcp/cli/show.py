@@ -47,12 +47,23 @@ def one_line(text: str, width: int = 0) -> str:
     return flat if not width or len(flat) <= width else flat[: width - 1].rstrip() + "…"
 
 
-class Out:
-    """Standard output, for people."""
+def bar(value: float, most: float, width: int) -> str:
+    """Draw a value from 0 to `most` as a bar of at most `width` columns, in eighths of one; always `width` columns.
 
-    def __init__(self) -> None:
-        self.fancy = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-        self._console: Console | None = None
+    >>> bar(1, 2, 4), bar(0.01, 1, 4), bar(0, 0, 2)
+    ('██  ', '▏   ', '  ')
+    """
+    eighths = 0 if value <= 0 or most <= 0 else max(1, min(width * 8, round(width * 8 * value / most)))
+    whole, part = divmod(eighths, 8)
+    return ("█" * whole + " ▏▎▍▌▋▊▉"[part].strip()).ljust(width)
+
+
+class Out:
+    """Standard output, for people; or a terminal that is given."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.fancy = console is not None or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+        self._console = console
 
     @property
     def console(self) -> Console:

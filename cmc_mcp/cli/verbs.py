@@ -1,9 +1,9 @@
-"""What is remembered, recalled, revised and forgotten; and the options that verbs share."""
+"""What is remembered, recalled, revised, marked and forgotten; and the options that verbs share."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,6 +12,7 @@ from cmc_mcp.cli.session import pairs, read_bytes, session_of
 from cmc_mcp.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from cmc_mcp.write.mark import Outcome
     from cmc_mcp.write.validate import ClaimArguments, RememberOptions
 
 Tag = Annotated[list[str] | None, typer.Option("--tag", "-t", metavar="NAME=VALUE", help="A tag; may be repeated.")]
@@ -176,6 +177,7 @@ def recall(
     min_confidence: Annotated[
         float | None, typer.Option(metavar="0..1", help="Only what is at least this sure.")
     ] = None,
+    around: Annotated[int, typer.Option(metavar="0..3", help="Neighbours to show on each side of a memory.")] = 0,
     detail: Annotated[str, typer.Option(help="concise or detailed.")] = "detailed",
     explain: Annotated[bool, typer.Option("--explain", help="Show what each stage did.")] = False,
     cursor: Annotated[str | None, typer.Option(metavar="CURSOR", help="The next page of an earlier answer.")] = None,
@@ -199,6 +201,7 @@ def recall(
             writer=writer or None,
             tags=pairs(tag, "tag"),
             min_confidence=min_confidence,
+            around=around,
             detail=detail,
             explain=explain,
             cursor=cursor,
@@ -244,6 +247,25 @@ def revise(
             priority=priority,
             reason=reason,
         )
+    state.answer(result, lambda out: answers.receipt(out, result))
+
+
+@command("mark", DAILY, "cmc mark used atom_3f9a atom_7c21 --reason 'cited in the release notes'")
+def mark(
+    context: typer.Context,
+    outcome: Annotated[str, typer.Argument(help="used, right or wrong.", metavar="used|right|wrong")],
+    ids: Annotated[list[str], typer.Argument(help="Memories, by their ids.")],
+    reason: Reason = None,
+) -> None:
+    """Report what became of memories, in one transaction.
+
+    What is used fades later; right and wrong measure each writer's confidence, which `cmc doctor` shows.
+    """
+    from cmc_mcp.cli import answers
+
+    state = session_of(context)
+    with state.memory("change") as memory:
+        result = memory.mark(ids, cast("Outcome", outcome), reason=reason)
     state.answer(result, lambda out: answers.receipt(out, result))
 
 

@@ -1,18 +1,26 @@
-"""What `verify` checks of the derived rows that no root covers: running totals, places, quarantine, headings, codes."""
+"""What `verify` checks of the derived rows that no root covers: running totals, places, quarantine, nodes, headings, codes."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.errors import CmcError
-from cmc_mcp.kernel.kinds import ErasureKind, GateKind, ItemKind, Record, atom_record
+from cmc_mcp.kernel.kinds import ErasureKind, GateKind, ItemKind, Record, SourceKind, atom_record
 from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
+from cmc_mcp.store.loading import ERASED, Manifests, parts_of
+from cmc_mcp.store.manifest import Manifest
+from cmc_mcp.store.nodes import nodes_in, rows_of, texts_of
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, TransactionRow
 
+if TYPE_CHECKING:
+    from cmc_mcp.embed.protocol import Embedder
+
+COSINE_MIN: Final = 0.999
 Report = Callable[[str, object, str], None]
 
 
@@ -167,12 +175,89 @@ def quarantine(view: ReadView, records: Mapping[int, Record], report: Report) ->
         report("quarantine", row, "is missing" if row in expected else "does not follow from the gate's decisions")
 
 
+def nodes(view: ReadView, records: Mapping[int, Record], report: Report) -> int:
+    """Check that the nodes' index follows from the manifests, and that vectors are of nodes; give how many there are.
+
+    A vector counts from the transaction of a version that has the node, or from a completion after one.
+    """
+    expected: set[tuple[object, ...]] = set()
+    begun: dict[bytes, int] = {}
+    for source, versions in _documents(view, records):
+        for row in rows_of(versions):
+            expected.add((source, *row))
+            begun[row.key] = min(begun.get(row.key, OPEN), row.tx_from)
+    stored = view.all_index_rows("nodes")
+    for found in sorted(expected ^ stored, key=repr):
+        report("nodes", found, "is missing" if found in expected else "does not follow from the manifests")
+    models = {number for number, *_ in view.models()}
+    first = 0 if view.epoch() else 1  # after an erase the first version of a node may be gone
+    for model, key, seq in sorted(cast("set[tuple[int, bytes, int]]", view.all_index_rows("node_vectors"))):
+        if model not in models or seq < first * begun.get(key, OPEN) or key not in begun:
+            report("node_vectors", key.hex(), "it is the vector of no node, or of a later one")
+    return len(stored)
+
+
+def node_vectors(view: ReadView, objects: Objects, embedder: Embedder, model: int, report: Report) -> int:
+    """Embed the text of every node again and compare (cosine ≥ .999); give how many there are."""
+    import numpy as np
+
+    stored = {key: vector for key, _, vector in view.node_vectors(model, 0, OPEN)}
+    count = 0
+    for _, versions in _documents(view, view.all_records()):
+        for *_, manifest in versions:
+            wanted = [] if manifest is None else [node for node in nodes_in(manifest) if node.key in stored]
+            if manifest is None or not wanted:
+                continue
+            texts = texts_of(wanted, manifest.modality, parts_of(view, objects, manifest), ERASED)
+            for key, vector in zip(texts, embedder.embed(list(texts.values())), strict=True):
+                found = np.frombuffer(stored.pop(key), np.float32)
+                count += 1
+                if found.shape != vector.shape or float(found @ vector) < COSINE_MIN:
+                    report("node_vectors", key.hex(), "it is not the vector of its text")
+    return count
+
+
+def _documents(
+    view: ReadView, records: Mapping[int, Record]
+) -> Iterator[tuple[int, list[tuple[int, int, Manifest | None]]]]:
+    """Give the documents with their versions (tx_from, tx_to, manifest), in order."""
+    manifests = Manifests()
+    for rid, record in sorted(records.items()):
+        if record.kind == SourceKind.code:
+            versions = []
+            for first, last, facts in sorted((row[2], row[3], row[4]) for row in view.piece_rows(rid)):
+                name = str(view.facts(facts).registers.get("manifest", ""))
+                versions.append((first, last, manifests.get(view, bytes.fromhex(name))))
+            yield rid, versions
+
+
 def headings(view: ReadView, atoms: Iterable[int], report: Report) -> None:
     """Check that headings belong to atoms; their words are checked with full text."""
     known = set(atoms)
     for rid, _ in sorted(cast("set[tuple[int, str]]", view.all_index_rows("headings"))):
         if rid not in known:
             report("headings", rid, "belongs to no atom")
+
+
+def traits(view: ReadView, payloads: Mapping[int, PayloadRow], report: Report) -> None:
+    """Check that traits and speakers follow from the texts; of what is kept as an object, its text is not looked at."""
+    expected: dict[int, tuple[int, int]] = {}
+    for atom in view.all_atoms():
+        row, said = payloads.get(atom.content), payloads.get(atom.discriminator)
+        textual = MODALITIES[atom.modality] not in BINARY
+        if textual and row is not None and row.body is not None:
+            expected[atom.rid] = derived_traits(row.body, None if said is None else said.body)
+        elif not (textual and row is not None and row.object):
+            expected[atom.rid] = (0, 0)
+    for rid, _, _, found, speaker in view.traits(sorted(expected)):
+        if (found, speaker) != expected[rid]:
+            report("atoms", rid, "its traits are not those of its text")
+    first: dict[object, int] = {}
+    for rid, _, _, _, speaker in view.traits(sorted(atom.rid for atom in view.all_atoms())):
+        if speaker:
+            first[speaker] = min(first.get(speaker, rid), rid)
+    for row_ in sorted(set(first.items()) ^ view.all_index_rows("speakers"), key=repr):
+        report("speakers", row_, "does not follow from who spoke")
 
 
 def codes(view: ReadView, report: Report) -> int:

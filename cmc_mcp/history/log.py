@@ -8,10 +8,11 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from cmc_mcp.canon import canonical, digest, payload_hash
+from cmc_mcp.canon import canonical, payload_hash
 from cmc_mcp.errors import InvalidInput, NotFound
+from cmc_mcp.history.zoom import turns_in, whole, zoom
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
-from cmc_mcp.kernel.kinds import SourceKind, atom_record
+from cmc_mcp.kernel.kinds import SourceKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.results import (
     HistoryResult,
@@ -89,7 +90,7 @@ def _before(cursor: str, workspace: str) -> int:
 
 # ---------------------------------------------------------------------- one memory
 def memory(view: LedgerView, objects: Objects, manifests: Manifests, reference: str) -> HistoryResult:
-    """Give one memory: every version on both clocks, and its lineage up and down."""
+    """Give one memory: every version on both clocks, its lineage up and down, and where it stands in its source."""
     rid = resolve_atom(view, reference)
     rows = view.piece_rows(rid)
     last = max((min(row[3], OPEN) for row in rows), default=0)
@@ -110,8 +111,13 @@ def memory(view: LedgerView, objects: Objects, manifests: Manifests, reference: 
         )
         for start, end, tx_from, tx_to, pid in rows
     ]
+    around = HistoryResult()
+    if loaded is not None and item is not None and item.place is not None and loaded.origin != ERASED:
+        around = zoom(view, objects, manifests, loaded.origin, item.place, seq=seq, limit=0)
     return HistoryResult(
         memory=item,
+        parent=around.parent,
+        siblings=around.siblings,
         versions=versions,
         derived_from=_lineage(view, rid, "derives", incoming=False),
         supports=_lineage(view, rid, "derives", incoming=True),
@@ -177,7 +183,6 @@ def _document(view: LedgerView, rid: int, manifests: Manifests) -> HistoryResult
 def _conversation(view: LedgerView, pid: int, origin: str) -> HistoryResult:
     """One version a turn; its hierarchy is conversation › session, hashed over the turns in order."""
     versions: list[SourceVersion] = []
-    sessions: dict[str, list[bytes]] = {}
     for position, rid in view.items(pid):
         for _, _, tx_from, _, facts in view.piece_rows(rid):
             versions.append(
@@ -188,18 +193,10 @@ def _conversation(view: LedgerView, pid: int, origin: str) -> HistoryResult:
                     parts=position + 1,
                 )
             )
-        for piece in view.pieces(rid):
-            atom = view.rid(atom_record(bytes.fromhex(str(piece.facts.registers["atom"]))))
-            row = None if atom is None else view.atom(atom)
-            if row is not None:
-                body = view.payload(row.discriminator) or b"{}"
-                content = view.payload_row(row.content).hash
-                sessions.setdefault(str(json.loads(body).get("session", "")), []).append(digest("cmc/hhni/1", content))
-    nodes, children = [], []
-    for session, turns in sessions.items():
-        hash_ = digest("cmc/hhni/1", payload_hash(session.encode()), *turns)
-        children.append(hash_)
-        nodes.append(NodeModel(path=session, level=2, title=session, dependency_hash=hash_.hex()))
-    root = digest("cmc/hhni/1", payload_hash(origin.encode()), *children)
-    nodes.insert(0, NodeModel(path="", level=1, title=origin, dependency_hash=root.hex()))
+    places = turns_in(view, origin, view.head().seq)
+    nodes = [
+        NodeModel(path=p.path, level=p.level, title=p.title, dependency_hash=p.dependency_hash)
+        for p in places or [whole(origin, [])]
+        if p.atom is None
+    ]
     return HistoryResult(source_versions=sorted(versions, key=lambda v: (-v.transaction, -v.parts)), nodes=nodes)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from cmc_mcp.embed.protocol import Embedder
 
 Progress = Callable[[int, int], None]
-_COSINE_MIN = 0.999
 
 
 class _Ledger(NamedTuple):
@@ -69,6 +68,8 @@ class Verifier:
         if not self.faults:  # these read facts, which only sound tables let them do
             derived.places(self.view, ledger.records, self.fault)
             derived.quarantine(self.view, ledger.records, self.fault)
+            derived.traits(self.view, ledger.payloads, self.fault)
+            self.checked["nodes"] = derived.nodes(self.view, ledger.records, self.fault)
 
     # ------------------------------------------------------------------ committed tables
     def _payloads(self, ledger: _Ledger) -> None:
@@ -351,11 +352,13 @@ class Verifier:
                 made = embedder.embed([(bodies[rid] or b"").decode() for rid in known])
                 for rid, vector in zip(known, made, strict=True):
                     stored = np.frombuffer(part[rid], np.float32)
-                    if stored.shape != vector.shape or float(stored @ vector) < _COSINE_MIN:
+                    if stored.shape != vector.shape or float(stored @ vector) < derived.COSINE_MIN:
                         self.fault("vectors", rid, "it is not the vector of its text")
             if progress:
                 progress(min(start + 64, len(rids)), len(rids))
         self.checked["vectors"] = len(rids)
+        if not self.faults:  # texts of nodes are made of sound manifests and atoms alone
+            self.checked["node_vectors"] = derived.node_vectors(self.view, self.objects, embedder, model, self.fault)
 
 
 def _grow(nodes: tuple[dict[int, bytes], dict[int, bytes]], roots: list[bytes], changes: list[Change]) -> None:

@@ -10,6 +10,7 @@ from cmc_mcp.canon import Json, canonical, digest, payload_hash
 ATOM_PREFIX: Final = "atom_"
 SNAPSHOT_PREFIX: Final = "snap_"
 SOURCE_PREFIX: Final = "src_"
+COLLECTION_PREFIX: Final = "collection:"
 ID_BYTES: Final = 16
 NO_DISCRIMINATOR: Final = b""
 
@@ -65,6 +66,20 @@ def turn_discriminator(session: str, speaker: str, occurred_us: int | None, ordi
     elif ordinal is not None:
         body["ordinal"] = ordinal
     return canonical(body)
+
+
+def collection_origin(name: str) -> str:
+    """Give the origin of the entries of a collection.
+
+    >>> collection_origin("notes")
+    'collection:notes'
+    """
+    return COLLECTION_PREFIX + name
+
+
+def entry_discriminator(id: str) -> bytes:
+    """Encode which entry of its collection an atom is a wording of."""
+    return canonical({"entry": id})
 
 
 def twin_discriminator(number: int) -> bytes:

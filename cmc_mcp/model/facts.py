@@ -10,10 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import quote, unquote
 
 from cmc_mcp.canon import Json, canonical, facts_hash
 
 TAG = "tag:"
+USED = "used_us"
+MARK = "mark:"
 PRIORITY_DEFAULT = 0.5
 DECAY_TAU_S_DEFAULT = 604_800
 Registers = Mapping[str, Json]
@@ -87,6 +90,40 @@ def number_of(registers: Registers, name: str) -> float | None:
     """
     value = registers.get(name)
     return float(value) if isinstance(value, str) else None
+
+
+def used_of(registers: Registers) -> int | None:
+    """Give when a memory was last reported as used (microseconds); None when it never was.
+
+    >>> used_of({"used_us": 5}), used_of({})
+    (5, None)
+    """
+    value = registers.get(USED)
+    return value if isinstance(value, int) else None
+
+
+def mark_register(principal: str) -> str:
+    """Name the register that holds a principal's judgement; names of registers are ASCII.
+
+    >>> mark_register("agent:zoë")
+    'mark:agent:zo%C3%AB'
+    """
+    return MARK + quote(principal, safe=" !#$&'()*+,/:;=?@[]")
+
+
+def judgements_of(registers: Registers) -> dict[str, bool]:
+    """Give who judged a memory, sorted, and whether it was right.
+
+    >>> judgements_of({"mark:zo%C3%AB": "right", "mark:bob": "wrong", "tag:topic": "x"})
+    {'bob': False, 'zoë': True}
+    """
+    marks = ((unquote(name[len(MARK) :]), value) for name, value in registers.items() if name.startswith(MARK))
+    return {principal: value == "right" for principal, value in sorted(marks)}
+
+
+def outcome_registers(registers: Registers) -> list[str]:
+    """Name the registers that outcomes left: they are about this very wording, so a new one does not inherit them."""
+    return [name for name in registers if name == USED or name.startswith(MARK)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,19 @@
 """Candidates in order: one ranking by meaning and words together, read as far as a reader goes.
 
-The first block holds the best by either; the next, of twice the depth, what the first did not have, and so on. A score
-does not depend on the depth, and neither does the order of a block, so that pages never overlap and never skip.
+The first block holds the best by either and who stands around them; the next, of twice the depth, what the first did not
+have, and so on. A score does not depend on the depth, and neither does the order of a block, so that pages never overlap
+and never skip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
+from cmc_mcp.read.clues import Clues, phrase_share
 from cmc_mcp.read.lexical import Words
-from cmc_mcp.read.rank import Hit, Scale, fuse
+from cmc_mcp.read.rank import Candidacy, Hit, Pool, Scale
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
 from cmc_mcp.store.rows import AtomRow
@@ -30,17 +32,24 @@ class Candidates:
         self,
         selection: Selection,
         words: Words,
+        clues: Clues,
         model: int,
         query: npt.NDArray[np.float32] | None,
         depth: int,
         settings: Settings,
         trace: Trace,
+        above: Callable[[], Mapping[int, float]] = dict,
+        *,
+        explained: bool = False,
     ) -> None:
-        self._selection, self._words, self._settings, self._trace = selection, words, settings, trace
+        self._selection, self._words, self._clues = selection, words, clues
+        self._settings, self._trace, self._above = settings, trace, above
         self._model, self._query = model, query if model else None
         self._depth = depth
+        self._explained = explained
         self._known: set[int] = set()
         self._scale: Scale | None = None
+        self._pool: Pool | None = None
         self.size = 0
 
     def __iter__(self) -> Iterator[tuple[Hit, AtomRow]]:
@@ -63,14 +72,9 @@ class Candidates:
             self._trace.lap("dense", len(dense))
             words = self._words.best(self._depth)
             self._trace.lap("lexical", len(words), terms=dict(self._words.terms), frequent=list(self._words.frequent))
-            if self._scale is None:
-                # where no passage holds much of the question, its words say little and must not count in full
-                least = self._settings.lexical_ideal_min * self._words.ideal()
-                best = max(words[0][1], least) if words else 0.0
-                self._scale = Scale(dense[0][1] if dense else 0.0, best)
             more = max(len(dense), len(words)) >= self._depth
             self._depth = 2 * self._depth if more else 0
-            hits = self._fused(dict(dense), dict(words), self._scale)
+            hits = self._ranked(dict(dense), [rid for rid, _ in words])
             self._known.update(hit.rid for hit in hits)
             self.size = len(self._known)
             self._trace.lap("rank", self.size)
@@ -78,12 +82,93 @@ class Candidates:
                 return hits
         return []
 
-    def _fused(self, cosines: dict[int, float], words: dict[int, float], scale: Scale) -> list[Hit]:
-        """Score what is new both ways: whoever was found one way alone is looked up the other."""
-        rids = [rid for rid in {**cosines, **words} if rid not in self._known]
-        if self._query is not None:
-            cosines |= self._selection.cosines(self._model, self._query, [rid for rid in rids if rid not in cosines])
-        if scale.bm25 > 0:
-            words |= self._words.scores([rid for rid in rids if rid not in words])
-        modalities = dict(zip(rids, self._selection.modalities(rids), strict=True)) if rids else {}
-        return fuse(cosines, words, modalities, scale, self._settings)
+    def _ranked(self, cosines: dict[int, float], found: list[int]) -> list[Hit]:
+        """Score what is new every way: whoever was found one way alone is looked up the others."""
+        import numpy as np
+
+        linked = self._linked([*cosines][: self._settings.linked_depth], found[: self._settings.linked_depth])
+        above = self._above() if self._pool is None and self._query is not None else {}
+        rids = np.array(sorted({*cosines, *found, *linked, *above} - self._known), np.int64)
+        if not len(rids):
+            return []
+        rids, around, candidacy = self._with_neighbours(rids)
+        lengths = self._words.lengths(rids)
+        words = self._words.in_context(rids, around, candidacy.context(lengths), candidacy.turn)
+        near = self._cosines(rids, cosines)
+        if self._scale is None:
+            # where no passage holds much of the question, its words say little and must not count in full
+            least = self._settings.lexical_ideal_min * self._words.ideal()
+            best = float(words.max())
+            self._scale = Scale(max(cosines.values(), default=0.0), max(best, least) if best > 0 else 0.0)
+        base, near, words = candidacy.match(near, words, self._scale)
+        candidacy.add(self._clues, lengths, self._words.holds_any(self._clues.year_terms, rids))
+        candidacy.note("linked", dict.fromkeys(linked, self._settings.linked))
+        nearest = max(above.values(), default=1.0)
+        candidacy.note("above", {rid: self._settings.node_weight * near / nearest for rid, near in above.items()})
+        first = self._pool is None
+        if self._pool is None:
+            self._pool = Pool.of(candidacy.origins, candidacy.total(base), self._settings.pool_depth)
+        candidacy.pooled(self._pool)
+        if first:
+            self._phrases(candidacy, candidacy.total(base))
+        return candidacy.hits(base, near, words, explained=self._explained)
+
+    def _with_neighbours(
+        self, rids: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Candidacy]:
+        """Add who stands next to a turn: what answers a question is often said beside the words that find it."""
+        import numpy as np
+
+        candidacy = Candidacy(rids, self._selection.described(rids), self._settings)
+        if not candidacy.weight("context").any():
+            return rids, np.zeros((len(rids), 4), np.int64), candidacy
+        around = self._selection.neighbours(rids)
+        beside = around[candidacy.turn & (candidacy.weight("context") > 0)][:, 1:3]
+        wider = np.union1d(rids, beside[beside > 0])
+        if self._known:
+            wider = np.setdiff1d(wider, np.fromiter(self._known, np.int64), assume_unique=True)
+        if len(wider) > len(rids):
+            rids = wider
+            candidacy = Candidacy(rids, self._selection.described(rids), self._settings)
+            around = self._selection.neighbours(rids)
+        return rids, around, candidacy
+
+    def _linked(self, *found: list[int]) -> set[int]:
+        """Give what the first candidates are linked to, either way: the second piece of evidence may share no word."""
+        import numpy as np
+
+        if self._pool is not None or not self._settings.linked:
+            return set()
+        view, seq, seeds = (
+            self._selection.view,
+            self._selection.point.head.seq,
+            sorted({rid for f in found for rid in f}),
+        )
+        edges = [edge for incoming in (False, True) for edge in view.edges(seeds, incoming=incoming)]
+        held = view.pieces_of([edge.rid for edge in edges], seq) if edges else {}
+        rids = {rid for edge in edges if held.get(edge.rid) for rid in (edge.source, edge.target)}
+        ends = np.array(sorted(rids.difference(seeds)), np.int64)
+        return set(ends[self._selection.passing(ends)].tolist())
+
+    def _cosines(self, rids: npt.NDArray[np.int64], known: dict[int, float]) -> npt.NDArray[np.float64]:
+        import numpy as np
+
+        if self._query is None:
+            return np.zeros(len(rids))
+        missing = [rid for rid in rids.tolist() if rid not in known]
+        known |= self._selection.cosines(self._model, self._query, missing)
+        return np.fromiter((known.get(rid, 0.0) for rid in rids.tolist()), np.float64, len(rids))
+
+    def _phrases(self, candidacy: Candidacy, scores: npt.NDArray[np.float64]) -> None:
+        """Note which of the best hold the question's phrases."""
+        import numpy as np
+
+        weight = candidacy.weight("phrase")
+        shares = np.zeros(len(scores))
+        if self._clues.phrases and weight.any():
+            # rounded, so that an order by the last bits of a sum decides nothing
+            best = np.argsort(-np.round(scores, 6), kind="stable")[: self._settings.phrase_depth].tolist()
+            texts = self._selection.texts([int(candidacy.rids[place]) for place in best])
+            for place in best:
+                shares[place] = phrase_share(texts.get(int(candidacy.rids[place]), ""), self._clues.phrases)
+        candidacy.extra["phrase"] = weight * shares

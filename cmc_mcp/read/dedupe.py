@@ -1,4 +1,4 @@
-"""Dedupe: one memory stands for all with the same content, and carries their ids."""
+"""Dedupe: one memory stands for all with the same content, and for what says the same, and carries their ids."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.read.retrieve import Selection
+from cmc_mcp.store.rows import AtomRow
 
 
 def duplicates(selection: Selection, contents: Mapping[int, int]) -> dict[int, list[str]]:
@@ -24,6 +25,20 @@ def duplicates(selection: Selection, contents: Mapping[int, int]) -> dict[int, l
             if ok:
                 out.setdefault(shown[content], []).append(atom_name(key))
     return out
+
+
+def stood_for(selection: Selection, groups: Mapping[int, Sequence[AtomRow]]) -> dict[int, list[str]]:
+    """Give, for each memory shown, the ids of all that it stands for.
+
+    `groups` are, by who is shown, the atoms of its group, itself the first. Copies of a member follow it.
+    """
+    same = duplicates(selection, {row.rid: row.content for rows in groups.values() for row in rows})
+    return {
+        shown: [
+            name for row in rows for name in ([] if row.rid == shown else [atom_name(row.key)]) + same.get(row.rid, [])
+        ]
+        for shown, rows in groups.items()
+    }
 
 
 def first_of_each(contents: Sequence[tuple[int, int]], seen: set[int]) -> list[int]:

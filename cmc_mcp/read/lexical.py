@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
+from cmc_mcp.read.english import FUNCTION_WORDS
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.lexicon import Lexicon, Postings, weighted
+from cmc_mcp.store.lexicon import Lexicon, Postings, in_text, weighted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,18 +36,26 @@ class Words:
     Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009).
     """
 
-    def __init__(self, selection: Selection, query: str, settings: Settings, lexicon: Lexicon) -> None:
+    def __init__(
+        self, selection: Selection, query: str, settings: Settings, lexicon: Lexicon, names: Collection[str] = ()
+    ) -> None:
         self._selection, self._settings, self._lexicon = selection, settings, lexicon
         self._head = selection.point.head
         view, upto = selection.view, self._head.last_rid
-        words = list(view.terms(query).items())[: settings.terms_max] if self._head.passages else []
+        every = view.terms(query) if self._head.passages else {}
         cap = _frequent(self._head.passages, settings)
+        words = _said(every, settings)
         self.terms = {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
+        if not any(self.terms.values()) and len(words) < len(every):  # nothing else is known: then any word will do
+            words = list(every.items())[: settings.terms_max]
+            self.terms = {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
         known = sorted((stem for stem, n in self.terms.items() if n), key=lambda stem: (self.terms[stem], stem))
         self._word = dict(words)
+        self._names = {stem for stem, word in words if word in names}
         self._rare = [stem for stem in known if self.terms[stem] < cap]
         self.frequent = [stem for stem in known if self.terms[stem] >= cap]
         self._postings: dict[str, Postings] = {}
+        self._extra: dict[int, float] = {}  # what frequent terms add to passages
 
     def best(self, k: int) -> list[tuple[int, float]]:
         """Find the best `k` as (rid, BM25), best first, ties in recorded order."""
@@ -57,20 +67,55 @@ class Words:
             # the frequent terms are looked up for those alone that they may carry into the first k
             some = np.sort(np.argsort(-scores, kind="stable")[: 4 * k])
             found, scores = found[some], scores[some]
-            scores += self._frequent_scores(found, drivers)
+            extra = self._frequent_scores(found, drivers)
+            scores += extra
+            self._extra.update(zip(found.tolist(), extra.tolist(), strict=True))
         if len(found) < k and self.frequent:
             others = self._of_frequent(k - len(found), found)
-            scores = np.concatenate([scores, self._scores(others) + self._frequent_scores(others, [])])
+            extra = self._frequent_scores(others, [])
+            self._extra.update(zip(others.tolist(), extra.tolist(), strict=True))
+            scores = np.concatenate([scores, self._scores(others) + extra])
             found = np.concatenate([found, others])
         order = np.lexsort((found, -scores))[:k]
         return list(zip(found[order].tolist(), scores[order].tolist(), strict=True))
 
-    def scores(self, rids: list[int]) -> dict[int, float]:
-        """Score passages that were found otherwise, by all but the frequent terms."""
+    def in_context(self, rids: Rids, around: Rids, shares: Scores, named: npt.NDArray[np.bool_]) -> Scores:
+        """Score passages (ascending) with a share of their neighbours' words (`around` as `Selection.neighbours` gives).
+
+        The frequent terms count for those alone that words found. Where `named` is set, the names of speakers count
+        for nothing: who speaks is known better than by a word.
+        """
         import numpy as np
 
-        wanted = np.array(sorted(rids), np.int64)
-        return dict(zip(wanted.tolist(), self._scores(wanted).tolist(), strict=True))
+        scores = np.fromiter((self._extra.get(rid, 0.0) for rid in rids.tolist()), np.float64, len(rids))
+        if not len(rids):
+            return scores
+        every = _distinct([rids, around[around > 0]])
+        mine, theirs = np.searchsorted(every, rids), np.searchsorted(every, np.where(around > 0, around, every[0]))
+        far = self._settings.context_far
+        counted = (around > 0) * np.array([far, 1.0, 1.0, far]) * shares[:, None]
+        has_context = bool(counted.any())
+        norm = self._norm(rids)
+        for stem in self._rare:
+            counts = self._of(stem).of(every)
+            tf = weighted(counts[mine], self._settings.heading_weight)
+            if has_context:
+                tf = tf + (in_text(counts)[theirs] * counted).sum(axis=1)
+            if stem in self._names:
+                tf = np.where(named, 0.0, tf)
+            scores += self._part(stem, tf, norm)
+        return scores
+
+    def holds_any(self, words: Sequence[str], rids: Rids) -> npt.NDArray[np.bool_]:
+        """Say which passages (ascending) hold any of some rare words in their text."""
+        import numpy as np
+
+        held = np.zeros(len(rids), np.bool_)
+        cap = _frequent(self._head.passages, self._settings)
+        for word in words:
+            if 0 < self._lexicon.frequency(self._selection.view, word, self._head.last_rid, cap) < cap:
+                held |= in_text(self._lexicon.postings(self._selection.view, word, self._head.last_rid).of(rids)) > 0
+        return held
 
     def _candidates(self, least: int, most: int) -> tuple[Rids, list[str]]:
         """Give the passages of the rarest terms, and which these are: a whole term at a time, to `most` or past `least`."""
@@ -151,9 +196,14 @@ class Words:
             scores[places] += self._part(stem, weighted(counts[:, column], self._settings.heading_weight), norm)
         return scores
 
+    def lengths(self, rids: Rids) -> Scores:
+        """Give the lengths of passages in tokens, headings included."""
+        lengths: Scores = self._lexicon.lengths(self._selection.view, rids).astype("float64")
+        return lengths
+
     def _norm(self, rids: Rids) -> Scores:
         settings, average = self._settings, self._head.tokens / self._head.passages
-        lengths = self._lexicon.lengths(self._selection.view, rids).astype("float64")
+        lengths = self.lengths(rids)
         norm: Scores = settings.bm25_k1 * (1 - settings.bm25_b + settings.bm25_b * lengths / average)
         return norm
 
@@ -168,6 +218,12 @@ class Words:
     def _part(self, stem: str, tf: Scores, norm: Scores) -> Scores:
         """Give one term's share of the scores; a word in the heading counts as `heading_weight` of one in the text."""
         return self._weight(stem) * (self._settings.bm25_k1 + 1) * tf / (tf + norm)
+
+
+def _said(terms: Mapping[str, str], settings: Settings) -> list[tuple[str, str]]:
+    """Give the terms that search, as (stem, word), without function words."""
+    said = [(s, word) for s, word in terms.items() if settings.function_words or word.lower() not in FUNCTION_WORDS]
+    return said[: settings.terms_max]
 
 
 def _distinct(parts: list[Rids]) -> Rids:

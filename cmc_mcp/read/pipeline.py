@@ -6,22 +6,36 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from cmc_mcp.config import Settings
 from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
 from cmc_mcp.model.results import Item, Mode, RecallResult
+from cmc_mcp.read.agree import Statements
 from cmc_mcp.read.arrange import Arranged, Placed
 from cmc_mcp.read.candidates import Candidates
-from cmc_mcp.read.dedupe import duplicates
-from cmc_mcp.read.fit import Page, fit
+from cmc_mcp.read.clues import Clues
+from cmc_mcp.read.compress import Level, Passages, level_of
+from cmc_mcp.read.dedupe import stood_for
+from cmc_mcp.read.fit import Page, both_ends, fit
+from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.lexical import Words
+from cmc_mcp.read.navigate import Candidate, navigated
 from cmc_mcp.read.point import Cursor, Point
+from cmc_mcp.read.quality import parts
 from cmc_mcp.read.query import Question, limits_of
+from cmc_mcp.read.rank import PARTS
+from cmc_mcp.read.reconcile import Notes, reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
+from cmc_mcp.store.codes import exact
 from cmc_mcp.store.lexicon import Lexicon
-from cmc_mcp.store.loading import Manifests, item_of, places_of
+from cmc_mcp.store.loading import Loaded, Manifests, item_of, load, places_of
 from cmc_mcp.store.matrix import Matrix
+from cmc_mcp.store.nodematrix import NodeMatrix
 from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.rows import Filter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,10 +49,13 @@ class Sight:
     settings: Settings
     objects: Objects
     manifests: Manifests
+    statements: Statements
     matrix: Matrix | None
+    nodes: NodeMatrix | None
     model: int  # 0: no vectors
     model_name: str | None
-    vector: npt.NDArray[np.float32] | None  # of the question
+    clues: Clues
+    vector: npt.NDArray[np.float32] | None  # of the question, less the speakers it names
     degraded: str | None
     count_tokens: Callable[[str], int]
     tokenizer: str
@@ -54,6 +71,7 @@ class Asked:
     given: int = 0
     detailed: bool = False
     explain: bool = False
+    narrow: Callable[[Filter], Filter | None] | None = None  # a filter that the question cannot say
 
 
 def recall(view: ReadView, sight: Sight, asked: Asked, point: Point) -> RecallResult:
@@ -61,6 +79,8 @@ def recall(view: ReadView, sight: Sight, asked: Asked, point: Point) -> RecallRe
     trace = Trace()
     question = asked.question
     limits = limits_of(view, question)
+    if limits is not None and asked.narrow is not None:
+        limits = asked.narrow(limits)
     page, more, hidden = Page(asked.offset, asked.given), False, 0
     if limits is None or not point.head.passages:
         trace.lap("filter", 0, passes="nothing")
@@ -70,14 +90,16 @@ def recall(view: ReadView, sight: Sight, asked: Asked, point: Point) -> RecallRe
         hidden = selection.erased()
         sequence = _Sequence(view, sight, asked, point, selection, trace)
         page = fit(
-            sequence.items(), asked.offset, asked.given, question.budget_tokens, question.limit, sight.count_tokens
-        )
-        trace.lap("fit", len(page.items), left_out=len(page.left_out), tokens=page.tokens)
+            sequence.items(), asked.offset, asked.given, question.budget_tokens, question.limit, sight.count_tokens,
+            None if asked.detailed else sequence.passages(),
+        )  # fmt: skip
+        shortened: list[JsonValue] = [item.id for item in page.items if item.original_tokens]
+        trace.lap("fit", len(page.items), left_out=len(page.left_out), tokens=page.tokens, shortened=shortened)
         more = page.puts_off or sequence.has_more(page.offset)
     vectors = sight.vector is not None
     cursor = Cursor(point.head.seq, point.valid_at, point.reference_us, page.offset, page.given)
     return RecallResult(
-        items=page.items,
+        items=both_ends(page.items) if sight.settings.both_ends else page.items,
         mode=Mode(
             retrieval="hybrid" if vectors else "full_text",
             model=sight.model_name if vectors else None,
@@ -113,15 +135,87 @@ class _Sequence:
         self._selection, self._trace = selection, trace
         limit, settings = asked.question.limit, sight.settings
         lexicon = Lexicon(view.ws) if sight.matrix is None else sight.matrix.lexicon
-        words = Words(selection, asked.question.query, settings, lexicon)
+        words = Words(selection, asked.question.query, settings, lexicon, sight.clues.names)
         trace.lap("terms", len(words.terms))
         depth = max(settings.dense_candidates, 3 * limit)
-        candidates = Candidates(selection, words, sight.model, sight.vector, depth, settings, trace)
+        candidates = Candidates(
+            selection, words, sight.clues, sight.model, sight.vector, depth, settings, trace, self._above,
+            explained=asked.explain,
+        )  # fmt: skip
+        first = navigated(iter(candidates), settings, self._qualities, self._vectors)
         self._arranged = Arranged(
-            view, sight.objects, point, selection, candidates, settings, limit + 1, trace
-        )  # one more: is there more?
+            view, sight.objects, point, selection, first, settings, limit + 1, trace,
+            model=sight.model if sight.vector is not None else 0, relevance=self._relevance,
+            query=asked.question.query, statements=sight.statements,
+        )  # fmt: skip  # one more: is there more?
         self._places = enumerate(self._arranged)
         self._ahead: list[tuple[int, Placed]] = []
+        self._loaded: dict[str, Loaded] = {}
+
+    def passages(self) -> Passages:
+        """Give what shortens the memories of this sequence for this question."""
+        view, sight = self._view, self._sight
+        return Passages(
+            view.terms(self._asked.question.query), view.terms, sight.count_tokens, self._level, sight.settings.compress
+        )
+
+    def _level(self, item: Item) -> Level:
+        """Say how much of a memory its age and priority keep where room is short."""
+        loaded = self._loaded[item.id]
+        occurred = loaded.discriminator.get("occurred_at")
+        since = self._view.head_at(loaded.row.seq).recorded_us if occurred is None else int(str(occurred))
+        priority = number_of(loaded.registers, "priority")
+        return level_of(
+            self._point.reference_us - since,
+            PRIORITY_DEFAULT if priority is None else priority,
+            self._sight.settings.compress,
+        )
+
+    def _above(self) -> dict[int, float]:
+        """Give what stands below the nearest sections, files and classes: a hit can be reached from above."""
+        sight, settings = self._sight, self._sight.settings
+        if sight.vector is None or not settings.node_weight:
+            return {}
+        return above(
+            self._selection, sight.nodes, sight.manifests, sight.model, sight.vector,
+            settings.node_candidates, settings.node_decay, settings.node_passages_max,
+        )  # fmt: skip
+
+    def _vectors(self, rids: Sequence[int]) -> dict[int, bytes]:
+        return self._view.vectors_of(self._sight.model, rids, self._point.head.seq) if self._sight.model else {}
+
+    def _qualities(self, first: Sequence[Candidate]) -> dict[int, dict[str, float]]:
+        """Give the scores that are apart from the match, of the first candidates."""
+        view, point, settings = self._view, self._point, self._sight.settings
+        rids, rows = [hit.rid for hit, _ in first], {row.rid: row for _, row in first}
+        found = load(view, self._sight.objects, rids, point.head.seq, point.valid_at, rows)
+        notes = reconcile(view, point, list(found.values()), self._relevance, settings)
+        places = places_of(view, self._sight.manifests, list(found.values()), point.head.seq)
+        return {rid: self._quality(loaded, notes[rid], places[rid][0]) for rid, loaded in found.items()}
+
+    def _quality(self, loaded: Loaded, notes: Notes, place: str | None) -> dict[str, float]:
+        recorded = self._view.head_at(loaded.row.seq).recorded_us
+        return parts(loaded, notes, self._point, recorded_us=recorded, place=place, c=self._sight.settings.quality)
+
+    def _why(self, placed: Placed, place: str | None) -> dict[str, float]:
+        """Give the parts of a score by name: what was added, and the scores that are apart from the match."""
+        hit = placed.hit
+        added = {name: value for name, value in zip(PARTS, hit.parts, strict=False) if value}
+        quality = self._quality(placed.loaded, placed.notes, place)
+        return {"score": hit.score, "dense": hit.dense, "lexical": hit.lexical, **added, **quality}
+
+    def _relevance(self, rids: Sequence[int]) -> dict[int, float]:
+        """Give the cosines of memories with the question, those that the filter excludes included."""
+        vector = self._sight.vector
+        if vector is None:
+            return {}
+        import numpy as np
+
+        rows = self._view.vectors_of(self._sight.model, rids, self._point.head.seq)
+        return {
+            rid: max(0.0, float(exact(vector, np.frombuffer(row, np.float32).reshape(1, -1))[0]))
+            for rid, row in rows.items()
+        }
 
     def items(self) -> Iterator[tuple[int, Item]]:
         """Give (place, item) from the page's first place on, without what was given before."""
@@ -152,10 +246,14 @@ class _Sequence:
         places = places_of(view, sight.manifests, [placed.loaded for placed in chunk], seq)
         same: dict[int, list[str]] = {}
         if sight.settings.dedupe:
-            same = duplicates(self._selection, {placed.hit.rid: placed.loaded.row.content for placed in chunk})
+            same = stood_for(self._selection, {p.hit.rid: [p.loaded.row, *(o.row for o in p.others)] for p in chunk})
+        loads = [placed.loaded for placed in chunk]
+        beside = neighbours(view, sight.objects, sight.manifests, self._point, loads, asked.question.around)
         out = []
-        for hit, loaded, notes in ((placed.hit, placed.loaded, placed.notes) for placed in chunk):
+        for placed in chunk:
+            hit, loaded, notes = placed.hit, placed.loaded, placed.notes
             place, hash_ = places[hit.rid]
+            self._loaded[loaded.name] = loaded
             out.append(
                 item_of(
                     loaded,
@@ -168,7 +266,8 @@ class _Sequence:
                     superseded_by=[atom_name(view.record(rid).key) for rid in notes.superseded_by],
                     stale_premises=notes.stale,
                     duplicates=same.get(hit.rid, []),
-                    why={"score": hit.score, "dense": hit.dense, "lexical": hit.lexical} if asked.explain else None,
+                    around=beside.get(hit.rid, []),
+                    why=self._why(placed, place) if asked.explain else None,
                 )
             )
         return out

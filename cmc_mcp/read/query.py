@@ -25,6 +25,7 @@ class Question:
     writers: tuple[str, ...]
     tags: tuple[tuple[str, str], ...]
     min_confidence: float | None
+    around: int = 0  # neighbours on each side
 
     def scope(self, workspace: str, settings: str) -> list[str]:
         """What a cursor of this question is bound to."""
@@ -41,6 +42,7 @@ def question(
     writer: object,
     tags: object,
     min_confidence: object,
+    around: object = 0,
 ) -> Question:
     """Check the arguments of `recall`.
 
@@ -65,10 +67,17 @@ def question(
         confidence = float(min_confidence)
     elif min_confidence is not None:
         problems.append(Problem("min_confidence", f"{min_confidence!r:.40} is not a number from 0 to 1"))
+    beside = 0
+    if isinstance(around, int) and not isinstance(around, bool) and around >= 0:
+        if around > limits.AROUND_MAX:
+            raise LimitExceeded.over("around", "AROUND_MAX", around, limits.AROUND_MAX)
+        beside = around
+    else:
+        problems.append(Problem("around", f"{around!r:.40} is not a whole number of at least 0"))
     sources, writers = _list(problems, "source", source), _list(problems, "writer", writer)
     if problems:
         raise InvalidInput.of(problems)
-    return Question(text, budget, most, modalities, sources, writers, pairs, confidence)
+    return Question(text, budget, most, modalities, sources, writers, pairs, confidence, beside)
 
 
 def _count(problems: list[Problem], path: str, value: object, name: str, maximum: int) -> int:

@@ -1,16 +1,21 @@
-"""Reconcile: disagreements are annotated on both sides; nothing is dropped."""
+"""Reconcile: disagreements are annotated on both sides; nothing is dropped (`spec/cmc.md` §7)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from cmc_mcp.config import Settings
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
-from cmc_mcp.model.facts import Claim, claim_of
+from cmc_mcp.model.facts import Claim, Registers, claim_of
 from cmc_mcp.model.results import ConflictNote
 from cmc_mcp.model.time import SINCE_ALWAYS, format_time
+from cmc_mcp.read.detect import Possible
 from cmc_mcp.read.point import Point
+from cmc_mcp.read.slots import Pairing
+from cmc_mcp.read.standing import Relevance, Shares, irrelevant, since_us, standing
 from cmc_mcp.store.loading import Loaded
 from cmc_mcp.store.protocol import LedgerView
 
@@ -25,48 +30,135 @@ class Notes:
     superseded_by: list[int] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
 
-
-def reconcile(view: LedgerView, point: Point, loaded: Sequence[Loaded]) -> dict[int, Notes]:
-    """Find conflicts by claim and by edge, and stale premises, of memories at a read point."""
-    notes = {item.row.rid: Notes() for item in loaded}
-    for item in loaded:
-        claim = claim_of(item.registers)
-        if claim is not None and not claim.many:
-            _by_claim(view, point, item, claim, notes[item.row.rid])
-        if item.derived_from:
-            notes[item.row.rid].stale = stale_premises(view, point, item.derived_from)
-    _by_edge(view, point, loaded, notes)
-    return notes
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is to be said."""
+        return not (self.conflicts or self.superseded_by or self.stale)
 
 
-def _by_claim(view: LedgerView, point: Point, item: Loaded, claim: Claim, out: Notes) -> None:
-    """The latest explicit `valid_from` ranks first and supersedes; equal ones conflict (`spec/cmc.md` §7)."""
-    facts = view.facts_with_claim(claim.subject, claim.predicate)
-    rivals = []
-    for rid, start, _, pid in view.holders(facts, point.head.seq, point.valid_at):
-        theirs = claim_of(view.facts(pid).registers)
-        if rid != item.row.rid and theirs is not None and not theirs.many and theirs.object != claim.object:
-            rivals.append((start, rid, theirs))
-    mine = item.piece.valid_from
-    newest = max((start for start, _, _ in rivals), default=mine)
-    for start, rid, theirs in sorted(rivals, key=lambda rival: (-rival[0], rival[1])):
-        name = atom_name(view.record(rid).key)
-        what = f"{claim.subject} · {claim.predicate}: it says {theirs.object!r}{_since(start)}"
-        if start == mine:
-            out.conflicts.append(ConflictNote(with_id=name, kind="claim", reason=f"{what}, for the same time"))
-        elif start > mine:
-            if start == newest:
-                out.superseded_by.append(rid)
-            out.conflicts.append(ConflictNote(with_id=name, kind="superseded_by", reason=what))
-        else:
-            out.conflicts.append(ConflictNote(with_id=name, kind="supersedes", reason=what))
+class Holder(NamedTuple):
+    """Who makes a single-valued claim at a read point, from when on, and what else is said of it."""
+
+    rid: int
+    start: int
+    claim: Claim
+    registers: Registers
+
+
+class Claims:
+    """The single-valued claims of a subject and predicate that hold at a read point, and which of their values stand.
+
+    A value stands since the latest explicit `valid_from` of those that say it, so that who agrees with the winner is no
+    loser. The latest supersedes; equal ones conflict, and the better standing of those that say each decides who wins.
+    """
+
+    def __init__(self, view: LedgerView, point: Point, relevance: Relevance, settings: Settings) -> None:
+        self._view, self._point, self._relevance, self._settings = view, point, relevance, settings
+        self._known: dict[tuple[str, str], list[Holder]] = {}
+
+    def holders(self, subject: str, predicate: str) -> list[Holder]:
+        """Give who holds a claim about a subject and predicate, latest first, then as recorded."""
+        key = (subject, predicate)
+        if key not in self._known:
+            view, found = self._view, []
+            facts = view.facts_with_claim(subject, predicate)
+            for rid, start, _, pid in view.holders(facts, self._point.head.seq, self._point.valid_at):
+                registers = view.facts(pid).registers
+                claim = claim_of(registers)
+                if claim is not None and not claim.many:
+                    found.append(Holder(rid, start, claim, registers))
+            self._known[key] = sorted(found, key=lambda holder: (-holder.start, holder.rid))
+        return self._known[key]
+
+    def annotate(self, rid: int, claim: Claim, out: Notes) -> None:
+        """Say beside a memory who says otherwise, and which of them stands."""
+        holders = self.holders(claim.subject, claim.predicate)
+        rivals = [holder for holder in holders if holder.rid != rid and holder.claim.object != claim.object]
+        if not rivals:
+            return
+        since = _since_when(holders)
+        mine = since.get(claim.object, SINCE_ALWAYS)
+        newest = max(since.values())
+        if mine < newest:
+            out.superseded_by += [h.rid for h in rivals if h.start == newest]
+        tied = {value for value, start in since.items() if start == mine}
+        best = self._best([h for h in holders if h.claim.object in tied]) if len(tied) > 1 else None
+        for holder in rivals:
+            theirs = since[holder.claim.object]
+            what = f"{claim.subject} · {claim.predicate}: it says {holder.claim.object!r}{_since(holder.start)}"
+            name = atom_name(self._view.record(holder.rid).key)
+            if theirs > mine:
+                out.conflicts.append(ConflictNote(with_id=name, kind="superseded_by", reason=what))
+            elif theirs < mine:
+                out.conflicts.append(ConflictNote(with_id=name, kind="supersedes", reason=what))
+            else:
+                what += f", for the same time{self._verdict(best)}"
+                out.conflicts.append(ConflictNote(with_id=name, kind="claim", reason=what))
+
+    def is_superseded(self, claim: Claim) -> bool:
+        """Say whether another value stands since later than the one that a memory claims."""
+        since = _since_when(self.holders(claim.subject, claim.predicate))
+        return since.get(claim.object, SINCE_ALWAYS) < max(since.values(), default=SINCE_ALWAYS)
+
+    def _best(self, holders: list[Holder]) -> tuple[float, Holder]:
+        """Give who wins among equals: the best standing, then the first by id."""
+        view, point, settings = self._view, self._point, self._settings
+        shares = Shares(settings.wins_relevance, settings.wins_recency, settings.wins_authority)
+        match = self._relevance([holder.rid for holder in holders])
+        rows = view.atoms([holder.rid for holder in holders])
+        recorded = view.times_of(row.seq for row in rows.values())
+        scored = []
+        for holder in holders:
+            since = since_us(holder.start, recorded[rows[holder.rid].seq], point)
+            score = standing(match.get(holder.rid, 0.0), since, holder.registers, point, shares, settings.quality)
+            scored.append((-score, rows[holder.rid].key, holder))
+        score, _, winner = min(scored, key=lambda entry: entry[:2])
+        return -score, winner
+
+    def _verdict(self, best: tuple[float, Holder] | None) -> str:
+        if best is None:
+            return ""
+        score, winner = best
+        return (
+            f"; {atom_name(self._view.record(winner.rid).key)} stands best, with {winner.claim.object!r} ({score:.2f})"
+        )
+
+
+def _since_when(holders: Iterable[Holder]) -> dict[str, int]:
+    since: dict[str, int] = {}
+    for holder in holders:
+        since[holder.claim.object] = max(since.get(holder.claim.object, holder.start), holder.start)
+    return since
 
 
 def _since(start: int) -> str:
     return "" if start == SINCE_ALWAYS else f" since {format_time(start)}"
 
 
-def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: dict[int, Notes]) -> None:
+def reconcile(
+    view: LedgerView,
+    point: Point,
+    loaded: Sequence[Loaded],
+    relevance: Relevance = irrelevant,
+    settings: Settings | None = None,
+) -> dict[int, Notes]:
+    """Find conflicts by claim and by edge, and stale premises, of memories at a read point.
+
+    Only who holds at the point's `valid_at` is compared: intervals that do not overlap are a history, not a conflict.
+    """
+    notes = {item.row.rid: Notes() for item in loaded}
+    claims = Claims(view, point, relevance, settings or Settings())
+    for item in loaded:
+        claim = claim_of(item.registers)
+        if claim is not None and not claim.many:
+            claims.annotate(item.row.rid, claim, notes[item.row.rid])
+        if item.derived_from:
+            notes[item.row.rid].stale = stale_premises(view, point, item.derived_from, claims)
+    _by_edge(view, point, loaded, notes)
+    return notes
+
+
+def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: Mapping[int, Notes]) -> None:
     rids = [item.row.rid for item in loaded]
     for incoming in (False, True):
         for edge in view.edges(rids, incoming=incoming):
@@ -78,7 +170,9 @@ def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: di
             name = atom_name(view.record(other).key)
             out = notes[mine]
             if edge.type == "contradicts":
-                out.conflicts.append(ConflictNote(with_id=name, kind="contradicts", reason="marked as contradicting"))
+                if not any(note.with_id == name and note.kind == "contradicts" for note in out.conflicts):
+                    what = "marked as contradicting"
+                    out.conflicts.append(ConflictNote(with_id=name, kind="contradicts", reason=what))
             elif incoming:
                 if other not in out.superseded_by:
                     out.superseded_by.append(other)
@@ -92,8 +186,9 @@ def holds(view: LedgerView, point: Point, rid: int) -> bool:
     return any(p.valid_from <= point.valid_at < p.valid_to for p in view.pieces(rid, point.head.seq))
 
 
-def stale_premises(view: LedgerView, point: Point, premises: Sequence[str]) -> list[str]:
+def stale_premises(view: LedgerView, point: Point, premises: Sequence[str], claims: Claims | None = None) -> list[str]:
     """Give the premises, transitively, that were retracted or superseded at a read point."""
+    claims = claims or Claims(view, point, irrelevant, Settings())
     stale: dict[str, None] = {}
     seen: set[str] = set()
     layer = list(premises)
@@ -106,7 +201,7 @@ def stale_premises(view: LedgerView, point: Point, premises: Sequence[str]) -> l
             rid = view.rid(atom_record(bytes.fromhex(name.removeprefix("atom_"))))
             if rid is None:
                 continue
-            if not holds(view, point, rid) or _superseded(view, point, rid):
+            if not holds(view, point, rid) or _superseded(view, point, rid, claims):
                 stale[name] = None
             following += [
                 atom_name(view.record(edge.target).key)
@@ -119,8 +214,38 @@ def stale_premises(view: LedgerView, point: Point, premises: Sequence[str]) -> l
     return list(stale)
 
 
-def _superseded(view: LedgerView, point: Point, rid: int) -> bool:
-    return any(
+def _superseded(view: LedgerView, point: Point, rid: int, claims: Claims) -> bool:
+    """Say whether a memory that holds is superseded, by a revision or by a later claim."""
+    if any(
         edge.type == "supersedes" and holds(view, point, edge.rid) and holds(view, point, edge.source)
         for edge in view.edges([rid], incoming=True)
-    )
+    ):
+        return True
+    for piece in view.pieces(rid, point.head.seq):
+        claim = claim_of(piece.facts.registers)
+        if claim is not None and not claim.many and piece.valid_from <= point.valid_at < piece.valid_to:
+            return claims.is_superseded(claim)
+    return False
+
+
+def note_possible(found: Iterable[Possible], items: Mapping[int, Loaded], notes: Mapping[int, Notes]) -> int:
+    """Mark possible conflicts on both sides, unless the two are known to disagree; give how many were marked."""
+    marked = 0
+    for first, second, score, reason in found:
+        one, two = items[first], items[second]
+        if any(note.with_id == two.name for note in notes[first].conflicts):
+            continue
+        marked += 1
+        for mine, other in ((first, two), (second, one)):
+            said = reason + _since(other.piece.valid_from)
+            notes[mine].conflicts.append(ConflictNote(with_id=other.name, kind="possible", reason=said, score=score))
+    return marked
+
+
+def note_newer(pairs: Sequence[Pairing], items: Sequence[Loaded], notes: Sequence[Notes]) -> int:
+    """Mark both statements of each pair, places among some memories: one gives a newer value; give how many there are."""
+    for older, newer, score, reason in pairs:
+        new, old = items[newer].name, items[older].name
+        notes[newer].conflicts.append(ConflictNote(with_id=old, kind="newer", reason=reason, score=score))
+        notes[older].conflicts.append(ConflictNote(with_id=new, kind="older", reason=reason, score=score))
+    return len(pairs)

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from cmc_mcp.read.point import Point
 from cmc_mcp.store.codes import exact
-from cmc_mcp.store.matrix import Matrix
+from cmc_mcp.store.matrix import Described, Matrix
 from cmc_mcp.store.protocol import ReadView
-from cmc_mcp.store.rows import Filter
+from cmc_mcp.store.rows import BINARY, MODALITIES, Filter, checked
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+_TEXTUAL = len(MODALITIES) - len(BINARY)
+_REACH = 32  # records on each side among which neighbours are looked for
 _FLOAT32_ERROR = 1e-5  # of the database's cosine, with room
 
 
@@ -63,14 +65,43 @@ class Selection:
         rids = self.view.erased() if self.matrix is None else self.matrix.erased(self.view)
         return int(np.count_nonzero(self.passing(np.array(rids, np.int64))))
 
-    def modalities(self, rids: Sequence[int]) -> list[int]:
-        """Give the modalities of atoms that may be found, as numbers."""
+    def described(self, rids: npt.NDArray[np.int64]) -> Described:
+        """Give what is known of atoms (ascending) beside their words."""
         import numpy as np
 
         if self.matrix is not None:
-            return self.matrix.modalities(np.array(rids, np.int64))
+            return self.matrix.described(rids)
+        rows = np.array(self.view.traits(rids.tolist()), np.int64).reshape(-1, 5)
+        return Described(rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4])
+
+    def neighbours(self, rids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Give who stands around atoms that may be found: the second and the first before, the first and the second after.
+
+        Neighbours are of the same conversation or document, may be found too, and were recorded within `_REACH`
+        records; 0 where there is none. Shape (n, 4).
+        """
+        import numpy as np
+
+        if self.matrix is not None:
+            return self.matrix.neighbours(self._chosen, rids, _REACH)
+        out = np.zeros((len(rids), 4), np.int64)
+        for place, rid in enumerate(rids.tolist()):
+            rows = self.view.between(rid - _REACH - 1, rid + _REACH + 1)
+            origin = dict(rows)[rid]
+            same = np.array([other for other, theirs in rows if theirs == origin and origin], np.int64)
+            same = same[self.passing(same)] if len(same) else same
+            before, after = same[same < rid][-2:], same[same > rid][:2]
+            out[place, 2 - len(before) : 2] = before
+            out[place, 2 : 2 + len(after)] = after
+        return out
+
+    def texts(self, rids: Sequence[int]) -> dict[int, str]:
+        """Give the texts of some atoms, checked; not those of binaries and of objects."""
         rows = self.view.atoms(rids)
-        return [rows[rid].modality for rid in rids]
+        payloads = self.view.payload_rows({row.content for row in rows.values() if row.modality < _TEXTUAL})
+        bodies = {pid: checked(row) for pid, row in payloads.items()}
+        found = {rid: bodies.get(row.content) for rid, row in rows.items()}
+        return {rid: body.decode() for rid, body in found.items() if body is not None}
 
     def dense(self, model: int, query: npt.NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         """Find the `k` nearest as (rid, cosine), best first, ties by atom id: exact, whichever way."""

@@ -31,7 +31,8 @@ INSTRUCTIONS: Final = """CMC is long-term memory with history: what is remembere
 back and proved.
 
 Recall before you act: at the start of a task, when the user refers to earlier work, and before deciding what may have \
-been decided already. Ask a whole question with recall, and say in your answer which memories (ids) you relied on.
+been decided already. Ask a whole question with recall, and say in your answer which memories (ids) you relied on; \
+mark them used, and right or wrong once that shows.
 
 Remember what will matter in a later session and cannot be re-read from the project: decisions and their reasons, facts \
 about people and systems, preferences, corrections. One thing per call, in full sentences, with dates. Give a claim \

@@ -29,15 +29,26 @@ class Postings(NamedTuple):
 
     def tf(self, wanted: npt.NDArray[np.int64], heading_weight: float) -> npt.NDArray[np.float64]:
         """Give the weighted count of the term in some passages (ascending), 0 where it is not."""
+        return weighted(self.of(wanted), heading_weight)
+
+    def of(self, wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:
+        """Give the counts of the term in some passages (ascending), 0 where it is not."""
         import numpy as np
 
-        out = np.zeros(len(wanted), np.float64)
+        out = np.zeros(len(wanted), np.uint16)
         if not len(wanted) or not len(self.rids):
             return out
         places = np.minimum(np.searchsorted(self.rids, wanted), len(self.rids) - 1)
         there = np.flatnonzero(self.rids[places] == wanted)
-        out[there] = weighted(self.counts[places[there]], heading_weight)
+        out[there] = self.counts[places[there]]
         return out
+
+
+def in_text(counts: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
+    """Give the counts in the text alone."""
+    import numpy as np
+
+    return (counts & 0xFF).astype(np.float64)
 
 
 def weighted(counts: npt.NDArray[np.uint16], heading_weight: float) -> npt.NDArray[np.float64]:

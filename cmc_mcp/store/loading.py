@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypedDict, Unpack, cast
 
 from cmc_mcp.canon import Json, payload_hash
-from cmc_mcp.errors import IntegrityError
+from cmc_mcp.errors import CmcError, IntegrityError
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import SourceKind
+from cmc_mcp.kernel.kinds import SourceKind, atom_record
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, Claim, Registers, claim_of, number_of, tags_of
-from cmc_mcp.model.results import ClaimModel, ConflictNote, Item, WitnessModel
+from cmc_mcp.model.results import ClaimModel, ConflictNote, Item, Neighbour, WitnessModel
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.witness import NO_MODEL, band
 from cmc_mcp.store.manifest import Manifest, decode_manifest
@@ -72,6 +72,11 @@ class Manifests:
         hash_ = self.current(view, origin, seq)
         manifest = None if hash_ is None else self.get(view, hash_)
         return None if hash_ is None or manifest is None else (hash_, manifest)
+
+    def of_record(self, view: LedgerView, rid: int, seq: int) -> Manifest | None:
+        """Give the version that the head of a document named after a transaction; None when there is none any more."""
+        pieces = view.pieces(rid, seq)
+        return self.get(view, bytes.fromhex(str(pieces[0].facts.registers["manifest"]))) if pieces else None
 
     def current(self, view: LedgerView, origin: str, seq: int) -> bytes | None:
         """Give the hash of the version of a document that was current after a transaction."""
@@ -154,6 +159,23 @@ def load(
             _map(bodies.get(row.witness)),
             _map(bodies.get(row.discriminator)) if row.discriminator else {},
         )
+    return out
+
+
+def parts_of(view: LedgerView, objects: Objects, manifest: Manifest) -> list[tuple[str, bytes | None]]:
+    """Give the (kind, bytes) of the atoms of a version, in order; None for what was erased, or is missing."""
+    rids = [view.rid(atom_record(part.atom)) for part in manifest.parts]
+    rows = view.atoms([rid for rid in rids if rid is not None])
+    payloads = view.payload_rows({row.content for row in rows.values()})
+    bodies = {pid: checked(row) for pid, row in payloads.items()}
+    out: list[tuple[str, bytes | None]] = []
+    for part, rid in zip(manifest.parts, rids, strict=True):
+        row = None if rid is None else rows.get(rid)
+        try:
+            data = None if row is None else content_of(view, objects, payloads.get(row.content), bodies)
+        except CmcError:
+            data = None  # `verify` names a missing object
+        out.append((part.kind, data))
     return out
 
 
@@ -256,6 +278,7 @@ def item_of(
         superseded_by=more.get("superseded_by", []),
         stale_premises=more.get("stale_premises", []),
         duplicates=more.get("duplicates", []),
+        around=more.get("around", []),
         why=more.get("why"),
     )
 
@@ -269,6 +292,7 @@ class More(TypedDict, total=False):
     superseded_by: list[str]
     stale_premises: list[str]
     duplicates: list[str]
+    around: list[Neighbour]
     why: dict[str, float] | None
 
 

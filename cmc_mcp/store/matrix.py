@@ -51,6 +51,15 @@ class _Selected(NamedTuple):
     pending: int  # text atoms that pass without a vector
 
 
+class Described(NamedTuple):
+    """What is known of some atoms beside their words: one row each."""
+
+    modality: npt.NDArray[np.int64]
+    origin: npt.NDArray[np.int64]
+    traits: npt.NDArray[np.int64]
+    speaker: npt.NDArray[np.int64]
+
+
 class Matrix:
     """Codes and columns of one workspace under one model. Thread-safe; `model` 0 has columns only."""
 
@@ -61,6 +70,7 @@ class Matrix:
         self._lock = threading.Lock()
         self._rid, self._modality = Column("int64"), Column("int8")
         self._origin, self._witness, self._vector = Column("int64"), Column("int64"), Column("int32")
+        self._traits, self._speaker = Column("int64"), Column("int64")
         self._atom, self._facts = Column("int32"), Column("int64")
         self._valid_from, self._valid_to = Column("int64"), Column("int64")
         self._tx_from, self._tx_to = Column("int64"), Column("int64")
@@ -105,7 +115,9 @@ class Matrix:
         low = self.ws << 40
         for column in (self._vid, self._vector_seq, self._error, self._codes, self._first) if self.model else ():
             column.reserve(head.last_vid - low)
-        for column in (self._rid, self._modality, self._origin, self._witness, self._vector):
+        for column in (
+            self._rid, self._modality, self._origin, self._witness, self._vector, self._traits, self._speaker
+        ):  # fmt: skip
             column.reserve(head.passages)
         for column in (self._atom, self._facts, self._valid_from, self._valid_to, self._tx_from, self._tx_to):
             column.reserve(head.passages)
@@ -148,14 +160,16 @@ class Matrix:
         while rows := list(islice(columns, _CHUNK)):  # a million rows at once would outweigh the matrix
             self._add_atoms(rows)
 
-    def _add_atoms(self, rows: list[tuple[int, int, int, int, int | None]]) -> None:
+    def _add_atoms(self, rows: list[tuple[int, int, int, int, int, int, int | None]]) -> None:
         import numpy as np
 
-        rids, modalities, origins, witnesses, vids = zip(*rows, strict=True)
+        rids, modalities, origins, witnesses, traits, speakers, vids = zip(*rows, strict=True)
         self._rid.extend(np.array(rids, np.int64))
         self._modality.extend(np.array(modalities, np.int8))
         self._origin.extend(np.array(origins, np.int64))
         self._witness.extend(np.array(witnesses, np.int64))
+        self._traits.extend(np.array(traits, np.int64))
+        self._speaker.extend(np.array(speakers, np.int64))
         places = self._places(np.array([-1 if v is None else v for v in vids], np.int64))
         first = self._vector.size
         self._vector.extend(places)
@@ -325,12 +339,38 @@ class Matrix:
             self._erased = view.erased()
         return self._erased
 
-    def modalities(self, rids: npt.NDArray[np.int64]) -> list[int]:
-        """Give the modalities of atoms, as numbers."""
+    def described(self, rids: npt.NDArray[np.int64]) -> Described:
+        """Give what is known of atoms beside their words."""
         import numpy as np
 
-        answer: list[int] = self._modality.rows[np.searchsorted(self._rid.rows, rids)].tolist()
-        return answer
+        places = np.searchsorted(self._rid.rows, rids)
+        columns = (self._modality, self._origin, self._traits, self._speaker)
+        return Described(*(column.rows[places].astype(np.int64) for column in columns))
+
+    def neighbours(self, selected: _Selected, rids: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.int64]:
+        """Give the two selected atoms before and the two after each, of the same origin; see `Selection.neighbours`."""
+        import numpy as np
+
+        size = len(selected.atoms)
+        places = np.searchsorted(self._rid.rows[:size], rids)
+        steps = np.concatenate([np.arange(-1, -reach - 1, -1), np.arange(1, reach + 1)])
+        around = places[:, None] + steps
+        inside = (around >= 0) & (around < size)
+        around = np.where(inside, around, 0)
+        found = inside & selected.atoms[around] & (self._origin.rows[around] == self._origin.rows[places][:, None])
+        found &= (self._origin.rows[places] > 0)[:, None] & (np.abs(self._rid.rows[around] - rids[:, None]) <= reach)
+        out = np.zeros((len(rids), 4), np.int64)
+        for columns, half in (((1, 0), slice(0, reach)), ((2, 3), slice(reach, None))):
+            there = found[:, half]
+            first = there.argmax(axis=1)
+            has = there.any(axis=1)
+            rows = np.arange(len(rids))
+            out[has, columns[0]] = self._rid.rows[around[:, half][rows, first]][has]
+            rest = there.copy()
+            rest[rows, first] = False
+            second, also = rest.argmax(axis=1), rest.any(axis=1)
+            out[also, columns[1]] = self._rid.rows[around[:, half][rows, second]][also]
+        return out
 
     # ------------------------------------------------------------------ search
     def nearest(

@@ -7,9 +7,10 @@ from typing import NamedTuple
 from cmc_mcp.canon import facts_hash, payload_hash
 from cmc_mcp.errors import IntegrityError
 
-MODALITIES = ("text", "code", "event", "tool:call", "tool:result", "image", "audio")
+MODALITIES = ("text", "code", "event", "tool:call", "tool:result", "image", "audio", "data")
 """Every modality; its place here is its number in the tables."""
-BINARY = frozenset({"image", "audio"})
+BINARY = frozenset({"image", "audio", "data"})
+"""What is kept and never read as text: neither searched nor embedded."""
 
 
 class Head(NamedTuple):

@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 
 from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.kernel.identity import aligned, atom_id, turn_discriminator, twin_discriminator
-from cmc_mcp.kernel.kinds import EdgeKind, ItemKind, SourceKind, atom_record
-from cmc_mcp.kernel.pieces import Piece, Pieces, asserted
+from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_discriminator, twin_discriminator
+from cmc_mcp.kernel.kinds import EdgeKind, ItemKind, Record, SourceKind, atom_record
+from cmc_mcp.kernel.pieces import Piece, Pieces, asserted, without
 from cmc_mcp.model.facts import Facts, facts_of, merged
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.loading import ERASED
-from cmc_mcp.store.manifest import Manifest, ManifestNode, ManifestPart, decode_manifest
+from cmc_mcp.store.manifest import Manifest, ManifestPart, decode_manifest
 from cmc_mcp.store.protocol import WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow
 from cmc_mcp.write.atomize import ATOMIZER_VERSION
-from cmc_mcp.write.atomize.hhni import hierarchy
 from cmc_mcp.write.draft import Draft, Part
 
 ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
@@ -35,6 +34,7 @@ class Laid:
     restored: list[bytes] = field(default_factory=list)
     retired: list[bytes] = field(default_factory=list)
     contents: dict[int, bytes] = field(default_factory=dict)  # payload number → hash, of searchable atoms
+    nodes: dict[bytes, None] = field(default_factory=dict)  # keys of the nodes of documents
     claims: list[tuple[int, Mapping[str, Json]]] = field(default_factory=list)
 
 
@@ -79,9 +79,11 @@ class Batch:
             return [self._note(draft, witness)]
         if draft.stream == "turn":
             return [self._turn(draft, witness)]
+        if draft.stream == "entry":
+            return [self._entry(draft, witness)]
         return self._document(draft, witness)
 
-    # ------------------------------------------------------------------ the three streams
+    # ------------------------------------------------------------------ the streams
     def _note(self, draft: Draft, witness: Witness) -> bytes:
         part, request = draft.parts[0], draft.request
         text = (request.modality, draft.media_type, part.hash)
@@ -164,6 +166,42 @@ class Batch:
             self._tails[origin] = tail
         return tail
 
+    def _entry(self, draft: Draft, witness: Witness) -> bytes:
+        """Lay an entry of a collection: this wording takes the times it is given from whichever held them before."""
+        part, request, unit = draft.parts[0], draft.request, self.unit
+        discriminator = entry_discriminator(draft.entry)
+        origin = unit.put(draft.origin.encode())
+        said = unit.pid(payload_hash(discriminator))
+        versions = [] if said is None else unit.entries(origin, [said])
+        text = (MODALITIES.index(request.modality), unit.put(draft.media_type.encode()), unit.pid(part.hash))
+        key = next((v.key for v in versions if (v.modality, v.media_type, v.content) == text), None) or atom_id(
+            request.modality,
+            draft.media_type,
+            part.hash,
+            payload_hash(draft.origin.encode()),
+            payload_hash(discriminator),
+            witness.key,
+        )
+        self._assert(draft, part, key, witness, origin, discriminator)
+        mine = (Piece(request.valid_from, request.valid_to, facts_of({})),)
+        for row in versions:
+            if row.key != key and (before := unit.pieces(row.rid)):
+                self._take_over(atom_record(key), row, without(before, mine))
+        return key
+
+    def _take_over(self, new: Record, old: AtomRow, left: Pieces) -> None:
+        """Leave an older wording of an entry what the new one does not cover, and say which superseded which."""
+        unit, rid = self.unit, self.unit.intern(new)[0]
+        if left == unit.pieces(old.rid):
+            return
+        unit.set_pieces(old.rid, left)
+        if not left:
+            self.laid.retired.append(old.key)
+        link(unit, rid, "supersedes", old.rid)
+        back = unit.rid(EdgeKind.record(old.key, b"supersedes", new.key))
+        if back is not None:  # an entry that returns to an earlier wording is no older than what it returns from
+            unit.set_pieces(back, ())
+
     def _document(self, draft: Draft, witness: Witness) -> list[bytes]:
         origin_hash = payload_hash(draft.origin.encode())
         rid, new = self.unit.intern(SourceKind.record(origin_hash))
@@ -180,6 +218,7 @@ class Batch:
         for part, (key, discriminator) in zip(draft.parts, keys, strict=True):
             self._assert(draft, part, key, witness, origin, discriminator)
         ids = [key for key, _ in keys]
+        self.laid.nodes.update((node.key, None) for node in draft.indexed)
         if not same:
             body = _manifest_of(draft, ids).encode()
             self.unit.put(body)
@@ -319,6 +358,7 @@ class Batch:
                 unit.put(discriminator) if discriminator else 0,
                 unit.put_witness(witness),
             ),
+            *draft.traits(part),
         )
         heading = draft.heading(part)
         if request.modality not in BINARY:
@@ -361,15 +401,13 @@ def _is_version(manifest: Manifest, draft: Draft) -> bool:
 
 
 def _manifest_of(draft: Draft, ids: list[bytes]) -> Manifest:
-    title = str(draft.request.registers.get("title", "")) or draft.origin
-    nodes, places = hierarchy(title, [(part.path, part.hash) for part in draft.parts])
     return Manifest(
         ATOMIZER_VERSION,
         draft.media_type,
         draft.request.modality,
         draft.whole,
         len(draft.request.data),
-        tuple(ManifestPart(key, p.kind, place) for key, p, place in zip(ids, draft.parts, places, strict=True)),
+        tuple(ManifestPart(key, p.kind, place) for key, p, place in zip(ids, draft.parts, draft.places, strict=True)),
         draft.literals,
-        tuple(ManifestNode(n.path, n.level, n.title, n.dependency_hash.hex()) for n in nodes),
+        draft.nodes,
     )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.kernel.identity import note_origin
 from cmc_mcp.model.time import format_time
+from cmc_mcp.model.traits import speaker_key, traits_of
+from cmc_mcp.store.manifest import ManifestNode
+from cmc_mcp.store.nodes import Node, nodes_of, texts_of
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.atomize import atomize, media_type_of
 from cmc_mcp.write.atomize.blocks import Block, pieces
+from cmc_mcp.write.atomize.hhni import hierarchy
 from cmc_mcp.write.validate import Request
 
 HEADING_SEPARATOR = " › "
-Stream = Literal["note", "document", "turn"]
+Stream = Literal["note", "document", "turn", "entry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,34 @@ class Draft:
     whole: bytes  # hash of all bytes
     parts: tuple[Part, ...]
     literals: tuple[bytes, ...]
+    nodes: tuple[ManifestNode, ...] = ()  # the hierarchy of a document, atoms included
+    places: tuple[str, ...] = ()  # of the parts, in it
+    entry: str = ""  # its id, of an entry of a collection
+
+    @property
+    def indexed(self) -> tuple[Node, ...]:
+        """The nodes that are found by a text of their own."""
+        kinds = [(part.kind, place) for part, place in zip(self.parts, self.places, strict=False)]
+        return nodes_of(self.request.modality, self.nodes, kinds) if self.searchable and self.nodes else ()
+
+    def node_texts(self) -> Mapping[bytes, str]:
+        """Give the texts of those nodes by their keys."""
+        return texts_of(self.indexed, self.request.modality, [(part.kind, part.data) for part in self.parts])
 
     @property
     def searchable(self) -> bool:
         """Whether the parts are text: embedded, and found by full text."""
         return self.request.modality not in BINARY
+
+    def traits(self, part: Part) -> tuple[int, int]:
+        """Give a part's traits and the number of its speaker; 0 and 0 where there is no text."""
+        request, turn = self.request, self.stream == "turn"
+        if not self.searchable:
+            return 0, 0
+        if not turn:
+            return traits_of(part.data), 0
+        traits = traits_of(part.data, turn=True, speaker=request.speaker, occurred_us=request.occurred_us)
+        return traits, speaker_key(request.speaker)
 
     def heading(self, part: Part) -> str:
         """What full text shows beside a part: its title, the sections it stands under, its speaker and its date.
@@ -83,9 +111,20 @@ def draft(request: Request) -> Draft:
             literals.append(b"")
         else:
             literals[-1] += piece
-    return Draft(request, "document", origin, media_type, whole, tuple(parts), tuple(literals))
+    return _document(request, origin, media_type, whole, tuple(parts), tuple(literals))
+
+
+def _document(
+    request: Request, origin: str, media_type: str, whole: bytes, parts: tuple[Part, ...], literals: tuple[bytes, ...]
+) -> Draft:
+    title = str(request.registers.get("title", "")) or origin
+    made, places = hierarchy(title, [(part.path, part.hash) for part in parts])
+    nodes = tuple(ManifestNode(n.path, n.level, n.title, n.dependency_hash.hex()) for n in made)
+    return Draft(request, "document", origin, media_type, whole, parts, literals, nodes, places)
 
 
 def _single(request: Request, stream: Stream, origin: str, media_type: str, whole: bytes) -> Draft:
     part = Part(request.data, whole, "whole", ())
+    if stream == "document":
+        return _document(request, origin, media_type, whole, (part,), (b"", b""))
     return Draft(request, stream, origin, media_type, whole, (part,), (b"", b""))

@@ -13,9 +13,10 @@ from cmc_mcp.write.draft import Draft
 
 @dataclass(slots=True)
 class Vectors:
-    """Vectors by content hash (fp32 bytes), and why there are none for the rest."""
+    """Vectors by content hash, of nodes by their keys (fp32 bytes), and why there are none for the rest."""
 
     by_hash: dict[bytes, bytes] = field(default_factory=dict)
+    by_node: dict[bytes, bytes] = field(default_factory=dict)
     reason: str | None = None
 
 
@@ -24,20 +25,28 @@ def enrich(view: ReadView, embedder: Embedder | None, drafts: Iterable[Draft]) -
     if embedder is None:
         return Vectors(reason="no embedding model is configured")
     texts: dict[bytes, bytes] = {}
+    nodes: dict[bytes, str] = {}
     for draft in drafts:
         if draft.searchable:
             texts.update((part.hash, part.data) for part in draft.parts)
+            if draft.nodes:
+                nodes.update(draft.node_texts())
+    model = model_of(view, embedder)
     pids = {hash_: pid for hash_ in texts if (pid := view.pid(hash_)) is not None}
-    if pids and (model := model_of(view, embedder)):
+    if pids and model:
         known = view.embedded(model, list(pids.values()))
         texts = {hash_: data for hash_, data in texts.items() if pids.get(hash_) not in known}
-    if not texts:
+    if nodes and model:
+        for key in view.nodes_embedded(model, list(nodes)):
+            del nodes[key]
+    if not texts and not nodes:
         return Vectors()
     try:
-        made = embedder.embed([data.decode() for data in texts.values()])
+        made = embedder.embed([*(data.decode() for data in texts.values()), *nodes.values()])
     except EmbedderError as error:
         return Vectors(reason=error.message)
-    return Vectors({hash_: row.tobytes() for hash_, row in zip(texts, made, strict=True)})
+    rows = [row.tobytes() for row in made]
+    return Vectors(dict(zip(texts, rows[: len(texts)], strict=True)), dict(zip(nodes, rows[len(texts) :], strict=True)))
 
 
 def model_of(view: ReadView, embedder: Embedder) -> int:

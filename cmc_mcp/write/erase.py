@@ -21,13 +21,14 @@ from cmc_mcp.model.facts import NO_FACTS, facts_of
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.loading import ERASED, content_of
 from cmc_mcp.store.manifest import Manifest, decode_manifest, redacted
+from cmc_mcp.store.nodes import nodes_in
 from cmc_mcp.store.protocol import LedgerView, Objects, Store, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, arguments_of, checked
 from cmc_mcp.write.draft import HEADING_SEPARATOR, draft
 from cmc_mcp.write.gate import decode_request, is_erased
 
 _NAMED = frozenset({"heading", "class", "function", "module"})
-_REASONED = frozenset({"revise", "forget", "erase"})
+_REASONED = frozenset({"revise", "mark", "forget", "erase"})
 _ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
 
 
@@ -41,6 +42,7 @@ def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[byte
         return []
     indexed = {rid: row for rid, row in rows.items() if not is_erased(unit, unit.payload_row(row.content).hash)}
     texts = {rid: (unit.heading(rid), _indexed(unit, objects, row)) for rid, row in indexed.items()}
+    _nodes(unit, rows)
     plans = _plans(unit, objects, rows)
     contents = {row.content for row in rows.values()}
     found = contents | plans | _facts(unit, rids) | _named(unit, rows) | _requests(unit, contents)
@@ -113,6 +115,24 @@ def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[int, AtomRow]) -> se
         out |= held
         _replace(unit, rid, {pid: plans[pid] for pid in held}, titles)
     return out
+
+
+def _nodes(unit: WriteUnit, rows: Mapping[int, AtomRow]) -> None:
+    """Destroy the vectors of every node, of any version, above what is erased, or under a title that goes with it."""
+    keys = {row.key for row in rows.values()}
+    for origin in sorted({row.origin for row in rows.values() if row.origin}):
+        rid = unit.rid(SourceKind.record(unit.payload_row(origin).hash))
+        if rid is None:
+            continue
+        plans = [plan for _, plan in _versions(unit, rid)]
+        titles = {title for plan in plans for title in _titles(plan, keys)}
+        gone: set[bytes] = set()
+        for plan in plans:
+            erased = [place for place, part in enumerate(plan.parts) if part.atom in keys]
+            for node in nodes_in(plan):
+                if titles.intersection(node.titles) or any(node.first <= place < node.end for place in erased):
+                    gone.add(node.key)
+        unit.erase_nodes(rid, gone)
 
 
 def _versions(unit: LedgerView, rid: int) -> list[tuple[int, Manifest]]:

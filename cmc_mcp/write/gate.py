@@ -83,6 +83,7 @@ def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[int, bytes
         content = unit.put(part.data, hash_=part.hash, object_=len(part.data) > inline_bytes)
         for row in unit.atoms_with("content", content):
             unit.add_passage(row.rid, draft.heading(part), part.data.decode() if draft.searchable else "")
+            unit.set_traits(row.rid, *draft.traits(part))
         if draft.searchable:
             back[content] = part.hash
     return back

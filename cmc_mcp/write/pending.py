@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import CmcError, EmbedderError
 from cmc_mcp.kernel.kinds import EmbeddingKind
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.loading import ERASED, Manifests, parts_of
+from cmc_mcp.store.nodes import nodes_in, texts_of
+from cmc_mcp.store.protocol import Objects, ReadView, WriteUnit
 from cmc_mcp.write.engine import Cancel, Engine, Progress
 from cmc_mcp.write.enrich import model_of
 
@@ -25,7 +30,60 @@ def embed_pending(engine: Engine, *, progress: Progress | None = None, cancel: C
     embedder = engine.embedder
     if embedder is None:
         raise EmbedderError("no embedding model is configured; open the memory with one")
+    done = _embed_atoms(engine, embedder, progress, cancel)
+    return done + _embed_nodes(engine, embedder, done, progress, cancel)
+
+
+def _embed_nodes(
+    engine: Engine, embedder: Embedder, before: int, progress: Progress | None, cancel: Cancel | None
+) -> int:
+    """Embed the nodes of documents that have no vector; one above an atom whose bytes are gone gets none."""
+    with engine.store.reader(engine.ws) as view:
+        texts = _node_texts(view, engine.objects, view.nodes_pending(model_of(view, embedder)))
+    keys = list(texts)
+    for start in range(0, len(keys), _BATCH):
+        part = keys[start : start + _BATCH]
+        vectors = embedder.embed([texts[key] for key in part])
+        with engine.store.writer(engine.ws) as unit:
+            model = _model(unit, embedder)
+            for key, vector in zip(part, vectors, strict=True):
+                unit.add_node_vector(model, key, vector.tobytes())
+            _complete(engine, unit, embedder, len(part), cancel)
+        if progress:
+            progress(before + start + len(part), 0)
+    return len(keys)
+
+
+def _node_texts(view: ReadView, objects: Objects, nodes: Sequence[tuple[int, bytes]]) -> dict[bytes, str]:
+    """Write the texts of nodes of present versions, given as (source, key), by their keys."""
+    out: dict[bytes, str] = {}
+    wanted: dict[int, set[bytes]] = {}
+    for source, key in nodes:
+        wanted.setdefault(source, set()).add(key)
+    manifests, seq = Manifests(), view.head().seq
+    for source, keys in wanted.items():
+        manifest = manifests.of_record(view, source, seq)
+        if manifest is not None:
+            mine = [node for node in nodes_in(manifest) if node.key in keys]
+            out.update(texts_of(mine, manifest.modality, parts_of(view, objects, manifest), ERASED))
+    return out
+
+
+def _model(unit: WriteUnit, embedder: Embedder) -> int:
     identity = embedder.identity
+    return unit.model_number(identity.model_id, identity.weights_digest, identity.precision, identity.dimension)
+
+
+def _complete(engine: Engine, unit: WriteUnit, embedder: Embedder, size: int, cancel: Cancel | None) -> None:
+    """Record that vectors were made, and commit."""
+    identity = embedder.identity
+    rid, _ = unit.intern(EmbeddingKind.record(identity.model_id.encode(), unit.seq.to_bytes(8, "big")))
+    facts = facts_of({"model": identity.model_id, "digest": identity.weights_digest, "vectors": size})
+    unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+    engine.commit(unit, "embed", {"vectors": size}, cancel)
+
+
+def _embed_atoms(engine: Engine, embedder: Embedder, progress: Progress | None, cancel: Cancel | None) -> int:
     done = 0
     while True:
         with engine.store.reader(engine.ws) as view:
@@ -37,17 +95,12 @@ def embed_pending(engine: Engine, *, progress: Progress | None = None, cancel: C
             return done
         vectors = embedder.embed(list(texts.values()))
         with engine.store.writer(engine.ws) as unit:
-            model = unit.model_number(
-                identity.model_id, identity.weights_digest, identity.precision, identity.dimension
-            )
+            model = _model(unit, embedder)
             known = unit.embedded(model, list(texts))
             for pid, vector in zip(texts, vectors, strict=True):
                 if pid not in known:
                     unit.add_vector(model, pid, vector.tobytes())
-            rid, _ = unit.intern(EmbeddingKind.record(identity.model_id.encode(), unit.seq.to_bytes(8, "big")))
-            facts = facts_of({"model": identity.model_id, "digest": identity.weights_digest, "vectors": len(texts)})
-            unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
-            engine.commit(unit, "embed", {"vectors": len(texts)}, cancel)
+            _complete(engine, unit, embedder, len(texts), cancel)
         done += len(texts)
         if progress:
             progress(done, 0)

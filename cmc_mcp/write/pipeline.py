@@ -200,13 +200,16 @@ def _resolved(view: LedgerView, request: Request, place: int, size: int) -> Requ
 
 
 def index_vectors(engine: Engine, unit: WriteUnit, laid: Laid, vectors: Vectors) -> int:
-    """Add the vectors of new contents; give how many atoms stay without one."""
-    if not laid.contents:
+    """Add the vectors of new contents, and of nodes; give how many atoms stay without one."""
+    if not laid.contents and not laid.nodes:
         return 0
     if engine.embedder is None:
         return len(laid.contents)
     identity = engine.embedder.identity
     model = unit.model_number(identity.model_id, identity.weights_digest, identity.precision, identity.dimension)
+    for key in laid.nodes:
+        if (made := vectors.by_node.get(key)) is not None:
+            unit.add_node_vector(model, key, made)
     old = [pid for pid in laid.contents if pid <= unit.before.last_pid]  # what is new has no vector yet
     known = unit.embedded(model, old) if old else set()
     pending = 0

@@ -11,6 +11,7 @@ from cmc_mcp.errors import InvalidInput, NotFound
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.kernel.pieces import Pieces, bounded, overlaid, revised, without
+from cmc_mcp.model.facts import outcome_registers
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import TimeLike, parse_time
 from cmc_mcp.store.loading import Loaded, load
@@ -18,7 +19,7 @@ from cmc_mcp.store.protocol import WriteUnit
 from cmc_mcp.store.references import resolve_atom
 from cmc_mcp.store.rows import BINARY, MODALITIES
 from cmc_mcp.write.commit import Batch, link
-from cmc_mcp.write.draft import Draft, draft
+from cmc_mcp.write.draft import Draft, Part, draft
 from cmc_mcp.write.engine import Cancel, Engine, pair
 from cmc_mcp.write.enrich import Vectors, enrich
 from cmc_mcp.write.gate import reasons
@@ -94,7 +95,7 @@ def revise(
     with engine.store.writer(engine.ws) as unit:
         batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
         key = unit.record(rid).key
-        _apply(unit, batch, rid, change, new)
+        apply_revision(unit, batch, rid, change, new)
         pending = 0 if new is None else index_vectors(engine, unit, batch.laid, vectors)
         notes = conflicts_of(unit, batch.laid)
         arguments: dict[str, Json] = {"id": atom_name(key)}
@@ -113,8 +114,12 @@ def revise(
     )
 
 
-def _apply(unit: WriteUnit, batch: Batch, rid: int, change: Revision, new: Draft | None) -> None:
-    """Give the memory its new facts, or the new wording the times that they cover."""
+def apply_revision(unit: WriteUnit, batch: Batch, rid: int, change: Revision, new: Draft | None = None) -> None:
+    """Give the memory its new facts, or the new wording the times that they cover.
+
+    Raises:
+        NotFound: the memory does not hold any more; InvalidInput: nothing would be left of it.
+    """
     before = unit.pieces(rid)
     if not before:
         raise NotFound("the memory was forgotten meanwhile; remember it anew", id=atom_name(unit.record(rid).key))
@@ -125,7 +130,7 @@ def _apply(unit: WriteUnit, batch: Batch, rid: int, change: Revision, new: Draft
     if new is None:
         unit.set_pieces(rid, held)
     else:
-        _supersede(unit, batch, rid, before, held, new)
+        _supersede(unit, batch, rid, before, _unjudged(held), new)
     if "claim" in change.registers:
         laid = (*batch.laid.added, *batch.laid.reaffirmed, *batch.laid.restored)
         worded = [unit.intern(atom_record(key))[0] for key in laid]
@@ -163,12 +168,23 @@ def _reworded(old: Loaded, content: str | bytes | None) -> Draft | None:
     request: Request = validate(arguments)
     if payload_hash(request.data) == payload_hash(old.data or b""):
         return None
+    if "entry" in old.discriminator:  # it stays what its collection knows by that id
+        part = Part(request.data, payload_hash(request.data), "whole", ())
+        own = replace(request, source=old.origin)
+        entry = str(old.discriminator["entry"])
+        return Draft(own, "entry", old.origin, old.media_type, part.hash, (part,), (b"", b""), entry=entry)
     plain = draft(request)
     if len(plain.parts) == 1 or modality in BINARY:
         return plain
     # a revision stays one atom, whatever its paragraphs: it takes one place
     part = replace(plain.parts[0], data=request.data, hash=plain.whole, kind="whole", path=())
     return Draft(request, "note", plain.origin, plain.media_type, plain.whole, (part,), (b"", b""))
+
+
+def _unjudged(pieces: Pieces) -> Pieces:
+    """Leave out use and judgements: they were about the old wording."""
+    names = {name for piece in pieces for name in outcome_registers(piece.facts.registers)}
+    return revised(pieces, dict.fromkeys(names), replace_tags=False) if names else pieces
 
 
 def _supersede(unit: WriteUnit, batch: Batch, old: int, before: Pieces, held: Pieces, new: Draft) -> None:

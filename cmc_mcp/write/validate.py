@@ -11,10 +11,10 @@ from cmc_mcp import limits
 from cmc_mcp.canon import Json, canonical, digest, fixed, payload_hash
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
 from cmc_mcp.model.facts import DECAY_TAU_S_DEFAULT, PRIORITY_DEFAULT, TAG, Claim
+from cmc_mcp.model.sentences import BLANK_CHARS
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, interval, parse_time
 from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.store.rows import BINARY, MODALITIES
-from cmc_mcp.write.atomize.blocks import BLANK_CHARS
 
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}\Z")
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,62}/[A-Za-z0-9][A-Za-z0-9.+-]{0,126}\Z")
@@ -182,8 +182,8 @@ def validate(arguments: RememberArguments) -> Request:
     session = check.text("session", get("session"), "SESSION_CHARS_MAX", limits.SESSION_CHARS_MAX)
     speaker = check.text("speaker", get("speaker"), "SPEAKER_CHARS_MAX", limits.SPEAKER_CHARS_MAX)
     source = check.text("source", get("source"), "ORIGIN_CHARS_MAX", limits.ORIGIN_CHARS_MAX)
-    if source is not None and source.startswith(("note:", "session:")):
-        check.problem("source", "begins with note: or session:, which name what has no source of its own")
+    if source is not None and source.startswith(("note:", "session:", "collection:")):
+        check.problem("source", "begins with note:, session: or collection:, which name what has no source of its own")
     occurred = get("occurred_at")
     occurred_us = None
     if occurred is not None:

@@ -203,3 +203,24 @@ def test_what_waits_in_quarantine_is_named(cmc: Any) -> None:
     cmc("remember", "perhaps", "--confidence", "0.1")
     found = findings(cmc("--json", "doctor"))
     assert found["quarantine"]["state"] == "note" and "release" in found["quarantine"]["do"]
+
+
+def test_calibration_is_shown_for_each_writer_and_model_with_advice(cmc: Any, store: Path) -> None:
+    with Memory.open(store, embedder=None) as memory:
+        memory.remember("not judged yet", confidence=0.9)
+    assert findings(cmc("--json", "doctor", "--quick"))["calibration"]["state"] == "ok"
+    with Memory.open(store, embedder=None) as memory:
+        bold, shy = memory.as_principal("bold"), memory.as_principal("shy")
+        said = [bold.remember(f"bold {n}", confidence=0.95, model_id="m1").added[0] for n in range(30)]
+        few = [shy.remember(f"shy {n}", confidence=0.2).added[0] for n in range(3)]
+        memory.mark(said[:15], "right")
+        memory.mark(said[15:], "wrong")
+        memory.mark(few, "right")
+    found = [f for f in json.loads(cmc("--json", "doctor", "--quick").out)["findings"] if f["check"] == "calibration"]
+    by = {finding["says"].partition(":")[0]: finding for finding in found}
+    assert set(by) == {"bold with m1", "shy"}
+    assert by["bold with m1"]["state"] == by["shy"]["state"] == "note"
+    assert "30 judged, said 0.95 and was right 0.50" in by["bold with m1"]["says"]
+    assert "(gap +0.45), calibration error 0.45" in by["bold with m1"]["says"]
+    assert "divide the logit by" in by["bold with m1"]["do"] and "0.5" in by["bold with m1"]["do"]
+    assert "judge more" in by["shy"]["do"] and "more confidence" in by["shy"]["do"]

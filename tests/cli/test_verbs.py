@@ -18,7 +18,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model import results
 
 COMMANDS = {
-    "remember", "recall", "revise", "forget", "snapshot", "rollback", "history", "verify", "serve", "import", "show",
+    "remember", "recall", "revise", "mark", "forget", "snapshot", "rollback", "history", "verify", "serve", "import", "show",
     "log", "diff", "checkpoint", "backup", "quarantine list", "quarantine release", "policy set", "doctor", "demo",
     "config", "sources", "read-source", "embed", "version",
 }  # fmt: skip
@@ -145,6 +145,18 @@ def test_a_correction_keeps_the_old_belief_readable(cmc: Any) -> None:
     now = cmc("recall", "deploy target", "--valid-at", "2026-06-05", "--limit", "1").out
     assert "Fly.io" in now
     assert name in cmc("show", done.json["added"][0]).out
+
+
+def test_marks_are_reported_in_one_transaction_and_taken_back_by_a_rollback(cmc: Any) -> None:
+    first, second = remembered(cmc, HEROKU), remembered(cmc, "The tests run on Jenkins")
+    done = cmc("--json", "mark", "wrong", first, second[:12], "--reason", "an old wiki page")
+    assert done.code == 0 and done.json["revised"] == [first, second]
+    assert "an old wiki page" in cmc("log").out
+    assert "mark:" in cmc("history", first).out
+    assert cmc("rollback", "2").code == 0
+    assert '"mark:' not in cmc("history", first).out.partition("\t3\t")[0]
+    for words in (("useful", first), ("used", first, first), ("used", "atom_00000000"), ("used",)):
+        assert cmc("mark", *words).code == 2 or words[-1] == "atom_00000000"
 
 
 def test_a_forgotten_note_is_not_recalled_and_a_rollback_brings_it_back(cmc: Any) -> None:

@@ -148,7 +148,8 @@ def test_a_deleted_row_is_found_first_or_last(copy: Path, table: str, where: str
         "INSERT INTO payloads SELECT max(pid) + 1, ws, zeroblob(32), 0, 0, 0, x'' FROM payloads",
         "INSERT INTO payloads SELECT max(pid) + 1, ws, randomblob(32), 0, 1, 0, NULL FROM payloads",
         "INSERT INTO records SELECT max(rid) + 1, ws, 1, randomblob(16) FROM records",
-        "INSERT INTO atoms SELECT max(rid) + 1, ws, 0, media_type, content, 0, 0, witness, seq FROM atoms",
+        "INSERT INTO atoms SELECT max(rid) + 1, ws, 0, media_type, content, 0, 0, witness, seq, traits, speaker"
+        " FROM atoms",
         "INSERT INTO pieces SELECT ws, rid, valid_to, tx_from, valid_to + 1, tx_to, facts FROM pieces"
         " WHERE valid_to < 4000000000000000 LIMIT 1",
         "INSERT INTO pieces SELECT ws, rid, 1, max(tx_from) + 99, 2, tx_to, facts FROM pieces WHERE tx_to > 99999",
@@ -157,6 +158,7 @@ def test_a_deleted_row_is_found_first_or_last(copy: Path, table: str, where: str
         "INSERT INTO labels SELECT max(rid) + 1, ws, 'forged' FROM labels",
         "INSERT INTO quarantine SELECT max(rid) + 1, ws, request FROM quarantine",
         "INSERT INTO headings SELECT max(rid) + 1, ws, 'forged' FROM headings",
+        "INSERT INTO speakers SELECT ws, 77, max(rid) FROM atoms",
         "INSERT INTO state_nodes SELECT max(node) + 1, ws, body FROM state_nodes",
         "INSERT INTO log_nodes SELECT ws, max(place) + 1, zeroblob(32) FROM log_nodes",
     ],

@@ -59,7 +59,8 @@ def test_editing_one_paragraph_makes_one_atom_and_embeds_one_text(tmp_path: Path
     assert len(second.added) == len(second.retired) == 1
     assert second.retired == [first.added[17]]
     assert second.reaffirmed == [id for id in first.added if id != first.added[17]]
-    assert embedder.texts == ["an edited paragraph"]
+    (edited, above) = embedder.texts  # the paragraph, and the document that it stands in
+    assert edited == "an edited paragraph" and above.startswith("doc.md\n")
 
 
 def test_a_text_embedded_before_is_not_embedded_again(tmp_path: Path) -> None:

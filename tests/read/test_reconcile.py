@@ -134,3 +134,83 @@ def test_turning_stages_off_leaves_the_rest(tmp_path: Path) -> None:
             memory.remember("the same words", session="s", speaker=f"p{i}", claim={**CLAIM, "object": str(i)})
         items = memory.recall("same words").items
         assert len(items) == 3 and all(not item.conflicts and not item.duplicates for item in items)
+
+
+def _claimed(memory: Memory, text: str, value: str, **more: object) -> str:
+    return memory.remember(text, claim={**CLAIM, "object": value}, **more).added[0]  # type: ignore[arg-type]
+
+
+def test_a_conflict_names_the_winner_on_both_sides(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        one = _claimed(memory, "it runs~ on Heroku", "Heroku")
+        best = _claimed(memory, "it runs~ on Fly.io", "Fly.io", tags={"verified": "true"})
+        same = _claimed(memory, "it runs~ and runs on Fly.io", "Fly.io")
+        found = {item.id: item for item in memory.recall("runs on").items}
+        assert set(found) == {one, best, same}
+        assert {note.with_id for note in found[one].conflicts} == {best, same}
+        for mine in (one, best, same):
+            assert found[mine].conflicts and not found[mine].superseded_by
+            assert all(f"{best} stands best, with 'Fly.io'" in note.reason for note in found[mine].conflicts)
+        assert [note.with_id for note in found[same].conflicts] == [one]  # who agrees with the winner is no loser
+
+
+def test_who_agrees_with_the_latest_is_not_superseded_by_what_came_between(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        first = _claimed(memory, "it ran on Heroku at first", "Heroku", valid_from="2026-01-01")
+        between = _claimed(memory, "then Render it was", "Render", valid_from="2026-02-01")
+        last = _claimed(memory, "and Heroku again", "Heroku", valid_from="2026-03-01")
+        found = {item.id: item for item in memory.recall("Heroku Render", valid_at="2026-07-01").items}
+        assert found[first].superseded_by == found[last].superseded_by == []
+        assert found[between].superseded_by == [last]
+        assert {(n.with_id, n.kind) for n in found[first].conflicts} == {(between, "supersedes")}
+        assert {(n.with_id, n.kind) for n in found[between].conflicts} == {
+            (first, "superseded_by"), (last, "superseded_by"),
+        }  # fmt: skip
+
+
+def test_intervals_that_do_not_overlap_are_a_history(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        _claimed(memory, "it runs on Heroku", "Heroku", valid_from="2026-01-01", valid_to="2026-02-01")
+        _claimed(memory, "it runs on Fly.io", "Fly.io", valid_from="2026-02-01")
+        for day in ("2026-01-15", "2026-02-15"):
+            (item,) = memory.recall("runs on", valid_at=day).items
+            assert not item.conflicts and not item.superseded_by
+
+
+@pytest.mark.parametrize("kind", ["supersedes", "contradicts"])
+def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Path, kind: str) -> None:
+    from cmc_mcp.read.reconcile import reconcile
+    from cmc_mcp.store.loading import load
+    from tests.read.made import point_at
+
+    with opened(tmp_path) as memory:
+        old, new = (memory.remember(text).added[0] for text in ("the old words", "the new words"))
+        with memory._store.writer(memory._ws) as unit:
+            from cmc_mcp.kernel.kinds import atom_record
+            from cmc_mcp.write.commit import link
+
+            rids = [unit.rid(atom_record(bytes.fromhex(name.removeprefix("atom_")))) for name in (old, new)]
+            assert rids[0] is not None and rids[1] is not None
+            link(unit, rids[1], kind, rids[0])
+            unit.flush(verb="link", principal="test", arguments=b"{}", clock_us=0)
+        with memory._store.reader(memory._ws) as view:
+            point = point_at(view)
+            loaded = load(view, memory._objects, [rid for rid in rids if rid], point.head.seq, point.valid_at)
+            notes = reconcile(view, point, list(loaded.values()))
+            said = {rid: [(n.with_id, n.kind) for n in notes[rid].conflicts] for rid in loaded}
+            if kind == "contradicts":
+                assert said == {rids[0]: [(new, kind)], rids[1]: [(old, kind)]}
+            else:
+                assert said == {rids[0]: [(new, "superseded_by")], rids[1]: [(old, "supersedes")]}
+                assert notes[rids[0]].superseded_by == [rids[1]] and not notes[rids[1]].superseded_by
+
+
+def test_a_premise_is_stale_when_a_later_claim_supersedes_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        base = _claimed(memory, "it runs on Heroku", "Heroku")
+        memory.remember("so the dashboard is at Heroku", derived_from=[base])
+        _claimed(memory, "quite other words", "Fly.io", valid_from="2026-06-01")
+        before, after = (
+            memory.recall("dashboard", limit=1, valid_at=day).items[0] for day in ("2026-05-01", "2026-07-01")
+        )
+        assert (before.stale_premises, after.stale_premises) == ([], [base])

@@ -8,7 +8,13 @@ import pytest
 
 from cmc_mcp.config import Configuration
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.limits import CONTENT_BYTES_MAX, FORGET_IDS_MAX, QUERY_CHARS_MAX, RECALL_ITEMS_MAX
+from cmc_mcp.limits import (
+    BATCH_ITEMS_MAX,
+    CONTENT_BYTES_MAX,
+    FORGET_IDS_MAX,
+    QUERY_CHARS_MAX,
+    RECALL_ITEMS_MAX,
+)
 from cmc_mcp.server.session import Caller, LocalSession
 from tests.server.rig import MODES, call, data, local, text
 
@@ -33,6 +39,10 @@ WRONG = [
     ("recall", {"query": "x", "limt": 3}, "invalid_input", "did you mean limit?"),
     ("revise", {"id": "atom_00000000", "content": "y"}, "not_found", "atom_00000000"),
     ("revise", {"id": "atom_00000000"}, "invalid_input", "nothing"),
+    ("mark", {"ids": ["atom_00000000"], "outcome": "used"}, "not_found", "atom_00000000"),
+    ("mark", {"ids": [], "outcome": "used"}, "invalid_input", "ids"),
+    ("mark", {"ids": ["atom_00000000"], "outcome": "useful"}, "invalid_input", "outcome"),
+    ("mark", {"ids": ["atom_00000000"] * (BATCH_ITEMS_MAX + 1), "outcome": "used"}, "limit_exceeded", "BATCH_ITEMS_MAX"),
     ("forget", {}, "invalid_input", "nothing is selected"),
     ("forget", {"ids": ["atom_0000"] * (FORGET_IDS_MAX + 1)}, "limit_exceeded", "FORGET_IDS_MAX"),
     ("snapshot", {"note": "n"}, "invalid_input", "label"),

@@ -127,6 +127,7 @@ def test_who_may_only_read_reads_and_plans_and_writes_nothing(guarded):
     for tool, arguments in [
         ("remember", {"content": "x"}),
         ("revise", {"id": "atom_0000", "priority": 1}),
+        ("mark", {"ids": ["atom_0000"], "outcome": "used"}),
         ("forget", {"ids": ["atom_0000"]}),
         ("rollback", {"to": 0}),
         ("snapshot", {"label": "x"}),

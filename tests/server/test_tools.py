@@ -162,6 +162,16 @@ def test_a_correction_is_shown_as_one(session):
     assert "believed since transaction 1 until 2" in text(history)
 
 
+def test_outcomes_of_many_are_reported_at_once_and_what_is_wrong_is_still_believed(session):
+    ids = [data(call(session, "remember", {"content": f"Heron {n}"}))["added"][0] for n in range(2)]
+    result = call(session, "mark", {"ids": ids, "outcome": "wrong", "reason": "a joke"})
+    assert data(result)["revised"] == ids
+    assert all(id in text(result) for id in ids)
+    assert "still believed" in text(result)
+    assert "mark:" in text(call(session, "history", {"id": ids[0]}))
+    assert len(data(call(session, "recall", {"query": "heron"}))["items"]) == 2
+
+
 def test_forget_by_selection_shows_its_plan_then_does_it(session):
     ids = [
         data(call(session, "remember", {"content": f"Noise {n}", "tags": {"kind": "noise"}}))["added"][0]
@@ -225,6 +235,7 @@ def test_structures_keep_to_the_published_schemas(session):
     calls = {
         "remember": {"content": "More"}, "recall": {"query": "deploy", "detail": "detailed", "explain": True},
         "revise": {"id": data(call(session, "remember", {"content": "Less"}))["added"][0], "priority": 0.9},
+        "mark": {"ids": [data(call(session, "remember", DEPLOY))["reaffirmed"][0]], "outcome": "used"},
         "forget": {"tags": {"topic": "deploy"}, "dry_run": True}, "snapshot": {"label": "here"},
         "rollback": {"to": 1, "dry_run": True}, "history": {"from": 0}, "verify": {},
     }  # fmt: skip

@@ -12,11 +12,13 @@ from cmc_mcp.store.sqlite.schema import MIGRATIONS, Migration
 from tests.store.made import NOON_US, contents, memory, raw, store
 
 CLOCK = FixedClock(NOON_US)
+LAST = MIGRATIONS[-1].number
+NEXT = LAST + 1
 SECOND = Migration(
-    2, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT", "INSERT INTO shoes VALUES(1)"), ("DROP TABLE shoes",)
+    NEXT, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT", "INSERT INTO shoes VALUES(1)"), ("DROP TABLE shoes",)
 )
-BROKEN = Migration(2, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT", "INSERT INTO no_such_table VALUES(1)"))
-ONE_WAY = Migration(2, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT",))
+BROKEN = Migration(NEXT, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT", "INSERT INTO no_such_table VALUES(1)"))
+ONE_WAY = Migration(NEXT, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT",))
 
 
 def made(tmp_path: Path) -> Path:
@@ -56,8 +58,8 @@ def test_a_migration_is_recorded_with_its_checksum(tmp_path: Path) -> None:
 def test_a_store_is_brought_to_the_next_version_with_a_backup_before(tmp_path: Path) -> None:
     path = made(tmp_path)
     migrate.run(Location(path), CLOCK, (*MIGRATIONS, SECOND))
-    backup = migrate.backup_path(Location(path), 1)
-    assert (version(path), version(backup)) == (2, 1)
+    backup = migrate.backup_path(Location(path), LAST)
+    assert (version(path), version(backup)) == (NEXT, LAST)
     assert "shoes" in tables(path) and "shoes" not in tables(backup)
     with memory(backup, read_only=True) as opened:
         assert opened.recall("deploy").items[0].text == "The deploy target is Fly.io"
@@ -74,7 +76,7 @@ def test_a_migration_that_fails_in_the_middle_leaves_the_old_version(tmp_path: P
     path = made(tmp_path)
     with pytest.raises(StoreError, match="no_such_table"):
         migrate.run(Location(path), CLOCK, (*MIGRATIONS, BROKEN))
-    assert version(path) == 1 and "shoes" not in tables(path)
+    assert version(path) == LAST and "shoes" not in tables(path)
     with memory(path) as opened:
         assert opened.verify().holds
 
@@ -84,7 +86,7 @@ def test_a_failed_migration_can_be_run_again_once_it_is_mended(tmp_path: Path) -
     with pytest.raises(StoreError):
         migrate.run(Location(path), CLOCK, (*MIGRATIONS, BROKEN))
     migrate.run(Location(path), CLOCK, (*MIGRATIONS, SECOND))
-    assert version(path) == 2
+    assert version(path) == NEXT
 
 
 def test_an_applied_migration_that_was_edited_is_refused(tmp_path: Path) -> None:
@@ -108,9 +110,9 @@ def test_a_store_from_the_future_is_refused_without_a_byte_written(tmp_path: Pat
     migrate.run(Location(path), CLOCK, (*MIGRATIONS, SECOND))
     before = contents(tmp_path)
     for read_only in (False, True):
-        with pytest.raises(FutureStore, match=r"format 2.*upgrade") as caught:
+        with pytest.raises(FutureStore, match=rf"format {NEXT}.*upgrade") as caught:
             memory(path, read_only=read_only)
-        assert caught.value.fields["format"] == 2
+        assert caught.value.fields["format"] == NEXT
     with pytest.raises(FutureStore):
         migrate.run(Location(path), CLOCK)
     assert before == contents(tmp_path)
@@ -156,9 +158,9 @@ def test_a_reversible_migration_goes_back(tmp_path: Path) -> None:
     path = made(tmp_path)
     both = (*MIGRATIONS, SECOND)
     migrate.run(Location(path), CLOCK, both)
-    migrate.down(Location(path), 1, both)
-    assert version(path) == 1 and "shoes" not in tables(path)
-    assert version(migrate.backup_path(Location(path), 2)) == 2
+    migrate.down(Location(path), LAST, both)
+    assert version(path) == LAST and "shoes" not in tables(path)
+    assert version(migrate.backup_path(Location(path), NEXT)) == NEXT
     with memory(path) as opened:
         assert opened.verify().holds
         assert opened.recall("deploy").items[0].text == "The deploy target is Fly.io"
@@ -168,14 +170,14 @@ def test_a_migration_that_would_lose_something_does_not_go_back_but_names_the_ba
     path = made(tmp_path)
     both = (*MIGRATIONS, ONE_WAY)
     migrate.run(Location(path), CLOCK, both)
-    with pytest.raises(StoreError, match=r"memory\.db\.v1\.backup"):
-        migrate.down(Location(path), 1, both)
-    assert version(path) == 2
+    with pytest.raises(StoreError, match=rf"memory\.db\.v{LAST}\.backup"):
+        migrate.down(Location(path), LAST, both)
+    assert version(path) == NEXT
 
 
-@pytest.mark.parametrize("to", [0, 1, 5])
+@pytest.mark.parametrize("to", [0, LAST, 5])
 def test_going_back_to_where_one_is_or_beyond_is_refused(tmp_path: Path, to: int) -> None:
-    with pytest.raises(StoreError, match="format 1"):
+    with pytest.raises(StoreError, match=f"format {LAST}"):
         migrate.down(Location(made(tmp_path)), to)
 
 
@@ -184,7 +186,7 @@ def test_an_encrypted_store_keeps_its_key_in_the_backup_before_a_migration(tmp_p
     with memory(path, key=key) as opened:
         opened.remember("canary-of-the-migration")
     migrate.run(Location(path, key), CLOCK, (*MIGRATIONS, SECOND))
-    backup = migrate.backup_path(Location(path), 1)
+    backup = migrate.backup_path(Location(path), LAST)
     assert b"canary-of-the-migration" not in backup.read_bytes()
     assert migrate.is_current(Location(backup, key))
 
@@ -193,10 +195,26 @@ def test_two_that_create_the_same_store_make_one(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     migrate.run(Location(path), CLOCK)
     migrate.run(Location(path), CLOCK)
-    assert raw(path).execute("SELECT count(*) FROM migrations").fetchall() == [(1,)]
+    assert raw(path).execute("SELECT count(*) FROM migrations").fetchall() == [(LAST,)]
 
 
 def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         memory(tmp_path / "memory.db", read_only=True)
     assert contents(tmp_path) == {}
+
+
+def test_the_nodes_of_documents_that_were_there_before_are_written_by_the_migration(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    with memory(path) as opened:
+        for text in ("# A\n\none\n\n# B\n\ntwo\n\nthree\n", "# A\n\none\n\n# B\n\ntwo\n\nfour\n"):
+            opened.remember(text, source="guide.md")
+        opened.remember("# Gone\n\nfive\n", source="gone.md")
+        opened.forget(source="gone.md")
+    query = "SELECT * FROM nodes ORDER BY source, path, tx_from"
+    before = raw(path).execute(query).fetchall()
+    migrate.down(Location(path), 1)
+    assert version(path) == 1 and not {"nodes", "node_vectors"} & tables(path)
+    with memory(path) as opened:
+        assert opened.verify().holds
+    assert len(before) > 3 and raw(path).execute(query).fetchall() == before

@@ -19,6 +19,7 @@ from cmc_mcp.model.results import (
     RecordChange,
     RollbackResult,
 )
+from cmc_mcp.read.fit import short
 from cmc_mcp.tools import TOOLS, respond
 from cmc_mcp.tools.recall import TOOL as RECALL
 from cmc_mcp.tools.recall import RecallArguments
@@ -92,7 +93,7 @@ def test_recall_that_no_answer_could_hold_names_what_it_left_out(tmp_path):
     with Memory.open(tmp_path / "memory.db", embedder=None) as memory:
         memory.remember_many({"content": f"tea {number} " + "leaf " * 1_500} for number in range(60))
         asked = RecallArguments(query="tea", limit=60, budget_tokens=100_000)
-        whole = memory.recall("tea", limit=60, budget_tokens=100_000)
+        whole = memory.recall("tea", limit=60, budget_tokens=100_000, detail="concise")
         answer = RECALL.run(Call(memory), asked)
     structure = answer.structured_content
     kept = [item["id"] for item in structure["items"]]
@@ -100,7 +101,7 @@ def test_recall_that_no_answer_could_hold_names_what_it_left_out(tmp_path):
     assert kept + structure["left_out"] == [item.id for item in whole.items] + whole.left_out
     (block,) = answer.content
     assert len(block.text) <= ANSWER_CHARS_MAX
-    assert all(item.id in block.text for item in whole.items)
+    assert all(short(item.id) in block.text for item in whole.items)
     assert "truncated" not in structure
 
 

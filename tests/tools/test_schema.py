@@ -18,12 +18,13 @@ BY_NAME = {tool.name: tool for tool in TOOLS}
 ALLOWED = {
     "remember": "content modality media_type source session speaker title occurred_at tags claim valid_from valid_to "
     "confidence model_id prompt_template_id tool_ids derived_from priority idempotency_key",
-    "recall": "query budget_tokens limit as_of valid_at modality source writer tags min_confidence detail explain cursor",
+    "recall": "query budget_tokens limit as_of valid_at modality source writer tags min_confidence around detail explain cursor",
     "revise": "id content claim tags valid_from valid_to confidence priority reason",
+    "mark": "ids outcome reason",
     "forget": "ids source tags writer since reason dry_run erase digest",
     "snapshot": "label note force",
     "rollback": "to dry_run since writer source tags digest",
-    "history": "id source from to limit cursor",
+    "history": "id source place from to limit cursor",
     "verify": "checkpoint id deep",
 }
 JSON = st.recursive(

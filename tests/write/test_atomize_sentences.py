@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmc_mcp.write.atomize.sentences import sentences
+from cmc_mcp.model.sentences import sentences
 
 
 @pytest.mark.parametrize(

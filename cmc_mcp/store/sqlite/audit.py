@@ -32,6 +32,9 @@ INDEXES: Final = {
     "edges": "rid, source, type, target",
     "labels": "rid, label",
     "headings": "rid, heading",
+    "speakers": "speaker, rid",
+    "nodes": "source, path, level, node, tx_from, tx_to",
+    "node_vectors": "model, node, seq",
 }
 """The indexes that `verify` rebuilds and compares, with their columns."""
 

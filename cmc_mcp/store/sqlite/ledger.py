@@ -82,6 +82,14 @@ class LedgerRows:
             raise IntegrityError(f"transaction {seq} is missing from the ledger", table="transactions", key=str(seq))
         return Head(*row)
 
+    def times_of(self, seqs: Iterable[int]) -> dict[int, int]:
+        """Give when some transactions were recorded (microseconds), in one query."""
+        rows = self._c.execute(
+            "SELECT seq, recorded_us FROM transactions WHERE ws = ?1 AND seq IN (SELECT value FROM json_each(?2))",
+            (self.ws, json.dumps(sorted(set(seqs)))),
+        )
+        return dict(rows)
+
     def transaction(self, seq: int) -> TransactionRow | None:
         """Give one ledger entry."""
         row = self._c.execute(f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq = ?", (self.ws, seq)).fetchone()

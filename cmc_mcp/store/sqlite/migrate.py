@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.store.sqlite import nodes, traits
 from cmc_mcp.store.sqlite.connection import (
     APPLICATION_ID,
     Location,
@@ -21,6 +23,11 @@ from cmc_mcp.store.sqlite.connection import (
 from cmc_mcp.store.sqlite.schema import BOOKKEEPING, MIGRATIONS, Migration
 
 Migrations = tuple[Migration, ...]
+_FILLS: Final[dict[str, Callable[[apsw.Connection], None]]] = {
+    "nodes of documents": nodes.rebuild_all,
+    "traits of passages": traits.rebuild_all,
+}
+"""What fills new tables where SQL alone cannot, by the title of the migration."""
 
 
 def is_current(location: Location, migrations: Migrations = MIGRATIONS) -> bool:
@@ -48,6 +55,8 @@ def run(location: Location, clock: Clock, migrations: Migrations = MIGRATIONS) -
                 continue
             for statement in migration.up:
                 connection.execute(statement)
+            if fill := _FILLS.get(migration.title):
+                fill(connection)
             connection.execute(
                 "INSERT INTO migrations VALUES(?, ?, ?, ?)",
                 (migration.number, migration.title, migration.checksum, clock.now_us()),

@@ -110,6 +110,36 @@ _FIRST: Final = (
         rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, request INTEGER NOT NULL) STRICT""",
 )
 
+_NODES: Final = (
+    # derived from the manifests; node: the key of the text, which the vector is kept under (`store/nodes.py`)
+    """CREATE TABLE nodes(
+        ws INTEGER NOT NULL, source INTEGER NOT NULL, path TEXT NOT NULL, tx_from INTEGER NOT NULL,
+        tx_to INTEGER NOT NULL, level INTEGER NOT NULL, node BLOB NOT NULL,
+        PRIMARY KEY(ws, source, path, tx_from)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX nodes_from ON nodes(ws, tx_from)",
+    "CREATE INDEX nodes_to ON nodes(ws, tx_to) WHERE tx_to < 4611686018427387903",
+    "CREATE INDEX nodes_live ON nodes(ws, source) WHERE tx_to = 4611686018427387903",
+    """CREATE TABLE node_vectors(
+        nid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, model INTEGER NOT NULL, node BLOB NOT NULL, seq INTEGER NOT NULL,
+        vector BLOB NOT NULL) STRICT""",
+    "CREATE UNIQUE INDEX node_vectors_node ON node_vectors(ws, model, node)",
+    "CREATE INDEX node_vectors_seq ON node_vectors(ws, model, seq)",
+)
+"""What the rows of existing sources are follows from their manifests: `migrate.run` has them written."""
+
+_TRAITS: Final = (
+    # derived from the text and from who said it when: `model/traits.py`; both are 0 once it was erased
+    "ALTER TABLE atoms ADD COLUMN traits INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE atoms ADD COLUMN speaker INTEGER NOT NULL DEFAULT 0",
+    # rid: the first atom of each speaker
+    """CREATE TABLE speakers(
+        ws INTEGER NOT NULL, speaker INTEGER NOT NULL, rid INTEGER NOT NULL, PRIMARY KEY(ws, speaker)) STRICT,
+        WITHOUT ROWID""",
+)
+
+# the wordings of an entry are looked up by its id; bare notes and most pieces of documents have no discriminator
+_ENTRIES: Final = ("CREATE INDEX atoms_discriminator ON atoms(ws, discriminator, origin) WHERE discriminator > 0",)
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -126,6 +156,16 @@ class Migration:
         return hashlib.sha256("\n;\n".join((*self.up, "--", *self.down)).encode()).hexdigest()
 
 
-MIGRATIONS: Final = (Migration(1, "the first tables", _FIRST),)
+MIGRATIONS: Final = (
+    Migration(1, "the first tables", _FIRST),
+    Migration(2, "nodes of documents", _NODES, ("DROP TABLE node_vectors", "DROP TABLE nodes")),
+    Migration(
+        3,
+        "traits of passages",
+        _TRAITS,
+        ("DROP TABLE speakers", "ALTER TABLE atoms DROP COLUMN speaker", "ALTER TABLE atoms DROP COLUMN traits"),
+    ),
+    Migration(4, "entries of collections", _ENTRIES, ("DROP INDEX atoms_discriminator",)),
+)
 BOOKKEEPING: Final = """CREATE TABLE IF NOT EXISTS migrations(
     number INTEGER PRIMARY KEY, title TEXT NOT NULL, checksum TEXT NOT NULL, applied_us INTEGER NOT NULL) STRICT"""

@@ -11,7 +11,7 @@ import apsw
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter
-from cmc_mcp.store.sqlite import fulltext
+from cmc_mcp.store.sqlite import fulltext, nodes
 from cmc_mcp.store.sqlite.audit import AuditView
 from cmc_mcp.store.sqlite.ledger import FactsCache
 
@@ -184,12 +184,115 @@ class SearchView(AuditView):
         ).fetchall()
         return cast(int, rows[0][0])
 
+    # ------------------------------------------------------------------ entries of collections
+    def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Give the numbers of payloads by their hashes."""
+        return {hash_: pid for hash_ in hashes if (pid := self.pid(hash_)) is not None}
+
+    def facts_of_origin(self, origin: int, after: int, upto: int) -> list[tuple[int, bytes, bytes | None]]:
+        """Give the bodies of facts that atoms of an origin took on in (after, upto], as (number, hash, body)."""
+        start, opened = "pieces p INDEXED BY pieces_from CROSS JOIN atoms a ON a.rid = p.rid", "p.tx_from"
+        if not after:  # all of them: by atom, not by the indexes over time
+            opened = "+p.tx_from"
+            start = "atoms a INDEXED BY atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid"
+        return list(
+            self._c.execute(
+                f"SELECT DISTINCT p.facts, f.hash, f.body FROM {start} CROSS JOIN payloads f ON f.pid = p.facts"
+                f" WHERE p.ws = ?1 AND a.ws = ?1 AND a.origin = ?2 AND a.origin > 0 AND {opened} > ?3 AND {opened} <= ?4",
+                (self.ws, origin, after, upto),
+            )
+        )
+
+    def pieces_of_origin(
+        self, origin: int, seq: int, valid_at: int
+    ) -> list[tuple[int, bytes, int, int, int, int, int]]:
+        """Give what atoms of an origin hold at a read point: (rid, id, first seq, witness, valid_from, valid_to, facts)."""
+        return list(
+            self._c.execute(
+                "SELECT a.rid, r.key, a.seq, a.witness, p.valid_from, p.valid_to, p.facts FROM atoms a INDEXED BY"
+                " atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid JOIN records r ON r.rid = a.rid"
+                " WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND +p.tx_from <= ?3 AND +p.tx_to > ?3"
+                " AND +p.valid_from <= ?4 AND +p.valid_to > ?4 ORDER BY a.rid",
+                (self.ws, origin, seq, valid_at),
+            )
+        )
+
+    def opened(self, rids: Sequence[int], seq: int) -> dict[int, int]:
+        """Give the transaction that last changed each of some records, as of a transaction at which they hold."""
+        rows = self._c.execute(
+            "SELECT rid, max(tx_from) FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
+            " AND +tx_from <= ?3 AND +tx_to > ?3 GROUP BY rid",
+            (self.ws, json.dumps(rids), seq),
+        )
+        return dict(rows)
+
+    def has_other_vectors(self, origin: int, model: int, other: int) -> bool:
+        """Say whether a live atom of an origin has a vector under another model and none under this one."""
+        row = self._c.execute(
+            "SELECT 1 FROM atoms a INDEXED BY atoms_origin CROSS JOIN vectors v ON v.ws = a.ws AND v.model = ?3"
+            " AND v.content = a.content WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND NOT EXISTS"
+            " (SELECT 1 FROM vectors w WHERE w.ws = ?1 AND w.model = ?4 AND w.content = a.content) AND EXISTS"
+            " (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_to = ?5) LIMIT 1",
+            (self.ws, origin, other, model, OPEN),
+        ).fetchone()
+        return row is not None
+
+    # ------------------------------------------------------------------ nodes
+    def nodes_embedded(self, model: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Give those nodes that have a vector under a model."""
+        return nodes.embedded(self._c, self.ws, model, keys)
+
+    def nodes_pending(self, model: int) -> list[tuple[int, bytes]]:
+        """Give the nodes of present versions without a vector under a model, as (source, key)."""
+        return nodes.pending(self._c, self.ws, model)
+
+    def nodes_opened(self, after: int, upto: int) -> list[tuple[int, str, int, int, bytes]]:
+        """Give the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
+        return nodes.opened(self._c, self.ws, after, upto)
+
+    def nodes_closed(self, after: int, upto: int) -> list[tuple[int, str, int, int]]:
+        """Give the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
+        return nodes.closed(self._c, self.ws, after, upto)
+
+    def node_vectors(self, model: int, after: int, upto: int) -> list[tuple[bytes, int, bytes]]:
+        """Give the vectors of nodes that were made in (after, upto] as (key, seq, fp32)."""
+        return nodes.vectors(self._c, self.ws, model, after, upto)
+
     # ------------------------------------------------------------------ rows of the matrix in memory
-    def atom_columns(self, model: int, after: int, upto: int) -> Iterator[tuple[int, int, int, int, int | None]]:
-        """Give atoms with a record number in (after, upto] as (rid, modality, origin, witness, vid)."""
+    def traits(self, rids: Sequence[int]) -> list[tuple[int, int, int, int, int]]:
+        """Give atoms as (rid, modality, origin, traits, speaker), ascending."""
+        return list(
+            self._c.execute(
+                "SELECT rid, modality, origin, traits, speaker FROM atoms WHERE +ws = ?1"
+                " AND rid IN (SELECT value FROM json_each(?2)) ORDER BY rid",
+                (self.ws, json.dumps(rids)),
+            )
+        )
+
+    def between(self, after: int, before: int) -> list[tuple[int, int]]:
+        """Give the atoms with a record number in (after, before) as (rid, origin), ascending."""
+        return list(
+            self._c.execute(
+                "SELECT rid, origin FROM atoms WHERE +ws = ? AND rid > ? AND rid < ? ORDER BY rid",
+                (self.ws, after, before),
+            )
+        )
+
+    def speakers(self, keys: Sequence[int], upto: int) -> set[int]:
+        """Give those speakers, by number, of whom an atom was recorded up to a record number."""
+        rows = self._c.execute(
+            "SELECT speaker FROM speakers WHERE ws = ?1 AND speaker IN (SELECT value FROM json_each(?2)) AND rid <= ?3",
+            (self.ws, json.dumps(keys), upto),
+        )
+        return {cast(int, key) for (key,) in rows}
+
+    def atom_columns(
+        self, model: int, after: int, upto: int
+    ) -> Iterator[tuple[int, int, int, int, int, int, int | None]]:
+        """Give atoms with a record number in (after, upto]: (rid, modality, origin, witness, traits, speaker, vid)."""
         return iter(
             self._c.execute(
-                "SELECT a.rid, a.modality, a.origin, a.witness, v.vid FROM atoms a LEFT JOIN vectors v"
+                "SELECT a.rid, a.modality, a.origin, a.witness, a.traits, a.speaker, v.vid FROM atoms a LEFT JOIN vectors v"
                 " ON v.ws = a.ws AND v.model = ?2 AND v.content = a.content WHERE +a.ws = ?1 AND a.rid > ?3"
                 " AND a.rid <= ?4 ORDER BY a.rid",
                 (self.ws, model, after, upto),

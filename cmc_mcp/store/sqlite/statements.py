@@ -16,7 +16,9 @@ STATEMENTS: Final = {
     "records": _values("records", 4),
     "closed": "UPDATE pieces SET tx_to = ? WHERE ws = ? AND rid = ? AND valid_from = ? AND tx_to = ?",
     "pieces": _values("pieces", 7),
-    "atoms": _values("atoms", 9),
+    "atoms": _values("atoms", 11),
+    "speakers": "INSERT INTO speakers VALUES(?, ?, ?) ON CONFLICT(ws, speaker) DO UPDATE SET rid = excluded.rid"
+    " WHERE excluded.rid < rid",
     "headings": _values("headings", 3),
     "tags": _values("tags", 4),
     "claims": _values("claims", 4),

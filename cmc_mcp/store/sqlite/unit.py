@@ -7,7 +7,7 @@ the state trees, the ledger and the log up to date, and leaves the indexes equal
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import cast
@@ -16,7 +16,7 @@ import apsw
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
-from cmc_mcp.kernel.kinds import KINDS, AtomKind, ErasureKind, Record
+from cmc_mcp.kernel.kinds import KINDS, AtomKind, ErasureKind, Record, SourceKind
 from cmc_mcp.kernel.pieces import NOTHING, Pieces, leaf
 from cmc_mcp.kernel.transaction import OPEN, Change, Header, next_time, transaction_hash
 from cmc_mcp.merkle import log
@@ -24,7 +24,9 @@ from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
+from cmc_mcp.store.manifest import Manifest, decode_manifest
 from cmc_mcp.store.rows import Head, post_order
+from cmc_mcp.store.sqlite import nodes
 from cmc_mcp.store.sqlite.ledger import FactsCache, node_base
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
 from cmc_mcp.store.sqlite.statements import STATEMENTS
@@ -97,6 +99,7 @@ class UnitOfWork(View):
         self._inserts: dict[str, list[tuple[object, ...]]] = {}
         self._passages = 0
         self._tokens = 0
+        self._renoded: set[int] = set()
 
     # ------------------------------------------------------------------ payloads and records
     def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False) -> int:
@@ -216,9 +219,17 @@ class UnitOfWork(View):
             pending.after = pieces
 
     # ------------------------------------------------------------------ rows of the indexes
-    def add_atom(self, rid: int, row: tuple[int, int, int, int, int, int]) -> None:
-        """Add the immutable part of a new atom: modality, then payload numbers as in `AtomRow`."""
-        self._insert("atoms", (rid, self.ws, *row, self.seq))
+    def add_atom(self, rid: int, row: tuple[int, int, int, int, int, int], traits: int, speaker: int) -> None:
+        """Add the immutable part of a new atom: modality, then payload numbers as in `AtomRow`, and its traits."""
+        self._insert("atoms", (rid, self.ws, *row, self.seq, traits, speaker))
+        if speaker:
+            self._insert("speakers", (self.ws, speaker, rid))
+
+    def set_traits(self, rid: int, traits: int, speaker: int) -> None:
+        """Give an atom its traits again, whose content was erased and came back."""
+        self._c.execute("UPDATE atoms SET traits = ?, speaker = ? WHERE rid = ?", (traits, speaker, rid))
+        if speaker:
+            self._insert("speakers", (self.ws, speaker, rid))
 
     def add_passage(self, rid: int, heading: str, text: str) -> None:
         """Add an atom to full text."""
@@ -288,6 +299,19 @@ class UnitOfWork(View):
         )
         return {cast(int, pid) for (pid,) in rows}
 
+    def nodes_embedded(self, model: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Give those nodes that have a vector under a model."""
+        return nodes.embedded(self._c, self.ws, model, keys)
+
+    def add_node_vector(self, model: int, key: bytes, vector: bytes) -> None:
+        """Add the vector of a node's text (fp32, unit length) under a model, unless it has one."""
+        nodes.add_vector(self._c, self.ws, model, key, self.seq, vector)
+
+    def erase_nodes(self, source: int, keys: Collection[bytes]) -> None:
+        """Destroy the vectors of nodes above something erased; the source's index is written anew at the end."""
+        nodes.drop_vectors(self._c, self.ws, sorted(keys))
+        self._renoded.add(source)
+
     def drop_quarantine(self, rid: int) -> None:
         """Take something out of the quarantine's index."""
         self._c.execute("DELETE FROM quarantine WHERE ws = ? AND rid = ?", (self.ws, rid))
@@ -303,6 +327,12 @@ class UnitOfWork(View):
                 "INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, heading, text)
             )
             self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
+            self._c.execute("UPDATE atoms SET traits = 0, speaker = 0 WHERE rid = ?", (rid,))
+        self._c.execute("DELETE FROM speakers WHERE ws = ?", (self.ws,))
+        self._c.execute(
+            "INSERT INTO speakers SELECT ws, speaker, min(rid) FROM atoms WHERE ws = ? AND speaker <> 0 GROUP BY speaker",
+            (self.ws,),
+        )
         for pid in pids:
             for (vid,) in self._c.execute(
                 "SELECT vid FROM vectors WHERE ws = ? AND content = ?", (self.ws, pid)
@@ -356,7 +386,7 @@ class UnitOfWork(View):
                     if piece not in pending.before:
                         self.put_facts(piece.facts)
         changes, leaves, atoms = self._net()
-        nodes, roots = self._grow(leaves)
+        state, roots = self._grow(leaves)
         recorded = next_time(clock_us, self.before.recorded_us)
         who, arguments_hash = payload_hash(principal.encode()), payload_hash(arguments)
         principal_pid = self.put(principal.encode(), hash_=who)
@@ -393,8 +423,9 @@ class UnitOfWork(View):
         for level, position, node in log.append(self.before.seq, log.leaf_hash(hash_), self.log_node):
             self._insert("log_nodes", (self.ws, post_order(level, position), node))
         self._write_rows()
-        self._write_nodes(nodes)
+        self._write_state(state)
         self._pack_codes()
+        self._index_nodes()
         return head
 
     def _net(self) -> tuple[list[Change], tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]], int]:
@@ -442,14 +473,29 @@ class UnitOfWork(View):
             nodes[node] = row[0] if row else None
         return nodes[node]
 
-    def _write_nodes(self, nodes: dict[int, bytes | None]) -> None:
-        gone = [(node,) for node, body in nodes.items() if body is None]
-        kept = [(node, self.ws, body) for node, body in nodes.items() if body is not None]
+    def _index_nodes(self) -> None:
+        """Leave the nodes' index equal to the manifests of the sources this unit changed."""
+        for rid, pending in sorted((rid, p) for rid, p in self._pending.items() if p.record.kind == SourceKind.code):
+            if pending.before != pending.after and rid not in self._renoded:
+                nodes.follow(self._c, self.ws, rid, self.seq, self._manifest(pending.after))
+        for rid in sorted(self._renoded):
+            nodes.rebuild(self._c, self.ws, rid)
+        if self._renoded:
+            nodes.drop_unused_vectors(self._c, self.ws)
+
+    def _manifest(self, pieces: Pieces) -> Manifest | None:
+        pid = super().pid(bytes.fromhex(str(pieces[0].facts.registers["manifest"]))) if pieces else None
+        body = None if pid is None else self.payload(pid)
+        return None if body is None else decode_manifest(body)
+
+    def _write_state(self, state: dict[int, bytes | None]) -> None:
+        gone = [(node,) for node, body in state.items() if body is None]
+        kept = [(node, self.ws, body) for node, body in state.items() if body is not None]
         if gone:
             self._c.executemany("DELETE FROM state_nodes WHERE node = ?", gone)
         if kept:
             self._c.executemany("INSERT OR REPLACE INTO state_nodes VALUES(?, ?, ?)", kept)
-        self._cache.nodes.update(nodes)
+        self._cache.nodes.update(state)
         self._cache.seq = self.seq
 
     def _write_rows(self) -> None:

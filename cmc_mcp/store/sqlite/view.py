@@ -11,6 +11,7 @@ from cmc_mcp.kernel.transaction import GENESIS, OPEN
 from cmc_mcp.merkle.state import EMPTY_ROOT
 from cmc_mcp.store.rows import AtomRow, EdgeRow, Head
 from cmc_mcp.store.sqlite.ledger import LedgerRows
+from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
 
 NO_HEAD: Final = Head(0, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, 0, 0, 0)
 _CACHED_FACTS_MAX: Final = 50_000
@@ -68,6 +69,16 @@ class View(LedgerRows):
         )
         return [AtomRow(*row) for row in rows]
 
+    def entries(self, origin: int, discriminators: Sequence[int]) -> list[AtomRow]:
+        """Give the atoms of an origin with one of some discriminators, in order of first recording."""
+        rows = self._c.execute(
+            f"SELECT {_ATOM} FROM atoms a INDEXED BY atoms_discriminator JOIN records r ON r.rid = a.rid WHERE a.ws = ?1"
+            " AND a.discriminator > 0 AND a.discriminator IN (SELECT value FROM json_each(?3)) AND a.origin = ?2"
+            " ORDER BY a.rid",
+            (self.ws, origin, json.dumps(discriminators)),
+        )
+        return [AtomRow(*row) for row in rows]
+
     def used_elsewhere(self, pids: Sequence[int], rids: Sequence[int]) -> set[int]:
         """Give those payloads that atoms other than some use in any role, or that name a principal; a scan."""
         within = "IN (SELECT value FROM json_each(?2))"
@@ -101,6 +112,15 @@ class View(LedgerRows):
         """Give the positions of a conversation as (position, rid), retracted ones included."""
         rows = self._c.execute(
             "SELECT DISTINCT position, rid FROM items WHERE ws = ? AND origin = ? ORDER BY position", (self.ws, origin)
+        )
+        return list(rows)
+
+    def items_between(self, origin: int, low: int, high: int) -> list[tuple[int, int]]:
+        """Give the positions `low` to `high` of a conversation as (position, rid), retracted ones included."""
+        rows = self._c.execute(
+            "SELECT DISTINCT position, rid FROM items WHERE ws = ? AND origin = ? AND position BETWEEN ? AND ?"
+            " ORDER BY position",
+            (self.ws, origin, low, high),
         )
         return list(rows)
 
@@ -202,6 +222,16 @@ class View(LedgerRows):
             "SELECT facts FROM claims WHERE ws = ? AND subject = ? AND predicate = ?", (self.ws, subject, predicate)
         )
         return [pid for (pid,) in rows]
+
+    def facts_naming(self, prefix: str) -> list[int]:
+        """Give the bodies of facts with a register whose name begins so (ASCII letters and colons), in order; a scan."""
+        rows = self._c.execute(
+            "SELECT pid FROM payloads WHERE +ws = ?1 AND pid >= ?2 AND pid < ?3 AND domain = 1"
+            " AND instr(body, CAST(?4 AS BLOB)) ORDER BY pid",
+            (self.ws, self.ws << WORKSPACE_SHIFT, self.ws + 1 << WORKSPACE_SHIFT, f'"{prefix}'),
+        )
+        found = [pid for (pid,) in rows]
+        return [pid for pid in found if any(name.startswith(prefix) for name in self.facts(pid).registers)]
 
     def holders(self, facts: Sequence[int], seq: int, valid_at: int | None = None) -> list[tuple[int, int, int, int]]:
         """Give who holds any of some facts at a read point: (rid, valid_from, valid_to, facts), in order."""

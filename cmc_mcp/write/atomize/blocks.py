@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.model.sentences import BLANK_CHARS
 
 WHITESPACE: Final = re.compile(
     rb"(?:[\t-\r\x1c-\x20]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2(?:\x80[\x80-\x8a\xa8\xa9\xaf]|\x81\x9f)|\xe3\x80\x80|\xef\xbb\xbf)*+"
 )
 """A run of characters that say nothing: what `str.isspace` knows, and the byte order mark, as UTF-8."""
-
-BLANK_CHARS: Final = (
-    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000\ufeff"
-)
-"""The same characters as text, for `str.strip`."""
 
 _WIDE_BLANKS: Final = tuple(char.encode("utf-8") for char in BLANK_CHARS if not char.isascii())
 _BLANK_LINE: Final = re.compile(rb"(?>\r\n|[\r\n])[ \t\f\v]*+(?=[\r\n])")

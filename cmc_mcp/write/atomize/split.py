@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from cmc_mcp import limits
+from cmc_mcp.model.sentences import sentences
 from cmc_mcp.write.atomize.blocks import indented, skip, trim
-from cmc_mcp.write.atomize.sentences import sentences
 
 Finder: TypeAlias = Callable[[bytes, int, int], Sequence[int]]
 """Gives, in order, the byte offsets in a span where a part may begin."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from cmc_mcp.write.atomize.blocks import BLANK_CHARS
+BLANK_CHARS: Final = (
+    "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
+"""What `str.isspace` knows, and the byte order mark: characters that say nothing, for `str.strip`."""
 
 _BOUNDARY: Final = re.compile(
     r"(?P<stop>(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*+(?=\s|\Z))"

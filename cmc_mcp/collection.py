@@ -1,0 +1,398 @@
+"""Collection: a caller's own records in a memory, each under the caller's id; what the adapters are built on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from pydantic import JsonValue
+
+from cmc_mcp import limits
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.embed.given import GivenEmbedder, query_vector, unit_rows
+from cmc_mcp.embed.protocol import Embedder
+from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
+from cmc_mcp.kernel.identity import atom_name, collection_origin, entry_discriminator
+from cmc_mcp.model.entries import Entry, Found
+from cmc_mcp.model.filters import Where, checked
+from cmc_mcp.model.results import Receipt
+from cmc_mcp.model.time import TimeLike, parse_time
+from cmc_mcp.read import entries as reading
+from cmc_mcp.read.lexical import Words
+from cmc_mcp.read.pipeline import Asked, Sight, recall
+from cmc_mcp.read.point import Point, resolve
+from cmc_mcp.read.query import Question, question
+from cmc_mcp.read.retrieve import Selection
+from cmc_mcp.store.lexicon import Lexicon
+from cmc_mcp.store.matrix import Matrix
+from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.references import PointLike, plain_text
+from cmc_mcp.store.rows import AtomRow, Filter
+from cmc_mcp.write import entries as writing
+from cmc_mcp.write.engine import Engine
+from cmc_mcp.write.enrich import model_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vector = Sequence[float] | npt.NDArray[np.float32]
+
+_RECALL_BUDGET: Final = limits.BUDGET_TOKENS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a collection is handed by its memory."""
+
+    engine: Engine
+    workspace: str
+    tables: reading.Tables
+    matrix: Callable[[ReadView, int], Matrix | None]
+    sight: Callable[[ReadView, Question, Point, npt.NDArray[np.float32] | None], Sight]
+
+
+class Collection:
+    """A named set of entries. Thread-safe; `Memory.collection` gives one.
+
+    An entry is one memory at a time: put again under its id, another text supersedes the old one, and delete ends
+    belief in it; so `history`, `snapshot`, `rollback`, `as_of` and `cmc` see whatever is done here.
+
+    >>> import tempfile, pathlib
+    >>> from cmc_mcp import Memory
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Memory.open(pathlib.Path(folder.name) / "memory.db", embedder=None) as memory:
+    ...     notes = memory.collection("notes")
+    ...     receipts = notes.put([Entry("a", "The kettle is in the cellar", {"room": 0.5})])
+    ...     found = notes.search(text="kettle", k=1)
+    >>> found[0].id, found[0].metadata
+    ('a', {'room': 0.5})
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, name: str, desk: Desk) -> None:
+        self.name = plain_text(name, "collection")
+        if not name.strip():
+            raise InvalidInput.at("collection", "is blank; give the collection a name")
+        if len(name) > limits.COLLECTION_CHARS_MAX:
+            raise LimitExceeded.over("collection", "COLLECTION_CHARS_MAX", len(name), limits.COLLECTION_CHARS_MAX)
+        self.origin = collection_origin(name)
+        self._desk = desk
+        self._sound: set[int] = set()  # models that this collection's entries were found to be of
+
+    # ------------------------------------------------------------------ writing
+    def put(self, entries: Sequence[Entry], *, gone: Sequence[str] = (), lapse: bool = False) -> list[Receipt]:
+        """Put entries, all checked first; a transaction for each thousand. Of an id given twice, the last one counts.
+
+        Texts whose vector is not given, and that have none yet, are embedded. Belief in the entries `gone` ends in the
+        first transaction. With `lapse` an entry's `valid_to` is its expiry: nothing holds under its id afterwards.
+
+        Raises:
+            InvalidInput: something is wrong, with its place; nothing is put. DimensionMismatch: vectors of another
+            length, or a collection of another model; EmbedderError: a text could not be embedded; Conflict: a text was
+            erased, or the gate keeps it back.
+        """
+        if not entries:
+            self.delete(gone)
+            return []
+        self._ids(gone)
+        engine = self._desk.engine
+        laid = writing.drafted(self.origin, entries, self._dimension)
+        if any(draft.searchable for draft in laid.drafts):
+            self._check_model()
+        drafts, out = iter(laid.drafts), []
+        while batch := tuple(islice(drafts, limits.BATCH_ITEMS_MAX)):
+            vectors = {draft.whole: laid.vectors[draft.whole] for draft in batch if draft.whole in laid.vectors}
+            out.append(writing.put(engine, writing.Laid(batch, vectors), gone, lapse))
+            gone = ()
+        return out
+
+    def prolong(self, ends: Mapping[str, TimeLike]) -> int:
+        """Make what holds now of each entry hold until a time, sooner or later than it did; give how many there were.
+
+        One transaction; nothing else of the entries changes. Unknown ids are no error.
+
+        Raises:
+            InvalidInput: an id or a time is none.
+        """
+        self._ids(list(ends))
+        made = {id: parse_time(end, f"ends.{id:.80}") for id, end in ends.items()}
+        return writing.prolong(self._desk.engine, self.origin, made) if made else 0
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """End belief in entries by their ids, in one transaction; give how many there were."""
+        return writing.delete(self._desk.engine, self.origin, self._ids(ids)) if ids else 0
+
+    def clear(self) -> int:
+        """End belief in every entry of the collection, in one transaction; give how many there were."""
+        return writing.delete(self._desk.engine, self.origin, None)
+
+    # ------------------------------------------------------------------ reading
+    def get(
+        self, ids: Sequence[str], *, as_of: PointLike | None = None, valid_at: TimeLike | None = None
+    ) -> list[Found]:
+        """Give entries by their ids, in the order of these; what is not there is left out."""
+        if not ids:
+            return []
+        with self._scene(as_of, valid_at) as scene:
+            return reading.listed(scene, None, self._ids(ids), None, 0)
+
+    def entries(
+        self,
+        *,
+        where: Where | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+        newest: bool = False,
+        as_of: PointLike | None = None,
+        valid_at: TimeLike | None = None,
+    ) -> list[Found]:
+        """Give the entries that pass, in order of first recording; with `newest`, the last changed ones first."""
+        with self._scene(as_of, valid_at) as scene:
+            return reading.listed(scene, where, None if ids is None else self._ids(ids), limit, offset, newest)
+
+    def metadata(
+        self, *, as_of: PointLike | None = None, valid_at: TimeLike | None = None
+    ) -> list[Mapping[str, JsonValue]]:
+        """Give the metadata of all entries, each once, loading nothing else of them. They are shared: do not change them."""
+        with self._scene(as_of, valid_at) as scene:
+            return reading.every_metadata(scene)
+
+    def count(
+        self, *, where: Where | None = None, as_of: PointLike | None = None, valid_at: TimeLike | None = None
+    ) -> int:
+        """Count the entries that pass."""
+        with self._scene(as_of, valid_at) as scene:
+            return reading.counted(scene, where, None)
+
+    def search(
+        self,
+        *,
+        vector: Vector | None = None,
+        text: str | None = None,
+        k: int = 4,
+        where: Where | None = None,
+        ids: Sequence[str] | None = None,
+        as_of: PointLike | None = None,
+        valid_at: TimeLike | None = None,
+        alpha: float = 0.5,
+    ) -> list[Found]:
+        """Find the `k` best: by vector (score: cosine), by text (score: BM25), or by both.
+
+        Filtered first and exact: by vector, `k` rows come whenever `k` entries with a vector pass. With both, `alpha`
+        (0 to 1) is the share of the vector, and scores are from 0 to 1.
+
+        Raises:
+            InvalidInput: neither is given, or `k` is not positive; DimensionMismatch: the vector's length.
+        """
+        self._check_k(k)
+        if vector is None and text is None:
+            raise InvalidInput.at("vector", "give a vector, a text, or both")
+        if isinstance(alpha, bool) or not 0 <= alpha <= 1:
+            raise InvalidInput.at("alpha", f"{alpha!r:.40} is not a number from 0 to 1")
+        asked = None if vector is None else self._vector(vector)
+        self._check_model()
+        with self._scene(as_of, valid_at) as scene:
+            limited = reading.limits_of(scene, where, None if ids is None else self._ids(ids))
+            if limited is None:
+                return []
+            return reading.shown(scene, self._hits(scene, limited, asked, text, k, alpha))
+
+    def diverse(
+        self,
+        vector: Vector,
+        *,
+        k: int = 4,
+        fetch_k: int = 20,
+        share: float = 0.5,
+        where: Where | None = None,
+        ids: Sequence[str] | None = None,
+        as_of: PointLike | None = None,
+        valid_at: TimeLike | None = None,
+    ) -> list[Found]:
+        """Find `k` that are near the vector and unlike each other, of the `fetch_k` nearest (maximal marginal relevance).
+
+        `share` (0 to 1) is what nearness counts against unlikeness. Scores are cosines.
+        """
+        self._check_k(k)
+        if isinstance(share, bool) or not 0 <= share <= 1:
+            raise InvalidInput.at("lambda", f"{share!r:.40} is not a number from 0 to 1")
+        asked = self._vector(vector)
+        self._check_model()
+        with self._scene(as_of, valid_at) as scene:
+            named = None if ids is None else self._ids(ids)
+            hits = reading.by_vector(scene, asked, max(k, min(fetch_k, limits.ENTRIES_K_MAX)), where, named)
+            return reading.shown(scene, reading.diverse(scene, asked, hits, k, share))
+
+    def recall(
+        self,
+        query: str,
+        *,
+        k: int = 4,
+        budget_tokens: int = _RECALL_BUDGET,
+        where: Where | None = None,
+        mode: str = "hybrid",
+        as_of: PointLike | None = None,
+        valid_at: TimeLike | None = None,
+        min_confidence: float | None = None,
+        writer: str | Sequence[str] | None = None,
+    ) -> list[Found]:
+        """Answer with the full read pipeline of `Memory.recall`, over this collection: its scores, budget and order.
+
+        `mode` is hybrid; dense (vectors alone) and text (words alone) leave the pipeline out, and the budget with it.
+
+        Raises:
+            InvalidInput: an argument is wrong; EmbedderError: mode is dense and there is no vector.
+        """
+        if mode not in ("hybrid", "dense", "text"):
+            raise InvalidInput.at("mode", f"{mode!r:.40} is none; modes are hybrid, dense and text")
+        asked = question(
+            query, budget_tokens=budget_tokens, limit=k, modality=None, source=self.origin, writer=writer, tags=None,
+            min_confidence=min_confidence,
+        )  # fmt: skip
+        if mode != "hybrid":
+            if writer is not None or min_confidence is not None or budget_tokens != _RECALL_BUDGET:
+                raise InvalidInput.at("mode", "takes writer, min_confidence and budget_tokens in hybrid alone")
+            vector = self.embed_query(query) if mode == "dense" else None
+            text = query if mode == "text" else None
+            return self.search(vector=vector, text=text, k=k, where=where, as_of=as_of, valid_at=valid_at)
+        if where is not None:
+            checked(where)
+        self._check_model()
+        with self._scene(as_of, valid_at) as scene:
+
+            def narrow(given: Filter) -> Filter | None:
+                return given if where is None else reading.narrowed(scene, given, where)
+
+            scope = asked.scope(self._desk.workspace, self._desk.engine.settings.digest)
+            sight = self._desk.sight(scene.view, asked, scene.point, None)
+            answer = recall(scene.view, sight, Asked(asked, scope, narrow=narrow), scene.point)
+            rids = {atom_name(row.key): rid for rid, row in _rows(scene, [item.id for item in answer.items]).items()}
+            return reading.shown(scene, [(rids[item.id], item.score) for item in answer.items])
+
+    def wordings(self, id: str) -> list[str]:
+        """Give the memory ids of every wording an entry ever had, in order of first recording."""
+        with self._scene(None, None) as scene:
+            said = scene.view.pid(payload_hash(entry_discriminator(id)))
+            rows = [] if said is None else scene.view.entries(scene.origin, [said])
+            return [atom_name(row.key) for row in rows]
+
+    # ------------------------------------------------------------------ vectors
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embed texts by the model of the store: shape (n, dimension), rows of unit length.
+
+        Raises:
+            EmbedderError: there is no model, or it does not answer.
+        """
+        return self._embedder().embed(texts)
+
+    def _embedder(self) -> Embedder:
+        embedder = self._desk.engine.embedder
+        if embedder is None:
+            raise EmbedderError("the store was opened without an embedding model; open it with one, or search by text")
+        return embedder
+
+    def embed_query(self, text: str) -> npt.NDArray[np.float32]:
+        """Embed a question by the model of the store: shape (dimension,), of unit length."""
+        return query_vector(self._embedder(), text)
+
+    # ------------------------------------------------------------------ within
+    def _hits(
+        self, scene: reading.Scene, limited: Filter, vector: npt.NDArray[np.float32] | None, text: str | None, k: int,
+        alpha: float,
+    ) -> list[tuple[int, float]]:  # fmt: skip
+        selection, settings = Selection(scene.view, scene.point, limited, scene.matrix), self._desk.engine.settings
+        depth = k if vector is None or text is None else max(settings.dense_candidates, 3 * k)
+        cosines: list[tuple[int, float]] = []
+        if vector is not None and scene.model:
+            cosines = selection.dense(scene.model, vector, depth)
+        if text is None or (vector is not None and alpha >= 1):
+            return cosines[:k]
+        lexicon = Lexicon(scene.view.ws) if scene.matrix is None else scene.matrix.lexicon
+        found = Words(selection, text, settings, lexicon).best(max(depth, settings.lexical_candidates))
+        if vector is None:
+            return reading.in_order(scene.view, found)[:k]
+        among = {*dict(cosines), *(rid for rid, _ in found[:depth])}
+        known = selection.cosines(scene.model, vector, sorted(among)) if scene.model else {}
+        return reading.fused(scene.view, among, known, dict(found), alpha)[:k]
+
+    @contextmanager
+    def _scene(self, as_of: PointLike | None, valid_at: TimeLike | None) -> Iterator[reading.Scene]:
+        engine = self._desk.engine
+        with engine.store.reader(engine.ws) as view:
+            point = resolve(view, as_of, valid_at, engine.clock.now_us())
+            model = 0 if engine.embedder is None else model_of(view, engine.embedder)
+            matrix = self._desk.matrix(view, model)
+            origin = reading.origin_pid(view, self.origin)
+            yield reading.Scene(view, engine.objects, point, origin, matrix, model, self._desk.tables)
+
+    def _ids(self, ids: Sequence[str]) -> Sequence[str]:
+        if isinstance(ids, str):
+            raise InvalidInput.at("ids", "is one text; pass a list of ids")
+        for place, id in enumerate(ids):
+            if not isinstance(id, str):
+                raise InvalidInput.at(f"ids[{place}]", f"is a {type(id).__name__}; ids are text")
+            plain_text(id, f"ids[{place}]")
+        return ids
+
+    def _check_k(self, k: object) -> None:
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise InvalidInput.at("k", f"{k!r:.40} is not a whole number of at least 1")
+        if k > limits.ENTRIES_K_MAX:
+            raise LimitExceeded.over("k", "ENTRIES_K_MAX", k, limits.ENTRIES_K_MAX)
+
+    def _vector(self, vector: Vector) -> npt.NDArray[np.float32]:
+        import numpy as np
+
+        row: npt.NDArray[np.float32] = unit_rows([vector], self._dimension(int(np.size(vector))))[0]
+        return row
+
+    def _dimension(self, size: int) -> int:
+        """Give the dimension of the model; one that is not known yet is the store's, or else that of a vector given."""
+        embedder = self._desk.engine.embedder
+        if embedder is None:
+            raise InvalidInput.at(
+                "vector", "is given, and the store was opened without an embedding model; open it with one"
+            )
+        if not embedder.identity.dimension and isinstance(embedder, GivenEmbedder):
+            embedder.learn(self._recorded() or size)
+        return embedder.identity.dimension
+
+    def _recorded(self) -> int:
+        """Give the dimension that the store knows the model of the embedder by; 0 for none."""
+        engine = self._desk.engine
+        assert engine.embedder is not None
+        mine = engine.embedder.identity
+        with engine.store.reader(engine.ws) as view:
+            for _, name, digest, precision, dimension in view.models():
+                if (name, digest, precision) == (mine.model_id, mine.weights_digest, mine.precision):
+                    return dimension
+        return 0
+
+    def _check_model(self) -> None:
+        """Refuse a model that this collection was not embedded by; looked up once for each model."""
+        engine = self._desk.engine
+        if engine.embedder is None:
+            return
+        if (
+            not engine.embedder.identity.dimension
+            and isinstance(engine.embedder, GivenEmbedder)
+            and (n := self._recorded())
+        ):
+            engine.embedder.learn(n)
+        with engine.store.reader(engine.ws) as view:
+            model = model_of(view, engine.embedder)
+            if model not in self._sound:
+                origin = reading.origin_pid(view, self.origin)
+                reading.check_model(view, origin, model, engine.embedder.identity.model_id)
+                if model:
+                    self._sound.add(model)
+
+
+def _rows(scene: reading.Scene, names: Sequence[str]) -> dict[int, AtomRow]:
+    rids = [reading.rid_of(scene.view, name) for name in names]
+    return scene.view.atoms(rids)

@@ -1,0 +1,189 @@
+"""Entries: a caller's own records in a named collection, each under the caller's id; and their metadata as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Final, cast
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from cmc_mcp import limits
+from cmc_mcp.errors import InvalidInput, LimitExceeded
+from cmc_mcp.model.facts import Registers
+from cmc_mcp.model.filters import VIF
+from cmc_mcp.model.time import TimeLike
+
+METADATA: Final = "metadata"
+EXTRA: Final = "extra"
+"""Registers that hold JSON as text, since hashed values have no floats."""
+_DEPTH_MAX: Final = 64
+_EPOCH: Final = datetime(1970, 1, 1)  # shown in UTC
+_encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record as a caller gives it.
+
+    `text` is what is searched and what `vector` is of; `metadata` is filtered and given back; `extra` is given back
+    alone. With `searchable` false the text is neither searched nor embedded: a value that is looked up by its id.
+    """
+
+    id: str
+    text: str
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    vector: Sequence[float] | None = None
+    extra: object = None
+    searchable: bool = True
+    valid_from: TimeLike | None = None
+    valid_to: TimeLike | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One record as a reader sees it. `vif` is its witness; `score` is what it was found by, if it was searched."""
+
+    id: str
+    text: str
+    metadata: dict[str, JsonValue]
+    extra: JsonValue
+    vif: dict[str, JsonValue]
+    recorded_us: int  # when this wording was first recorded
+    changed_us: int  # when what is known of it last changed
+    valid_from_us: int
+    valid_to_us: int
+    score: float | None = None
+
+
+def metadata_text(metadata: Mapping[str, object], path: str = "metadata") -> str | None:
+    """Write metadata as canonical JSON text; None when there is none. The reserved key `vif` is left out.
+
+    Times become RFC 3339 text, tuples and sets lists, enumerations their values, NaN and infinities null, ids and paths
+    text; this coercion is done once, and what is given back is its result.
+
+    Raises:
+        InvalidInput: it is no map, or holds what JSON cannot; LimitExceeded: it is over METADATA_BYTES_MAX.
+
+    >>> metadata_text({"b": 0.5, "a": (1, None), "vif": "forged"})
+    '{"a":[1,null],"b":0.5}'
+    """
+    if not isinstance(metadata, Mapping):
+        raise InvalidInput.at(path, f"is a {type(metadata).__name__}; pass a map of names to values")
+    if not metadata:
+        return None
+    given = {key: value for key, value in metadata.items() if key != VIF} if VIF in metadata else metadata
+    return json_text(given, path, "METADATA_BYTES_MAX", limits.METADATA_BYTES_MAX) if given else None
+
+
+def json_text(value: object, path: str, limit: str, maximum: int) -> str:
+    """Write a value as canonical JSON text after one coercion; see `metadata_text`."""
+    try:
+        text = _encoder.encode(value)
+        if not text.isascii():
+            text.encode()
+    except (TypeError, ValueError, RecursionError):  # what is plain needs no coercion: most is
+        text = _encoder.encode(coerced(value, path))
+        _check_unicode(text, path)
+    if len(text) * 4 > maximum and len(text.encode()) > maximum:
+        raise LimitExceeded.over(path, limit, len(text.encode()), maximum)
+    return text
+
+
+def _check_unicode(text: str, path: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput.at(
+            path, "holds a lone surrogate, which is not valid Unicode; encode the text properly"
+        ) from error
+
+
+def coerced(value: object, path: str, depth: int = 0) -> JsonValue:
+    """Turn a value into plain JSON."""
+    if depth > _DEPTH_MAX:
+        raise InvalidInput.at(path, f"is nested more than {_DEPTH_MAX} levels deep, or within itself")
+    if isinstance(value, Enum):
+        return coerced(value.value, path, depth + 1)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_key(key, path): coerced(item, f"{path}.{key!s:.80}", depth + 1) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((coerced(item, path, depth + 1) for item in value), key=_encoder.encode)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return [coerced(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value)]
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, UUID | PurePath | Decimal):
+        return str(value)
+    plain = getattr(value, "tolist", None)  # what numpy gives
+    if callable(plain):
+        return coerced(plain(), path, depth + 1)
+    raise InvalidInput.at(path, f"is a {type(value).__name__}, which JSON cannot hold; pass plain values")
+
+
+def _key(key: object, path: str) -> str:
+    if isinstance(key, Enum):
+        key = key.value
+    if isinstance(key, str):
+        return str(key)
+    if key is None or isinstance(key, bool | int | float):
+        return str(json.dumps(key))
+    raise InvalidInput.at(path, f"has a key of type {type(key).__name__}; keys are text")
+
+
+def metadata_of(registers: Registers) -> dict[str, JsonValue]:
+    """Read the metadata among the facts of an entry: a new value each time.
+
+    >>> metadata_of({"metadata": '{"a":0.5}'}), metadata_of({})
+    ({'a': 0.5}, {})
+    """
+    text = registers.get(METADATA)
+    return cast("dict[str, JsonValue]", json.loads(str(text))) if text is not None else {}
+
+
+def extra_of(registers: Registers) -> JsonValue:
+    """Read what is kept beside an entry: a new value each time."""
+    text = registers.get(EXTRA)
+    return cast(JsonValue, json.loads(str(text))) if text is not None else None
+
+
+def stamp(value_us: int) -> str | None:
+    """Write a time as RFC 3339 in UTC at fixed width, so that order of text is order of time; an open end is None.
+
+    >>> stamp(0)
+    '1970-01-01T00:00:00.000000Z'
+    """
+    if not limits.TIME_US_MIN <= value_us <= limits.TIME_US_MAX:
+        return None
+    return (_EPOCH + timedelta(microseconds=value_us)).isoformat(timespec="microseconds") + "Z"
+
+
+def flatten_witness(vif: Mapping[str, JsonValue], prefix: str = "vif_") -> dict[str, JsonValue]:
+    """Write a witness as scalars under one prefix, for stores that take no objects.
+
+    >>> flatten_witness({"writer": "maya", "confidence": {"lo": 0.9, "hi": 0.9}})
+    {'vif_writer': 'maya', 'vif_confidence_lo': 0.9, 'vif_confidence_hi': 0.9}
+    """
+    out: dict[str, JsonValue] = {}
+    for key, value in vif.items():
+        if isinstance(value, Mapping):
+            out.update(flatten_witness(value, f"{prefix}{key}_"))
+        else:
+            out[prefix + key] = value
+    return out

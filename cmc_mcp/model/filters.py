@@ -1,0 +1,205 @@
+"""Filters over the metadata of entries: one small tree of pure values, whatever language a caller wrote it in.
+
+Nothing of a filter ever becomes SQL, so neither a path nor a value can be taken for code. What an operator says of a
+missing key, a null or a value of another type is its own affair: each front end has a table of operators, which are
+pure functions `(field, value) -> bool`; `field` is MISSING where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from pydantic import JsonValue
+
+from cmc_mcp import limits
+from cmc_mcp.errors import InvalidInput, LimitExceeded
+
+
+class Missing(Enum):
+    """What a field is that is not there; it is not null."""
+
+    MISSING = "missing"
+
+
+MISSING: Final = Missing.MISSING
+VIF: Final = "vif"
+"""The reserved key: below it are the virtual columns of the witness, never what a caller wrote."""
+VIRTUAL: Final = (
+    "atom_id", "writer", "model_id", "confidence", "valid_from", "valid_to", "recorded_at", "transaction",
+)  # fmt: skip
+_BOUNDS: Final = ("lo", "hi")
+
+Field = JsonValue | Missing
+Path = tuple[str, ...]
+Operator = Callable[[Field, Hashable], bool]
+Fields = Mapping[str, JsonValue]
+Predicate = Callable[[Fields], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Test the field at a path. Values are hashable: lists are given as tuples."""
+
+    path: Path
+    operator: Operator
+    value: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """All of them hold; none is no condition."""
+
+    parts: tuple[Where, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """At least one of them holds; of none, none does."""
+
+    parts: tuple[Where, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """It does not hold."""
+
+    part: Where
+
+
+Where = Compare | Every | Either | Negation
+
+
+def found(fields: Fields, path: Path) -> Field:
+    """Look a path up: keys of objects, or positions of lists written as digits.
+
+    >>> found({"a": {"b": [1, 2]}}, ("a", "b", "1")), found({"a": 1}, ("a", "b"))
+    (2, <Missing.MISSING: 'missing'>)
+    """
+    at: object = fields
+    for key in path:
+        if isinstance(at, Mapping):
+            if key not in at:
+                return MISSING
+            at = at[key]
+        elif isinstance(at, list) and key.isdecimal() and int(key) < len(at):
+            at = at[int(key)]
+        else:
+            return MISSING
+    return at  # type: ignore[return-value]  # what JSON holds, JSON gives
+
+
+def compiled(where: Where) -> Predicate:
+    """Make one function of a filter.
+
+    >>> equal = lambda field, value: field == value
+    >>> compiled(Every((Compare(("a",), equal, 1), Negation(Compare(("b",), equal, 2)))))({"a": 1})
+    True
+    """
+    if isinstance(where, Compare):
+        return _compared(where)
+    if isinstance(where, Negation):
+        inner = compiled(where.part)
+        return lambda fields: not inner(fields)
+    parts = [compiled(part) for part in where.parts]
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(where, Every):
+        return lambda fields: all(part(fields) for part in parts)
+    return lambda fields: any(part(fields) for part in parts)
+
+
+def _compared(where: Compare) -> Predicate:
+    path, test, value = where.path, where.operator, where.value
+    if len(path) == 1:
+        key = path[0]
+        return lambda fields: test(fields.get(key, MISSING), value)
+    return lambda fields: test(found(fields, path), value)
+
+
+def checked(where: Where) -> Where:
+    """Refuse a filter that is too large or too deep, or that asks for a virtual column there is none of.
+
+    Raises:
+        LimitExceeded: it passes FILTER_NODES_MAX or FILTER_DEPTH_MAX; InvalidInput: a path is empty or below `vif`
+        and no virtual column.
+    """
+    nodes = 0
+    for depth, part in _walk(where, 1):
+        if depth > limits.FILTER_DEPTH_MAX:
+            raise LimitExceeded.over("filter", "FILTER_DEPTH_MAX", depth, limits.FILTER_DEPTH_MAX)
+        nodes += 1
+        if isinstance(part, Compare):
+            nodes += len(part.value) if isinstance(part.value, tuple) else 0
+            _check_path(part.path)
+        if nodes > limits.FILTER_NODES_MAX:
+            raise LimitExceeded.over("filter", "FILTER_NODES_MAX", nodes, limits.FILTER_NODES_MAX)
+    return where
+
+
+def _check_path(path: Path) -> None:
+    if not path or not all(path):
+        raise InvalidInput.at("filter", f"{'.'.join(path)!r:.80} is no path: give keys joined by dots")
+    if path[0] == VIF:
+        name, rest = path[1] if len(path) > 1 else "", path[2:]
+        if name not in VIRTUAL or (rest and not (name == "confidence" and len(rest) == 1 and rest[0] in _BOUNDS)):
+            raise InvalidInput.at(
+                "filter." + ".".join(path)[:80],
+                f"is no virtual column; they are {', '.join(f'{VIF}.{column}' for column in VIRTUAL)}, and .lo and .hi of"
+                " the confidence",
+            )
+
+
+def signature(where: Where) -> Hashable:
+    """Give what two filters that mean the same have in common: the filter with the types of its values, since 1 == True.
+
+    >>> signature(Compare(("a",), min, 1)) == signature(Compare(("a",), min, True))
+    False
+    """
+    if isinstance(where, Compare):
+        return where.path, where.operator, _typed(where.value)
+    if isinstance(where, Negation):
+        return Negation, signature(where.part)
+    return type(where), tuple(signature(part) for part in where.parts)
+
+
+def _typed(value: Hashable) -> Hashable:
+    return tuple(_typed(item) for item in value) if isinstance(value, tuple) else (type(value), value)
+
+
+def paths(where: Where) -> set[Path]:
+    """Give the paths that a filter asks about."""
+    return {part.path for _, part in _walk(where, 1) if isinstance(part, Compare)}
+
+
+def asks_virtual(where: Where) -> bool:
+    """Say whether a filter needs virtual columns."""
+    return any(path[0] == VIF for path in paths(where))
+
+
+def _walk(where: Where, depth: int) -> Iterator[tuple[int, Where]]:
+    waiting: list[tuple[int, Where]] = [(depth, where)]
+    while waiting:
+        depth, part = waiting.pop()
+        yield depth, part
+        if isinstance(part, Negation):
+            waiting.append((depth + 1, part.part))
+        elif isinstance(part, Every | Either) and depth <= limits.FILTER_DEPTH_MAX:
+            waiting.extend((depth + 1, inner) for inner in part.parts)
+
+
+def frozen(value: object, path: str = "filter") -> Hashable:
+    """Make a value of a filter hashable: lists become tuples.
+
+    Raises:
+        InvalidInput: it is an object or something else that no field is compared with.
+    """
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, bytes | bytearray):
+        return tuple(frozen(item, path) for item in value)
+    raise InvalidInput.at(
+        path, f"is a {type(value).__name__}; compare with text, a number, true, false, null or a list of them"
+    )

@@ -1,0 +1,147 @@
+"""Detect: which texts may disagree, by their words alone. A mark on both sides; it drops and moves nothing.
+
+A detector is a function (`Detector`), so that a better one may be passed in. The one that ships, `by_words`, has no
+learnt weights: it asks whether two texts speak of the same thing, and whether they differ in a way that cannot both be so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import combinations
+from typing import Final, NamedTuple, Protocol
+
+from cmc_mcp.config import Settings
+from cmc_mcp.read.agree import Statement, negated_words, stem
+from cmc_mcp.read.near import Cosine
+
+
+class Possible(NamedTuple):
+    """Two texts, by their names, that may disagree: a score in (0, 1], and why in words."""
+
+    first: int
+    second: int
+    score: float
+    reason: str
+
+
+class Detector(Protocol):
+    """Finds what may disagree among texts. It must be a function of its arguments alone."""
+
+    def __call__(self, texts: Mapping[int, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
+        """Give the pairs of those names that may disagree, each once."""
+        ...
+
+
+class Sign(NamedTuple):
+    """A way in which two texts differ that cannot both be so."""
+
+    strength: float
+    reason: str
+    words: frozenset[str] = frozenset()  # stems that the sign itself consists of
+
+
+_OPPOSITES: Final = """
+on/off onto/off into/out in/out up/down above/below over/under inside/outside near/far before/after day/night full/empty
+open/closed open/close opened/closed add/remove start/stop begin/end enable/disable enabled/disabled allow/forbid
+allow/deny accept/reject accepted/rejected approve/reject follow/ignore hit/miss catch/miss push/pull win/lose rise/fall
+increase/decrease silent/speak awake/asleep love/hate like/dislike true/false right/wrong safe/dangerous same/different
+alive/dead hot/cold old/new high/low wet/dry clean/dirty fast/slow heavy/light
+strong/weak more/less early/late public/private online/offline required/optional mandatory/optional pass/fail
+success/failure present/absent sync/async synchronous/asynchronous manual/automatic with/without
+"""
+
+
+def _by_stem(lines: Iterable[str]) -> dict[str, frozenset[str]]:
+    out: dict[str, frozenset[str]] = {}
+    for line in lines:
+        x, y = map(stem, line.split("/"))
+        out[x], out[y] = out.get(x, frozenset()) | {y}, out.get(y, frozenset()) | {x}
+    return out
+
+
+_OPPOSITE: Final = _by_stem(_OPPOSITES.split())
+
+
+def _opposites(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
+    """Give the stems on both sides that are opposite to each other."""
+    found = {
+        word for x in (mine & _OPPOSITE.keys()) - theirs for y in (_OPPOSITE[x] & theirs) - mine for word in (x, y)
+    }
+    return frozenset(found)
+
+
+def sign_of(a: Statement, b: Statement, *, is_close: bool = True) -> Sign | None:
+    """Give the strongest way in which two texts cannot both be so; None when there is none.
+
+    Exactly one side negated; and, of texts whose vectors are close, opposite words, or numbers or dates on both sides, each
+    with one that the other has not.
+    """
+    x, y = a.asserted, b.asserted
+    prefixed = negated_words(x, y)
+    if prefixed or bool(x.negations) != bool(y.negations):
+        return Sign(1.0, "one of them is negated", frozenset(map(stem, prefixed)))
+    if not is_close:
+        return None
+    pairs = _opposites(x.stems, y.stems)
+    if pairs:
+        return Sign(0.75, "they use opposite words", pairs)
+    if x.dates - y.dates and y.dates - x.dates:
+        return Sign(0.75, f"their dates differ: {_listed(x.dates - y.dates)}, {_listed(y.dates - x.dates)}")
+    if x.numbers - y.numbers and y.numbers - x.numbers:
+        return Sign(0.75, f"their numbers differ: {_listed(x.numbers - y.numbers)}, {_listed(y.numbers - x.numbers)}")
+    return None
+
+
+def _listed(found: frozenset[str]) -> str:
+    shown = sorted(found)[:3]
+    return " and ".join(shown) + (" and more" if len(found) > len(shown) else "")
+
+
+def same_matter(a: Statement, b: Statement, sign: Sign, settings: Settings) -> float:
+    """Give how much two texts speak of the same thing, in [0, 1]: the share of content words that they have in common.
+
+    What is denied must be said: "no man plays" denies "a man plays on stage", while "no man plays on stage" says nothing
+    of "a man plays". So the words of a negated side weigh more; otherwise both sides weigh alike.
+    """
+    x, y = a.asserted.content - sign.words, b.asserted.content - sign.words
+    common = len(x & y)
+    if not common:
+        return 0.0
+    negated, other = (x, y) if a.asserted.negations else (y, x)
+    share = settings.possible_denied_share if sign.strength == 1.0 else 0.5
+    return share * common / len(negated) + (1.0 - share) * common / len(other)
+
+
+def conflict_score(a: Statement, b: Statement, cosine: float | None, settings: Settings) -> tuple[float, str]:
+    """Give how likely two texts disagree, in [0, 1], and why; (0, "") when nothing says so.
+
+    The words decide, since a negation moves a vector little and in no known direction; a cosine that is too low for the
+    texts to be about one thing rules a conflict out.
+
+    >>> score, why = conflict_score(Statement("the server is up"), Statement("the server is not up"), 0.8, Settings())
+    >>> score, why
+    (1.0, 'one of them is negated')
+    """
+    if _asks(a.text) or _asks(b.text) or (cosine is not None and cosine < settings.possible_cosine):
+        return 0.0, ""
+    sign = sign_of(a, b, is_close=cosine is None or cosine >= settings.possible_cosine_value)
+    if sign is None:
+        return 0.0, ""
+    return round(sign.strength * same_matter(a, b, sign, settings), 6), sign.reason
+
+
+def _asks(text: str) -> bool:
+    return text.rstrip()[-1:] in ("?", "？", "؟")
+
+
+def by_words(texts: Mapping[int, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
+    """Compare every two texts, in the order given; pairs whose vectors are far apart cost next to nothing."""
+    out = []
+    stating = [(name, text) for name, text in texts.items() if not _asks(text.text)]
+    for (first, a), (second, b) in combinations(stating, 2):
+        near = cosine(first, second)
+        if near is None or near >= settings.possible_cosine:
+            score, reason = conflict_score(a, b, near, settings)
+            if score >= settings.possible_min:
+                out.append(Possible(first, second, score, reason))
+    return out

@@ -1,0 +1,171 @@
+"""Slots: which of the first statements gives a newer value for what an earlier one says, and so comes before it.
+
+"The budget is now $5,000" and "the budget is $4,000" fill one slot, though no key says so. Sorting everything by time
+costs more than it gives (`reference/retrieval.md`), so only the newer statement of a pair moves, to right before the
+older one; both stay. A pair is one that the question itself joins: the newer answers as much of it as the older does.
+Words such as "now" or "changed" are not looked for: they were measured and said nothing that the values do not. Nor is
+a pair kept to one session: it raised the figures of the set it was chosen on, but only by how that set was written.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from cmc_mcp.config import Slots
+from cmc_mcp.read.agree import Statement
+from cmc_mcp.read.english import FUNCTION_WORDS
+from cmc_mcp.read.near import Cosine
+
+_WORD: Final = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
+_RATIO: Final = re.compile(r"\d+[/:]\d+")  # "4/5" and "5/5" differ, though their numbers are the same
+_STEM: Final = 5  # letters that stand for a word, so that its inflections meet
+_VALUES_SHOWN: Final = 3
+_OTHER_TIMES: Final = frozenset(
+    (
+        "after", "ago", "before", "between", "earlier", "first", "former", "formerly", "history", "initial",
+        "initially", "original", "originally", "previous", "previously", "since", "until", "used",
+    )
+)  # fmt: skip
+"""English words of a question about times or earlier values; the newest is not what it asks for, so nothing is paired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A statement in the order of the answer.
+
+    `order` is what tells earlier from later: microseconds, or places in one conversation, the same kind for all that
+    are given; None for a passage of a document or for code, which supersede nothing. `speaker` is empty when not known.
+    `score` is the one that it was ranked by.
+    """
+
+    said: Statement
+    order: tuple[int, ...] | None
+    speaker: str
+    score: float
+
+
+class Pairing(NamedTuple):
+    """Two statements of one slot, by their places among the candidates; `score` is in (0, 1]."""
+
+    older: int
+    newer: int
+    score: float
+    reason: str
+
+
+def slot_pairs(query: str, candidates: Sequence[Candidate], cosine: Cosine, settings: Slots) -> list[Pairing]:
+    """Pair statements of which the later gives another value for what the question asks, each in one pair at most.
+
+    The score is the product of three: the cosine of the two; the share of what the older answers of the question that
+    the newer answers too (its terms weighed by how few of the candidates hold them); and how near in rank score they
+    are. Each must also hold a number, a date or a name with digits that the other does not. `cosine` takes places among
+    the candidates; where it knows none, the words that both share stand for it. Pairs come by the place of the older,
+    each with its best newer one; about 0.2 ms. A question about earlier values or times ("before", "originally") pairs
+    nothing.
+
+    >>> old = Candidate(Statement("The budget for the move is $4,000"), (1,), "", 0.9)
+    >>> new = Candidate(Statement("The budget for the move is now $5,000"), (2,), "", 0.8)
+    >>> slot_pairs("What is the budget for the move?", [old, new], lambda a, b: 0.93, Slots())
+    [Pairing(older=0, newer=1, score=0.826667, reason='5000 for 4000')]
+    """
+    words = _WORD.findall(query.casefold())
+    if not _OTHER_TIMES.isdisjoint(words):
+        return []
+    first = [place for place, told in enumerate(candidates[: settings.depth]) if _may_supersede(told, settings)]
+    terms = {place: _terms(candidates[place].said.text) for place in first}
+    asked = _weights(words, list(terms.values()))
+    scored = (
+        (place, pairing)
+        for place in first
+        for other in first
+        if (pairing := _pairing(place, other, candidates, terms, asked, cosine, settings)) is not None
+    )
+    paired: list[Pairing] = []
+    used: set[int] = set()
+    for _, pairing in sorted(scored, key=lambda found: (found[0], -found[1].score, found[1].newer)):
+        if not used & {pairing.older, pairing.newer}:
+            used |= {pairing.older, pairing.newer}
+            paired.append(pairing)
+    return paired
+
+
+def reordered(count: int, pairings: Sequence[Pairing]) -> list[int]:
+    """Give the places 0 to `count` - 1 with the newer of each pair right before the older, unless it is before it.
+
+    >>> reordered(5, [Pairing(0, 3, 0.5, ""), Pairing(2, 1, 0.5, "")])
+    [3, 0, 1, 2, 4]
+    """
+    brought = {pair.older: pair.newer for pair in pairings if pair.newer > pair.older}
+    moved = set(brought.values())
+    return [
+        place
+        for slot in range(count)
+        if slot not in moved
+        for place in ((brought[slot], slot) if slot in brought else (slot,))
+    ]
+
+
+def _may_supersede(told: Candidate, settings: Slots) -> bool:
+    return told.order is not None and told.score > 0 and len(told.said.text) <= settings.chars_max
+
+
+def _pairing(
+    old: int,
+    new: int,
+    candidates: Sequence[Candidate],
+    terms: dict[int, frozenset[str]],
+    asked: dict[str, float],
+    cosine: Cosine,
+    settings: Slots,
+) -> Pairing | None:
+    older, newer = candidates[old], candidates[new]
+    if older.order is None or newer.order is None or newer.order <= older.order or older.speaker != newer.speaker:
+        return None
+    answered = sum(weight for term, weight in asked.items() if term in terms[old])
+    if not answered:
+        return None
+    again = sum(weight for term, weight in asked.items() if term in terms[old] and term in terms[new])
+    low, high = sorted((older.score, newer.score))
+    score = again / answered * low / high
+    if score < settings.bar:
+        return None
+    shared = _shared(terms[old], terms[new])
+    if not older.speaker and shared < settings.shared_words:
+        return None
+    near = cosine(old, new)
+    score = round(score * (shared if near is None else near), 6)
+    if score < settings.bar:
+        return None
+    was, now = _values(older.said), _values(newer.said)
+    if not (was - now and now - was):
+        return None
+    return Pairing(old, new, min(score, 1.0), f"{_listed(now - was)} for {_listed(was - now)}")
+
+
+def _terms(text: str) -> frozenset[str]:
+    return frozenset(word[:_STEM] for word in _WORD.findall(text.casefold()) if word not in FUNCTION_WORDS)
+
+
+def _weights(words: Sequence[str], texts: Sequence[frozenset[str]]) -> dict[str, float]:
+    """Weigh the question's terms by how few of the texts hold them, in the question's order."""
+    stems = dict.fromkeys(word[:_STEM] for word in words if word not in FUNCTION_WORDS)
+    return {term: math.log1p(len(texts) / (0.5 + sum(term in text for text in texts))) for term in stems}
+
+
+def _shared(a: frozenset[str], b: frozenset[str]) -> float:
+    return len(a & b) / max(1, min(len(a), len(b)))
+
+
+def _values(said: Statement) -> frozenset[str]:
+    """What may fill a slot: numbers, dates, names with digits, ratios."""
+    found = said.asserted
+    named = {name for name in found.names if any(map(str.isdigit, name))}
+    return found.numbers | found.dates | named | frozenset(_RATIO.findall(said.text))
+
+
+def _listed(values: frozenset[str]) -> str:
+    return ", ".join(sorted(values)[:_VALUES_SHOWN])

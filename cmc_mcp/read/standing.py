@@ -1,0 +1,41 @@
+"""Standing: who of several goes first, by relevance, recency and authority (`spec/cmc.md` §§6, 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from cmc_mcp.config import Quality
+from cmc_mcp.model.facts import Registers, tags_of
+from cmc_mcp.read.point import Point
+from cmc_mcp.read.quality import authority_part, recency_part
+
+Relevance = Callable[[Sequence[int]], Mapping[int, float]]
+"""Gives the match of memories with the question, in [0, 1]; what it leaves out has none."""
+
+
+class Shares(NamedTuple):
+    """What each part counts; they sum to 1."""
+
+    relevance: float
+    recency: float
+    authority: float
+
+
+def irrelevant(rids: Sequence[int]) -> Mapping[int, float]:
+    """Give no relevance: nothing was asked."""
+    return {}
+
+
+def since_us(valid_from: int, recorded_us: int, point: Point) -> int:
+    """Give the time from which a memory speaks: its explicit begin, where that has come, else when it was recorded."""
+    return valid_from if 0 <= valid_from <= point.reference_us else recorded_us
+
+
+def standing(
+    relevance: float, since: int, registers: Registers, point: Point, shares: Shares, quality: Quality
+) -> float:
+    """Give how well a memory stands, in [0, 1], rounded to 1e-6. `since` is in microseconds."""
+    age_s = (point.reference_us - since) / 1_000_000
+    score = shares.relevance * relevance + shares.recency * recency_part(age_s, quality)
+    return round(score + shares.authority * authority_part(tags_of(registers), quality), 6)

@@ -1,0 +1,259 @@
+"""Entries of collections: put, delete and clear, each batch in one transaction.
+
+An entry is one atom at a time. Its origin is its collection and its discriminator the caller's id, so the same id and
+text is the same atom, whoever writes it; another text supersedes it, other metadata revises it, and to delete is to end
+belief. History, snapshots and rollback need to know nothing of all this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cmc_mcp import limits
+from cmc_mcp.canon import Json, payload_hash
+from cmc_mcp.embed.given import unit_rows
+from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, Problem
+from cmc_mcp.kernel.identity import atom_name, entry_discriminator
+from cmc_mcp.kernel.pieces import at, bounded
+from cmc_mcp.model.entries import EXTRA, METADATA, Entry, json_text, metadata_text
+from cmc_mcp.model.results import Receipt
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, interval
+from cmc_mcp.model.witness import NO_MODEL
+from cmc_mcp.store.protocol import ReadView, WriteUnit
+from cmc_mcp.write.commit import Batch
+from cmc_mcp.write.draft import Draft, Part
+from cmc_mcp.write.engine import Engine, pair
+from cmc_mcp.write.enrich import Vectors, model_of
+from cmc_mcp.write.gate import is_erased, reasons
+from cmc_mcp.write.pipeline import index_vectors
+from cmc_mcp.write.validate import Request, check_numbers, checker, unfit
+
+_MEDIA: Final = "text/plain"
+_MEDIA_KEPT: Final = "application/octet-stream"
+_PART: Final = "whole"
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Entries, checked: drafts in order, and the vectors that were given (fp32 bytes) by content hash."""
+
+    drafts: tuple[Draft, ...]
+    vectors: dict[bytes, bytes]
+
+
+def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], int]) -> Laid:
+    """Check entries and make drafts of them; of an id given twice, the last one counts.
+
+    Raises:
+        InvalidInput: something is wrong, every problem is listed; LimitExceeded; DimensionMismatch: a vector's length.
+    """
+    last = {_shown(entry.id): place for place, entry in enumerate(entries)}
+    problems: list[Problem] = []
+    kept: list[Entry] = []
+    drafts: list[Draft] = []
+    over: LimitExceeded | None = None
+    for place, entry in enumerate(entries):
+        if last[_shown(entry.id)] == place:
+            try:
+                drafts.append(_draft(origin, entry))
+                kept.append(entry)
+            except InvalidInput as error:
+                over = over or (error if isinstance(error, LimitExceeded) else None)
+                problems += [Problem(f"entries[{place}].{p.path}", p.message) for p in error.problems]
+    if over is not None and len(problems) == 1:
+        raise over
+    if problems:
+        raise InvalidInput.of(problems)
+    return Laid(tuple(drafts), _given(kept, drafts, dimension))
+
+
+def _draft(origin: str, entry: Entry) -> Draft:
+    check_id(entry.id)
+    text = entry.text
+    if not isinstance(text, str):
+        raise InvalidInput.at("text", f"is a {type(text).__name__}; pass text")
+    if message := unfit(text):
+        raise InvalidInput.at("text", message)
+    data = text.encode()
+    if len(data) > limits.CONTENT_BYTES_MAX:
+        raise LimitExceeded.over("text", "CONTENT_BYTES_MAX", len(data), limits.CONTENT_BYTES_MAX)
+    start, end = SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
+    if entry.valid_from is not None or entry.valid_to is not None:
+        start, end = interval(entry.valid_from, entry.valid_to)
+    modality, media = ("text", _MEDIA) if entry.searchable else ("data", _MEDIA_KEPT)
+    request = Request(
+        data, modality, media, origin, None, "", None, start, end, _registers(entry), NO_MODEL, "", "", (), (), None
+    )
+    hash_ = payload_hash(data)
+    return Draft(
+        request, "entry", origin, media, hash_, (Part(data, hash_, _PART, ()),), (b"", b""), entry=entry.id
+    )  # fmt: skip
+
+
+def check_id(id: object) -> str:
+    """Check the id of an entry.
+
+    Raises:
+        InvalidInput: it is no text, empty, too long, or cannot be stored.
+    """
+    if not isinstance(id, str):
+        raise InvalidInput.at("id", f"is a {type(id).__name__}; the id of an entry is text")
+    if not id:
+        raise InvalidInput.at("id", "is empty; every entry has an id of its own")
+    if message := unfit(id):
+        raise InvalidInput.at("id", message)
+    if len(id) > limits.ENTRY_ID_CHARS_MAX:
+        raise LimitExceeded.over("id", "ENTRY_ID_CHARS_MAX", len(id), limits.ENTRY_ID_CHARS_MAX)
+    return id
+
+
+def _shown(id: object) -> str:
+    return id if isinstance(id, str) else repr(id)
+
+
+def _registers(entry: Entry) -> dict[str, Json]:
+    """Write what is known of an entry; None takes back what an earlier wording had."""
+    check = checker()
+    out: dict[str, Json] = dict(check_numbers(check, entry.confidence, None, None))
+    check.raise_()
+    extra = (
+        None if entry.extra is None else json_text(entry.extra, EXTRA, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX)
+    )
+    out.update({METADATA: metadata_text(entry.metadata), EXTRA: extra})
+    return out
+
+
+def _given(entries: Sequence[Entry], drafts: Sequence[Draft], dimension: Callable[[int], int]) -> dict[bytes, bytes]:
+    """Give the vectors that came with entries, of unit length, by content hash."""
+    import numpy as np
+
+    with_vector = [(e, d) for e, d in zip(entries, drafts, strict=True) if e.vector is not None and e.searchable]
+    if not with_vector:
+        return {}
+    given = [entry.vector for entry, _ in with_vector if entry.vector is not None]
+    rows = unit_rows(given, dimension(int(np.size(given[0]))))
+    size = rows.shape[1] * 4
+    body = np.ascontiguousarray(rows).tobytes()
+    return {draft.whole: body[n * size : n * size + size] for n, (_, draft) in enumerate(with_vector)}
+
+
+def put(engine: Engine, laid: Laid, gone: Sequence[str] = (), lapse: bool = False) -> Receipt:
+    """Put entries, in one transaction; whatever has no vector yet is embedded before the lock is taken.
+
+    Belief in the entries `gone` ends with it. With `lapse` nothing holds under an id after its `valid_to`.
+
+    Raises:
+        Conflict: a text was erased from this workspace, or the gate keeps it back; EmbedderError: it could not be
+        embedded. Nothing was changed.
+    """
+    drafts = laid.drafts
+    with engine.store.reader(engine.ws) as view:
+        missing = _missing(view, engine, laid)
+        large = [d.parts[0] for d in drafts if len(d.request.data) > engine.settings.inline_bytes]
+        large = [part for part in large if not is_erased(view, part.hash)]
+    vectors = Vectors({**laid.vectors, **_embedded(engine, missing)})
+    for part in large:
+        engine.objects.put(engine.ws, part.hash, part.data)
+    with engine.store.writer(engine.ws) as unit:
+        _gated(unit, drafts)
+        batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
+        put_ids = {draft.entry for draft in drafts}
+        for rid in _live(unit, drafts[0].origin, [id for id in gone if id not in put_ids]) if gone else ():
+            unit.set_pieces(rid, ())
+        for draft in drafts:
+            batch.lay(draft)
+            if lapse and draft.request.valid_to != UNTIL_FURTHER_NOTICE:
+                _cut(unit, draft.origin, draft.entry, draft.request.valid_to)
+        pending = index_vectors(engine, unit, batch.laid, vectors)
+        digests = payload_hash(b"".join([draft.request.digest() for draft in drafts])).hex()
+        head = engine.commit(unit, "remember", {"requests": digests})
+    done = batch.laid
+    return Receipt(
+        transaction=head.seq,
+        snapshot=pair(unit.before, head),
+        added=[atom_name(key) for key in done.added],
+        reaffirmed=[atom_name(key) for key in done.reaffirmed],
+        restored=[atom_name(key) for key in done.restored],
+        retired=[atom_name(key) for key in done.retired],
+        pending=pending,
+        source=drafts[0].origin,
+    )
+
+
+def _missing(view: ReadView, engine: Engine, laid: Laid) -> dict[bytes, str]:
+    """Give the texts that have no vector yet and came with none, by their hashes."""
+    if engine.embedder is None:
+        return {}
+    rest = {d.whole: d.request.data for d in laid.drafts if d.searchable and d.whole not in laid.vectors}
+    model = model_of(view, engine.embedder)
+    pids = {hash_: pid for hash_ in rest if (pid := view.pid(hash_)) is not None} if model else {}
+    known = view.embedded(model, list(pids.values())) if pids else set()
+    return {hash_: data.decode() for hash_, data in rest.items() if pids.get(hash_) not in known}
+
+
+def _embedded(engine: Engine, texts: Mapping[bytes, str]) -> dict[bytes, bytes]:
+    if engine.embedder is None or not texts:
+        return {}
+    rows = engine.embedder.embed(list(texts.values()))
+    return {hash_: row.tobytes() for hash_, row in zip(texts, rows, strict=True)}
+
+
+def _gated(unit: WriteUnit, drafts: Sequence[Draft]) -> None:
+    kept = [(draft.entry, why) for draft in drafts if (why := reasons(unit, draft))]
+    if kept:
+        said = "; ".join(f"{id!r:.80}: {', '.join(why)}" for id, why in kept[:5])
+        raise Conflict(f"nothing was put, since the workspace keeps back {said}", ids=[id for id, _ in kept])
+
+
+def delete(engine: Engine, origin: str, ids: Sequence[str] | None) -> int:
+    """End belief in entries, in one transaction; None means all of the collection. Give how many there were.
+
+    Nothing is written where there is none.
+    """
+    with engine.store.writer(engine.ws) as unit:
+        rids = _live(unit, origin, ids)
+        if not rids:
+            return 0
+        for rid in rids:
+            unit.set_pieces(rid, ())
+        arguments: dict[str, Json] = {"source": origin, "ids": len(rids)}
+        engine.commit(unit, "forget", arguments)
+    return len(rids)
+
+
+def prolong(engine: Engine, origin: str, ends: Mapping[str, int]) -> int:
+    """Make what holds now of each entry hold until a time (microseconds), in one transaction; give how many there were.
+
+    Neither words nor facts change, so this cannot undo what somebody else puts at the same time.
+    """
+    with engine.store.writer(engine.ws) as unit:
+        now, held = engine.clock.now_us(), 0
+        for id, end in sorted(ends.items()):
+            for rid in _live(unit, origin, [id]):
+                pieces = unit.pieces(rid)
+                if at(pieces, now) is not None:
+                    unit.set_pieces(rid, bounded(pieces, None, end))
+                    held += 1
+        if held:
+            engine.commit(unit, "revise", {"source": origin, "ids": held})
+    return held
+
+
+def _cut(unit: WriteUnit, origin: str, id: str, end: int) -> None:
+    """End every wording of an entry at a time."""
+    for rid in _live(unit, origin, [id]):
+        unit.set_pieces(rid, bounded(unit.pieces(rid), None, min(end, unit.pieces(rid)[-1].valid_to)))
+
+
+def _live(unit: WriteUnit, origin: str, ids: Sequence[str] | None) -> list[int]:
+    pid = unit.pid(payload_hash(origin.encode()))
+    if pid is None:
+        return []
+    if ids is None:
+        rows = unit.atoms_with("origin", pid)
+    else:
+        said = [n for id in dict.fromkeys(ids) if (n := unit.pid(payload_hash(entry_discriminator(id)))) is not None]
+        rows = unit.entries(pid, said) if said else []
+    return [row.rid for row in rows if unit.pieces(row.rid)]

@@ -1,0 +1,107 @@
+"""Mark: what became of memories, reported by who used them. A mark is a revision of facts, of many memories at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, cast, get_args
+
+from cmc_mcp import limits
+from cmc_mcp.canon import Json
+from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, Problem
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.transaction import next_time
+from cmc_mcp.model.facts import USED, mark_register
+from cmc_mcp.model.results import Receipt
+from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.references import resolve_atom
+from cmc_mcp.write.commit import Batch
+from cmc_mcp.write.engine import Cancel, Engine, pair
+from cmc_mcp.write.gate import is_erased
+from cmc_mcp.write.revise import Revision, apply_revision
+from cmc_mcp.write.validate import checker
+
+Outcome = Literal["used", "right", "wrong"]
+OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
+
+
+def mark(
+    engine: Engine,
+    ids: Sequence[str] | str,
+    outcome: Outcome,
+    *,
+    reason: str | None = None,
+    cancel: Cancel | None = None,
+) -> Receipt:
+    """Report an outcome of 1 to 1,000 memories, in one transaction; `spec/cmc.md` §§1, 2.
+
+    `used` sets the register `used_us` to the time of the transaction: decay begins anew there. `right` and `wrong` set
+    the principal's register among `mark:…`, its latest judgement, which feeds calibration. Being registers, they roll
+    back, are undone by writer, and show in history and diffs as every fact does.
+
+    Raises:
+        InvalidInput: an argument is wrong; NotFound: no such memory, or it was forgotten; Ambiguous: an id is short.
+    """
+    named = _checked(ids, outcome, reason)
+    with engine.store.reader(engine.ws) as view:
+        rids = _found(view, named)
+    with engine.store.writer(engine.ws) as unit:
+        batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
+        value: Json = next_time(engine.clock.now_us(), unit.before.recorded_us) if outcome == "used" else outcome
+        register = USED if outcome == "used" else mark_register(engine.principal)
+        change = Revision({register: value}, replaces_tags=False, valid_from=None, valid_to=None, reason=reason)
+        for rid in rids:
+            apply_revision(unit, batch, rid, change)
+        names = [atom_name(unit.record(rid).key) for rid in rids]
+        arguments: dict[str, Json] = {"outcome": outcome}
+        if reason:
+            arguments["reason"] = reason
+        head = engine.commit(unit, "mark", arguments, cancel)
+        return Receipt(transaction=head.seq, snapshot=pair(unit.before, head), revised=names)
+
+
+def _checked(ids: object, outcome: object, reason: object) -> tuple[str, ...]:
+    """Check the arguments; give the ids."""
+    check = checker()
+    if outcome not in OUTCOMES:
+        check.problem("outcome", f"{outcome!r:.40} is none; outcomes are {', '.join(OUTCOMES)}")
+    check.text("reason", reason, "REASON_CHARS_MAX", limits.REASON_CHARS_MAX)
+    given: tuple[object, ...] = (ids,) if isinstance(ids, str) else ()
+    if isinstance(ids, Sequence) and not isinstance(ids, str | bytes):
+        given = tuple(ids)
+    elif not isinstance(ids, str):
+        check.problem("ids", f"is a {type(ids).__name__}; pass a list of memory ids")
+    if not given and not check.problems:
+        check.problem("ids", "is empty; name the memories that this is about")
+    if len(given) > limits.BATCH_ITEMS_MAX:
+        raise LimitExceeded.over("ids", "BATCH_ITEMS_MAX", len(given), limits.BATCH_ITEMS_MAX)
+    for index, value in enumerate(given):
+        if not isinstance(value, str):
+            check.problem(f"ids[{index}]", f"is a {type(value).__name__}; pass a memory id")
+    check.raise_()
+    return cast("tuple[str, ...]", given)
+
+
+def _found(view: LedgerView, named: Sequence[str]) -> list[int]:
+    """Find the memories, in the order given; each must be believed, and be named once."""
+    rids: dict[int, int] = {}
+    twice: list[Problem] = []
+    for index, reference in enumerate(named):
+        rid = resolve_atom(view, reference, f"ids[{index}]")
+        first = rids.setdefault(rid, index)
+        if first != index:
+            twice.append(Problem(f"ids[{index}]", f"is the same memory as ids[{first}]; name each once"))
+    if twice:
+        raise InvalidInput.of(twice)
+    held = view.pieces_of(list(rids), view.head().seq)
+    for rid in rids:
+        if rid not in held:
+            raise _gone(view, rid)
+    return list(rids)
+
+
+def _gone(view: LedgerView, rid: int) -> NotFound:
+    """Say why a memory that is not believed cannot be marked."""
+    row, name = view.atom(rid), atom_name(view.record(rid).key)
+    erased = row is not None and is_erased(view, view.payload_row(row.content).hash)
+    what = "its content was erased for good" if erased else "it was forgotten; remember it anew, or roll back"
+    return NotFound(f"the memory {name} cannot be marked: {what}", id=name)
