@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cmc_mcp.clock import Clock, FixedClock, SystemClock
+    from cmc_mcp.collection import Collection
     from cmc_mcp.config import Settings
     from cmc_mcp.errors import CmcError
     from cmc_mcp.memory import Memory
+    from cmc_mcp.model.entries import Entry, Found
     from cmc_mcp.model.results import (
         Diff,
         ForgetResult,
@@ -32,9 +34,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "Clock": "clock",
     "CmcError": "errors",
+    "Collection": "collection",
     "Diff": "model.results",
+    "Entry": "model.entries",
     "FixedClock": "clock",
     "ForgetResult": "model.results",
+    "Found": "model.entries",
     "HistoryResult": "model.results",
     "Item": "model.results",
     "Memory": "memory",
@@ -51,9 +56,12 @@ _HOMES = {
 __all__ = [
     "Clock",
     "CmcError",
+    "Collection",
     "Diff",
+    "Entry",
     "FixedClock",
     "ForgetResult",
+    "Found",
     "HistoryResult",
     "Item",
     "Memory",

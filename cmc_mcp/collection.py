@@ -111,9 +111,9 @@ class Collection:
         return out
 
     def prolong(self, ends: Mapping[str, TimeLike]) -> int:
-        """Make what holds now of each entry hold until a time, sooner or later than it did; give how many there were.
+        """Make what holds now of each entry hold until a later time; give how many did.
 
-        One transaction; nothing else of the entries changes. Unknown ids are no error.
+        One transaction; what holds longer stays, and nothing else of the entries changes. Unknown ids are no error.
 
         Raises:
             InvalidInput: an id or a time is none.
@@ -195,7 +195,8 @@ class Collection:
         if isinstance(alpha, bool) or not 0 <= alpha <= 1:
             raise InvalidInput.at("alpha", f"{alpha!r:.40} is not a number from 0 to 1")
         asked = None if vector is None else self._vector(vector)
-        self._check_model()
+        if asked is not None:
+            self._check_model()
         with self._scene(as_of, valid_at) as scene:
             limited = reading.limits_of(scene, where, None if ids is None else self._ids(ids))
             if limited is None:

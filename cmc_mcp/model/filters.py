@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from pydantic import JsonValue
 
@@ -78,17 +78,18 @@ def found(fields: Fields, path: Path) -> Field:
     >>> found({"a": {"b": [1, 2]}}, ("a", "b", "1")), found({"a": 1}, ("a", "b"))
     (2, <Missing.MISSING: 'missing'>)
     """
-    at: object = fields
+    at: Any = fields
     for key in path:
-        if isinstance(at, Mapping):
+        if isinstance(at, dict):
             if key not in at:
                 return MISSING
             at = at[key]
-        elif isinstance(at, list) and key.isdecimal() and int(key) < len(at):
+        elif isinstance(at, list) and len(key) < 10 and key.isdecimal() and int(key) < len(at):
             at = at[int(key)]
         else:
             return MISSING
-    return at  # type: ignore[return-value]  # what JSON holds, JSON gives
+    known: Field = at
+    return known
 
 
 def compiled(where: Where) -> Predicate:
@@ -174,9 +175,13 @@ def paths(where: Where) -> set[Path]:
     return {part.path for _, part in _walk(where, 1) if isinstance(part, Compare)}
 
 
-def asks_virtual(where: Where) -> bool:
-    """Say whether a filter needs virtual columns."""
-    return any(path[0] == VIF for path in paths(where))
+def conjuncts(where: Where) -> tuple[Where, ...]:
+    """Split a filter into parts that must all hold.
+
+    >>> conjuncts(Every((Every(()), Every((Negation(Either(())),)))))
+    (Negation(part=Either(parts=())),)
+    """
+    return tuple(inner for part in where.parts for inner in conjuncts(part)) if isinstance(where, Every) else (where,)
 
 
 def _walk(where: Where, depth: int) -> Iterator[tuple[int, Where]]:

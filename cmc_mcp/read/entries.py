@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -19,7 +19,7 @@ from cmc_mcp.kernel.identity import ATOM_PREFIX, atom_name, entry_discriminator,
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.entries import Found, extra_of, metadata_of, stamp
 from cmc_mcp.model.facts import Registers, number_of
-from cmc_mcp.model.filters import VIF, Where, asks_virtual, checked, compiled, paths, signature
+from cmc_mcp.model.filters import VIF, Every, Where, checked, compiled, conjuncts, paths, signature
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.read.point import Point
@@ -36,8 +36,13 @@ if TYPE_CHECKING:
 WITNESS_VERSION: Final = 1
 _KNOWN_MAX: Final = 200_000  # bodies of facts whose metadata stay decoded, of one collection
 _FILTERS_MAX: Final = 32
+_OF_WITNESSES: Final = frozenset({"writer", "model_id"})
 _ALWAYS: Final = "0001-01-01T00:00:00.000000Z"
 _NEVER: Final = "9999-12-31T23:59:59.999999Z"
+
+
+PieceRow = tuple[int, bytes, int, int, int, int, int]
+"""As `pieces_of_origin` gives it: rid, id, first transaction, witness, valid_from, valid_to, facts."""
 
 
 # ---------------------------------------------------------------------- filters
@@ -47,7 +52,7 @@ class _Table:
 
     seq: int = 0
     facts: list[int] = field(default_factory=list)
-    seen: set[int] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)  # erased
     known: dict[int, Mapping[str, JsonValue] | bytes] = field(default_factory=dict)  # past a bound, as they are stored
     passing: OrderedDict[Hashable, tuple[int, list[int]]] = field(default_factory=OrderedDict)
 
@@ -94,18 +99,23 @@ class Tables:
 
 
 def _follow(view: ReadView, origin: int, table: _Table, head: int) -> None:
-    rows = view.facts_of_origin(origin, table.seq, head)
+    """Bring a table to a transaction. What was erased is left out, until it is told again and so is there again."""
+    rows = [row for row in view.facts_of_origin(origin, table.seq, head) if row[0] not in table.known]
+    rows += (
+        [(row.pid, row.hash, row.body) for row in view.payload_rows(sorted(table.gone)).values()] if table.gone else []
+    )
     for pid, hash_, body in rows:
-        if pid in table.seen:
+        if body is None:
+            table.gone.add(pid)
             continue
-        if body is not None and facts_hash(body) != hash_:
+        if facts_hash(body) != hash_:
             raise IntegrityError(
                 "stored facts do not match their hash; run `cmc verify`", table="payloads", key=str(pid)
             )
-        table.seen.add(pid)
-        table.facts.append(pid)
-        body = body or b"{}"
-        table.known[pid] = metadata_of(json.loads(body)) if len(table.known) < _KNOWN_MAX else body
+        table.gone.discard(pid)
+        if pid not in table.known:
+            table.facts.append(pid)
+            table.known[pid] = metadata_of(json.loads(body)) if len(table.known) < _KNOWN_MAX else body
     table.seq = head
 
 
@@ -156,17 +166,39 @@ def limits_of(scene: Scene, where: Where | None, ids: Sequence[str] | None) -> F
 
 
 def narrowed(scene: Scene, limits: Filter, where: Where) -> Filter | None:
-    """Add a filter over metadata to limits; None when nothing can pass it."""
+    """Add a filter to limits, each of its conjuncts by the cheapest way; None when nothing can pass it."""
     checked(where)
     if not scene.origin:
         return None
-    if asks_virtual(where):
-        rids = _virtually(scene, where)
-        if limits.rids is not None:
-            rids = rids & set(limits.rids)
-        return limits._replace(rids=tuple(sorted(rids))) if rids else None
-    facts = scene.tables.passing(scene.view, scene.origin, where)
-    return limits._replace(facts=(*limits.facts, facts)) if facts else None
+    plain: list[Where] = []
+    witnessed: list[Where] = []
+    virtual: list[Where] = []
+    for part in conjuncts(where):
+        columns = {path[1] if path[0] == VIF else "" for path in paths(part)}
+        (witnessed if columns <= _OF_WITNESSES else plain if columns <= {""} else virtual).append(part)
+    if witnessed:
+        passing = _by_witness(scene, Every(tuple(witnessed)))
+        mine = passing if limits.witnesses is None else passing & set(limits.witnesses)
+        limits = limits._replace(witnesses=tuple(sorted(mine)))
+    if plain:
+        facts = scene.tables.passing(scene.view, scene.origin, Every(tuple(plain)))
+        limits = limits._replace(facts=(*limits.facts, facts))
+    if virtual:
+        rids = _virtually(scene, Every(tuple(virtual)))
+        mine = rids if limits.rids is None else rids & set(limits.rids)
+        limits = limits._replace(rids=tuple(sorted(mine)))
+    return limits if limits.witnesses != () and limits.rids != () and all(limits.facts) else None
+
+
+def _by_witness(scene: Scene, where: Where) -> set[int]:
+    """Evaluate a filter over what a witness says, once for each witness of the collection."""
+    test = compiled(where)
+    out: set[int] = set()
+    for pid in scene.view.witnesses_of_origin(scene.origin):
+        witness = _json(scene.view.payload(pid))
+        if test({VIF: {"writer": _writer(witness), "model_id": _model(witness)}}):
+            out.add(pid)
+    return out
 
 
 def _rids(scene: Scene, ids: Sequence[str]) -> list[int]:
@@ -182,34 +214,48 @@ def _virtually(scene: Scene, where: Where) -> set[int]:
     view, point, test = scene.view, scene.point, compiled(where)
     rows = view.pieces_of_origin(scene.origin, point.head.seq, point.valid_at)
     times = view.times_of({row[2] for row in rows})
-    witnesses = {pid: _json(view.payload(pid)) for pid in {row[3] for row in rows}}
     asked = paths(where)
     known = scene.tables.metadata(view, scene.origin) if any(path[0] != VIF for path in asked) else {}
-    confident = any(path[:2] == (VIF, "confidence") for path in asked)
+    columns = {path[1] for path in asked if path[0] == VIF}
+    makers = {name: maker for name, maker in _virtual(view, rows, times).items() if name in columns}
     out: set[int] = set()
-    for rid, key, seq, witness, start, end, facts in rows:
-        registers = view.facts(facts).registers if confident else {}
-        vif = _columns(atom_name(key), witnesses[witness], registers, start, end, times[seq])
-        vif.update(transaction=seq, valid_from=vif["valid_from"] or _ALWAYS, valid_to=vif["valid_to"] or _NEVER)
-        if test({**known.get(facts, {}), VIF: vif}):
-            out.add(rid)
+    for row in rows:
+        vif = {name: maker(row) for name, maker in makers.items()}
+        if test({**known.get(row[6], {}), VIF: vif}):
+            out.add(row[0])
     return out
 
 
-def _columns(
-    name: str, witness: Mapping[str, Json], registers: Registers, start: int, end: int, recorded_us: int
-) -> dict[str, JsonValue]:
-    confidence = number_of(registers, "confidence")
-    model = str(witness.get("model_id", NO_MODEL))
+def _virtual(
+    view: ReadView, rows: Sequence[PieceRow], times: Mapping[int, int]
+) -> Mapping[str, Callable[[PieceRow], JsonValue]]:
+    """Give what makes each virtual column of a row of `pieces_of_origin`; open ends compare as the first and last time."""
+    witnesses = {pid: _json(view.payload(pid)) for pid in {row[3] for row in rows}}
+    stamps = {seq: stamp(time_us) for seq, time_us in times.items()}
     return {
-        "atom_id": name,
-        "writer": str(witness.get("writer", "")),
-        "model_id": None if model == NO_MODEL else model,
-        "confidence": None if confidence is None else {"lo": confidence, "hi": confidence},
-        "valid_from": None if start == SINCE_ALWAYS else stamp(start),
-        "valid_to": None if end == UNTIL_FURTHER_NOTICE else stamp(end),
-        "recorded_at": stamp(recorded_us),
+        "atom_id": lambda row: atom_name(row[1]),
+        "transaction": lambda row: row[2],
+        "recorded_at": lambda row: stamps[row[2]],
+        "writer": lambda row: _writer(witnesses[row[3]]),
+        "model_id": lambda row: _model(witnesses[row[3]]),
+        "valid_from": lambda row: _ALWAYS if row[4] == SINCE_ALWAYS else stamp(row[4]),
+        "valid_to": lambda row: _NEVER if row[5] == UNTIL_FURTHER_NOTICE else stamp(row[5]),
+        "confidence": lambda row: _confidence(view.facts(row[6]).registers),
     }
+
+
+def _writer(witness: Mapping[str, Json]) -> str:
+    return str(witness.get("writer", ""))
+
+
+def _model(witness: Mapping[str, Json]) -> str | None:
+    model = str(witness.get("model_id", NO_MODEL))
+    return None if model == NO_MODEL else model
+
+
+def _confidence(registers: Registers) -> dict[str, JsonValue] | None:
+    confidence = number_of(registers, "confidence")
+    return None if confidence is None else {"lo": confidence, "hi": confidence}
 
 
 @lru_cache(maxsize=1024)
@@ -243,9 +289,15 @@ def _found(item: Loaded, data: bytes, score: float | None, recorded_us: int, cha
     start, end, _ = item.piece
     vif: dict[str, JsonValue] = {
         "v": WITNESS_VERSION,
-        **_columns(item.name, item.witness, item.registers, start, end, recorded_us),
+        "atom_id": item.name,
+        "writer": _writer(item.witness),
+        "model_id": _model(item.witness),
+        "confidence": _confidence(item.registers),
         "snapshot_id": snapshot,
         "content_hash": "sha256:" + sha256(data).hexdigest(),
+        "valid_from": stamp(start),
+        "valid_to": stamp(end),
+        "recorded_at": stamp(recorded_us),
     }
     return Found(
         id=str(item.discriminator["entry"]),
@@ -293,7 +345,11 @@ def counted(scene: Scene, where: Where | None, ids: Sequence[str] | None) -> int
 
 def _held(scene: Scene, where: Where | None, ids: Sequence[str] | None) -> list[int]:
     limits = limits_of(scene, where, ids)
-    return [] if limits is None else scene.view.selected(scene.point.head.seq, scene.point.valid_at, limits)
+    rids = [] if limits is None else scene.view.selected(scene.point.head.seq, scene.point.valid_at, limits)
+    if rids and scene.view.epoch():  # what was erased held then, and is there no more
+        gone = set(scene.view.erased())
+        rids = [rid for rid in rids if rid not in gone]
+    return rids
 
 
 # ---------------------------------------------------------------------- search

@@ -224,16 +224,16 @@ def delete(engine: Engine, origin: str, ids: Sequence[str] | None) -> int:
 
 
 def prolong(engine: Engine, origin: str, ends: Mapping[str, int]) -> int:
-    """Make what holds now of each entry hold until a time (microseconds), in one transaction; give how many there were.
+    """Make what holds now of each entry hold until a later time (microseconds), in one transaction; give how many did.
 
-    Neither words nor facts change, so this cannot undo what somebody else puts at the same time.
+    Neither words nor facts change, and what holds longer stays, so this undoes nothing that others put at the same time.
     """
     with engine.store.writer(engine.ws) as unit:
         now, held = engine.clock.now_us(), 0
         for id, end in sorted(ends.items()):
             for rid in _live(unit, origin, [id]):
                 pieces = unit.pieces(rid)
-                if at(pieces, now) is not None:
+                if at(pieces, now) is not None and pieces[-1].valid_to < end:
                     unit.set_pieces(rid, bounded(pieces, None, end))
                     held += 1
         if held:

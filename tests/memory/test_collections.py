@@ -159,11 +159,23 @@ def test_an_erased_entry_leaves_nothing_in_filters(memory, notes, tmp_path):
     plan = memory.forget(notes.wordings("a"), erase=True, dry_run=True)
     memory.forget(notes.wordings("a"), erase=True, digest=plan.digest)
     assert notes.count(where=mine, as_of=1) == 0
-    assert notes.entries(as_of=1)[0].id == "b"
+    assert [found.id for found in notes.entries(as_of=1)] == ["b"]
+    assert notes.count(as_of=1) == 1
     with pytest.raises(Conflict, match="erased"):
         notes.put([Entry("c", "fine"), Entry("a", "red")])
     assert notes.get(["c"]) == []
     assert b"swordfish" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_metadata_that_were_erased_and_are_told_again_are_filtered_again(memory, notes):
+    mine = Compare(("who",), equals, "swordfish")
+    notes.put([Entry("a", "red", {"who": "swordfish"})])
+    plan = memory.forget(notes.wordings("a"), erase=True, dry_run=True)
+    memory.forget(notes.wordings("a"), erase=True, digest=plan.digest)
+    assert notes.count(where=mine) == 0
+    notes.put([Entry("b", "blue", {"who": "swordfish"})])
+    assert notes.count(where=mine) == 1
+    assert memory.verify().holds
 
 
 def test_a_source_cannot_bear_the_name_of_a_collection(memory):

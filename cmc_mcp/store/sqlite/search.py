@@ -217,6 +217,14 @@ class SearchView(AuditView):
             )
         )
 
+    def witnesses_of_origin(self, origin: int) -> list[int]:
+        """Give the witness payloads of the atoms of an origin."""
+        rows = self._c.execute(
+            "SELECT DISTINCT witness FROM atoms INDEXED BY atoms_origin WHERE ws = ? AND origin > 0 AND origin = ?",
+            (self.ws, origin),
+        )
+        return sorted(pid for (pid,) in rows)
+
     def opened(self, rids: Sequence[int], seq: int) -> dict[int, int]:
         """Give the transaction that last changed each of some records, as of a transaction at which they hold."""
         rows = self._c.execute(
