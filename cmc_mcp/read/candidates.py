@@ -47,6 +47,7 @@ class Candidates:
         self._model, self._query = model, query if model else None
         self._depth = depth
         self._explained = explained
+        self._rows: dict[int, AtomRow] = {}  # of the very first
         self._known: set[int] = set()
         self._scale: Scale | None = None
         self._pool: Pool | None = None
@@ -60,7 +61,8 @@ class Candidates:
                 end = min(start + _CHUNK, len(block))
                 while end < len(block) and block[end].score == block[end - 1].score:
                     end += 1
-                rows = self._selection.view.atoms([hit.rid for hit in block[start:end]])
+                missing = [hit.rid for hit in block[start:end] if hit.rid not in self._rows]
+                rows = self._rows | (self._selection.view.atoms(missing) if missing else {})
                 part = sorted(block[start:end], key=lambda hit: (-hit.score, rows[hit.rid].key))
                 yield from ((hit, rows[hit.rid]) for hit in part)
                 start = end
@@ -168,7 +170,8 @@ class Candidates:
         if self._clues.phrases and weight.any():
             # rounded, so that an order by the last bits of a sum decides nothing
             best = np.argsort(-np.round(scores, 6), kind="stable")[: self._settings.phrase_depth].tolist()
-            texts = self._selection.texts([int(candidacy.rids[place]) for place in best])
+            self._rows = self._selection.view.atoms([int(candidacy.rids[place]) for place in best])
+            texts = self._selection.texts(self._rows)
             for place in best:
                 shares[place] = phrase_share(texts.get(int(candidacy.rids[place]), ""), self._clues.phrases)
         candidacy.extra["phrase"] = weight * shares

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from cmc_mcp.read.point import Point
 from cmc_mcp.store.codes import exact
 from cmc_mcp.store.matrix import Described, Matrix
 from cmc_mcp.store.protocol import ReadView
-from cmc_mcp.store.rows import BINARY, MODALITIES, Filter, checked
+from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, Filter, checked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,9 +95,8 @@ class Selection:
             out[place, 2 : 2 + len(after)] = after
         return out
 
-    def texts(self, rids: Sequence[int]) -> dict[int, str]:
+    def texts(self, rows: Mapping[int, AtomRow]) -> dict[int, str]:
         """Give the texts of some atoms, checked; not those of binaries and of objects."""
-        rows = self.view.atoms(rids)
         payloads = self.view.payload_rows({row.content for row in rows.values() if row.modality < _TEXTUAL})
         bodies = {pid: checked(row) for pid, row in payloads.items()}
         found = {rid: bodies.get(row.content) for rid, row in rows.items()}

@@ -76,6 +76,9 @@ def slot_pairs(query: str, candidates: Sequence[Candidate], cosine: Cosine, sett
     if not _OTHER_TIMES.isdisjoint(words):
         return []
     first = [place for place, told in enumerate(candidates[: settings.depth]) if _may_supersede(told, settings)]
+    first = [place for place in first if _values(candidates[place].said)]
+    if len(first) < 2:
+        return []
     terms = {place: _terms(candidates[place].said.text) for place in first}
     asked = _weights(words, list(terms.values()))
     scored = (
