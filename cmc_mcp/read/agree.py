@@ -25,6 +25,8 @@ def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+SLOT_WORD: Final = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
+STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _STATEMENTS_MAX: Final = 4_096
 _NUMERALS: Final = _list(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -465,6 +467,12 @@ class Statement:
     def words(self) -> tuple[str, ...]:
         """Its words, in lower case: cheap, and enough for shingles."""
         return tuple(_WORDS.findall(self.text.lower()))
+
+    @cached_property
+    def stems(self) -> frozenset[str]:
+        """The beginnings of its content words, case folded."""
+        words = SLOT_WORD.findall(self.text.casefold())
+        return frozenset(word[:STEM] for word in words if word not in FUNCTION_WORDS)
 
     @cached_property
     def shingles(self) -> frozenset[str]:

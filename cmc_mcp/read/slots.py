@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from cmc_mcp.config import Slots
-from cmc_mcp.read.agree import Statement
+from cmc_mcp.read.agree import SLOT_WORD, STEM, Statement
 from cmc_mcp.read.english import FUNCTION_WORDS
 from cmc_mcp.read.near import Cosine
 
-_WORD: Final = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
 _RATIO: Final = re.compile(r"\d+[/:]\d+")  # "4/5" and "5/5" differ, though their numbers are the same
-_STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _VALUES_SHOWN: Final = 3
 _OTHER_TIMES: Final = frozenset(
     (
@@ -72,14 +70,14 @@ def slot_pairs(query: str, candidates: Sequence[Candidate], cosine: Cosine, sett
     >>> slot_pairs("What is the budget for the move?", [old, new], lambda a, b: 0.93, Slots())
     [Pairing(older=0, newer=1, score=0.826667, reason='5000 for 4000')]
     """
-    words = _WORD.findall(query.casefold())
+    words = SLOT_WORD.findall(query.casefold())
     if not _OTHER_TIMES.isdisjoint(words):
         return []
     first = [place for place, told in enumerate(candidates[: settings.depth]) if _may_supersede(told, settings)]
     first = [place for place in first if _values(candidates[place].said)]
     if len(first) < 2:
         return []
-    terms = {place: _terms(candidates[place].said.text) for place in first}
+    terms = {place: candidates[place].said.stems for place in first}
     asked = _weights(words, list(terms.values()))
     scored = (
         (place, pairing)
@@ -149,13 +147,9 @@ def _pairing(
     return Pairing(old, new, min(score, 1.0), f"{_listed(now - was)} for {_listed(was - now)}")
 
 
-def _terms(text: str) -> frozenset[str]:
-    return frozenset(word[:_STEM] for word in _WORD.findall(text.casefold()) if word not in FUNCTION_WORDS)
-
-
 def _weights(words: Sequence[str], texts: Sequence[frozenset[str]]) -> dict[str, float]:
     """Weigh the question's terms by how few of the texts hold them, in the question's order."""
-    stems = dict.fromkeys(word[:_STEM] for word in words if word not in FUNCTION_WORDS)
+    stems = dict.fromkeys(word[:STEM] for word in words if word not in FUNCTION_WORDS)
     return {term: math.log1p(len(texts) / (0.5 + sum(term in text for text in texts))) for term in stems}
 
 

@@ -35,7 +35,7 @@ _SPARE: Final = 14  # candidates beyond k before the bound is known
 _DOT_ERROR: Final = 3e-5  # of a float32 dot product of 384 terms, with room
 _WIDENED_MAX: Final = 4_096  # more candidates than this inside the error bound: the exact path is as good
 _TEXT_MODALITIES: Final = len(MODALITIES) - len(BINARY)
-ROW_BYTES: Final = 480
+ROW_BYTES: Final = 496
 """Memory of one atom with one vector and one piece, all columns."""
 
 
