@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 _LISTED = 20
 _BANDS = {"A": "green", "B": "yellow", "C": "red"}
+_CONFLICTS = {
+    "superseded_by": "superseded by", "claim": "conflicts with", "possible": "may conflict with", "newer": "newer than",
+    "older": "older than",
+}  # fmt: skip
 
 
 def receipt(out: Out, result: Receipt) -> None:
@@ -122,7 +126,8 @@ def _item(out: Out, item: Item, number: int) -> None:
         line += [Styled("   " if not line else " · ", "dim"), part]
     out.line(*line)
     for conflict in item.conflicts:
-        out.line(Styled(f"   ! {conflict.kind.replace('_', ' ')} {conflict.with_id}: {conflict.reason}", "yellow"))
+        said = _CONFLICTS.get(conflict.kind, conflict.kind)
+        out.line(Styled(f"   ! {said} {conflict.with_id}: {conflict.reason}", "yellow"))
     for other in item.stale_premises:
         out.line(Styled(f"   ! rests on {other}, which no longer holds", "yellow"))
 
