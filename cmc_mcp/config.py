@@ -146,7 +146,7 @@ class Settings:
     rs_weight: float = 0.0  # λ of spec/cmc.md §3, until evidence says otherwise
     decay_weight: float = 0.0  # the same for the decay of spec/cmc.md §2
     quality: Quality = Quality()
-    dvns: bool = False  # it lifts no set that the pool of sessions does not lift more: `docs/recall.md`
+    dvns: bool = False  # beside the pool of sessions it lifts no set for sure: `docs/recall.md`
     physics: Physics = Physics()
     navigate_depth: int = 50  # the first candidates that quality, decay and DVNS order
     slots: Slots = Slots()

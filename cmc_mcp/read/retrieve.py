@@ -10,13 +10,12 @@ from cmc_mcp.read.point import Point
 from cmc_mcp.store.codes import exact
 from cmc_mcp.store.matrix import Described, Matrix
 from cmc_mcp.store.protocol import ReadView
-from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, Filter, checked
+from cmc_mcp.store.rows import TEXTUAL, AtomRow, Filter, checked
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_TEXTUAL = len(MODALITIES) - len(BINARY)
 _REACH = 32  # records on each side among which neighbours are looked for
 _FLOAT32_ERROR = 1e-5  # of the database's cosine, with room
 
@@ -97,7 +96,7 @@ class Selection:
 
     def texts(self, rows: Mapping[int, AtomRow]) -> dict[int, str]:
         """Give the texts of some atoms, checked; not those of binaries and of objects."""
-        payloads = self.view.payload_rows({row.content for row in rows.values() if row.modality < _TEXTUAL})
+        payloads = self.view.payload_rows({row.content for row in rows.values() if row.modality < TEXTUAL})
         bodies = {pid: checked(row) for pid, row in payloads.items()}
         found = {rid: bodies.get(row.content) for rid, row in rows.items()}
         return {rid: body.decode() for rid, body in found.items() if body is not None}

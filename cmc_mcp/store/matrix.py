@@ -15,7 +15,7 @@ from cmc_mcp.errors import Busy
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
 from cmc_mcp.store.columns import Column, best, window
 from cmc_mcp.store.lexicon import Lexicon
-from cmc_mcp.store.rows import BINARY, MODALITIES, Filter, Head
+from cmc_mcp.store.rows import TEXTUAL, Filter, Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,6 @@ _GATHER_SHARE: Final = 0.15  # below this share, scan only the rows that pass
 _SPARE: Final = 14  # candidates beyond k before the bound is known
 _DOT_ERROR: Final = 3e-5  # of a float32 dot product of 384 terms, with room
 _WIDENED_MAX: Final = 4_096  # more candidates than this inside the error bound: the exact path is as good
-_TEXT_MODALITIES: Final = len(MODALITIES) - len(BINARY)
 ROW_BYTES: Final = 496
 """Memory of one atom with one vector and one piece, all columns."""
 
@@ -300,7 +299,7 @@ class Matrix:
         if self._vid.size and int(self._vector_seq.rows[-1]) > seq:
             bare |= self._vector_seq.rows[np.maximum(places, 0)] > seq
         bare &= atoms
-        bare &= self._modality.rows < _TEXT_MODALITIES
+        bare &= self._modality.rows < TEXTUAL
         return int(np.count_nonzero(bare))
 
     def holds(self, selected: _Selected, rids: npt.NDArray[np.int64]) -> Mask:

@@ -11,6 +11,8 @@ MODALITIES = ("text", "code", "event", "tool:call", "tool:result", "image", "aud
 """Every modality; its place here is its number in the tables."""
 BINARY = frozenset({"image", "audio", "data"})
 """What is kept and never read as text: neither searched nor embedded."""
+TEXTUAL = len(MODALITIES) - len(BINARY)
+"""Modalities with a lower number are text."""
 
 
 class Head(NamedTuple):

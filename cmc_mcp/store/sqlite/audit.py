@@ -6,21 +6,9 @@ from collections.abc import Iterator
 from typing import Final, cast
 
 from cmc_mcp.kernel.kinds import Record
-from cmc_mcp.kernel.transaction import GENESIS, OPEN
-from cmc_mcp.merkle.state import EMPTY_ROOT
-from cmc_mcp.store.rows import Head
+from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.sqlite.ledger import node_base
 from cmc_mcp.store.sqlite.view import View
-
-NO_HEAD: Final = Head(0, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, 0, 0, 0)
-_CACHED_FACTS_MAX: Final = 50_000
-_TX = (
-    "seq, recorded_us, principal, verb, arguments_hash, arguments, hash, state_root, control_root, changes, atoms,"
-    " passages, tokens, last_rid, last_pid, last_vid"
-)
-_HEAD = "seq, recorded_us, hash, state_root, control_root, atoms, passages, tokens, last_rid, last_pid, last_vid"
-_ATOM = "a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq"
-
 
 INDEXES: Final = {
     "tags": "name, value, facts",

@@ -25,7 +25,6 @@ _TX = (
     " passages, tokens, last_rid, last_pid, last_vid"
 )
 _HEAD = "seq, recorded_us, hash, state_root, control_root, atoms, passages, tokens, last_rid, last_pid, last_vid"
-_ATOM = "a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq"
 
 
 class FactsCache:

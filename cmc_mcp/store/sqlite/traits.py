@@ -7,9 +7,7 @@ from typing import cast
 import apsw
 
 from cmc_mcp.model.traits import derived_traits
-from cmc_mcp.store.rows import BINARY, MODALITIES
-
-_TEXTUAL = len(MODALITIES) - len(BINARY)
+from cmc_mcp.store.rows import TEXTUAL
 
 
 def rebuild_all(connection: apsw.Connection) -> None:
@@ -18,7 +16,7 @@ def rebuild_all(connection: apsw.Connection) -> None:
         "SELECT a.rid, a.ws, p.body, p.object, d.body FROM atoms a JOIN payloads p ON p.pid = a.content"
         " LEFT JOIN payloads d ON d.pid = a.discriminator WHERE a.modality < ? AND (p.object OR p.body IS NOT NULL)"
         " ORDER BY a.rid",
-        (_TEXTUAL,),
+        (TEXTUAL,),
     )
     found = [
         (*derived_traits(cast("bytes | None", body) or b"", cast("bytes | None", said)), rid, ws)

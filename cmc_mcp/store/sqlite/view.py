@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Final, cast
+from typing import cast
 
 from cmc_mcp.kernel.kinds import AtomKind
-from cmc_mcp.kernel.transaction import GENESIS, OPEN
-from cmc_mcp.merkle.state import EMPTY_ROOT
-from cmc_mcp.store.rows import AtomRow, EdgeRow, Head
+from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.store.rows import AtomRow, EdgeRow
 from cmc_mcp.store.sqlite.ledger import LedgerRows
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
 
-NO_HEAD: Final = Head(0, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, 0, 0, 0)
-_CACHED_FACTS_MAX: Final = 50_000
-_TX = (
-    "seq, recorded_us, principal, verb, arguments_hash, arguments, hash, state_root, control_root, changes, atoms,"
-    " passages, tokens, last_rid, last_pid, last_vid"
-)
-_HEAD = "seq, recorded_us, hash, state_root, control_root, atoms, passages, tokens, last_rid, last_pid, last_vid"
 _ATOM = "a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq"
 
 
