@@ -1,7 +1,8 @@
-"""The long runs: `python -m tests.soak kills|power|writers`. Each prints its seed, and can be gone on from.
+"""The long runs: `python -m tests.soak WHAT`. Each prints its seed, and can be gone on from.
 
-What continuous integration runs in seconds runs here for as long as one likes: `--count 10000`, `--images 100000`.
-With `--folder` the state is kept there, and the same command with `--resume` goes on where it was stopped.
+What continuous integration runs in seconds runs here for as long as one likes. With `--folder` the state is kept there,
+and the same command with `--resume` goes on where it was stopped. The last line is the outcome as JSON; the exit code is 1
+when anything failed.
 """
 
 from __future__ import annotations
@@ -11,43 +12,97 @@ import json
 import secrets
 import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from tests.crash.kills import Kills, run_kills
-from tests.crash.power import PowerLosses, run_images
-from tests.crash.writers import run_writers
+
+@dataclass
+class Job:
+    """One run: how much, from which seed, where; `told` is what an earlier run had come to, None for a new one."""
+
+    count: int
+    seed: int
+    folder: Path
+    told: dict[str, Any] | None = None
+
+    def keep(self, outcome: Any) -> None:
+        """Write down how far it came, a dataclass, so that `--resume` can go on; say so on a terminal."""
+        state = asdict(outcome)
+        (self.folder / "progress.json").write_text(json.dumps(state))
+        if sys.stderr.isatty():
+            short = {name: value for name, value in state.items() if isinstance(value, int | float)}
+            print(f"\r\x1b[K{json.dumps(short)[:150]}", end="", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Soak:
+    """A long run. `run` gives a dataclass with the fields `seed` and `failures` (a list); a failure is a sentence."""
+
+    what: str
+    counts: str
+    default: int
+    run: Callable[[Job], Any]
+
+
+@dataclass
+class Outcome:
+    """What every outcome has; each soak adds its own figures."""
+
+    seed: int
+    done: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+RUNS = {
+    "kills": "tests.crash.kills",
+    "power": "tests.crash.power",
+    "writers": "tests.crash.writers",
+}
+"""Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
+
+
+def load(name: str) -> Soak:
+    """Give a soak by its name."""
+    found = import_module(RUNS[name]).SOAK
+    assert isinstance(found, Soak)
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one of them; 0 when nothing was lost and nothing broke."""
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=("kills", "power", "writers"))
-    parser.add_argument("--count", type=int, default=1000, help="kills, or writes of each writer")
-    parser.add_argument("--images", type=int, default=1000, help="power losses")
-    parser.add_argument("--writers", type=int, default=8)
-    parser.add_argument("--readers", type=int, default=0)
-    parser.add_argument("--seed", type=int, default=None)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="\n".join(f"{name:<12} {load(name).what}" for name in RUNS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=RUNS)
+    parser.add_argument("--count", type=int, default=None, help="how many; what is counted depends on the run")
+    parser.add_argument("--seed", type=int, default=None, help="a seed that was printed")
     parser.add_argument("--folder", type=Path, default=None, help="keep the state here")
     parser.add_argument("--resume", action="store_true", help="go on from the state in the folder")
     asked = parser.parse_args(arguments)
+    soak = load(asked.what)
+    if asked.resume and asked.folder is None:
+        parser.error("--resume goes with --folder")
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         told = json.loads((folder / "progress.json").read_text()) if asked.resume else None
         seed = told["seed"] if told else secrets.randbelow(1 << 31) if asked.seed is None else asked.seed
-        print(f"seed {seed}", file=sys.stderr, flush=True)
-        if asked.what == "kills":
-            kills = run_kills(asked.count, seed, folder, Kills(**told) if told else None)
-            print(kills.as_json())
-            return int(bool(kills.failures))
-        if asked.what == "power":
-            images = run_images(asked.images, seed, folder, resumed=PowerLosses(**told) if told else None)
-            print(images.as_json())
-            return int(bool(images.failures))
-        outcome = run_writers(folder, writers=asked.writers, each=asked.count, readers=asked.readers)
-        print(outcome.as_json())
-        return int(bool(outcome.errors or outcome.violations))
+        count = soak.default if asked.count is None else asked.count
+        print(f"{asked.what}: {count} {soak.counts}, seed {seed}", file=sys.stderr, flush=True)
+        try:
+            outcome = soak.run(Job(count, seed, folder, told))
+        except KeyboardInterrupt:
+            print("\nstopped; --resume goes on from there" if asked.folder else "\nstopped", file=sys.stderr)
+            return 130
+        print(json.dumps(asdict(outcome)))
+        return int(bool(outcome.failures))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(import_module("tests.soak").main())  # the module that the runs import, not this second copy of it

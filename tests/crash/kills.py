@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import select
 import signal
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.crash.subject import Workload, judge, opened
+from tests.soak import Job, Outcome, Soak
 
 KILLS_A_STORE = 20
 
 
 @dataclass
-class Kills:
+class Kills(Outcome):
     """What came of it. `done` kills with `seed` can be gone on from."""
 
-    seed: int
-    done: int = 0
     acknowledged: int = 0
     lost: int = 0
-    failures: list[str] = field(default_factory=list)
     phases: dict[str, int] = field(default_factory=dict)
     reopen_ms_max: float = 0.0
 
-    def as_json(self) -> str:
-        """One line."""
-        return json.dumps(asdict(self))
 
-
-def run_kills(count: int, seed: int, folder: Path, resumed: Kills | None = None) -> Kills:
+def run(job: Job) -> Kills:
     """Kill `count` children. Every store is made anew for 20 kills, so that opening and migrating are hit too."""
-    result = resumed or Kills(seed)
+    result = Kills(**job.told) if job.told else Kills(job.seed)
+    seed, folder = job.seed, job.folder
     acknowledged: dict[int, str] = {}
-    for number in range(result.done, count):
+    for number in range(result.done, job.count):
         path = folder / f"{seed}-{number // KILLS_A_STORE}.db"
         if number % KILLS_A_STORE == 0 or not path.exists():
             acknowledged = {}
@@ -61,8 +55,11 @@ def run_kills(count: int, seed: int, folder: Path, resumed: Kills | None = None)
             with opened(path) as subject:
                 acknowledged.update(subject.ledger())  # what the judge wrote, and what was in flight, is told now
         result.done = number + 1
-        (folder / "progress.json").write_text(result.as_json())
+        job.keep(result)
     return result
+
+
+SOAK = Soak("SIGKILL a writing process at random points, over every phase", "kills", 1000, run)
 
 
 def _one(path: Path, rng: random.Random, tag: str, *, first: bool) -> tuple[dict[int, str], str]:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.crash.lossy import Event, LossyVFS, crash_image
-from tests.crash.subject import Workload, judge, opened, run
+from tests.crash.subject import Workload, judge, opened, work_through
+from tests.soak import Job, Outcome, Soak
 
 _STEPS = 40
 
 
 @dataclass
-class PowerLosses:
-    """What came of it."""
+class PowerLosses(Outcome):
+    """What came of it; what is done are images."""
 
-    seed: int
-    images: int = 0
     acknowledged: int = 0
     lost: int = 0
-    failures: list[str] = field(default_factory=list)
-
-    def as_json(self) -> str:
-        """One line."""
-        return json.dumps(asdict(self))
 
 
 def record(folder: Path, seed: int, steps: int = _STEPS) -> tuple[Path, list[Event]]:
@@ -38,23 +31,23 @@ def record(folder: Path, seed: int, steps: int = _STEPS) -> tuple[Path, list[Eve
     try:
         with opened(path, vfs=name) as subject:
             work = Workload(random.Random(seed), f"p{seed}", erases_objects=False)
-            run(subject, work, steps, lambda seq, root: vfs.trace.append(Event("ack", root, seq)))
+            work_through(subject, work, steps, lambda seq, root: vfs.trace.append(Event("ack", root, seq)))
     finally:
         vfs.unregister()
     return path, vfs.trace
 
 
-def run_images(count: int, seed: int, folder: Path, *, resumed: PowerLosses | None = None) -> PowerLosses:
+def run(job: Job) -> PowerLosses:
     """Judge `count` crash images, 50 of each recorded run."""
-    result = resumed or PowerLosses(seed)
-    while result.images < count:
-        batch = seed * 1_000_000 + result.images
-        made = folder / f"run-{batch}"
+    result = PowerLosses(**job.told) if job.told else PowerLosses(job.seed)
+    while result.done < job.count:
+        batch = job.seed * 1_000_000 + result.done
+        made = job.folder / f"run-{batch}"
         path, trace = record(made, batch)
-        for _ in range(min(50, count - result.images)):
-            _image(path, trace, random.Random(f"{batch}/{result.images}"), folder / "image", result)
+        for _ in range(min(50, job.count - result.done)):
+            _image(path, trace, random.Random(f"{batch}/{result.done}"), job.folder / "image", result)
         shutil.rmtree(made)
-        (folder / "progress.json").write_text(result.as_json())
+        job.keep(result)
     return result
 
 
@@ -70,7 +63,10 @@ def _image(path: Path, trace: list[Event], rng: random.Random, target: Path, res
         wrong = judge(target / path.name, acknowledged)
     finally:
         shutil.rmtree(target)
-    result.images += 1
+    result.done += 1
     result.acknowledged += len(acknowledged)
     result.lost += sum("acknowledged and is" in line for line in wrong)
-    result.failures += [f"image {result.images} of seed {result.seed}, cut {cut}: {line}" for line in wrong]
+    result.failures += [f"image {result.done} of seed {result.seed}, cut {cut}: {line}" for line in wrong]
+
+
+SOAK = Soak("cut the power at random points, and judge what the disk may hold then", "images", 1000, run)

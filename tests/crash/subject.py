@@ -138,7 +138,7 @@ class Workload:
         return self.rng.choice(live) if live else None
 
 
-def run(subject: Subject, work: Workload, steps: int, acknowledged: Callable[[int, str], None]) -> None:
+def work_through(subject: Subject, work: Workload, steps: int, acknowledged: Callable[[int, str], None]) -> None:
     """Do some operations, acknowledging each after it returned, as any client would see it."""
     for _ in range(steps):
         _, call = work.next(subject)

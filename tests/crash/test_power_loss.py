@@ -8,14 +8,15 @@ import pytest
 
 from cmc_mcp.store.sqlite import connection
 from tests.crash.lossy import Event, crash_image
-from tests.crash.power import run_images
+from tests.crash.power import run
+from tests.soak import Job
 
 
 @pytest.mark.slow
 def test_a_hundred_and_fifty_power_losses_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     seed = secrets.randbelow(1 << 31)
-    told = run_images(150, seed, tmp_path)
-    assert (told.failures, told.lost, told.images) == ([], 0, 150), told
+    told = run(Job(150, seed, tmp_path))
+    assert (told.failures, told.lost, told.done) == ([], 0, 150), told
     assert told.acknowledged > 1000
 
 
@@ -26,7 +27,7 @@ def test_the_harness_notices_settings_that_do_lose_writes(
     weaker = tuple(s.replace("synchronous=FULL", f"synchronous={synchronous}") for s in connection._SETTINGS)
     monkeypatch.setattr(connection, "_SETTINGS", weaker)
     monkeypatch.setattr(connection, "SYNCHRONOUS_FULL", {"NORMAL": 1, "OFF": 0}[synchronous])
-    told = run_images(20, 11, tmp_path)
+    told = run(Job(20, 11, tmp_path))
     assert told.failures
 
 

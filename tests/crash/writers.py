@@ -11,13 +11,14 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from cmc_mcp.errors import CmcError
 from tests.crash.subject import opened
+from tests.soak import Job, Outcome, Soak
 
 
 class Call(NamedTuple):
@@ -30,23 +31,15 @@ class Call(NamedTuple):
 
 
 @dataclass
-class Outcome:
+class Writing(Outcome):
     """What came of it; times in milliseconds."""
 
-    writers: int
-    each: int
     acknowledged: int = 0
-    errors: list[str] = field(default_factory=list)
-    violations: list[str] = field(default_factory=list)
     p50_ms: float = 0.0
     p99_ms: float = 0.0
     worst_ms: float = 0.0
     total_s: float = 0.0
     reads: int = 0
-
-    def as_json(self) -> str:
-        """One line."""
-        return json.dumps(asdict(self))
 
 
 def check_history(writes: Sequence[Call], reads: Sequence[Call], length: int) -> list[str]:
@@ -84,7 +77,7 @@ def _out_of_order(first: Iterable[Call], then: Iterable[Call], *, strict: bool) 
     return wrong
 
 
-def run_writers(folder: Path, *, writers: int, each: int, readers: int = 0) -> Outcome:
+def run_writers(folder: Path, *, writers: int, each: int, readers: int = 0) -> Writing:
     """Let processes write to one file, and others read beside them; then check what all of them saw."""
     path = folder / "shared.db"
     with opened(path):
@@ -95,7 +88,7 @@ def run_writers(folder: Path, *, writers: int, each: int, readers: int = 0) -> O
     watchers = [_forked(_read, path, folder / f"reader-{n}.json", n, stop) for n in range(readers)]
     for pid in pids:
         os.waitpid(pid, 0)
-    outcome = Outcome(writers, each, total_s=round(time.monotonic() - start, 3))
+    outcome = Writing(seed=0, done=writers * each, total_s=round(time.monotonic() - start, 3))
     stop.touch()
     for pid in watchers:
         os.waitpid(pid, 0)
@@ -106,8 +99,8 @@ def run_writers(folder: Path, *, writers: int, each: int, readers: int = 0) -> O
         round(waits[min(len(waits) - 1, int(len(waits) * part))], 3) for part in (0.5, 0.99, 1.0)
     )
     with opened(path) as subject:
-        outcome.violations = check_history(writes, reads, subject.head()[0])
-        outcome.violations += [f"{f.table} {f.key}: {f.reason}" for f in subject.memory.verify().faults]
+        outcome.failures += check_history(writes, reads, subject.head()[0])
+        outcome.failures += [f"{f.table} {f.key}: {f.reason}" for f in subject.memory.verify().faults]
     return outcome
 
 
@@ -151,10 +144,20 @@ def _read(path: Path, out: Path, number: int, stop: Path) -> None:
     out.write_text(json.dumps({"calls": calls, "errors": failed}))
 
 
-def _calls(folder: Path, who: str, outcome: Outcome) -> list[Call]:
+def _calls(folder: Path, who: str, outcome: Writing) -> list[Call]:
     found: list[Call] = []
     for path in sorted(folder.glob(f"{who}-*.json")):
         told = json.loads(path.read_text())
         found += [Call(*call) for call in told["calls"]]
-        outcome.errors += told["errors"]
+        outcome.failures += told["errors"]
     return found
+
+
+def run(job: Job) -> Writing:
+    """Eight writers, and two readers beside them."""
+    outcome = run_writers(job.folder, writers=8, each=job.count, readers=2)
+    job.keep(outcome)
+    return outcome
+
+
+SOAK = Soak("eight processes write to one file, two read beside them, and a checker judges", "writes each", 1000, run)
