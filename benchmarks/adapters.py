@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.common import Figures
+
 DOCUMENTS = 5_000
 DIMENSION = 384
 BATCH = 100
@@ -28,7 +30,6 @@ QUERIES = 200
 K = 10
 GROUPS = 10
 SLOW_S = 0.2
-Figures = dict[str, float]
 
 
 @dataclass

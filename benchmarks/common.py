@@ -15,6 +15,9 @@ import numpy.typing as npt
 from cmc_mcp.embed.protocol import EmbeddingIdentity
 from cmc_mcp.store.sqlite.connection import Location, connect
 
+Figures = dict[str, float]
+"""Figures by name. A bar stands in the name, as "(≤ 1.2)" or "(≥ 0.9)": `report.py` reads it there."""
+
 DIMENSION = 384
 WORDS = 20_000
 
@@ -93,16 +96,16 @@ class BareRows:
         "CREATE TABLE vectors(rid INTEGER PRIMARY KEY, ws INT, vector BLOB) STRICT",
     )
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, made: bool = False) -> None:
         self.connection: apsw.Connection = connect(Location(path), create=True)
-        for statement in self._SCHEMA:
+        for statement in () if made else self._SCHEMA:
             self.connection.execute(statement.replace("INT,", "INTEGER,"))
         self._next = 0
 
-    def write(self, batch: Sequence[tuple[str, bytes]]) -> None:
-        """Write one transaction of (text, vector)."""
+    def write(self, batch: Sequence[tuple[str, bytes]], first: int | None = None) -> None:
+        """Write one transaction of (text, vector), numbered on, or from `first`."""
         execute = self.connection.executemany
-        first = self._next + 1
+        first = self._next + 1 if first is None else first
         self._next += len(batch)
         numbered = list(enumerate(batch, first))
         self.connection.execute("BEGIN IMMEDIATE")

@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.common import folder
-
-Figures = dict[str, float]
+from benchmarks.common import Figures, folder
 
 _CHILD = """
 import json, sys

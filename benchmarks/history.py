@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.common import BareRows, GivenVectors, folder, p50, texts, timed
+from benchmarks.common import BareRows, Figures, GivenVectors, folder, p50, texts, timed
 from cmc_mcp.memory import Memory
-
-Figures = dict[str, float]
 
 
 def at_size(count: int, *, repeats: int = 30) -> Figures:

@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.common import GivenVectors, folder, p50, p95, texts, timed
+from benchmarks.common import Figures, GivenVectors, folder, p50, p95, texts, timed
 from cmc_mcp.memory import Memory
 from cmc_mcp.write.validate import RememberArguments
 
-Figures = dict[str, float]
 TARGET_MS = {10_000: 1.5, 100_000: 5.0, 1_000_000: 35.0}
 QUESTIONS = 60
 

@@ -8,11 +8,10 @@ import apsw
 import numpy as np
 import sqlite_vec
 
-from benchmarks.common import DIMENSION, GivenVectors, folder, p50, timed
+from benchmarks.common import DIMENSION, Figures, GivenVectors, folder, p50, timed
 from benchmarks.read_latency import build, latency, questions
 from cmc_mcp.embed import MiniLM
 
-Figures = dict[str, float]
 BARS = {10_000: 0.7, 100_000: 0.25, 1_000_000: 0.12}
 
 

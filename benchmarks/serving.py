@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import folder, p50, texts, timed
+from benchmarks.common import Figures, folder, p50, texts, timed
 from cmc_mcp.memory import Memory
-
-Figures = dict[str, float]
 
 _EMPTY = """
 from mcp.server import MCPServer

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.common import BareRows, GivenVectors, folder, p50, p95, texts, timed
+from benchmarks.common import BareRows, Figures, GivenVectors, folder, p50, p95, texts, timed
 from cmc_mcp.embed import MiniLM
 from cmc_mcp.memory import Memory
 
-Figures = dict[str, float]
 TAGS = {"topic": "bench"}
 
 
