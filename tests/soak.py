@@ -57,6 +57,7 @@ class Outcome:
 
 
 RUNS = {
+    "histories": "tests.kernel.histories",
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",
