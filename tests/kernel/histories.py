@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import pprint
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from tests.kernel.moves import ORIGINS, VERBS, WHO, Moves
+from tests.kernel.moves import ORIGINS, WHO, Moves
 from tests.kernel.oracle import CELLS
 from tests.kernel.place import Place
 from tests.kernel.rig import TEXTS, Rig
@@ -23,8 +23,10 @@ from tests.soak import Job, Outcome, Soak
 Step: TypeAlias = tuple[str, dict[str, Any]]
 SHARED = 25
 """So many histories share a store, each in a workspace of its own: none may change what another sees."""
-WHOLE, VERIFIED, KEPT_UP = 50, 10, 20
+WHOLE, VERIFIED, KEPT_UP = 100, 20, 40
 """Of so many histories one is compared whole after each step; verified; and compared again after the file was rewritten."""
+KEEP = 100
+"""After so many the state is written down."""
 FAILURES_MAX = 100
 
 
@@ -143,8 +145,9 @@ def _undo(rng: random.Random) -> dict[str, Any]:
 
 
 def _cut(rng: random.Random) -> dict[str, Any]:
-    moment = rng.choice(("midst", "commit"))
-    return {"by": rng.choice(WHO), "verb": rng.choice(VERBS), "moment": moment, "crash": rng.random() < 0.5}
+    move = rng.choice(("note", "notes", "document", "turns", "revise", "forget", "rollback", "undo", "label"))
+    moment = rng.choice((0, rng.randint(1, 40)))
+    return {"move": move, "arguments": _DRAWN[move][1](rng), "moment": moment, "crash": rng.random() < 0.5}
 
 
 _DRAWN: dict[str, tuple[float, Callable[[random.Random], dict[str, Any]]]] = {
@@ -163,9 +166,9 @@ _DRAWN: dict[str, tuple[float, Callable[[random.Random], dict[str, Any]]]] = {
     "label": (1.5, lambda rng: {"by": rng.choice(WHO), "label": rng.choice(("first", "second"))}),
     "policy": (0.3, lambda rng: {"by": rng.choice(WHO), "value": rng.choice((None, 0.0))}),
     "clock": (1.5, lambda rng: {"hours": rng.randint(-1, 1), "tick_us": rng.choice((0, 7))}),
-    "reopen": (0.4, lambda rng: {}),
-    "crash": (0.5, lambda rng: {}),
-    "cut": (0.7, _cut),
+    "reopen": (0.25, lambda rng: {}),
+    "crash": (0.3, lambda rng: {}),
+    "cut": (0.5, _cut),
 }
 """How often, and with what."""
 
@@ -232,33 +235,27 @@ def told(seed: int, number: int, steps: list[Step], first: Exception) -> str:
 
 
 # ---------------------------------------------------------------------- the long run
-def run(job: Job) -> Histories:
-    """Play `count` histories; a store is left for a new one after some of them, and after a difference."""
-    result = Histories(**job.told) if job.told else Histories(job.seed)
+def differences(result: Histories, count: int) -> Iterator[tuple[int, list[Step], Exception]]:
+    """Play on until `count` histories are done, and give those that differ. A store is left after some, or after one."""
     place: Place | None = None
     try:
-        for number in range(result.done, job.count):
-            if place is None or number % SHARED == 0:
-                if place is not None:
-                    place.close()
-                    job.keep(result)
-                place = Place()
-            steps = draw(random.Random(f"{job.seed}/{number}"))
+        for number in range(result.done, count):
+            if place is not None and number % SHARED == 0:
+                place.close()
+                place = None
+            place = place or Place()
+            steps = draw(random.Random(f"{result.seed}/{number}"))
             try:
                 _one(result, place, number, steps)
             except Exception as error:
-                result.failures.append(told(job.seed, number, steps, error))
                 with suppress(Exception):
                     place.close()
                 place = None
+                yield number, steps, error
             result.done = number + 1
-            if len(result.failures) >= FAILURES_MAX:
-                break
     finally:
         if place is not None:
             place.close()
-    job.keep(result)
-    return result
 
 
 def _one(result: Histories, place: Place, number: int, steps: list[Step]) -> None:
@@ -271,6 +268,17 @@ def _one(result: Histories, place: Place, number: int, steps: list[Step]) -> Non
     result.compared += rig.compared
     for name, _ in steps:
         result.moves[name] = result.moves.get(name, 0) + 1
+
+
+def run(job: Job) -> Histories:
+    """Play `count` histories."""
+    result = Histories(**job.told) if job.told else Histories(job.seed)
+    while result.done < job.count and len(result.failures) < FAILURES_MAX:
+        upto = min(job.count, result.done - result.done % KEEP + KEEP)
+        for number, steps, error in differences(result, upto):
+            result.failures.append(told(job.seed, number, steps, error))
+        job.keep(result)
+    return result
 
 
 SOAK = Soak("histories over both clocks against a naive oracle", "histories", 100_000, run)

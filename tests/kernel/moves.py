@@ -14,7 +14,6 @@ from tests.kernel.rig import HOUR_US, TEXTS, Rig
 
 WHO = ("ana", "ben", "eve")
 ORIGINS = ("guide.txt", "plan.txt")
-VERBS = ("remember", "document", "rollback", "forget")
 Changes = dict[str, Any]
 
 
@@ -138,7 +137,7 @@ class Moves:
 
     def clock(self, hours: int, tick_us: int) -> None:
         """The clock jumps, and from now on goes so fast; 0 is a clock that stands still."""
-        self.rig.place.clock.time_us += hours * HOUR_US
+        self.rig.clock_us += hours * HOUR_US
         self.rig.tick_us = tick_us
 
     def reopen(self) -> None:
@@ -147,5 +146,6 @@ class Moves:
     def crash(self) -> None:
         self.rig.crash()
 
-    def cut(self, by: str, verb: str, moment: str, crash: bool) -> None:
-        self.rig.cut(by, verb, moment, crash=crash)
+    def cut(self, move: str, arguments: dict[str, Any], moment: int, crash: bool) -> None:
+        """Another move, stopped in its midst."""
+        self.rig.cut(lambda: getattr(self, move)(**arguments), moment, crash=crash)

@@ -89,6 +89,7 @@ class Oracle:
         self.known: dict[Name, tuple[Name, ...]] = {}  # every atom ever recorded, with its premises
         self.destroyed: dict[str, int] = {}  # words, and the transaction that destroyed them
         self.lost: set[tuple[str, str]] = set()  # versions of documents whose plan was destroyed
+        self._before: tuple[dict[Name, tuple[Name, ...]], dict[str, int], set[tuple[str, str]]] = ({}, {}, set())
 
     @property
     def seq(self) -> int:
@@ -125,7 +126,13 @@ class Oracle:
         self.times.append(max(clock_us, self.times[-1] + 1))
         self.effective.append(effective)
         self.entries.append(entry)
+        self._before = (dict(self.known), dict(self.destroyed), set(self.lost))
         return seq
+
+    def take_back(self) -> None:
+        """Forget what was learnt for a transaction that then was not."""
+        known, destroyed, lost = self._before
+        self.known, self.destroyed, self.lost = dict(known), dict(destroyed), set(lost)
 
     def kept_back(self, texts: Iterable[str]) -> bool:
         """Whether the gate keeps it back: destroyed words are not remembered again."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cmc_mcp import Memory
+from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.embed import load_token_counter
 from cmc_mcp.store.sqlite.store import SqliteStore
@@ -22,25 +23,12 @@ class Pulled(Exception):
     """The plug was pulled inside a write."""
 
 
-class Clock:
-    """A clock that stands still until it is moved, and that can stop a write that looks at it."""
-
-    def __init__(self) -> None:
-        self.time_us = START_US
-        self.pull: Callable[[], None] | None = None
-
-    def now_us(self) -> int:
-        if self.pull is not None:
-            self.pull()
-        return self.time_us
-
-
 class Place:
     """One file, in memory where there is such a folder: what is tested here is not what a disk keeps."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="cmc-kernel-", dir=SHM if SHM.is_dir() else None))
-        self.clock = Clock()
+        self.clock = FixedClock(START_US)
         self.generation = 0
         self.heads: dict[str, bytes] = {}
         self.root = self._open()
@@ -105,27 +93,34 @@ class Place:
         self.root = self._open()
 
     @contextmanager
-    def pulled(self, moment: str) -> Iterator[list[int]]:
-        """Stop the write within: in its midst, or when all but its COMMIT was done. Gives the image of that moment."""
+    def pulled(self, moment: int) -> Iterator[list[int]]:
+        """Stop what is written within before its statement of that number; 0 is a COMMIT that the database refuses.
+
+        Gives the image of that moment, or none when so many statements were not needed.
+        """
         images: list[int] = []
         writer = self.store._write_connection()
+        left = moment
 
-        def stop() -> bool:
+        def refuse() -> bool:
             images.append(self.image())
             return True
 
-        def look() -> None:
-            if writer.in_transaction:
-                stop()
+        def trace(*_: object) -> bool:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                images.append(self.image())
                 raise Pulled
+            return True
 
-        if moment == "commit":
-            writer.set_commit_hook(stop)
+        if moment:
+            writer.exec_trace = trace
         else:
-            self.clock.pull = look
+            writer.set_commit_hook(refuse)
         try:
             yield images
         finally:
-            self.clock.pull = None
             if self.store._writer is writer:
+                writer.exec_trace = None
                 writer.set_commit_hook(None)
