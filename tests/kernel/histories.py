@@ -146,7 +146,7 @@ def _undo(rng: random.Random) -> dict[str, Any]:
 
 def _cut(rng: random.Random) -> dict[str, Any]:
     move = rng.choice(("note", "notes", "document", "turns", "revise", "forget", "rollback", "undo", "label"))
-    moment = rng.choice((0, rng.randint(1, 40)))
+    moment = rng.randint(0, rng.choice((0, 20, 20, 40)))
     return {"move": move, "arguments": _DRAWN[move][1](rng), "moment": moment, "crash": rng.random() < 0.5}
 
 
@@ -158,17 +158,17 @@ _DRAWN: dict[str, tuple[float, Callable[[random.Random], dict[str, Any]]]] = {
     "revise": (5, _revise),
     "resize": (1, _resize),
     "forget": (2.5, _forget),
-    "poison": (0.7, _poison),
+    "poison": (1, _poison),
     "rollback": (3, _rollback),
     "rollback_of_rollback": (1.2, _rollback_of_rollback),
-    "undo": (3, _undo),
+    "undo": (3.5, _undo),
     "erase": (0.4, lambda rng: {"by": rng.choice(WHO), "number": rng.randrange(100)}),
     "label": (1.5, lambda rng: {"by": rng.choice(WHO), "label": rng.choice(("first", "second"))}),
     "policy": (0.3, lambda rng: {"by": rng.choice(WHO), "value": rng.choice((None, 0.0))}),
     "clock": (1.5, lambda rng: {"hours": rng.randint(-1, 1), "tick_us": rng.choice((0, 7))}),
     "reopen": (0.25, lambda rng: {}),
     "crash": (0.3, lambda rng: {}),
-    "cut": (0.5, _cut),
+    "cut": (0.8, _cut),
 }
 """How often, and with what."""
 

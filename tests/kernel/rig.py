@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from cmc_mcp.canon import canonical
 from cmc_mcp.errors import CmcError, InvalidInput, NotFound, StoreError
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
 from cmc_mcp.kernel.kinds import KINDS, SourceKind
@@ -18,7 +19,7 @@ from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.results import Diff, RollbackResult
 from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.references import resolve_point
-from cmc_mcp.store.rows import Filter, Head, post_order
+from cmc_mcp.store.rows import Filter, Head, arguments_of, post_order
 from cmc_mcp.store.sqlite import nodes
 from cmc_mcp.store.sqlite.ledger import NO_HEAD, node_base
 from tests.kernel.oracle import (
@@ -205,6 +206,9 @@ class Rig:
     def rollback(self, who: str, target: int, reference: Any) -> None:
         plan = self.oracle.rollback(target)
         self._roll(who, plan, Entry(who, "rollback", target=target), to=reference)
+        with self._view() as view:
+            told = view.transaction(self.oracle.seq)
+            assert told is not None and arguments_of(told) == canonical({"to": target}), "what a later undo goes by"
         if not plan.erased:
             assert self.heads[-1].state_root == self.heads[target].state_root
 
@@ -426,16 +430,17 @@ class Rig:
 
     def _recalled(self, seq: int) -> None:
         """Recall finds exactly what was live at both clocks and not destroyed, however the state is named."""
-        cell = (self.steps * 3) % len(CELLS)
-        instant = instants(cell)[self.steps // 2 % len(instants(cell))]
-        text = TEXTS[self.steps % len(TEXTS)]
         references = self._references(seq)
         reference, meant = references[self.steps % len(references)]
-        wanted = {
-            self.id(name)
-            for (name, at), _ in self.oracle.states[meant].items()
-            if at == cell and text_of(name) == text and text not in self.oracle.destroyed
-        }
+        held: dict[tuple[str, int], set[str]] = {(text, cell): set() for text in TEXTS for cell in CELLS}
+        for name, cell in self.oracle.states[meant]:
+            if (text := text_of(name)) is not None and text not in self.oracle.destroyed:
+                held[text, cell].add(self.id(name))
+        ends = [(text, cell, instant) for text, cell in held for instant in instants(cell)]
+        # best where an instant on the other side of a bound would give another answer
+        sharp = [(t, c, i) for t, c, i in ends if held[t, c] != held[t, c - 1 if i in BOUNDS else c + 1]]
+        text, cell, instant = (sharp or ends)[self.steps * 7 % len(sharp or ends)]
+        wanted = held[text, cell]
         query = text.split()[0]
         answer = self.memory.recall(query, as_of=reference, valid_at=instant, limit=200, budget_tokens=100_000)
         assert answer.read_point.transaction == meant

@@ -178,9 +178,12 @@ def half_of_a_write_is_committed_early(patch: pytest.MonkeyPatch) -> None:
     rows = UnitOfWork._write_rows
 
     def early(self: UnitOfWork) -> None:
+        late = {table: self._inserts.pop(table) for table in ("transactions", "log_nodes")}
         rows(self)
         self._c.execute("COMMIT")
         self._c.execute("BEGIN IMMEDIATE")
+        self._inserts = late
+        rows(self)
 
     patch.setattr(UnitOfWork, "_write_rows", early)
 
@@ -192,7 +195,7 @@ def a_write_that_was_cut_off_stays_in_the_caches(patch: pytest.MonkeyPatch) -> N
 
     def put_facts(self: UnitOfWork, facts: Any) -> int:
         pid = put(self, facts)
-        self._cache_of_facts.at(self.epoch())[pid] = facts
+        self._cache_of_facts.at(self.epoch()).setdefault(pid, facts)
         return pid
 
     put = UnitOfWork.put_facts
