@@ -58,6 +58,7 @@ class Outcome:
 
 RUNS = {
     "histories": "tests.kernel.histories",
+    "proofs": "tests.merkle.forgeries",
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",

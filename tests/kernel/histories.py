@@ -46,7 +46,10 @@ def draw(rng: random.Random) -> list[Step]:
     everywhere = range(len(CELLS))
     begun: list[Step] = [
         ("note", {"by": "ben", "text": TEXTS[0], "cells": everywhere, "changes": _changes(rng)}),
-        ("document", {"by": "ana", "origin": ORIGINS[0], "parts": list(TEXTS[1:3]), "cells": everywhere, "changes": {}}),
+        (
+            "document",
+            {"by": "ana", "origin": ORIGINS[0], "parts": list(TEXTS[1:3]), "cells": everywhere, "changes": {}},
+        ),
     ]
     names = rng.choices(list(_DRAWN), [weight for weight, _ in _DRAWN.values()], k=rng.randint(6, 14))
     return begun + [(name, _DRAWN[name][1](rng)) for name in names]
@@ -227,10 +230,10 @@ def told(seed: int, number: int, steps: list[Step], first: Exception) -> str:
     if failure(steps) is None:
         return f"{said}\nIt does not show in a store of its own: run the {SHARED} histories of its store."
     steps = shrunk(steps, lambda some: failure(some) is not None)
-    body = pprint.pformat(steps, width=112, sort_dicts=False)
+    body = pprint.pformat(steps, width=112, sort_dicts=False).replace("\n", "\n        ")
     return (
         f"{said}\n{len(steps)} steps show it: {failure(steps)}\n\n"
-        f"def test_history_{number}_of_seed_{seed}() -> None:\n    play(\n        {body.replace(chr(10), chr(10) + ' ' * 8)}\n    )\n"
+        f"def test_history_{number}_of_seed_{seed}() -> None:\n    play(\n        {body}\n    )\n"
     )
 
 

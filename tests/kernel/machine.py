@@ -13,7 +13,7 @@ from tests.kernel.oracle import CELLS
 from tests.kernel.rig import TEXTS, Rig
 
 FAST = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
+    max_examples=25, stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 HUNT = settings(FAST, max_examples=150, phases=(Phase.generate,), report_multiple_bugs=False)

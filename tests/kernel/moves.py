@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.kernel.oracle import CELLS, Entry, Name
 from tests.kernel.place import START_US
-from tests.kernel.rig import HOUR_US, TEXTS, Rig
+from tests.kernel.rig import HOUR_US, Rig
 
 WHO = ("ana", "ben", "eve")
 ORIGINS = ("guide.txt", "plan.txt")

@@ -386,7 +386,10 @@ class Rig:
 
     def _leaves(self, view: ReadView, seq: int) -> dict[bytes, bytes]:
         records = {rid: record for rid, record in view.all_records().items() if KINDS[record.kind].memory}
-        return {records[rid].tree_key: leaf(records[rid], found) for rid, found in view.pieces_of(list(records), seq).items()}
+        return {
+            records[rid].tree_key: leaf(records[rid], found)
+            for rid, found in view.pieces_of(list(records), seq).items()
+        }
 
     def _exact(self, view: ReadView, seq: int) -> None:
         """The rows of a past state, and they alone, still hash to the root it had."""
