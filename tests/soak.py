@@ -57,6 +57,8 @@ class Outcome:
 
 
 RUNS = {
+    "histories": "tests.kernel.histories",
+    "proofs": "tests.merkle.forgeries",
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",

@@ -8,13 +8,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.kernel.oracle import CELLS, Entry, Name
-from tests.kernel.rig import HOUR_US, START_US, TEXTS, Rig
+from tests.kernel.moves import ORIGINS, WHO, Moves
+from tests.kernel.oracle import CELLS
+from tests.kernel.rig import TEXTS, Rig
 
-WHO = ("ana", "ben", "eve")
-ORIGINS = ("guide.txt", "plan.txt")
 FAST = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
+    max_examples=25, stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 HUNT = settings(FAST, max_examples=150, phases=(Phase.generate,), report_multiple_bugs=False)
@@ -46,44 +45,54 @@ def some_changes(draw: st.DrawFn) -> dict[str, Any]:
     return changes
 
 
+some_writes = st.one_of(
+    st.tuples(
+        st.just("note"),
+        st.fixed_dictionaries({"by": who, "text": texts, "cells": some_cells(), "changes": some_changes()}),
+    ),
+    st.tuples(
+        st.just("document"),
+        st.fixed_dictionaries(
+            {
+                "by": who, "origin": st.sampled_from(ORIGINS), "parts": st.lists(texts, min_size=1, max_size=5),
+                "cells": some_cells(), "changes": some_changes(),
+            }
+        ),
+    ),
+    st.tuples(st.just("undo"), st.fixed_dictionaries({"by": who, "steps": back, "writer": who})),
+    st.tuples(st.just("label"), st.fixed_dictionaries({"by": who, "label": st.just("first")})),
+)  # fmt: skip
+
+
 class KernelMachine(RuleBasedStateMachine):
-    """Every rule is one call, sometimes a few; after each, everything is compared."""
+    """Every rule is one move; after each, everything is compared."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rig = Rig()
-        self.erased_any = self.undid_by_tag = False
-
-    def atom(self, number: int, *, live: bool = True) -> Name | None:
-        atoms = self.rig.oracle.atoms() if live else list(self.rig.oracle.known)
-        return atoms[number % len(atoms)] if atoms else None
-
-    @property
-    def seq(self) -> int:
-        return self.rig.oracle.seq
+        self.moves = Moves(self.rig)
 
     @initialize(changes=some_changes())
     def begin(self, changes: dict[str, Any]) -> None:
         everywhere = range(len(CELLS))
-        self.rig.remember("ben", [{"text": TEXTS[0], "cells": everywhere, "changes": changes}])
-        self.rig.remember("ana", [{"origin": ORIGINS[0], "texts": TEXTS[1:3], "cells": everywhere, "changes": {}}])
+        self.moves.note("ben", TEXTS[0], everywhere, changes)
+        self.moves.document("ana", ORIGINS[0], TEXTS[1:3], everywhere, {})
 
     # ------------------------------------------------------------------ writes
     @rule(by=who, text=texts, cells=some_cells(), changes=some_changes(), premise=st.none() | pick)
     def note(self, by: str, text: str, cells: range, changes: dict[str, Any], premise: int | None) -> None:
-        known = [] if premise is None else [name for name in [self.atom(premise, live=False)] if name]
-        self.rig.remember(by, [{"text": text, "cells": cells, "changes": changes, "premises": known}])
+        self.moves.note(by, text, cells, changes, premise)
 
     @rule(by=who, some=st.lists(st.tuples(texts, some_cells(), some_changes()), min_size=2, max_size=4))
     def notes(self, by: str, some: list[tuple[str, range, dict[str, Any]]]) -> None:
-        self.rig.remember(by, [{"text": text, "cells": cells, "changes": changes} for text, cells, changes in some])
+        self.moves.notes(by, some)
 
     @rule(
         by=who, origin=st.sampled_from(ORIGINS), parts=st.lists(texts, min_size=1, max_size=5), cells=some_cells(),
         changes=some_changes(),
     )  # fmt: skip
     def document(self, by: str, origin: str, parts: list[str], cells: range, changes: dict[str, Any]) -> None:
-        self.rig.remember(by, [{"origin": origin, "texts": parts, "cells": cells, "changes": changes}])
+        self.moves.document(by, origin, parts, cells, changes)
 
     @rule(
         by=who, session=st.sampled_from("st"),
@@ -91,16 +100,7 @@ class KernelMachine(RuleBasedStateMachine):
         changes=some_changes(),
     )  # fmt: skip
     def turns(self, by: str, session: str, said: list[tuple[str, str, int | None]], changes: dict[str, Any]) -> None:
-        self.rig.remember(
-            by,
-            [
-                {
-                    "session": session, "text": text, "speaker": speaker, "cells": range(len(CELLS)), "changes": changes,
-                    "occurred": None if day is None else START_US + day * HOUR_US,
-                }
-                for text, speaker, day in said
-            ],
-        )  # fmt: skip
+        self.moves.turns(by, session, said, changes)
 
     @rule(
         by=who, number=pick, changes=some_changes(), tags=st.none() | tags, low=st.none() | st.integers(1, len(CELLS) - 1),
@@ -110,89 +110,66 @@ class KernelMachine(RuleBasedStateMachine):
         self, by: str, number: int, changes: dict[str, Any], tags: dict[str, str | None] | None, low: int | None,
         high: int | None, text: str | None,
     ) -> None:  # fmt: skip
-        name = self.atom(number, live=number % 8 != 0)
-        if name is not None:
-            plain = {k: v for k, v in changes.items() if not k.startswith("tag:")}
-            self.rig.revise(by, name, plain, tags, low, high, text)
+        self.moves.revise(by, number, changes, tags, low, high, text)
 
     @rule(by=who, number=pick, ends=st.lists(st.integers(1, len(CELLS) - 1), min_size=4, max_size=4))
     def resize(self, by: str, number: int, ends: list[int]) -> None:
-        """A narrow validity, then another one: what grows is stretched, what shrinks is cut."""
-        name = self.atom(number)
-        if name is not None:
-            for low, high in (sorted(ends[:2]), sorted(ends[2:])):
-                self.rig.revise(by, name, {}, None, low, high, None)
+        self.moves.resize(by, number, ends)
 
     @rule(by=who, numbers=st.lists(pick, min_size=1, max_size=3))
     def forget(self, by: str, numbers: list[int]) -> None:
-        names = list(dict.fromkeys(name for number in numbers if (name := self.atom(number)) is not None))
-        if names:
-            self.rig.forget(by, names)
+        self.moves.forget(by, numbers)
 
     @rule(x=who, some=st.lists(st.tuples(who, tags), min_size=2, max_size=4), number=pick, by=who)
     def poison(self, x: str, some: list[tuple[str, dict[str, str | None]]], number: int, by: str) -> None:
-        """Several writers on one memory, then one of them undone."""
-        since = self.seq
-        for writer, wanted in some:
-            name = self.atom(number)
-            if name is None:
-                return
-            self.rig.revise(writer, name, {}, wanted, None, None, None)
-        self.rig.undo(by, Entry(by, "undo", since=since, writer=x))
+        self.moves.poison(x, some, number, by)
 
     # ------------------------------------------------------------------ rollbacks
     @rule(by=who, steps=back, how=st.sampled_from(("number", "snapshot", "label")), number=pick)
     def rollback(self, by: str, steps: int, how: str, number: int) -> None:
-        target = max(0, self.seq - steps)
-        reference: Any = target
-        if how == "label" and self.rig.labels:
-            reference, target = sorted(self.rig.labels.items())[number % len(self.rig.labels)]
-        elif how == "snapshot":
-            reference, states = self.rig.snapshot_of(target), self.rig.oracle.states
-            target = max(seq for seq, state in enumerate(states) if state == states[target])
-        self.rig.rollback(by, target, reference)
+        self.moves.rollback(by, steps, how, number)
+
+    @rule(by=who, steps=back, between=st.none() | texts)
+    def rollback_of_rollback(self, by: str, steps: int, between: str | None) -> None:
+        self.moves.rollback_of_rollback(by, steps, between)
 
     @rule(
         by=who, steps=back, writer=st.none() | who, source=st.none() | st.sampled_from((*ORIGINS, "session:s")),
         key=st.none() | st.tuples(st.sampled_from("ab"), st.sampled_from("12")),
     )  # fmt: skip
     def undo(self, by: str, steps: int, writer: str | None, source: str | None, key: tuple[str, str] | None) -> None:
-        if key is not None and self.erased_any:
-            key = None  # tags of what was erased are gone, so what they matched cannot be known again
-        self.undid_by_tag |= key is not None
-        since = max(0, self.seq - steps)
-        entry = Entry(by, "undo", since=since, writer=writer, source=source, tags=() if key is None else (key,))
-        self.rig.undo(by, entry)
-        before = self.rig.oracle.states[-1]
-        if steps % 2:
-            self.rig.undo(by, entry)
-            assert self.rig.oracle.states[-1] == before, "undoing twice is undoing once"
+        self.moves.undo(by, steps, writer, source, key)
 
     # ------------------------------------------------------------------ and the rest
-    @precondition(lambda self: not self.undid_by_tag and self.seq > 6)
+    @precondition(lambda self: not self.moves.undid_by_tag and self.moves.seq > 6)
     @rule(by=who, number=pick)
     def erase(self, by: str, number: int) -> None:
-        name = self.atom(number)
-        oracle = self.rig.oracle
-        if number % 3 == 0 and name is not None and name[3 if name[0] != "note" else 2] not in oracle.destroyed:
-            self.erased_any = True
-            self.rig.erase(by, [name])
+        if number % 3 == 0:  # seldom: no tag can be undone after it
+            self.moves.erase(by, number)
 
     @rule(by=who, label=st.sampled_from(("first", "second")))
     def label(self, by: str, label: str) -> None:
-        self.rig.label(by, label)
+        self.moves.label(by, label)
 
     @rule(by=who, value=st.none() | st.just(0.0))
     def policy(self, by: str, value: float | None) -> None:
-        self.rig.policy(by, value)
+        self.moves.policy(by, value)
 
-    @rule(hours=st.integers(-1, 1))
-    def clock(self, hours: int) -> None:
-        self.rig.clock.set_us(self.rig.clock.now_us() + hours * HOUR_US)
+    @rule(hours=st.integers(-1, 1), tick_us=st.sampled_from((0, 7)))
+    def clock(self, hours: int, tick_us: int) -> None:
+        self.moves.clock(hours, tick_us)
 
     @rule()
     def reopen(self) -> None:
-        self.rig.reopen()
+        self.moves.reopen()
+
+    @rule()
+    def crash(self) -> None:
+        self.moves.crash()
+
+    @rule(move=some_writes, moment=st.integers(0, 40), crash=st.booleans())
+    def cut(self, move: tuple[str, dict[str, Any]], moment: int, crash: bool) -> None:
+        self.moves.cut(*move, moment, crash)
 
     @invariant()
     def agrees(self) -> None:
@@ -200,6 +177,7 @@ class KernelMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
+            self.rig.judge()
             self.rig.hold()
         finally:
             self.rig.close()

@@ -83,11 +83,13 @@ class Oracle:
 
     def __init__(self) -> None:
         self.states: list[State] = [{}]
+        self.times: list[int] = [0]
         self.effective: list[dict[Name, tuple[int, ...]]] = [{}]
         self.entries: list[Entry | None] = [None]
         self.known: dict[Name, tuple[Name, ...]] = {}  # every atom ever recorded, with its premises
         self.destroyed: dict[str, int] = {}  # words, and the transaction that destroyed them
         self.lost: set[tuple[str, str]] = set()  # versions of documents whose plan was destroyed
+        self._before: tuple[dict[Name, tuple[Name, ...]], dict[str, int], set[tuple[str, str]]] = ({}, {}, set())
 
     @property
     def seq(self) -> int:
@@ -110,8 +112,10 @@ class Oracle:
         return self.facts(name, seq) != self.facts(name, seq - 1)
 
     # ------------------------------------------------------------------ writes
-    def commit(self, entry: Entry, state: State, effective: dict[Name, tuple[int, ...]] | None = None) -> int:
-        """Append a state; a write's changes enter the effective histories."""
+    def commit(
+        self, entry: Entry, state: State, effective: dict[Name, tuple[int, ...]] | None = None, clock_us: int = 0
+    ) -> int:
+        """Append a state; a write's changes enter the effective histories. Time rises, whatever the clock says."""
         seq = self.seq + 1
         if effective is None:
             effective = dict(self.effective[-1])
@@ -119,9 +123,16 @@ class Oracle:
             for name in {key[0] for key, _ in old.items() ^ state.items()}:
                 effective[name] = (*effective.get(name, ()), seq)
         self.states.append(state)
+        self.times.append(max(clock_us, self.times[-1] + 1))
         self.effective.append(effective)
         self.entries.append(entry)
+        self._before = (dict(self.known), dict(self.destroyed), set(self.lost))
         return seq
+
+    def take_back(self) -> None:
+        """Forget what was learnt for a transaction that then was not."""
+        known, destroyed, lost = self._before
+        self.known, self.destroyed, self.lost = dict(known), dict(destroyed), set(lost)
 
     def kept_back(self, texts: Iterable[str]) -> bool:
         """Whether the gate keeps it back: destroyed words are not remembered again."""
@@ -363,6 +374,11 @@ def span(cells: range) -> tuple[int | None, int | None]:
         None if cells.start == 0 else BOUNDS[cells.start - 1],
         None if cells.stop == len(CELLS) else BOUNDS[cells.stop - 1],
     )
+
+
+def instants(cell: int) -> tuple[int, ...]:
+    """The first and the last instant of a cell; an open end has none."""
+    return (*BOUNDS[cell - 1 : cell] * (cell > 0), *(bound - 1 for bound in BOUNDS[cell : cell + 1]))
 
 
 def differing(a: State, b: State) -> dict[str, set[Name]]:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
-from cmc_mcp import Memory
-from cmc_mcp.canon import digest
-from cmc_mcp.clock import FixedClock
-from cmc_mcp.config import Settings
-from cmc_mcp.embed import load_token_counter
-from cmc_mcp.errors import CmcError, InvalidInput, NotFound
+from cmc_mcp.canon import canonical
+from cmc_mcp.errors import CmcError, InvalidInput, NotFound, StoreError
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
-from cmc_mcp.kernel.kinds import KINDS, AtomKind, EdgeKind, ItemKind, Record, SourceKind
+from cmc_mcp.kernel.kinds import KINDS, SourceKind
 from cmc_mcp.kernel.pieces import leaf
 from cmc_mcp.kernel.transaction import Header, transaction_hash
+from cmc_mcp.memory import Memory
 from cmc_mcp.merkle import log, proof
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.results import Diff, RollbackResult
-from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.loading import ERASED
-from cmc_mcp.store.manifest import decode_manifest
 from cmc_mcp.store.protocol import ReadView
-from cmc_mcp.store.rows import MODALITIES
+from cmc_mcp.store.references import resolve_point
+from cmc_mcp.store.rows import Filter, Head, arguments_of, post_order
+from cmc_mcp.store.sqlite import nodes
+from cmc_mcp.store.sqlite.ledger import NO_HEAD, node_base
 from tests.kernel.oracle import (
     BOUNDS,
     CELLS,
@@ -38,60 +32,63 @@ from tests.kernel.oracle import (
     Plan,
     State,
     differing,
-    encoded,
+    instants,
+    is_atom,
     span,
     text_of,
 )
+from tests.kernel.place import START_US, Place, Pulled
+from tests.kernel.reading import Reading
 
 PLAIN = "text/plain"
-START_US = 1_780_000_000_000_000
 HOUR_US = 3_600_000_000
 LONG = "zeta " + "long words that stand in the object store " * 4 + "end"
 TEXTS = ("alpha one", "beta two", "gamma three", LONG)
-_TOKENS = load_token_counter()
-_ENDS = {SINCE_ALWAYS: 0, **{bound: n + 1 for n, bound in enumerate(BOUNDS)}, UNTIL_FURTHER_NOTICE: len(CELLS)}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Rig:
-    """One store in a folder of its own, as several principals write to it, and its oracle."""
+    """One workspace as several principals write to it, and its oracle. Alone in a store unless one is given."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="cmc-kernel-"))
-        self.clock = FixedClock(START_US, step_us=7)
+    def __init__(self, place: Place | None = None, workspace: str = "default") -> None:
+        self.own = place is None
+        self.place = Place() if place is None else place
+        self.workspace = workspace
+        self.clock_us, self.tick_us = START_US, 7
         self.oracle = Oracle()
-        self.names: dict[int, Name] = {}
-        self.keys: dict[Name, bytes] = {}
-        self.facts: dict[bytes, str] = {}
-        self.chains: dict[str, list[str]] = {bytes(32).hex(): []}
-        self.shown: dict[str, Name] = {}
-        self.roots: dict[frozenset[tuple[tuple[Name, int], str]], bytes] = {}
-        self.states: dict[bytes, frozenset[tuple[tuple[Name, int], str]]] = {}
+        self.reading = Reading()
+        self.roots: dict[frozenset[tuple[tuple[Name, int], str]], bytes] = {frozenset(): tree.EMPTY_ROOT}
+        self.states: dict[bytes, frozenset[tuple[tuple[Name, int], str]]] = {tree.EMPTY_ROOT: frozenset()}
         self.labels: dict[str, int] = {}
+        self.heads: list[Head] = [NO_HEAD]
+        self.logs: list[bytes] = [log.EMPTY_ROOT]
         self.steps = 0
-        self.memory = self._open()
-
-    def _open(self) -> Memory:
-        settings = Settings(inline_bytes=64)
-        memory = Memory.open(self.folder / "memory.db", embedder=None, clock=self.clock, settings=settings)
-        memory._tokens = _TOKENS  # loading it takes longer than a whole example
-        return memory
+        self.compared = 0
+        self.memory: Memory = self.place.at(workspace)
 
     def close(self) -> None:
-        self.memory.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.own:
+            self.place.close()
+        else:
+            self.place.leave(self.workspace)
 
-    def reopen(self) -> None:
-        self.memory.close()
-        self.memory = self._open()
+    def _again(self) -> None:
+        self.memory = self.place.at(self.workspace)
 
     def as_(self, principal: str) -> Memory:
+        self.clock_us += self.tick_us
+        self.place.clock.set_us(self.clock_us)
         return self.memory.as_principal(principal)
 
     def id(self, name: Name) -> str:
-        return atom_name(self.keys[name])
+        return atom_name(self.reading.keys[name])
 
     def _view(self) -> Any:
         return self.memory._store.reader(self.memory._ws)
+
+    def _commit(self, entry: Entry, state: State, effective: dict[Name, tuple[int, ...]] | None = None) -> None:
+        self.oracle.commit(entry, state, effective, clock_us=self.clock_us)
+        self.glance()
 
     # ------------------------------------------------------------------ the verbs, done to both
     def remember(self, who: str, items: Sequence[Mapping[str, Any]]) -> None:
@@ -128,7 +125,7 @@ class Rig:
             self.as_(who).remember(**arguments[0]) if len(arguments) == 1 else self.as_(who).remember_many(arguments)
         )
         assert receipt.transactions == 1
-        self.oracle.commit(Entry(who, "remember"), state)
+        self._commit(Entry(who, "remember"), state)
         self._placed(receipt.transaction)
 
     def revise(
@@ -155,17 +152,15 @@ class Rig:
             self._refused(lambda: self.as_(who).revise(self.id(name), **arguments), InvalidInput, NotFound)
             return
         receipt = self.as_(who).revise(self.id(name), **arguments)
-        self.oracle.commit(Entry(who, "revise"), state)
+        self._commit(Entry(who, "revise"), state)
         self._placed(receipt.transaction)
 
     def _refused(self, call: Any, *kinds: type[CmcError]) -> None:
-        with self._view() as view:
-            before = view.head()
         try:
             call()
         except kinds:
             with self._view() as view:
-                assert view.head() == before, "a refused call changed something"
+                assert view.head() == self.heads[-1], "a refused call changed something"
             return
         raise AssertionError("what the oracle refuses was done")
 
@@ -176,18 +171,20 @@ class Rig:
         assert set(plan.ids) == {self.id(name) for name in names if name in live}
         self.oracle.remove(state, names)
         result = self.as_(who).forget([self.id(name) for name in names], digest=plan.digest)
-        self.oracle.commit(Entry(who, "forget"), state)
+        self._commit(Entry(who, "forget"), state)
         assert result.receipt is not None
         self._placed(result.receipt.transaction)
 
     def erase(self, who: str, names: Sequence[Name]) -> None:
+        with self._view() as view:
+            self.reading.learn_facts(view)
         state = self.oracle.now()
         others = self.oracle.erase(state, names)
         ids = [self.id(name) for name in names]
         plan = self.as_(who).forget(ids, erase=True, dry_run=True)
         assert set(plan.shared) == {self.id(name) for name in others}
         result = self.as_(who).forget(ids, erase=True, digest=plan.digest)
-        self.oracle.commit(Entry(who, "erase"), state)
+        self._commit(Entry(who, "erase"), state)
         assert result.receipt is not None and not result.receipt.pages_pending
         self._placed(result.receipt.transaction)
 
@@ -200,30 +197,31 @@ class Rig:
         named = self.as_(who).snapshot(label, force=known is not None)
         assert named.transaction == self.oracle.seq
         self.labels[label] = self.oracle.seq
-        self.oracle.commit(Entry(who, "label"), self.oracle.now())
+        self._commit(Entry(who, "label"), self.oracle.now())
 
     def policy(self, who: str, value: float | None) -> None:
         self.as_(who).set_policy("gate.min_confidence", value)
-        self.oracle.commit(Entry(who, "policy"), self.oracle.now())
+        self._commit(Entry(who, "policy"), self.oracle.now())
 
     def rollback(self, who: str, target: int, reference: Any) -> None:
         plan = self.oracle.rollback(target)
         self._roll(who, plan, Entry(who, "rollback", target=target), to=reference)
         with self._view() as view:
-            if not plan.erased:
-                assert view.head().state_root == view.head_at(target).state_root
+            told = view.transaction(self.oracle.seq)
+            assert told is not None and arguments_of(told) == canonical({"to": target}), "what a later undo goes by"
+        if not plan.erased:
+            assert self.heads[-1].state_root == self.heads[target].state_root
 
     def undo(self, who: str, entry: Entry) -> None:
         arguments = {"since": entry.since, "writer": entry.writer, "source": entry.source, "tags": dict(entry.tags)}
         plan = self.oracle.undo(entry)
         result = self._roll(who, plan, entry, **arguments)
         assert result.not_undone == plan.not_undone
-        assert set(result.orphaned) == {self.id(name) for name in plan.orphaned if name in self.keys}
+        assert set(result.orphaned) == {self.id(name) for name in plan.orphaned if name in self.reading.keys}
         after = self.oracle.entries[entry.since + 1 : -1]
         everything = entry.writer is None and entry.source is None and not entry.tags and not plan.erased
         if everything and all(other is not None and other.verb not in ("rollback", "undo") for other in after):
-            with self._view() as view:
-                assert view.head().state_root == view.head_at(entry.since).state_root, "undoing everything"
+            assert self.heads[-1].state_root == self.heads[entry.since].state_root, "undoing everything"
 
     def _roll(self, who: str, plan: Plan, entry: Entry, **arguments: Any) -> RollbackResult:
         preview = self.as_(who).rollback(**arguments, dry_run=True)
@@ -231,7 +229,7 @@ class Rig:
         assert set(preview.erased) == {self.id(name) for name in plan.erased}
         result = self.as_(who).rollback(**arguments, digest=preview.digest)
         assert (result.diff, result.orphaned, result.erased) == (preview.diff, preview.orphaned, preview.erased)
-        self.oracle.commit(entry, plan.state, plan.effective)
+        self._commit(entry, plan.state, plan.effective)
         assert result.receipt is not None
         self._placed(result.receipt.transaction)
         return result
@@ -239,108 +237,164 @@ class Rig:
     def _placed(self, seq: int) -> None:
         assert seq == self.oracle.seq, "one call, one transaction"
 
-    # ------------------------------------------------------------------ what is stored, as plain values
-    def learn(self, view: ReadView) -> None:
-        """Name every new record and body of facts while their words are there; an erasure may take them later."""
-        for rid, record in sorted(view.all_records().items()):
-            if rid not in self.names and record.is_memory:
-                self.names[rid] = name = self._name(view, rid, record)
-                self.shown[_shown(record)] = name
-                if record.kind == AtomKind.code:
-                    self.keys[name] = record.key
-        for rid, name in sorted(self.names.items()):
-            for _, _, _, _, pid in view.piece_rows(rid):
-                facts = view.facts(pid)
-                if facts.hash not in self.facts and facts.body is not None:
-                    self.facts[facts.hash] = self._plain(view, name[0], facts.registers)
+    # ------------------------------------------------------------------ stopping and going on
+    def reopen(self) -> None:
+        self.place.reopen()
+        self._again()
 
-    def _name(self, view: ReadView, rid: int, record: Record) -> Name:
-        if record.kind == EdgeKind.code:
-            edge = view.edge(rid)
-            assert edge is not None
-            return ("edge", self.names[edge.source], edge.type, self.names[edge.target])
-        if record.kind in (SourceKind.code, ItemKind.code):
-            pid = view.origin_of(rid)
-            assert pid is not None
-            origin = (view.payload(pid) or b"").decode()
-            if record.kind == SourceKind.code:
-                return ("source", origin)
-            (position,) = [at for at, item in view.items(pid) if item == rid]
-            return ("item", origin, position)
-        row = view.atom(rid)
-        assert row is not None and MODALITIES[row.modality] == "text"
-        content = view.payload_row(row.content)
-        body = content.body if content.body is not None else self.memory._objects.get(view.ws, content.hash)
-        text, media = body.decode(), (view.payload(row.media_type) or b"").decode()
-        if not row.origin:
-            return ("note", media, text)
-        origin = (view.payload(row.origin) or b"").decode()
-        told = json.loads(view.payload(row.discriminator) or b"{}") if row.discriminator else {}
-        if "session" not in told:
-            return ("part", origin, media, text, told.get("twin", 0))
-        writer = json.loads(view.payload(row.witness) or b"{}")["writer"]
-        last = ("at", told["occurred_at"]) if "occurred_at" in told else ("nth", told["ordinal"])
-        return ("turn", origin, media, text, writer, told["speaker"], *last)
+    def crash(self) -> None:
+        """Go on from what a kill after the last answer leaves."""
+        self.place.boot(self.place.image())
+        self._again()
 
-    def _plain(self, view: ReadView, kind: str, registers: Mapping[str, Any]) -> str:
-        if kind == "source":
-            pid = view.pid(bytes.fromhex(registers["manifest"]))
-            body = None if pid is None else view.payload(pid)
-            assert body is not None
-            by_key = {key: name for name, key in self.keys.items()}
-            plan = decode_manifest(body)
-            parts = [repr(by_key[part.atom]) for part in plan.parts]
-            return encoded({"parts": parts, "redacted": any(node.title == ERASED for node in plan.nodes)})
-        if kind == "item":
-            (name,) = [name for name, key in self.keys.items() if key.hex() == registers["atom"]]
-            if registers["chain"] not in self.chains:
-                (before,) = [
-                    chain
-                    for chain in self.chains
-                    if digest("cmc/chain/1", bytes.fromhex(chain), self.keys[name]).hex() == registers["chain"]
-                ]
-                self.chains[registers["chain"]] = [*self.chains[before], repr(name)]
-            return encoded({"atom": repr(name), "chain": self.chains[registers["chain"]]})
-        return encoded(registers)
-
-    def state(self, view: ReadView, seq: int) -> State:
-        """Read a whole state back, on the grid; the coding has to be canonical on the way."""
-        out: State = {}
-        for rid, name in self.names.items():
-            pieces = view.pieces(rid, seq)
-            for left, right in itertools.pairwise(pieces):
-                assert left.valid_to <= right.valid_from, "pieces overlap"
-                assert left.valid_to < right.valid_from or left.facts != right.facts, "equal neighbours are not joined"
-            for piece in pieces:
-                for cell in range(_ENDS[piece.valid_from], _ENDS[piece.valid_to]):
-                    out[name, cell] = self.facts[piece.facts.hash]
-        return out
+    def cut(self, move: Callable[[], None], moment: int, *, crash: bool) -> None:
+        """Stop a write before one of its statements; the process goes on, or is started again. Nothing may be left."""
+        with self.place.pulled(moment) as images:
+            try:
+                move()
+            except (Pulled, StoreError):
+                assert images, "it failed by itself"
+                self.oracle.take_back()
+        if crash:
+            self.place.boot(images[-1] if images else self.place.image())
+            self._again()
 
     # ------------------------------------------------------------------ the comparison
-    def check(self) -> None:
-        """Compare what can be read, at the head and at points that wander over the past."""
+    def glance(self) -> None:
+        """Compare what every transaction can afford: the head, its time, its root, its log, the count of live atoms."""
         self.steps += 1
         with self._view() as view:
-            self.learn(view)
             head = view.head()
+            if head.last_rid > self.heads[-1].last_rid:
+                self.reading.learn(view, self.memory._objects)
             assert head.seq == self.oracle.seq
-            self._chain(view)
-            for seq in {head.seq, head.seq // 2, self.steps * 7 % (head.seq + 1)}:
-                found, wanted = self.state(view, seq), self.oracle.states[seq]
-                assert found == wanted, f"the state at {seq}: {sorted(map(repr, found.items() ^ wanted.items()))[:4]}"
-            self._root(head.state_root)
+            assert head.recorded_us == self.oracle.times[-1], "a transaction has the clock's time, or the next free one"
+            state = frozenset(self.oracle.states[-1].items())
+            assert self.roots.setdefault(state, head.state_root) == head.state_root, "the same state has two roots"
+            assert self.states.setdefault(head.state_root, state) == state, "two states have the same root"
             assert head.atoms == len(self.oracle.atoms()), "the running total of live atoms"
+            root = log.root(head.seq, view.log_node)
+            if len(self.heads) == head.seq:
+                self.heads.append(head)
+                self.logs.append(root)
+            assert (head, root) == (self.heads[-1], self.logs[-1]), "the head changed without a transaction"
+
+    def check(self) -> None:
+        """Compare the head, points that wander over the past, and how each is read."""
+        self.glance()
+        with self._view() as view:
+            seq = self.oracle.seq
+            self.reading.learn_facts(view)
+            self._chain(view)
+            for at in sorted({seq, seq // 2, self.steps * 7 % (seq + 1)}):
+                self._same_state(view, at)
             if self.steps % 3 == 0:
                 self._rebuilt(view)
-                self._consistent(view, self.steps * 5 % head.seq + 1 if head.seq else 0, head.seq)
-        self._diffs(self.steps * 11 % (head.seq + 1), head.seq)
+                first = self.steps * 5 % (seq + 1)
+                self._consistent(view, first, seq)
+        self._diffs(self.steps * 11 % (seq + 1), seq)
         if self.steps % 3 == 1:
-            self._recalled(self.steps * 13 % (head.seq + 1))
+            self._recalled(self.steps * 13 % (seq + 1))
 
-    def _root(self, root: bytes) -> None:
-        state = frozenset(self.oracle.states[-1].items())
-        assert self.roots.setdefault(state, root) == root, "the same state has two roots"
-        assert self.states.setdefault(root, state) == state, "two states have the same root"
+    def judge(self) -> None:
+        """Compare the whole grid of both clocks, every time, every reference and every proof."""
+        with self._view() as view:
+            self.reading.learn_facts(view)
+            seq = self.oracle.seq
+            for at in range(seq + 1):
+                self._same_state(view, at)
+            self._same_instants(view)
+            self._same_references(view)
+            self._proved(view)
+            self._chain(view)
+            for at in {*self.labels.values(), self.steps % (seq + 1)}:
+                self._exact(view, at)
+        self._diffs(self.steps * 11 % (seq + 1), seq)
+        self._recalled(self.steps * 13 % (seq + 1))
+
+    def hold(self) -> None:
+        """Everything proves itself."""
+        result = self.memory.verify()
+        assert result.holds, result.faults
+
+    def keep_up(self) -> None:
+        """Rewrite the file and every index that can be made again: no answer may change."""
+        with self._view() as view:
+            live = self._leaves(view, self.oracle.seq)
+            sources = [rid for rid, _ in view.records(SourceKind.code)]
+        ws, base = self.memory._ws, node_base(self.memory._ws, 0)
+        with self.place.store.exclusive() as connection:
+            connection.execute("DELETE FROM state_nodes WHERE node > ? AND node < ?", (base, base + (1 << 37)))
+            made = [(base + path, ws, body) for path, body in tree.build(live.items())[1].items()]
+            connection.executemany("INSERT INTO state_nodes VALUES(?, ?, ?)", made)
+            for rid in sources:
+                nodes.rebuild(connection, ws, rid)
+            connection.execute("REINDEX")
+            connection.execute("VACUUM")
+        self.reopen()
+        with self._view() as view:
+            for rid, record in view.all_records().items():
+                name = self.reading.names.get(rid)
+                if name is not None and is_atom(name) and text_of(name) not in self.oracle.destroyed:
+                    assert self.reading.name(view, self.memory._objects, rid, record) == name, "the words changed"
+
+    def _same_state(self, view: ReadView, seq: int) -> None:
+        found, wanted = self.reading.state(view, seq), self.oracle.states[seq]
+        self.compared += 1
+        assert found == wanted, f"the state at {seq}: {sorted(map(repr, found.items() ^ wanted.items()))[:4]}"
+
+    def _same_instants(self, view: ReadView) -> None:
+        """What the product selects by both clocks, at the first or the last instant of a cell."""
+        for seq in range(1, self.oracle.seq + 1):
+            cell = (self.steps + 3 * seq) % len(CELLS)
+            wanted = {name for name, held in self.oracle.states[seq] if held == cell and is_atom(name)}
+            for instant in instants(cell):
+                found = {self.reading.names[rid] for rid in view.selected(seq, instant, Filter())}
+                assert found == wanted, f"what holds at {seq}, cell {cell}: {sorted(map(repr, found ^ wanted))[:4]}"
+
+    def _same_references(self, view: ReadView) -> None:
+        """A number, a time, a label and a snapshot name what they did when they were given out."""
+        assert view.times_of(range(1, self.oracle.seq + 1)) == dict(enumerate(self.oracle.times[1:], 1))
+        for reference, meant in self._references(self.steps % (self.oracle.seq + 1)):
+            assert resolve_point(view, reference) == meant, f"{reference!r} names another state"
+        for label, seq in self.labels.items():
+            assert resolve_point(view, label) == seq, f"the label {label} names another state"
+
+    def _references(self, seq: int) -> list[tuple[Any, int]]:
+        """Ways to name a state, and what each means; a snapshot is the earliest transaction that left it."""
+        states, time_us = self.oracle.states, self.oracle.times[seq]
+        found: list[tuple[Any, int]] = [(seq, seq), (str(seq), seq), (self.snapshot_of(seq), states.index(states[seq]))]
+        if seq:
+            found.append((_EPOCH + timedelta(microseconds=time_us), seq))
+            found.append((_EPOCH + timedelta(microseconds=time_us - 1), seq - 1))
+        return found + [(label, at) for label, at in self.labels.items() if at == seq]
+
+    def _proved(self, view: ReadView) -> None:
+        """Every size the log ever had is a prefix of what it is, and every transaction is in it."""
+        size, held = self.oracle.seq, view.all_log_nodes()
+        root = self.logs[size]
+
+        def get(level: int, index: int) -> bytes:
+            return held[post_order(level, index)]
+
+        for first in range(size + 1):
+            proof.verify_consistency(first, size, self.logs[first], root, log.consistency_proof(first, size, get))
+        rows = {row.seq: row.hash for row in view.transactions()}
+        for index in range(size):
+            path = log.inclusion_proof(index, size, get)
+            proof.verify_inclusion(sha256(b"\0" + rows[index + 1]).digest(), index, size, path, root)
+
+    def _leaves(self, view: ReadView, seq: int) -> dict[bytes, bytes]:
+        records = {rid: record for rid, record in view.all_records().items() if KINDS[record.kind].memory}
+        return {
+            records[rid].tree_key: leaf(records[rid], found)
+            for rid, found in view.pieces_of(list(records), seq).items()
+        }
+
+    def _exact(self, view: ReadView, seq: int) -> None:
+        """The rows of a past state, and they alone, still hash to the root it had."""
+        root, _ = tree.build(self._leaves(view, seq).items())
+        assert root == self.heads[seq].state_root == view.head_at(seq).state_root
 
     def _chain(self, view: ReadView) -> None:
         """Hash the last transaction again from what is stored of it."""
@@ -354,56 +408,47 @@ class Rig:
             row.state_root, row.control_root,
         )  # fmt: skip
         assert transaction_hash(header, view.changes_of(row.seq)) == row.hash
-        assert view.log_node(0, row.seq - 1) == log.leaf_hash(row.hash)
+        assert view.log_node(0, row.seq - 1) == sha256(b"\0" + row.hash).digest()
 
     def _rebuilt(self, view: ReadView) -> None:
         """The incremental tree is the one that the live records alone make."""
-        records = {rid: record for rid, record in view.all_records().items() if KINDS[record.kind].memory}
-        live = {record.tree_key: leaf(record, found) for rid, record in records.items() if (found := view.pieces(rid))}
-        root, nodes = tree.build(sorted(live.items()))
+        root, made = tree.build(self._leaves(view, self.oracle.seq).items())
         assert root == view.head().state_root
-        assert nodes == view.all_state_nodes(0)
+        assert made == view.all_state_nodes(0)
 
     def _consistent(self, view: ReadView, first: int, second: int) -> None:
-        roots = [log.root(size, view.log_node) for size in (first, second)]
         steps = log.consistency_proof(first, second, view.log_node)
-        proof.verify_consistency(first, second, *roots, steps)
+        proof.verify_consistency(first, second, self.logs[first], self.logs[second], steps)
 
     def _diffs(self, first: int, second: int) -> None:
         states = self.oracle.states
-        for a, b in ((first, second), (second, first)):
-            diff = self.memory.history(from_=a, to=b).diff
-            assert diff is not None
-            self._same_diff(diff, states[a], states[b])
+        a, b = (first, second) if self.steps % 2 else (second, first)
+        diff = self.memory.history(from_=a, to=b).diff
+        assert diff is not None
+        self._same_diff(diff, states[a], states[b])
 
     def _same_diff(self, diff: Diff, old: State, new: State) -> None:
         for part, wanted in differing(old, new).items():
-            assert {self.shown[change.id] for change in getattr(diff, part)} == wanted, f"the diff's {part}"
+            assert {self.reading.shown[change.id] for change in getattr(diff, part)} == wanted, f"the diff's {part}"
 
     def _recalled(self, seq: int) -> None:
-        """Recall finds exactly what was live at both clocks and not destroyed."""
-        cell = (self.steps * 3) % (len(CELLS) - 1)
-        text = TEXTS[self.steps % len(TEXTS)]
-        wanted = {
-            self.id(name)
-            for (name, at), _ in self.oracle.states[seq].items()
-            if at == cell and text_of(name) == text and text not in self.oracle.destroyed
-        }
-        instant = BOUNDS[cell] - 1
-        items = self.memory.recall(text.split()[0], as_of=seq, valid_at=instant, limit=200, budget_tokens=100_000).items
-        found = {name for item in items if item.text == text for name in (item.id, *item.duplicates)}
-        assert found == wanted, f"recall of {text!r} at {seq}, cell {cell}"
-
-    def hold(self) -> None:
-        """Everything proves itself at the end; and nothing destroyed is left in the file."""
-        result = self.memory.verify()
-        assert result.holds, result.faults
+        """Recall finds exactly what was live at both clocks and not destroyed, however the state is named."""
+        references = self._references(seq)
+        reference, meant = references[self.steps % len(references)]
+        held: dict[tuple[str, int], set[str]] = {(text, cell): set() for text in TEXTS for cell in CELLS}
+        for name, cell in self.oracle.states[meant]:
+            if (text := text_of(name)) is not None and text not in self.oracle.destroyed:
+                held[text, cell].add(self.id(name))
+        ends = [(text, cell, instant) for text, cell in held for instant in instants(cell)]
+        # best where an instant on the other side of a bound would give another answer
+        sharp = [(t, c, i) for t, c, i in ends if held[t, c] != held[t, c - 1 if i in BOUNDS else c + 1]]
+        text, cell, instant = (sharp or ends)[self.steps * 7 % len(sharp or ends)]
+        wanted = held[text, cell]
+        query = text.split()[0]
+        answer = self.memory.recall(query, as_of=reference, valid_at=instant, limit=200, budget_tokens=100_000)
+        assert answer.read_point.transaction == meant
+        found = {name for item in answer.items if item.text == text for name in (item.id, *item.duplicates)}
+        assert found == wanted, f"recall of {text!r} at {reference!r}, cell {cell}"
 
     def snapshot_of(self, seq: int) -> str:
-        with self._view() as view:
-            return snapshot_name(view.head_at(seq).state_root)
-
-
-def _shown(record: Record) -> str:
-    kind = KINDS[record.kind].name
-    return atom_name(record.key) if record.kind == AtomKind.code else f"{kind}_{record.key.hex()}"
+        return snapshot_name(self.heads[seq].state_root)

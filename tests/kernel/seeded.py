@@ -1,16 +1,25 @@
-"""Bugs put into the product on purpose, each of which the state machine has to find."""
+"""Bugs put into the product on purpose, each of which has to be found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
+import apsw
 import pytest
 
+from cmc_mcp import memory
 from cmc_mcp.history import diff, rollback
 from cmc_mcp.kernel import pieces, undo
+from cmc_mcp.kernel.kinds import LabelKind
 from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces
+from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
+from cmc_mcp.store import references
+from cmc_mcp.store.sqlite.ledger import LedgerRows
+from cmc_mcp.store.sqlite.search import SearchView
+from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.store.sqlite.unit import UnitOfWork
 from cmc_mcp.store.sqlite.view import View
 from cmc_mcp.write import commit, forget, revise
@@ -154,6 +163,140 @@ def time_may_stand_still(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(unit, "next_time", lambda clock_us, last_us: clock_us)
 
 
+def opening_throws_away_what_only_the_log_has(patch: pytest.MonkeyPatch) -> None:
+    opened = SqliteStore.open.__func__  # type: ignore[attr-defined]
+
+    def open_(cls: type[SqliteStore], location: Any, *, clock: Any) -> SqliteStore:
+        location.path.with_name(f"{location.path.name}-wal").unlink(missing_ok=True)
+        store: SqliteStore = opened(cls, location, clock=clock)
+        return store
+
+    patch.setattr(SqliteStore, "open", classmethod(open_))
+
+
+def half_of_a_write_is_committed_early(patch: pytest.MonkeyPatch) -> None:
+    rows = UnitOfWork._write_rows
+
+    def early(self: UnitOfWork) -> None:
+        late = {table: self._inserts.pop(table) for table in ("transactions", "log_nodes")}
+        rows(self)
+        self._c.execute("COMMIT")
+        self._c.execute("BEGIN IMMEDIATE")
+        self._inserts = late
+        rows(self)
+
+    patch.setattr(UnitOfWork, "_write_rows", early)
+
+
+def a_write_that_was_cut_off_stays_in_the_caches(patch: pytest.MonkeyPatch) -> None:
+    def abandon(self: SqliteStore, connection: apsw.Connection, ws: int) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    def put_facts(self: UnitOfWork, facts: Any) -> int:
+        pid = put(self, facts)
+        self._cache_of_facts.at(self.epoch()).setdefault(pid, facts)
+        return pid
+
+    put = UnitOfWork.put_facts
+    patch.setattr(UnitOfWork, "put_facts", put_facts)
+    patch.setattr(SqliteStore, "_abandon", abandon)
+
+
+def a_leaf_of_the_log_is_hashed_like_a_node(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(log, "leaf_hash", lambda data: sha256(log.NODE_PREFIX + data).digest())
+
+
+def an_append_takes_its_neighbours_in_the_wrong_order(patch: pytest.MonkeyPatch) -> None:
+    append, node_hash = log.append, log.node_hash
+
+    def swapped(size: int, leaf: bytes, get: log.Get) -> Any:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(log, "node_hash", lambda left, right: node_hash(right, left))
+            return append(size, leaf, get)
+
+    patch.setattr(log, "append", swapped)
+
+
+def an_append_leaves_out_a_subtree(patch: pytest.MonkeyPatch) -> None:
+    append = log.append
+
+    def shorter(size: int, leaf: bytes, get: log.Get) -> Any:
+        made = append(size, leaf, get)
+        return [(level, index, leaf if level == 2 else node) for level, index, node in made]
+
+    patch.setattr(log, "append", shorter)
+
+
+def a_time_means_the_state_before_it(patch: pytest.MonkeyPatch) -> None:
+    seq_at = LedgerRows.seq_at
+    patch.setattr(LedgerRows, "seq_at", lambda self, time_us: seq_at(self, time_us - 1))
+
+
+def the_first_instant_of_a_validity_is_not_in_it(patch: pytest.MonkeyPatch) -> None:
+    selected = SearchView.selected
+    patch.setattr(SearchView, "selected", lambda self, seq, at, limits: selected(self, seq, at - 1, limits))
+
+
+def recall_takes_the_end_of_a_validity_as_part_of_it(patch: pytest.MonkeyPatch) -> None:
+    found = memory.resolve
+    patch.setattr(memory, "resolve", lambda *a: (p := found(*a)) and type(p)(p.head, p.valid_at - 1, p.reference_us))
+
+
+def a_snapshot_means_the_latest_state_of_its_root(patch: pytest.MonkeyPatch) -> None:
+    snapshots = references._snapshots
+    patch.setattr(references, "_snapshots", lambda view, digits, latest: snapshots(view, digits, True))
+
+
+def a_rollback_to_a_snapshot_takes_the_history_of_the_earliest(patch: pytest.MonkeyPatch) -> None:
+    resolve = references.resolve_point
+    patch.setattr(rollback, "resolve_point", lambda view, to, path, *, latest: resolve(view, to, path))
+
+
+def a_forced_label_stays_where_it_was(patch: pytest.MonkeyPatch) -> None:
+    set_pieces = UnitOfWork.set_pieces
+
+    def once(self: UnitOfWork, rid: int, new: Pieces) -> None:
+        if not (self.record(rid).kind == LabelKind.code and self.pieces(rid)):
+            set_pieces(self, rid, new)
+
+    patch.setattr(UnitOfWork, "set_pieces", once)
+
+
+def a_past_state_is_read_without_what_was_closed_since(patch: pytest.MonkeyPatch) -> None:
+    pieces_of = LedgerRows.pieces_of
+
+    def shorter(self: LedgerRows, rids: Any, seq: int) -> Any:
+        live = pieces_of(self, rids, self.head().seq)
+        found = pieces_of(self, rids, seq)
+        return {rid: held for rid, held in found.items() if rid in live or self.head().seq - seq < 9}
+
+    patch.setattr(LedgerRows, "pieces_of", shorter)
+
+
+def a_rollback_reaches_into_other_workspaces(patch: pytest.MonkeyPatch) -> None:
+    def changed(view: View, after: int, upto: int) -> list[int]:
+        rows = view._c.execute(
+            "SELECT rid FROM pieces WHERE tx_from > ?1 AND tx_from <= ?2 UNION"
+            " SELECT rid FROM pieces WHERE tx_to > ?1 AND tx_to <= ?2 ORDER BY 1",
+            (after, upto),
+        )
+        return [int(rid) for (rid,) in rows]
+
+    patch.setattr(View, "changed", changed)
+
+
+def erasing_destroys_what_other_workspaces_hold(patch: pytest.MonkeyPatch) -> None:
+    erase = UnitOfWork.erase
+
+    def wider(self: UnitOfWork, pids: Any, rids: Any, texts: Any) -> None:
+        hashes = [self.payload_row(pid).hash for pid in pids]
+        erase(self, pids, rids, texts)
+        self._c.executemany("UPDATE payloads SET body = NULL WHERE hash = ?", [(hash_,) for hash_ in hashes])
+
+    patch.setattr(UnitOfWork, "erase", wider)
+
+
 BUGS: tuple[Bug, ...] = (
     joining_is_not_done,
     rollback_skips_what_was_closed,
@@ -174,3 +317,22 @@ BUGS: tuple[Bug, ...] = (
     retired_parts_of_a_document_stay,
     time_may_stand_still,
 )
+"""What the state machine has to find, and the histories."""
+MORE_BUGS: tuple[Bug, ...] = (
+    opening_throws_away_what_only_the_log_has,
+    half_of_a_write_is_committed_early,
+    a_write_that_was_cut_off_stays_in_the_caches,
+    a_leaf_of_the_log_is_hashed_like_a_node,
+    an_append_takes_its_neighbours_in_the_wrong_order,
+    an_append_leaves_out_a_subtree,
+    a_time_means_the_state_before_it,
+    the_first_instant_of_a_validity_is_not_in_it,
+    recall_takes_the_end_of_a_validity_as_part_of_it,
+    a_snapshot_means_the_latest_state_of_its_root,
+    a_rollback_to_a_snapshot_takes_the_history_of_the_earliest,
+    a_forced_label_stays_where_it_was,
+    a_past_state_is_read_without_what_was_closed_since,
+    a_rollback_reaches_into_other_workspaces,
+    erasing_destroys_what_other_workspaces_hold,
+)
+"""What the histories have to find: stops, logs, references, and what only several workspaces in one store can show."""

@@ -63,3 +63,30 @@ def state(entries: dict[bytes, bytes]) -> tuple[bytes, dict[int, bytes]]:
         return len(held), sha256(b"cmc/node/1\0" + node).digest()
 
     return sha256(b"cmc/state/1\0" + hashed("")[1]).digest(), nodes
+
+
+def inner(left: bytes, right: bytes) -> bytes:
+    return sha256(b"\1" + left + right).digest()
+
+
+def included(of: bytes, m: int, n: int, proof: list[bytes]) -> bytes | None:
+    """The root that PATH(m, D[n]) gives for a leaf, by the recursion that made it; None when it is too short or long."""
+    if n == 1 or not proof:
+        return of if n == 1 and not proof else None
+    k, last = split(n), proof[-1]
+    below = included(of, m, k, proof[:-1]) if m < k else included(of, m - k, n - k, proof[:-1])
+    return None if below is None else inner(below, last) if m < k else inner(last, below)
+
+
+def extended(old: bytes, m: int, n: int, proof: list[bytes], whole: bool = True) -> tuple[bytes, bytes] | None:
+    """The two roots that SUBPROOF(m, D[n], whole) gives; `old` is the first one, which a whole first subtree is."""
+    if m == n:
+        one = [old] if whole else proof
+        return (one[0], one[0]) if len(one) == 1 and (not whole or not proof) else None
+    if not proof:
+        return None
+    k, last = split(n), proof[-1]
+    both = extended(old, m, k, proof[:-1], whole) if m <= k else extended(old, m - k, n - k, proof[:-1], False)
+    if both is None:
+        return None
+    return (both[0], inner(both[1], last)) if m <= k else (inner(last, both[0]), inner(last, both[1]))

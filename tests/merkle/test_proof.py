@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -12,77 +11,9 @@ from hypothesis import strategies as st
 from cmc_mcp.errors import ProofError
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle.proof import verify_consistency, verify_inclusion
-from tests.merkle.made import flip
-from tests.merkle.reference import leaf, mth, path, subproof
+from tests.merkle.reference import leaf, mth, subproof
 
-SIZES = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 21, 32, 33]
 Path = tuple[bytes, ...]
-
-
-def mutations(proof: Path) -> Iterator[Path]:
-    """Every proof with one hash dropped, added or doubled, two swapped, or one bit flipped in a hash."""
-    extra = log.leaf_hash(b"extra")
-    for i in range(len(proof) + 1):
-        for new in (extra, bytes(32)):
-            yield (*proof[:i], new, *proof[i:])
-    for i in range(len(proof)):
-        yield proof[:i] + proof[i + 1 :]
-        yield (*proof[: i + 1], *proof[i:])
-        for bit in (0, 7, 128, 255):
-            yield (*proof[:i], flip(proof[i], bit), *proof[i + 1 :])
-        for j in range(i):
-            yield (*proof[:j], proof[i], *proof[j + 1 : i], proof[j], *proof[i + 1 :])
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_no_changed_inclusion_proof_verifies(size: int) -> None:
-    root = mth(0, size)
-    for index in range(size):
-        proof = tuple(path(index, 0, size))
-        verify_inclusion(leaf(index), index, size, proof, root)
-        for changed in mutations(proof):
-            with pytest.raises(ProofError):
-                verify_inclusion(leaf(index), index, size, changed, root)
-        for other in range(size + 2):
-            if other != index:
-                with pytest.raises(ProofError):
-                    verify_inclusion(leaf(index), other, size, proof, root)
-        with pytest.raises(ProofError):
-            verify_inclusion(leaf(size), index, size, proof, root)
-        with pytest.raises(ProofError):
-            verify_inclusion(leaf(index), index, size, proof, flip(root, 3))
-
-
-@pytest.mark.parametrize("second", SIZES)
-def test_no_changed_consistency_proof_verifies(second: int) -> None:
-    new = mth(0, second)
-    for first in range(1, second + 1):
-        old, proof = mth(0, first), tuple(subproof(first, 0, second, True))
-        verify_consistency(first, second, old, new, proof)
-        for changed in mutations(proof):
-            with pytest.raises(ProofError):
-                verify_consistency(first, second, old, new, changed)
-        for bad_old, bad_new in ((flip(old, 9), new), (old, flip(new, 9)), (flip(old, 9), flip(new, 9))):
-            if first != second or bad_old != bad_new:
-                with pytest.raises(ProofError):
-                    verify_consistency(first, second, bad_old, bad_new, proof)
-        if first != second:
-            with pytest.raises(ProofError):
-                verify_consistency(second, first, new, old, proof)
-
-
-def test_every_single_bit_of_a_proof_matters() -> None:
-    included, extended = path(5, 0, 11), subproof(6, 0, 11, True)
-    for at in range(len(included)):
-        for bit in range(256):
-            with pytest.raises(ProofError):
-                changed = [flip(h, bit) if i == at else h for i, h in enumerate(included)]
-                verify_inclusion(leaf(5), 5, 11, changed, mth(0, 11))
-    for at in range(len(extended)):
-        for bit in range(256):
-            with pytest.raises(ProofError):
-                changed = [flip(h, bit) if i == at else h for i, h in enumerate(extended)]
-                verify_consistency(6, 11, mth(0, 6), mth(0, 11), changed)
 
 
 def test_a_log_rewritten_in_the_past_is_not_consistent() -> None:

@@ -196,11 +196,10 @@ class SqliteStore:
             say whether anything was, look the idempotency key up.
         """
         with self._writing() as connection:
-            with translated():
-                connection.execute("BEGIN IMMEDIATE")
-            trees = self._trees.pop(ws, None)
             try:
                 with translated():
+                    connection.execute("BEGIN IMMEDIATE")
+                    trees = self._trees.pop(ws, None)
                     assert self._count is not None
                     facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
                     unit = UnitOfWork(connection, ws, facts, trees, kept, self._count)
@@ -287,6 +286,9 @@ class SqliteStore:
         except apsw.Error as error:
             self._facts.pop(unit.ws, None)
             self._find_out(unit, error)
+        except BaseException:  # an interrupt just before it would leave the transaction open, and the store unusable
+            self._abandon(connection, unit.ws)
+            raise
 
     def _find_out(self, unit: UnitOfWork, failure: apsw.Error) -> None:
         """Find out whether a COMMIT that failed was kept: the frames may have reached the log although a sync failed.

@@ -1,0 +1,126 @@
+"""A store that several histories share, each in a workspace of its own, and ways for it to stop."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cmc_mcp import Memory
+from cmc_mcp.clock import FixedClock
+from cmc_mcp.config import Settings
+from cmc_mcp.embed import load_token_counter
+from cmc_mcp.store.sqlite.store import SqliteStore
+
+START_US = 1_780_000_000_000_000
+SHM = Path("/dev/shm")
+_TOKENS = load_token_counter()
+
+
+class Pulled(Exception):
+    """The plug was pulled inside a write."""
+
+
+class Place:
+    """One file, in memory where there is such a folder: what is tested here is not what a disk keeps."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="cmc-kernel-", dir=SHM if SHM.is_dir() else None))
+        self.clock = FixedClock(START_US)
+        self.generation = 0
+        self.heads: dict[str, bytes] = {}
+        self.root = self._open()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / str(self.generation) / "memory.db"
+
+    @property
+    def store(self) -> SqliteStore:
+        store = self.root._store
+        assert isinstance(store, SqliteStore)
+        return store
+
+    def _open(self) -> Memory:
+        memory = Memory.open(self.path, embedder=None, clock=self.clock, settings=Settings(inline_bytes=64))
+        memory._tokens = _TOKENS  # loading it takes longer than a whole history
+        return memory
+
+    def at(self, workspace: str) -> Memory:
+        memory = self.root.as_principal("local", workspace)
+        memory._tokens = _TOKENS
+        return memory
+
+    def leave(self, workspace: str) -> None:
+        """Note how a workspace was left: nobody who comes later may change it."""
+        with self.store.reader(self.store.workspace(workspace, create=False)) as view:
+            self.heads[workspace] = view.head().hash
+
+    def close(self) -> None:
+        try:
+            for workspace, head in self.heads.items():
+                with self.store.reader(self.store.workspace(workspace, create=False)) as view:
+                    assert view.head().hash == head, f"the workspace {workspace} was changed from another one"
+        finally:
+            self.root.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ------------------------------------------------------------------ stopping
+    def reopen(self) -> None:
+        self.root.close()
+        self.root = self._open()
+
+    def image(self) -> int:
+        """Copy the files as they lie there, with the log and without its index, as a kill would leave them."""
+        taken = self.generation + 1
+        target = self.folder / str(taken)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+        for name in ("memory.db", "memory.db-wal"):
+            if (source := self.path.with_name(name)).exists():
+                shutil.copyfile(source, target / name)
+        if (objects := self.path.with_name("memory.db.objects")).exists():
+            shutil.copytree(objects, target / objects.name)
+        return taken
+
+    def boot(self, image: int) -> None:
+        """Go on from an image; what was going on is gone, and so is whatever its closing writes."""
+        self.root.close()
+        shutil.rmtree(self.path.parent)
+        self.generation = image
+        self.root = self._open()
+
+    @contextmanager
+    def pulled(self, moment: int) -> Iterator[list[int]]:
+        """Stop what is written within before its statement of that number; 0 is a COMMIT that the database refuses.
+
+        Gives the image of that moment, or none when so many statements were not needed.
+        """
+        images: list[int] = []
+        writer = self.store._write_connection()
+        left = moment
+
+        def refuse() -> bool:
+            images.append(self.image())
+            return True
+
+        def trace(*_: object) -> bool:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                images.append(self.image())
+                raise Pulled
+            return True
+
+        if moment:
+            writer.exec_trace = trace
+        else:
+            writer.set_commit_hook(refuse)
+        try:
+            yield images
+        finally:
+            if self.store._writer is writer:
+                writer.exec_trace = None
+                writer.set_commit_hook(None)
