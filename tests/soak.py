@@ -57,6 +57,7 @@ class Outcome:
 
 
 RUNS = {
+    "fuzz": "tests.fuzz.calls",
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",
