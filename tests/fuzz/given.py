@@ -24,9 +24,9 @@ LENGTHS: Final = sorted(
     {n + d for name, n in vars(limits).items() if name.endswith("_CHARS_MAX") and n <= 8_192 for d in (-1, 0, 1)}
 )
 WORDS: Final = (
-    "deploy", "Fly.io", "Heroku", "harbor", "release", "on Friday", "Maya", "not", "budget", "2026", "tea", "is", "the",
-    "database", "moved to", "Frankfurt", "I", "like", "green", "passwords", "rotate", "every", "30 days", "never",
-)  # fmt: skip
+    *("deploy", "Fly.io", "Heroku", "release", "on Friday", "Maya", "not", "budget", "2026", "moved to", "every", "30 days"),
+    *(a + b for a in ("bar", "cel", "dor", "fen", "gil", "har", "kes", "lum") for b in ("an", "bor", "dit", "eth", "ix", "ow")),
+)  # few of them in many memories: a question that everything answers costs most of the time
 TIMES: Final = (
     "2026-06-01", "2026-06-01T09:00:00Z", "2026-06-01T09:00:00.123456+05:30", "2024-02-29", "1969-12-31T23:59:59Z",
     "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "1970-01-01", "2026-12-31T23:59:59-23:59",
@@ -207,8 +207,8 @@ class Giver:
             return json.dumps({"event": self._words(), "n": self.rng.randrange(9)})
         if roll < 0.14:
             return f"def f{self.rng.randrange(9)}(x):\n    return x + {self.rng.randrange(99)}\n"
-        if roll < 0.145:
-            return self._words() * self.rng.choice((500, 3_000, 8_000))
+        if roll < 0.142:
+            return self._words() * self.rng.choice((30, 300, 6_000))
         return f"{self._words()} {self.rng.randrange(200)}"
 
     # ------------------------------------------------------------------ hostile values
@@ -257,7 +257,7 @@ class Giver:
             return self.rng.choice(BAD_TIMES)
         if roll < 0.6:
             return self.rng.choice("xé文") * self.rng.choice(LENGTHS)
-        if roll < 0.605:
+        if roll < 0.602:
             return "x " * 400_000
         if roll < 0.75 and good:  # one character edited: a stale digest, a forged cursor, another id
             at = self.rng.randrange(len(good))

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -23,6 +24,7 @@ from mcp_types import CallToolResult
 
 from cmc_mcp import Memory, errors
 from cmc_mcp.clock import FixedClock
+from cmc_mcp.embed import TokenCounter, load_token_counter
 from cmc_mcp.embed.protocol import EmbeddingIdentity
 from cmc_mcp.errors import CmcError
 from cmc_mcp.limits import ANSWER_CHARS_MAX
@@ -63,6 +65,12 @@ class Hashed:
         """Close nothing."""
 
 
+@cache
+def counter() -> TokenCounter:
+    """Load the token counter once for all stores."""
+    return load_token_counter()
+
+
 class One(Provider):
     """Gives every call the same memory."""
 
@@ -92,6 +100,7 @@ class Subject:
         self.path = path
         clock = FixedClock(START_US, step_us=1_000)
         self.store = Memory.open(path, embedder=Hashed() if embedded else None, clock=clock, principal="fuzz")
+        self.store._tokens = counter()  # its vocabulary takes longer to load than a chapter's recalls
         other = self.store.as_principal("eve", "other")
         self.foreign = other.remember(FOREIGN, source="doc:foreign").added
         self.server = create_server(One(self.store))
