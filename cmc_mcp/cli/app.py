@@ -126,7 +126,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(error: Mapping[str, object], code: int, as_json: bool) -> int:
-    from cmc_mcp.cli.show import clean
+    from cmc_mcp.model.shown import clean
 
     if as_json:
         sys.stderr.write(json.dumps(dict(error), ensure_ascii=False) + "\n")

@@ -116,6 +116,7 @@ def _report(state: Session, totals: Totals, found: Found) -> None:
 
 def _show(out: Out, totals: Totals, found: Found) -> None:
     from cmc_mcp.cli.show import Styled
+    from cmc_mcp.model.shown import flat
 
     counts = (
         (totals.added, "memories added"),
@@ -129,7 +130,7 @@ def _show(out: Out, totals: Totals, found: Found) -> None:
     if totals.last:
         out.line("  snapshot ", Styled(totals.last, "cyan"), Styled(f"  before {totals.first}", "dim"))
     for skipped in totals.skipped[:_NAMED]:
-        out.line(Styled("! left out: ", "yellow"), f"{skipped.name} {skipped.reason}")
+        out.line(Styled("! left out: ", "yellow"), flat(f"{skipped.name} {skipped.reason}"))
     if len(totals.skipped) > _NAMED:
         out.line(f"  … and {len(totals.skipped) - _NAMED} more (--json lists them all)")
     if found.hidden:
@@ -141,6 +142,8 @@ def _show(out: Out, totals: Totals, found: Found) -> None:
 @command("sources", TIME, "cmc sources")
 def sources(context: typer.Context) -> None:
     """List the documents and conversations, in order of first recording."""
+    from cmc_mcp.model.shown import flat
+
     state = session_of(context)
     with state.memory() as memory:
         found = memory.sources()
@@ -148,7 +151,7 @@ def sources(context: typer.Context) -> None:
         state.print_json([*found])
         return
     for origin in found:
-        state.out.line(origin)
+        state.out.line(flat(origin))
 
 
 @command("read-source", TIME, "cmc read-source docs/runbook.md --as-of 'before the refactor' > runbook.md")
