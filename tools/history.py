@@ -50,7 +50,7 @@ def write(result: HistoryResult, asked: HistoryArguments) -> list[str]:
     """Write the answer."""
     lines: list[str] = []
     if result.memory is not None:
-        lines += [*render(result.memory).split("\n"), "---", *_facts(result.memory)]
+        lines += [*render(result.memory).split("\n"), "", "---", *_facts(result.memory)]
     lines += [_version(version) for version in result.versions]
     lines += listed("derived from", result.derived_from)
     lines += listed("premise of", result.supports)

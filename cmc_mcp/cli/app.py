@@ -126,10 +126,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(error: Mapping[str, object], code: int, as_json: bool) -> int:
-    from cmc_mcp.model.shown import clean
+    from cmc_mcp.model.shown import clean, escaped
 
     if as_json:
-        sys.stderr.write(json.dumps(dict(error), ensure_ascii=False) + "\n")
+        sys.stderr.write(escaped(json.dumps(dict(error), ensure_ascii=False)) + "\n")
         return code
     sys.stderr.write(f"cmc: {clean(str(error['message']))}\n")
     if hint := error.get("hint"):

@@ -7,8 +7,8 @@ from typing import Final
 
 # C0 but tab and newline, DEL, C1, what breaks a line, and what reorders one
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_UNSEEN: Final = "[\\s\u00ad\u200b-\u200f\u2060-\u2064\ufeff]*"
-_OURS: Final = re.compile(rf"^(?={_UNSEEN}\\*{_UNSEEN}(?:[\[(]{_UNSEEN}atom_|\(…\)|---\s*$))", re.IGNORECASE | re.MULTILINE)
+_UNSEEN: Final = "(?:[^\\S\n]|[\u00ad\u200b-\u200f\u2060-\u2064\ufeff])*"
+_OURS: Final = re.compile(rf"^(?={_UNSEEN}\\*{_UNSEEN}(?:[\[(]{_UNSEEN}atom_|\(…\)|---[^\S\n]*$))", re.IGNORECASE | re.MULTILINE)
 _MARK: Final = re.compile(
     rf"{_UNSEEN}(?:[“\"#]|(?:by|valid|confidence|superseded|conflicts|may|newer|older|stale|excerpt)\b|\d{{4}}-\d\d)",
     re.IGNORECASE,
@@ -62,6 +62,15 @@ def beside(name: str, text: str) -> str:
     (…) two
     """
     return f"({name}) " + clean(text).replace("\n", "\n(…) ")
+
+
+def escaped(written: str) -> str:
+    r"""Escape in JSON what JSON allows and a terminal obeys.
+
+    >>> print(escaped('"\x9b2J"'))
+    "\u009b2J"
+    """
+    return _CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", written)
 
 
 def part(text: str, *, alone: bool = False) -> str:
