@@ -130,7 +130,10 @@ LIMITS: dict[str, Callable[[int], Call]] = {
 }
 FIELDS: dict[str, tuple[str, Callable[[str], Call]]] = {
     "note of snapshot": ("REASON_CHARS_MAX", lambda x: lambda memory: memory.snapshot("fine", note=x)),
-    "reason of revise": ("REASON_CHARS_MAX", lambda x: lambda memory: memory.revise(first(memory), priority=0.1, reason=x)),
+    "reason of revise": (
+        "REASON_CHARS_MAX",
+        lambda x: lambda memory: memory.revise(first(memory), priority=0.1, reason=x),
+    ),
     "reason of forget": ("REASON_CHARS_MAX", lambda x: lambda memory: memory.forget(first(memory), reason=x)),
     "reason of mark": ("REASON_CHARS_MAX", lambda x: lambda memory: memory.mark(first(memory), "used", reason=x)),
     "predicate": ("CLAIM_CHARS_MAX", lambda x: remember(claim={"subject": "a", "predicate": x, "object": "b"})),
@@ -161,7 +164,9 @@ ELSEWHERE = {
 
 def first(memory: Memory) -> str:
     """The id of the memory that every case has."""
-    told = memory.remember("The deploy target is Fly.io", source="doc:a", tags={"topic": "deploy"}, idempotency_key="first")
+    told = memory.remember(
+        "The deploy target is Fly.io", source="doc:a", tags={"topic": "deploy"}, idempotency_key="first"
+    )
     return told.added[0]  # the receipt of the case's own
 
 
@@ -587,7 +592,11 @@ with Memory.open(sys.argv[1], embedder=None) as memory:
 @pytest.mark.parametrize("what", ["text", "tags", "depth", "ids", "premises", "query", "names"])
 def test_what_is_huge_is_refused_before_it_fills_the_memory(tmp_path: Path, what: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", HUGE, str(tmp_path / "memory.db"), what], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", HUGE, str(tmp_path / "memory.db"), what],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

@@ -113,6 +113,9 @@ def run(arguments: Sequence[str]) -> int:
         # whoever read us went away; let nothing complain when Python flushes what is left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:  # a path that no file can have, say; none of ours leaves a function as such
+        named = f"{error.filename}: " if error.filename else ""
+        return _fail({"code": "store", "message": f"{named}{error.strerror or error}"}, REFUSED, as_json)
     except Exception:
         import traceback
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,7 +65,7 @@ def import_(
             )
             raise typer.Exit(INTERRUPTED) from None
     _report(state, importer.totals, found)
-    given = {str(path) for path in paths}
+    given = {str(name) for path in paths for name in (path, path.resolve())}
     if any(skipped.name in given for skipped in importer.totals.skipped):
         raise typer.Exit(NO)  # something that was asked for by name could not be had
 
@@ -194,7 +195,10 @@ def checkpoint(
         result = memory.checkpoint(seed)
     if out is not None:
         try:
-            out.write_text(result.checkpoint, encoding="utf-8")
+            # a pipe that nobody reads refuses, and does not wait
+            descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, 0o666)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(result.checkpoint)
         except OSError as error:
             raise StoreError(f"the checkpoint cannot be written to {out} ({error.strerror})") from error
     if out is None or state.json:

@@ -8,7 +8,9 @@ from typing import Final
 # C0 but tab and newline, DEL, C1, what breaks a line, and what reorders one
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _UNSEEN: Final = "(?:[^\\S\n]|[\u00ad\u200b-\u200f\u2060-\u2064\ufeff])*"
-_OURS: Final = re.compile(rf"^(?={_UNSEEN}\\*{_UNSEEN}(?:[\[(]{_UNSEEN}atom_|\(…\)|---[^\S\n]*$))", re.IGNORECASE | re.MULTILINE)
+_OURS: Final = re.compile(
+    rf"^(?={_UNSEEN}\\*{_UNSEEN}(?:[\[(]{_UNSEEN}atom_|\(…\)|---[^\S\n]*$))", re.IGNORECASE | re.MULTILINE
+)
 _MARK: Final = re.compile(
     rf"{_UNSEEN}(?:[“\"#]|(?:by|valid|confidence|superseded|conflicts|may|newer|older|stale|excerpt)\b|\d{{4}}-\d\d)",
     re.IGNORECASE,

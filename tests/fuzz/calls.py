@@ -226,4 +226,3 @@ def spread(samples: list[float]) -> float:
 
 
 SOAK: Final[Soak] = Soak("fuzz every tool by its schema: no crash, no partial write, memory flat", "calls", 20_000, run)
-

@@ -24,8 +24,25 @@ LENGTHS: Final = sorted(
     {n + d for name, n in vars(limits).items() if name.endswith("_CHARS_MAX") and n <= 8_192 for d in (-1, 0, 1)}
 )
 WORDS: Final = (
-    *("deploy", "Fly.io", "Heroku", "release", "on Friday", "Maya", "not", "budget", "2026", "moved to", "every", "30 days"),
-    *(a + b for a in ("bar", "cel", "dor", "fen", "gil", "har", "kes", "lum") for b in ("an", "bor", "dit", "eth", "ix", "ow")),
+    *(
+        "deploy",
+        "Fly.io",
+        "Heroku",
+        "release",
+        "on Friday",
+        "Maya",
+        "not",
+        "budget",
+        "2026",
+        "moved to",
+        "every",
+        "30 days",
+    ),
+    *(
+        a + b
+        for a in ("bar", "cel", "dor", "fen", "gil", "har", "kes", "lum")
+        for b in ("an", "bor", "dit", "eth", "ix", "ow")
+    ),
 )  # few of them in many memories: a question that everything answers costs most of the time
 TIMES: Final = (
     "2026-06-01", "2026-06-01T09:00:00Z", "2026-06-01T09:00:00.123456+05:30", "2024-02-29", "1969-12-31T23:59:59Z",
@@ -238,7 +255,11 @@ class Giver:
             return out
         if self.rng.random() < 0.1:
             return {f"tag{n}": "x" for n in range(self.rng.choice((64, 65, 500)))}
-        values: Sequence[Callable[[], Any]] = (lambda: "x", lambda: self._hostile_text(""), lambda: self._other_kind(None))
+        values: Sequence[Callable[[], Any]] = (
+            lambda: "x",
+            lambda: self._hostile_text(""),
+            lambda: self._other_kind(None),
+        )
         return {self.rng.choice(("topic", *TEXTS)): self.rng.choice(values)() for _ in range(self.rng.randint(1, 3))}
 
     def _other_kind(self, kind: object) -> Any:

@@ -225,5 +225,3 @@ def no_network() -> Iterator[None]:
                 setattr(holder, name, original)
             else:
                 delattr(holder, name)  # inherited from the C class
-
-

@@ -209,7 +209,10 @@ def test_resources_and_prompts_hold_a_pose_where_it_belongs(kept: tuple[Any, dic
 # ---------------------------------------------------------------------- on the command line
 @pytest.fixture
 def cmc(
-    kept: tuple[Any, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kept: tuple[Any, dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., str]:
     session, _ = kept
     monkeypatch.setenv("CMC_STORE", session._configuration.store)
@@ -235,7 +238,14 @@ def test_no_command_sends_a_control_sequence_to_the_terminal(
     cmc("recall", "pose", "--limit", "200", "--budget", "100000")
     for name in list(told.values())[::100]:
         cmc("show", name)
-    for command in (["log", "--limit", "1000"], ["history"], ["diff", "0"], ["sources"], ["quarantine", "list"], ["doctor"]):
+    for command in (
+        ["log", "--limit", "1000"],
+        ["history"],
+        ["diff", "0"],
+        ["sources"],
+        ["quarantine", "list"],
+        ["doctor"],
+    ):
         cmc(*command)
     assert len(cmc("sources").splitlines()) == len(json.loads(cmc("--json", "sources")))
     found = json.loads(cmc("--json", "recall", "pose", "--limit", "200", "--budget", "100000"))
