@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -22,6 +23,7 @@ from cmc_mcp.errors import InvalidInput, Problem, StoreError
 
 PIPELINE_VERSION: Final = "cmc-recall/2"
 PASSPHRASE_CHARS_MIN: Final = 16
+SETTINGS_BYTES_MAX: Final = 1 << 20
 FILE_SETTINGS: Final = ("principal", "store", "workspace")
 WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}\Z")
 
@@ -236,9 +238,24 @@ def configuration(
     )
 
 
+def read_small(path: Path) -> str:
+    """Read a file of settings or secrets: at most SETTINGS_BYTES_MAX; a pipe that nobody writes to is empty.
+
+    Raises:
+        OSError: it cannot be read, or is too large; UnicodeDecodeError: it is no text.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # or a pipe would wait for a writer that never comes
+    with os.fdopen(descriptor, "rb") as file:
+        os.set_blocking(descriptor, True)
+        data = file.read(SETTINGS_BYTES_MAX + 1)
+    if len(data) > SETTINGS_BYTES_MAX:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data.decode("utf-8")
+
+
 def _file(path: Path) -> dict[str, str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small(path)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -272,7 +289,7 @@ def _key(env: Mapping[str, str]) -> bytes | None:
     if not path:
         return None
     try:
-        return parse_key(Path(path).read_text(encoding="utf-8").strip(), path)
+        return parse_key(read_small(Path(path)).strip(), path)
     except OSError as error:
         raise StoreError(f"the key file {path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -348,7 +365,7 @@ def signing_key(environment: Mapping[str, str] | None = None) -> bytes:
     try:
         if not path.exists():
             _make_secret(path, secrets.token_hex(32) + "\n")
-        text = path.read_text(encoding="ascii").strip()
+        text = read_small(path).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the signing key {path} cannot be read or made ({error})") from error
     if not re.fullmatch(r"[0-9a-f]{64}", text):

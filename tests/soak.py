@@ -59,6 +59,7 @@ class Outcome:
 RUNS = {
     "histories": "tests.kernel.histories",
     "proofs": "tests.merkle.forgeries",
+    "fuzz": "tests.fuzz.calls",
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +27,8 @@ from cmc_mcp.errors import (
     WrongKey,
 )
 from cmc_mcp.memory import Memory
+from cmc_mcp.model.entries import Entry
+from cmc_mcp.model.filters import Compare, Every, Where
 
 LONE = "a lone \ud800 surrogate"
 NUL = "a NUL \0 inside"
@@ -93,6 +98,7 @@ def claim(subject: str) -> Call:
     return remember(claim={"subject": subject, "predicate": "is", "object": "x"})
 
 
+ALWAYS = Compare(("n",), lambda field, value: True, 1)
 LIMITS: dict[str, Callable[[int], Call]] = {
     "CONTENT_BYTES_MAX": lambda n: remember(content=b"\x89" + b"x" * (n - 1), modality="image", media_type="image/png"),
     "TAGS_MAX": lambda n: remember(tags={f"tag{i}": "x" for i in range(n)}),
@@ -114,7 +120,81 @@ LIMITS: dict[str, Callable[[int], Call]] = {
     "BUDGET_TOKENS_MAX": lambda n: lambda memory: memory.recall("deploy", budget_tokens=n),
     "HISTORY_ITEMS_MAX": lambda n: lambda memory: memory.history(limit=n),
     "PRINCIPAL_CHARS_MAX": lambda n: lambda memory: memory.as_principal("x" * n),
+    "DERIVED_FROM_MAX": lambda n: lambda memory: memory.remember("derived", derived_from=[first(memory)] * n),
+    "FORGET_IDS_MAX": lambda n: lambda memory: memory.forget([first(memory)] * n, dry_run=True),
+    "COLLECTION_CHARS_MAX": lambda n: lambda memory: memory.collection("x" * n),
+    "ENTRY_ID_CHARS_MAX": lambda n: lambda memory: memory.collection("c").put([Entry("x" * n, "text")]),
+    "ENTRIES_K_MAX": lambda n: lambda memory: memory.collection("c").search(text="deploy", k=n),
+    "FILTER_DEPTH_MAX": lambda n: lambda memory: memory.collection("c").count(where=nested(n)),
+    "FILTER_NODES_MAX": lambda n: lambda memory: memory.collection("c").count(where=Every((ALWAYS,) * (n - 1))),
 }
+FIELDS: dict[str, tuple[str, Callable[[str], Call]]] = {
+    "note of snapshot": ("REASON_CHARS_MAX", lambda x: lambda memory: memory.snapshot("fine", note=x)),
+    "reason of revise": (
+        "REASON_CHARS_MAX",
+        lambda x: lambda memory: memory.revise(first(memory), priority=0.1, reason=x),
+    ),
+    "reason of forget": ("REASON_CHARS_MAX", lambda x: lambda memory: memory.forget(first(memory), reason=x)),
+    "reason of mark": ("REASON_CHARS_MAX", lambda x: lambda memory: memory.mark(first(memory), "used", reason=x)),
+    "predicate": ("CLAIM_CHARS_MAX", lambda x: remember(claim={"subject": "a", "predicate": x, "object": "b"})),
+    "object": ("CLAIM_CHARS_MAX", lambda x: remember(claim={"subject": "a", "predicate": "is", "object": x})),
+    "prompt_template_id": ("MODEL_ID_CHARS_MAX", lambda x: remember(prompt_template_id=x)),
+}
+"""Other fields that a limit of the table above holds for."""
+
+ELSEWHERE = {
+    "BATCH_ITEMS_MAX": "test_one_past_the_limit_of_ids_to_mark: remember_many makes more transactions of more",
+    "ATOM_BYTES_MAX": "tests/write/test_atomize_invariants.py: a longer block is split, never refused",
+    "INLINE_BYTES": "tests/memory/test_objects.py: more goes to the object store, never refused",
+    "TAG_KEY_CHARS_MAX": "test_a_tag_name_one_past_its_limit_is_no_name: a form, not a length alone",
+    "WORKSPACE_CHARS_MAX": "test_a_workspace_name_one_past_its_limit_is_no_name: the same",
+    "CURSOR_CHARS_MAX": "test_a_cursor_past_its_limit_is_no_cursor: what is longer is none of ours",
+    "ID_PREFIX_CHARS_MIN": "test_a_prefix_shorter_than_its_limit_is_no_id: a shortest, not a longest",
+    "TIME_US_MIN": "test_times_are_within_the_years_1_to_9999: a form",
+    "TIME_US_MAX": "test_times_are_within_the_years_1_to_9999: a form",
+    "LOCK_WAIT_MS_MAX": "tests/store/test_lock.py: how long one waits, then Busy",
+    "EMBED_TIMEOUT_S": "tests/embed/test_http.py: how long one waits",
+    "EMBED_BATCH_MAX": "tests/embed/test_http.py: more texts are more requests",
+    "HTTP_BODY_BYTES_MAX": "tests/server/test_http.py: the transport answers 413",
+    "ANSWER_CHARS_MAX": "tests/tools/test_respond.py: what is longer is cut, and named",
+    "MATRIX_BYTES_MAX": "tests/read/test_vectors.py: beyond it the exact path answers",
+}
+"""Limits that refuse nothing, or in another form: where each is tested."""
+
+
+def first(memory: Memory) -> str:
+    """The id of the memory that every case has."""
+    told = memory.remember(
+        "The deploy target is Fly.io", source="doc:a", tags={"topic": "deploy"}, idempotency_key="first"
+    )
+    return told.added[0]  # the receipt of the case's own
+
+
+def nested(depth: int) -> Where:
+    """A filter that is so many levels deep."""
+    where: Where = ALWAYS
+    for _ in range(depth - 1):
+        where = Every((where,))
+    return where
+
+
+def test_every_limit_has_a_row() -> None:
+    names = {name for name in vars(limits) if name.isupper() and isinstance(getattr(limits, name), int | float)}
+    assert names == set(LIMITS) | set(ELSEWHERE)
+    assert not set(LIMITS) & set(ELSEWHERE)
+    here = Path(__file__)
+    for told in ELSEWHERE.values():
+        place = told.partition(":")[0]
+        assert (here.parent.parent / place).is_file() if place.endswith(".py") else f"def {place}" in here.read_text()
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_limit_holds_for_every_field_it_is_about(case: Case, field: str) -> None:
+    name, call = FIELDS[field]
+    error = refused(case, call("x" * (getattr(limits, name) + 1)), name, kind=LimitExceeded)
+    assert isinstance(error, LimitExceeded) and error.problems[0].path.rpartition(".")[2] in field
+    call("x" * getattr(limits, name))(case.memory)
+    case.before = case.state()
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -130,33 +210,13 @@ def test_exactly_a_limit_is_taken(case: Case, name: str) -> None:
     case.before = case.state()
 
 
-def test_one_past_the_limit_of_ids_to_forget(case: Case) -> None:
-    ids = [case.atom] * limits.FORGET_IDS_MAX
-    assert [case.atom] == case.memory.forget(ids, dry_run=True).ids
-    refused(case, lambda m: m.forget([*ids, case.atom], dry_run=True), "FORGET_IDS_MAX", kind=LimitExceeded)
-
-
 def test_one_past_the_limit_of_ids_to_mark(case: Case) -> None:
     ids = [case.atom] * (limits.BATCH_ITEMS_MAX + 1)
     refused(case, lambda m: m.mark(ids, "used"), "BATCH_ITEMS_MAX", kind=LimitExceeded)
-
-
-def test_one_past_the_limit_of_premises(case: Case) -> None:
-    names = [case.atom] * limits.DERIVED_FROM_MAX
-    refused(case, remember(derived_from=[*names, case.atom]), "DERIVED_FROM_MAX", kind=LimitExceeded)
-    remember(derived_from=names)(case.memory)
+    receipt = case.memory.remember_many({"content": f"item {n}"} for n in range(limits.BATCH_ITEMS_MAX + 1))
+    assert receipt.transactions == 2
+    case.memory.mark(receipt.added[: limits.BATCH_ITEMS_MAX], "used")
     case.before = case.state()
-
-
-@pytest.mark.parametrize("reason", ["revise", "forget"])
-def test_one_past_the_limit_of_a_reason(case: Case, reason: str) -> None:
-    text = "x" * (limits.REASON_CHARS_MAX + 1)
-    if reason == "revise":
-        refused(
-            case, lambda m: m.revise(case.atom, tags={"a": "b"}, reason=text), "REASON_CHARS_MAX", kind=LimitExceeded
-        )
-    else:
-        refused(case, lambda m: m.forget(case.atom, reason=text), "REASON_CHARS_MAX", kind=LimitExceeded)
 
 
 def test_a_cursor_past_its_limit_is_no_cursor(case: Case) -> None:
@@ -496,3 +556,50 @@ def test_a_principal_that_is_none_is_refused_before_anything_is_made(tmp_path: P
     with pytest.raises(InvalidInput, match="principal"):
         Memory.open(tmp_path / "memory.db", embedder=None, principal=principal)
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------- what is huge
+HUGE = """
+import json, resource, sys
+from cmc_mcp.errors import InvalidInput
+from cmc_mcp.memory import Memory
+from cmc_mcp.server.session import Caller
+from cmc_mcp.tools import TOOLS
+from cmc_mcp.tools.tool import Call
+
+made = {
+    "text": lambda: ("remember", {"content": "x" * 10_000_000, "title": "y" * 10_000_000}),
+    "tags": lambda: ("remember", {"content": "x", "tags": {f"tag{n}": "" for n in range(1_000_000)}}),
+    "depth": lambda: ("remember", {"content": "x", "tags": "[" * 10_000 + "]" * 10_000, "claim": '{"a":' * 10_000 + "1" + "}" * 10_000}),
+    "ids": lambda: ("forget", {"ids": ["atom_" + "0" * 32] * 100_000}),
+    "premises": lambda: ("remember", {"content": "x", "derived_from": [str(n) for n in range(100_000)]}),
+    "query": lambda: ("recall", {"query": "word " * 2_000_000}),
+    "names": lambda: ("recall", {"query": "x", **{f"argument{n}": n for n in range(10_000)}}),
+}
+name, arguments = made[sys.argv[2]]()
+tool = {tool.name: tool for tool in TOOLS}[name]
+with Memory.open(sys.argv[1], embedder=None) as memory:
+    memory.remember("One")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        tool.run(Call(memory), tool.read(arguments))
+    except InvalidInput as error:
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps({"code": error.code, "said": len(str(error)), "grown_mb": (after - before) / 1024}))
+"""
+
+
+@pytest.mark.parametrize("what", ["text", "tags", "depth", "ids", "premises", "query", "names"])
+def test_what_is_huge_is_refused_before_it_fills_the_memory(tmp_path: Path, what: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HUGE, str(tmp_path / "memory.db"), what],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["code"] == ("invalid_input" if what in ("depth", "names") else "limit_exceeded")
+    assert told["grown_mb"] <= 64
+    assert told["said"] <= 2_000_000

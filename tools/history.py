@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cmc_mcp.model.results import HistoryResult, Item, TransactionModel, Version
 from cmc_mcp.read.fit import render
-from cmc_mcp.tools.respond import diff_lines, listed
+from cmc_mcp.tools.respond import diff_lines, listed, quoted
 from cmc_mcp.tools.schema import Arguments, Reference
 from cmc_mcp.tools.tool import Call, Hints, ToolSpec
 
@@ -50,7 +50,7 @@ def write(result: HistoryResult, asked: HistoryArguments) -> list[str]:
     """Write the answer."""
     lines: list[str] = []
     if result.memory is not None:
-        lines += [render(result.memory), *_facts(result.memory)]
+        lines += [*render(result.memory).split("\n"), "", "---", *_facts(result.memory)]
     lines += [_version(version) for version in result.versions]
     lines += listed("derived from", result.derived_from)
     lines += listed("premise of", result.supports)
@@ -86,9 +86,9 @@ def _places(result: HistoryResult) -> list[str]:
 
 
 def _facts(item: Item) -> list[str]:
-    lines = [f"tag {name}={value}" for name, value in item.tags.items()]
+    lines = [f"tag {name}={quoted(value)}" for name, value in item.tags.items()]
     if item.witness is not None:
-        lines.append("; ".join(f"{name} {value}" for name, value in item.witness.lean().items()))
+        lines.append("; ".join(f"{name} {quoted(value)}" for name, value in item.witness.lean().items()))
     return lines
 
 
@@ -103,7 +103,7 @@ def _version(version: Version) -> str:
 def _transaction(entry: TransactionModel) -> str:
     extras = [f"{entry.changes} changes, {entry.atoms} memories after"]
     if entry.reason:
-        extras.append(f"reason: {entry.reason}")
+        extras.append(f"reason: {quoted(entry.reason)}")
     extras += [f"label {label!r}" for label in entry.labels]
     return (
         f"{entry.transaction} {entry.recorded_at} {entry.verb} by {entry.principal}: "

@@ -10,7 +10,7 @@ from pydantic import Field
 from cmc_mcp.limits import ANSWER_CHARS_MAX
 from cmc_mcp.model.results import Item, RecallResult
 from cmc_mcp.read.fit import SEPARATOR, render
-from cmc_mcp.tools.respond import listed
+from cmc_mcp.tools.respond import listed, quoted
 from cmc_mcp.tools.schema import Arguments, Reference, Tags
 from cmc_mcp.tools.tool import Call, Hints, ToolSpec
 
@@ -88,7 +88,7 @@ def _concise(item: Item) -> Item:
 def write(result: RecallResult, asked: RecallArguments) -> list[str]:
     """Write the answer: the memories as the budget counted them, then what one must know about them."""
     memories = SEPARATOR.join(render(item) for item in result.items)
-    lines = [memories, "", "---"] if result.items else ["No memory matches."]
+    lines = [*memories.split("\n"), "", "---"] if result.items else ["No memory matches."]
     if asked.detail == "detailed" or asked.explain:
         lines += [_about(item) for item in result.items]
     lines += listed("left out, did not fit (raise budget_tokens, or ask for one with history)", result.left_out)
@@ -120,16 +120,17 @@ def _mode(result: RecallResult) -> str:
 def _about(item: Item) -> str:
     """Write on one line what the memory's own text does not show."""
     parts = [f"score {item.score:g}", f"modality {item.modality}"]
+    parts += [f"{name} {quoted(value)}" for name, value in (("title", item.title), ("session", item.session)) if value]
     pairs = {
-        "title": item.title, "session": item.session, "recorded": item.recorded_at, "transaction": item.transaction,
+        "recorded": item.recorded_at, "transaction": item.transaction,
         "priority": item.priority, "media type": item.media_type, "dependency hash": item.dependency_hash,
     }  # fmt: skip
     parts += [f"{name} {value}" for name, value in pairs.items() if value is not None]
-    parts += [f"tag {name}={value}" for name, value in item.tags.items()]
+    parts += [f"tag {name}={quoted(value)}" for name, value in item.tags.items()]
     if item.claim:
-        parts.append(f"claim {item.claim.subject} | {item.claim.predicate} | {item.claim.object}")
+        parts.append("claim " + " | ".join(map(quoted, (item.claim.subject, item.claim.predicate, item.claim.object))))
     if item.witness:
-        parts += [f"{name} {value}" for name, value in item.witness.lean().items()]
+        parts += [f"{name} {quoted(value)}" for name, value in item.witness.lean().items()]
     parts += listed("stands also for", item.duplicates)
     if item.why:
         parts.append(" ".join(f"{name}={value:g}" for name, value in item.why.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar, cast
 
@@ -12,7 +13,9 @@ from pydantic import JsonValue
 from cmc_mcp.errors import CmcError, InvalidInput
 from cmc_mcp.limits import ANSWER_CHARS_MAX
 from cmc_mcp.model.results import ConflictNote, Diff, Receipt, RecordChange, Result
+from cmc_mcp.model.shown import flat
 
+_PLAIN: Final = re.compile(r"[^\"\\;|=→\[\]\n]*\Z")
 R = TypeVar("R", bound=Result)
 Structure = dict[str, JsonValue]
 
@@ -127,8 +130,8 @@ def _failed(wrong: str, next_: str, tool: str) -> CallToolResult:
 
 def _wrong(error: CmcError) -> str:
     if isinstance(error, InvalidInput) and len(error.problems) > 1:
-        return "".join(f"\n- {problem.path}: {problem.message}" for problem in error.problems)
-    message = str(error)
+        return "".join(f"\n- {flat(problem.path)}: {flat(problem.message)}" for problem in error.problems)
+    message = flat(str(error))
     return message if message.endswith((".", "!", "?")) else message + "."
 
 
@@ -137,6 +140,13 @@ def listed(name: str, values: Iterable[str]) -> list[str]:
     """Give one line for a list of ids, or none when it is empty."""
     text = ", ".join(values)
     return [f"{name}: {text}"] if text else []
+
+
+def quoted(value: JsonValue) -> str:
+    """Write a value as JSON, but for a text that holds nothing which could end it: that as it is."""
+    if isinstance(value, str) and _PLAIN.match(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def conflict(note: ConflictNote) -> str:
@@ -185,12 +195,8 @@ def _record_line(sign: str, record: RecordChange) -> str:
     kind = "" if record.kind == "atom" else f" {record.kind}"
     text = f": {shortened(record.text)}" if record.text else ""
     changes = "; ".join(f"{c.field}: {_value(c.before)} → {_value(c.after)}" for c in record.changes)
-    return f"{sign} {record.id}{kind}{text}{f' [{changes}]' if changes else ''}"
+    return f"{sign} {record.id}{kind}{f' [{changes}]' if changes else ''}{text}"
 
 
 def _value(value: JsonValue) -> str:
-    return (
-        "nothing"
-        if value is None
-        else shortened(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    )
+    return "nothing" if value is None else shortened(quoted(value))

@@ -9,7 +9,8 @@ from typing import Annotated, Final, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError, WithJsonSchema
 
-from cmc_mcp.errors import InvalidInput, Problem
+from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
+from cmc_mcp.limits import TAGS_MAX
 
 Schema = dict[str, JsonValue]
 
@@ -58,6 +59,7 @@ def parse(model: type[A], tool: str, raw: Mapping[str, object]) -> A:
 
     Raises:
         InvalidInput: every problem, each with its path; unknown arguments by name, with the valid ones.
+        LimitExceeded: more tags than TAGS_MAX.
     """
     try:
         return model.model_validate(_opened(model, raw))
@@ -70,13 +72,16 @@ def _opened(model: type[Arguments], raw: Mapping[str, object]) -> dict[str, obje
     schemas = cast("Mapping[str, Mapping[str, object]]", input_schema(model)["properties"])
     out: dict[str, object] = {}
     for name, value in raw.items():
-        if isinstance(value, str) and schemas.get(name, {}).get("type") in ("object", "array"):
+        schema = schemas.get(name, {})
+        if isinstance(value, str) and schema.get("type") in ("object", "array"):
             try:
                 opened: object = json.loads(value)
             except (ValueError, RecursionError):
                 opened = value
-            out[name] = opened if isinstance(opened, dict | list) else value
-        elif value is not None:
+            value = opened if isinstance(opened, dict | list) else value
+        if isinstance(value, dict) and "additionalProperties" in schema and len(value) > TAGS_MAX:
+            raise LimitExceeded.over(name, "TAGS_MAX", len(value), TAGS_MAX)  # before it is copied
+        if value is not None:
             out[name] = value
     return out
 

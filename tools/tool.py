@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from mcp_types import CallToolResult, ToolAnnotations
 
 from cmc_mcp.model.results import Result
+from cmc_mcp.model.shown import flat
 from cmc_mcp.tools import respond
 from cmc_mcp.tools.schema import Arguments, Schema, input_schema, output_schema, parse
 
@@ -51,7 +52,8 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec(Generic[A, R]):
-    """A tool. `handle` runs in a worker thread; `write` turns a (bounded) result into text.
+    """A tool. `handle` runs in a worker thread; `write` turns a (bounded) result into
+    lines; whatever they quote stays on its line.
 
     `always` names fields that stay in the structure even when empty, `long` says that a call can take seconds, `depth`
     how deep the published schema of the answer goes. `reads` says of the arguments of a writing tool that this call only
@@ -97,4 +99,4 @@ class ToolSpec(Generic[A, R]):
     def run(self, call: Call, asked: A) -> CallToolResult:
         """Do the work and write the answer, blocking."""
         result, structure, cut = respond.bounded(self.shape(self.handle(call, asked), asked), self.always)
-        return respond.answer(structure, "\n".join([*self.write(result, asked), *cut]))
+        return respond.answer(structure, "\n".join(map(flat, [*self.write(result, asked), *cut])))

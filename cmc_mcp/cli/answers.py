@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from cmc_mcp.cli import explain
-from cmc_mcp.cli.show import Cell, Out, Styled, one_line
+from cmc_mcp.cli.show import Cell, Out, Styled
+from cmc_mcp.model.shown import flat, one_line
 
 if TYPE_CHECKING:
     from cmc_mcp.model.results import (
@@ -50,7 +51,7 @@ def receipt(out: Out, result: Receipt) -> None:
     for _, ids in counts:
         _listed(out, ids)
     if result.source:
-        out.line("  source ", Styled(result.source, "cyan"))
+        out.line("  source ", Styled(flat(result.source), "cyan"))
     out.line("  snapshot ", Styled(result.snapshot.after, "cyan"), Styled(f"  before {result.snapshot.before}", "dim"))
     for kept in result.quarantined:
         out.line(Styled("! kept in quarantine: ", "yellow"), f"{kept.id}  {'; '.join(kept.reasons)}")
@@ -123,7 +124,7 @@ def _item(out: Out, item: Item, number: int) -> None:
     parts += [Styled(f"{name}={value}", "blue") for name, value in item.tags.items()]
     line: list[Styled] = []
     for part in parts:
-        line += [Styled("   " if not line else " · ", "dim"), part]
+        line += [Styled("   " if not line else " · ", "dim"), Styled(flat(part.text), part.style)]
     out.line(*line)
     for conflict in item.conflicts:
         said = _CONFLICTS.get(conflict.kind, conflict.kind)

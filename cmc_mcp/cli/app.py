@@ -113,6 +113,9 @@ def run(arguments: Sequence[str]) -> int:
         # whoever read us went away; let nothing complain when Python flushes what is left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:  # a path that no file can have, say; none of ours leaves a function as such
+        named = f"{error.filename}: " if error.filename else ""
+        return _fail({"code": "store", "message": f"{named}{error.strerror or error}"}, REFUSED, as_json)
     except Exception:
         import traceback
 
@@ -126,10 +129,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(error: Mapping[str, object], code: int, as_json: bool) -> int:
-    from cmc_mcp.cli.show import clean
+    from cmc_mcp.model.shown import clean, escaped
 
     if as_json:
-        sys.stderr.write(json.dumps(dict(error), ensure_ascii=False) + "\n")
+        sys.stderr.write(escaped(json.dumps(dict(error), ensure_ascii=False)) + "\n")
         return code
     sys.stderr.write(f"cmc: {clean(str(error['message']))}\n")
     if hint := error.get("hint"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import fnmatch
 import hashlib
 import json
@@ -17,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import BinaryIO, Final, NamedTuple, cast
 
 from cmc_mcp.errors import InvalidInput, NotFound, Problem, SourceIncomplete
 from cmc_mcp.limits import CONTENT_BYTES_MAX
@@ -32,6 +33,7 @@ LINES_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 IGNORED: Final = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
 _CODE: Final = frozenset({"text/x-sh", "text/x-sql"})  # code without a grammar
 _PROBLEMS_MAX: Final = 20
+_NO_FILE: Final = "is no regular file"
 
 
 class Skipped(NamedTuple):
@@ -58,23 +60,26 @@ def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = F
     Raises:
         InvalidInput: a path does not exist or cannot be read.
     """
-    missing = [Problem("paths", f"{path} does not exist") for path in paths if not path.exists()]
+    missing = [Problem("paths", f"{path} does not exist") for path in paths if not os.path.exists(path)]  # noqa: PTH110
     if missing:
         raise InvalidInput.of(missing)
     found = Found()
     for path in paths:
         if path.is_dir():
-            for file in _walk(path, path.resolve(), found, exclude, hidden):
-                origin = prefix + file.relative_to(path).as_posix()
+            for file, place in _walk(path, path.resolve(), found, exclude, hidden):
+                origin = prefix + place.relative_to(path).as_posix()
                 (found.lines if _is_lines(file) else found.documents).append((file, origin))
+        elif not path.is_file():
+            found.skipped.append(Skipped(str(path), _NO_FILE))
         else:
             (found.lines if path.suffix.lower() in LINES_SUFFIXES else found.documents).append(
-                (path, prefix + path.name)
+                (path.resolve() if path.is_symlink() else path, prefix + path.name)
             )
     return found
 
 
-def _walk(folder: Path, root: Path, found: Found, exclude: Sequence[str], hidden: bool) -> Iterator[Path]:
+def _walk(folder: Path, root: Path, found: Found, exclude: Sequence[str], hidden: bool) -> Iterator[tuple[Path, Path]]:
+    """Give the files as (what is to be read, where it was found)."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -90,8 +95,12 @@ def _walk(folder: Path, root: Path, found: Found, exclude: Sequence[str], hidden
             yield from _walk(path, root, found, exclude, hidden)
         elif entry.is_symlink() and not _stays_inside(path, root):
             found.skipped.append(Skipped(str(path), "is a link to a folder, or out of the folder given"))
+        elif entry.is_symlink():
+            yield path.resolve(), path  # so that what it becomes meanwhile is not followed
         elif entry.is_file():
-            yield path
+            yield path, path
+        else:
+            found.skipped.append(Skipped(str(path), _NO_FILE))
 
 
 def _stays_inside(path: Path, root: Path) -> bool:
@@ -102,12 +111,25 @@ def _stays_inside(path: Path, root: Path) -> bool:
     return target.is_file() and target.is_relative_to(root)
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Open what a walk found, as what it was then: a regular file, and no link.
+
+    Raises:
+        OSError: it is another thing now, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, _NO_FILE, str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def _is_lines(path: Path) -> bool:
     """Say whether a file of a folder holds memories, line by line; other JSONL is a document like any."""
     if path.suffix.lower() not in LINES_SUFFIXES:
         return False
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             first = json.loads(next((line for line in file if line.strip()), b"null"))
     except (OSError, ValueError):
         return False
@@ -118,12 +140,11 @@ def _is_lines(path: Path) -> bool:
 def document(path: Path, origin: str) -> RememberArguments | Skipped:
     """Read a file as the arguments of `remember`, or say why it cannot be one."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return Skipped(str(path), "is no regular file")
-        if status.st_size > CONTENT_BYTES_MAX:
-            return Skipped(str(path), f"has {status.st_size:,} bytes, over the limit of {CONTENT_BYTES_MAX:,}")
-        data = path.read_bytes()
+        with _opened(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > CONTENT_BYTES_MAX:
+                return Skipped(str(path), f"has {size:,} bytes, over the limit of {CONTENT_BYTES_MAX:,}")
+            data = file.read(CONTENT_BYTES_MAX + 1)  # a file that grows meanwhile is refused below
     except OSError as error:
         return Skipped(str(path), f"cannot be read ({error.strerror})")
     media_type = media_type_of(origin, "text")
@@ -201,7 +222,7 @@ def read_lines(path: Path, origin: str) -> Iterator[RememberArguments]:
 def _read_lines(path: Path, origin: str, problems: list[Problem]) -> Iterator[tuple[int, RememberArguments]]:
     seen: Counter[bytes] = Counter()
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,7 +65,7 @@ def import_(
             )
             raise typer.Exit(INTERRUPTED) from None
     _report(state, importer.totals, found)
-    given = {str(path) for path in paths}
+    given = {str(name) for path in paths for name in (path, path.resolve())}
     if any(skipped.name in given for skipped in importer.totals.skipped):
         raise typer.Exit(NO)  # something that was asked for by name could not be had
 
@@ -116,6 +117,7 @@ def _report(state: Session, totals: Totals, found: Found) -> None:
 
 def _show(out: Out, totals: Totals, found: Found) -> None:
     from cmc_mcp.cli.show import Styled
+    from cmc_mcp.model.shown import flat
 
     counts = (
         (totals.added, "memories added"),
@@ -129,7 +131,7 @@ def _show(out: Out, totals: Totals, found: Found) -> None:
     if totals.last:
         out.line("  snapshot ", Styled(totals.last, "cyan"), Styled(f"  before {totals.first}", "dim"))
     for skipped in totals.skipped[:_NAMED]:
-        out.line(Styled("! left out: ", "yellow"), f"{skipped.name} {skipped.reason}")
+        out.line(Styled("! left out: ", "yellow"), flat(f"{skipped.name} {skipped.reason}"))
     if len(totals.skipped) > _NAMED:
         out.line(f"  … and {len(totals.skipped) - _NAMED} more (--json lists them all)")
     if found.hidden:
@@ -141,6 +143,8 @@ def _show(out: Out, totals: Totals, found: Found) -> None:
 @command("sources", TIME, "cmc sources")
 def sources(context: typer.Context) -> None:
     """List the documents and conversations, in order of first recording."""
+    from cmc_mcp.model.shown import flat
+
     state = session_of(context)
     with state.memory() as memory:
         found = memory.sources()
@@ -148,7 +152,7 @@ def sources(context: typer.Context) -> None:
         state.print_json([*found])
         return
     for origin in found:
-        state.out.line(origin)
+        state.out.line(flat(origin))
 
 
 @command("read-source", TIME, "cmc read-source docs/runbook.md --as-of 'before the refactor' > runbook.md")
@@ -191,7 +195,10 @@ def checkpoint(
         result = memory.checkpoint(seed)
     if out is not None:
         try:
-            out.write_text(result.checkpoint, encoding="utf-8")
+            # a pipe that nobody reads refuses, and does not wait
+            descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK, 0o666)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(result.checkpoint)
         except OSError as error:
             raise StoreError(f"the checkpoint cannot be written to {out} ({error.strerror})") from error
     if out is None or state.json:

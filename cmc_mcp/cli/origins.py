@@ -9,13 +9,14 @@ from pathlib import Path
 import platformdirs
 
 from cmc_mcp.cli.session import Session
+from cmc_mcp.config import read_small
 
 
 def origins_of(session: Session) -> dict[str, str]:
     """Say for store, workspace and principal where the value came from, in the order that `configuration` asks."""
     path = Path(os.environ.get("CMC_CONFIG", Path(platformdirs.user_config_dir("cmc")) / "cmc.toml"))
     try:
-        file = tomllib.loads(path.read_text(encoding="utf-8"))
+        file = tomllib.loads(read_small(path))
     except FileNotFoundError:
         file = {}
     given = {"store": session.store, "workspace": session.workspace, "principal": session.principal}

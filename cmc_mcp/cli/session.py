@@ -15,6 +15,7 @@ import typer
 
 from cmc_mcp.cli.show import Out
 from cmc_mcp.errors import InvalidInput, NotFound, StoreError
+from cmc_mcp.model.shown import escaped
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -107,7 +108,7 @@ class Session:
     def print_json(self, value: JsonValue) -> None:
         """Print a value as JSON on standard output."""
         utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-        sys.stdout.write(json.dumps(value, ensure_ascii=not utf8, indent=2) + "\n")
+        sys.stdout.write(escaped(json.dumps(value, ensure_ascii=not utf8, indent=2)) + "\n")
         sys.stdout.flush()
 
     @contextmanager

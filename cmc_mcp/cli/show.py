@@ -6,16 +6,14 @@ Stored text is data: control characters in it are shown, never sent to the termi
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from cmc_mcp.model.shown import clean, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-# C0 but tab and newline, DEL, C1, and what reorders a line of text
-_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Styled(NamedTuple):
@@ -26,25 +24,6 @@ class Styled(NamedTuple):
 
 
 Cell = str | int | float | Styled | None
-
-
-def clean(text: str) -> str:
-    r"""Make stored text safe for a terminal: control characters become visible.
-
-    >>> clean("\x1b[31mred")
-    '\\x1b[31mred'
-    """
-    return _CONTROL.sub(lambda m: repr(m[0])[1:-1], text.replace("\r\n", "\n"))
-
-
-def one_line(text: str, width: int = 0) -> str:
-    """Bring a text on one line, cut to a width (0: whole).
-
-    >>> one_line("a\\n  b", 10), one_line("abcdef", 4)
-    ('a b', 'abc…')
-    """
-    flat = " ".join(clean(text).split())
-    return flat if not width or len(flat) <= width else flat[: width - 1].rstrip() + "…"
 
 
 def bar(value: float, most: float, width: int) -> str:

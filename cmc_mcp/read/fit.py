@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from cmc_mcp.model.results import Item, Neighbour
+from cmc_mcp.model.shown import beside, body, part
 
 SEPARATOR = "\n\n"
 ID_DIGITS_SHOWN: Final = 12
@@ -17,7 +18,7 @@ _WIDENED_MIN: Final = 16  # tokens of room that are worth a longer excerpt
 
 
 def render(item: Item) -> str:
-    """Write one memory as text: a line that says what it is, then its words, as data.
+    """Write one memory as text: a line that says what it is, then its words, as data that cannot pose as such a line.
 
     >>> print(render(Item(id="atom_1", text="We deploy to Fly.io", speaker="Maya")))
     [atom_1 · Maya]
@@ -25,17 +26,18 @@ def render(item: Item) -> str:
     """
     parts = [short(item.id)]
     if item.speaker:
-        parts.append(item.speaker)
+        parts.append(part(item.speaker, alone=True))
     if item.occurred_at:
         parts.append(item.occurred_at.removesuffix(_MIDNIGHT))
     place = item.place or item.source
     if place:
-        parts.append(place if not item.source or item.session else f"{item.source} {item.place or ''}".rstrip())
+        whole = place if not item.source or item.session else f"{item.source} {item.place or ''}".rstrip()
+        parts.append(part(whole, alone=True))
     if item.title:
-        parts.append(f"“{item.title}”")
+        parts.append(f"“{part(item.title)}”")
     if item.witness:
-        parts.append(f"by {item.witness.writer}")
-    parts += [f"#{name}={value}" for name, value in item.tags.items()]
+        parts.append(f"by {part(item.witness.writer)}")
+    parts += [f"#{name}={part(value)}" for name, value in item.tags.items()]
     if item.valid_from or item.valid_to:
         parts.append(f"valid {item.valid_from or '…'} to {item.valid_to or '…'}")
     if item.witness and item.witness.band:
@@ -44,9 +46,9 @@ def render(item: Item) -> str:
         parts.append(f"SUPERSEDED by {short(name)}")
     for note in item.conflicts:
         if note.kind in ("claim", "contradicts"):
-            parts.append(f"CONFLICTS with {short(note.with_id)} ({note.reason})")
+            parts.append(f"CONFLICTS with {short(note.with_id)} ({part(note.reason)})")
         elif note.kind in ("newer", "older"):
-            parts.append(f"{note.kind.upper()} than {short(note.with_id)} ({note.reason})")
+            parts.append(f"{note.kind.upper()} than {short(note.with_id)} ({part(note.reason)})")
         elif note.kind == "possible":
             parts.append(f"MAY CONFLICT with {short(note.with_id)}")
     if item.stale_premises:
@@ -55,11 +57,11 @@ def render(item: Item) -> str:
         parts.append(f"excerpt of {item.original_tokens} tokens")
     before = [_beside(near) for near in item.around if not near.after]
     after = [_beside(near) for near in item.around if near.after]
-    return "\n".join([f"[{' · '.join(parts)}]", *before, item.text, *after])
+    return "\n".join([f"[{' · '.join(parts)}]", *before, body(item.text), *after])
 
 
 def _beside(near: Neighbour) -> str:
-    return f"({short(near.id)}) {near.text}"
+    return beside(short(near.id), near.text)
 
 
 def short(name: str) -> str:

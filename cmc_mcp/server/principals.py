@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, cast
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 
-from cmc_mcp.config import check_workspace
+from cmc_mcp.config import check_workspace, read_small
 from cmc_mcp.errors import AccessDenied, InvalidInput, StoreError
 from cmc_mcp.limits import PRINCIPAL_CHARS_MAX
 from cmc_mcp.server.session import DECLARED, Caller, Model, Stores, open_memory
@@ -65,7 +65,7 @@ def load_principals(
 
 def _from_file(path: Path, workspace: str) -> list[Principal]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small(path)
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the tokens file {path} cannot be read; CMC_TOKENS must name a TOML or JSON file") from error
     try:

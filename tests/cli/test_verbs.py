@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from cmc_mcp.cli.app import app, hoisted
-from cmc_mcp.cli.show import clean
 from cmc_mcp.memory import Memory
 from cmc_mcp.model import results
+from cmc_mcp.model.shown import clean
 
 COMMANDS = {
     "remember", "recall", "revise", "mark", "forget", "snapshot", "rollback", "history", "verify", "serve", "import", "show",

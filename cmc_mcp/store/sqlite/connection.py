@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -207,8 +208,25 @@ def prepare_folder(path: Path) -> None:
         )
     if path.is_symlink() and not path.exists():
         raise errors.StoreError(f"{path} is a broken link")
-    if path.is_dir():
+    check_regular(path)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there and is no file: a folder; a pipe or a device, which opening would wait for.
+
+    Raises:
+        StoreError: it is none.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise errors.StoreError(f"{path} cannot be opened ({error.strerror}); choose another with CMC_STORE") from error
+    if stat.S_ISDIR(mode):
         raise errors.StoreError(f"{path} is a folder; give the path of a file in it")
+    if not stat.S_ISREG(mode):
+        raise errors.StoreError(f"{path} is no regular file; choose another with CMC_STORE")
 
 
 def make_folder(folder: Path) -> None:

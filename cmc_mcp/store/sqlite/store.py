@@ -21,6 +21,7 @@ from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sqlite import fulltext, migrate
 from cmc_mcp.store.sqlite.connection import (
     Location,
+    check_regular,
     connect,
     has_log,
     make_folder,
@@ -80,6 +81,7 @@ class SqliteStore:
         Raises:
             StoreError: it cannot be opened; FutureStore, WrongKey, IntegrityError as their names say.
         """
+        check_regular(location.path)
         store = cls(location, clock=clock)
         if location.read_only:
             if not migrate.is_current(location):
