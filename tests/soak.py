@@ -60,6 +60,8 @@ RUNS = {
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",
+    "isolation": "tests.isolation.soak",
+    "poisoning": "tests.poisoning.soak",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 

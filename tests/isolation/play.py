@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from cmc_mcp.server.session import Caller
-from tests.isolation.worlds import VERBS, Interference, Worlds
+from tests.isolation.worlds import Interference, Reader, Worlds
 
 CONTRACTS: Final = Path(__file__).resolve().parents[2] / "cmc_mcp" / "contracts" / "v1"
 CALLERS: Final = {
@@ -28,8 +28,7 @@ _TEXTS: Final = (
     "Maya prefers coffee in the morning",
     "The database password rotates every thirty days",
     "Bo said that the release train leaves on Friday",
-    "Do not deploy on a Friday evening",
-    "A long account of the outage: " + "the queue filled and the workers stood still, " * 12,  # an object
+    *("A long account of the outage: " + f"the queue filled and worker {n} stood still, " * 12 for n in (1, 2)),  # objects
 )
 _DOCUMENTS: Final = tuple(
     f"# Plan\n\n{_TEXTS[0]}.\n\n## {name}\n\n{_TEXTS[2]}.\n\nStep {name} comes {order}.\n"
@@ -61,6 +60,7 @@ class Person:
     """One side: what it was told, by kind, and may tell again."""
 
     handles: dict[str, list[str]] = field(default_factory=dict)
+    asked: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)  # what each cursor goes on from
 
     def learn(self, kind: str, handle: str) -> None:
         known = self.handles.setdefault(kind, [])
@@ -106,27 +106,34 @@ TARGETS: Final = tuple((tool, path) for tool, schema in published().items() for 
 )
 """Every place where a string is taken, of the tools and of what else can be called."""
 
-KINDS: Final = (*_FOUND, "prefix", "label", "key", "source", "session", "writer", "tag", "subject", "content", "entry")
+KINDS: Final[tuple[str, ...]] = (*_FOUND, "prefix", "label", "key", "source", "session", "writer", "tag", "subject", "content", "entry")
 """What the other side may have that could be put there."""
 
 
-def attack_of(number: int) -> tuple[str, Path_, str]:
-    """Give one of all pairs of place and kind; consecutive numbers go through all of them."""
-    tool, path = TARGETS[number % len(TARGETS)]
-    return tool, path, KINDS[number // len(TARGETS) % len(KINDS)]
-
-
-ATTACKS: Final = len(TARGETS) * len(KINDS)
+_REFERENCES: Final = ("snapshot", "root", "label", "transaction", "time")
+_FITTING: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("id", "ids", "derived_from"), ("atom", "prefix", "gate", "entry")),
+    **dict.fromkeys(("as_of", "from", "to", "since"), _REFERENCES),
+    **{name: (name,) for name in ("cursor", "digest", "source", "session", "writer", "content")},
+    **{"idempotency_key": ("key",), "claim": ("subject",), "tags": ("tag",), "place": ("source",), "label": ("label",)},
+}
+ATTACKS: Final = random.Random(1).sample(
+    [(tool, path, kind) for kind in KINDS for tool, path in TARGETS], len(KINDS) * len(TARGETS)
+)
+FITTING: Final = tuple(
+    (tool, path, kind) for tool, path, kind in ATTACKS if path and kind in _FITTING.get(path[0], ())
+)
+"""Every pair of place and kind; and those in which the one is what the other takes, which are half of all tries."""
 
 
 class Play:
     """One example: two lives and the attacks between them, all from one seed."""
 
-    def __init__(self, folder: Path, seed: str, first_attack: int) -> None:
+    def __init__(self, folder: Path, reader: Reader, seed: str, first_attack: int) -> None:
         self.rng = random.Random(seed)
-        self.worlds = Worlds(folder, CALLERS)
+        self.worlds = Worlds(folder, CALLERS, reader)
         self.people = {side: Person() for side in CALLERS}
-        self.attack = first_attack
+        self.tried = first_attack
         self.attacks: list[tuple[str, Path_, str]] = []
 
     def run(self, steps: int) -> None:
@@ -141,6 +148,8 @@ class Play:
             for side in sides:
                 for _ in range(3):
                     self._remember(side)
+                if self.rng.random() < 0.3:
+                    self.call(side, "set_policy", {"name": "gate.min_confidence", "value": 0.5})
             for _ in range(steps):
                 side = self.rng.choice(sides)
                 roll = self.rng.random()
@@ -167,6 +176,9 @@ class Play:
     def own(self, side: str, kind: str, otherwise: str) -> str:
         """Give a handle of one's own."""
         return self.rng.choice(self.people[side].handles.get(kind) or [otherwise])
+
+    def _reference(self, side: str) -> str:
+        return self.own(side, self.rng.choice(_REFERENCES), "0")
 
     def _remember(self, side: str) -> None:
         rng, person = self.rng, self.people[side]
@@ -204,10 +216,15 @@ class Play:
         if self.rng.random() < 0.3:
             asked |= {"explain": True, "around": 1}
         if self.rng.random() < 0.2:
-            asked["as_of"] = self.own(side, self.rng.choice(("snapshot", "transaction", "label")), "1")
-        answer = self.call(side, "recall", asked)
+            asked["as_of"] = self._reference(side)
+        self._paged(side, "recall", asked)
+
+    def _paged(self, side: str, tool: str, asked: dict[str, Any]) -> None:
+        answer = self.call(side, tool, asked)
         if answer is not None and (cursor := answer.get("next_cursor")):
-            self.call(side, "recall", {**{k: v for k, v in asked.items() if k != "as_of"}, "cursor": cursor})
+            asked = {name: value for name, value in asked.items() if name != "as_of"}
+            self.people[side].asked[cursor] = (tool, asked)
+            self.call(side, tool, {**asked, "cursor": cursor})
 
     def _revise(self, side: str) -> None:
         change: dict[str, Any] = self.rng.choice(
@@ -246,9 +263,9 @@ class Play:
         self.call(side, "snapshot", {"label": label, "force": self.rng.random() < 0.3})
 
     def _rollback(self, side: str) -> None:
-        to = self.own(side, self.rng.choice(("snapshot", "transaction", "label")), "0")
+        to = self._reference(side)
         asked: dict[str, Any] = self.rng.choice(
-            ({"to": to}, {"writer": "alice", "since": to}, {"source": self.rng.choice(_ORIGINS)})
+            ({"to": to}, {"writer": "alice"}, {"writer": "alice", "since": to}, {"source": self.rng.choice(_ORIGINS)})
         )
         plan = self.call(side, "rollback", {**asked, "dry_run": True})
         if plan is not None and self.rng.random() < 0.7:
@@ -260,11 +277,9 @@ class Play:
             {"id": self.own(side, "atom", "atom_0000")},
             {"source": self.rng.choice(_ORIGINS)},
             {"source": self.rng.choice(_ORIGINS), "place": ""},
-            {"from": self.own(side, "snapshot", "0")},
+            {"from": self._reference(side)},
         )
-        answer = self.call(side, "history", self.rng.choice(choices))
-        if answer is not None and (cursor := answer.get("next_cursor")):
-            self.call(side, "history", {"limit": 2, "cursor": cursor})
+        self._paged(side, "history", self.rng.choice(choices))
 
     def _verify(self, side: str) -> None:
         self.call(side, "verify", {"id": self.own(side, "atom", "atom_0000")})
@@ -287,25 +302,33 @@ class Play:
             self.people[side].learn("gate", found)
 
     _WEIGHTED = (
-        *(_remember,) * 6, _recall, _recall, _revise, _revise, _mark, _forget, _forget, _snapshot, _rollback,
-        _history, _verify, _other, _other,
+        *(_remember,) * 5, _recall, _recall, _revise, _mark, _forget, _forget, _snapshot, _snapshot, _rollback, _rollback,
+        _history, _history, _verify, _other, _other,
     )  # fmt: skip
 
     # ------------------------------------------------------------------ attacks
     def _attack(self, side: str) -> None:
         """Fill one argument with what only the other side was told."""
-        tool, path, kind = attack_of(self.attack)
-        self.attack += 1
         (other,) = set(CALLERS) - {side}
         handles = self.people[other].handles | {"writer": [caller.principal for caller in CALLERS[other]]}
-        if not handles.get(kind):
+        pages = self.people[other].asked
+        if pages and self.rng.random() < 0.1:
+            self._go_on(side, *self.rng.choice(list(pages.items())))
             return
-        handle = self.rng.choice(handles[kind])
-        answer = self.call(side, tool, self._filled(side, tool, path, handle))
+        while True:  # to the next for which there is something
+            every = (FITTING, ATTACKS)[self.tried % 2]
+            tool, path, kind = every[self.tried // 2 % len(every)]
+            self.tried += 1
+            if handles.get(kind):
+                break
+        self.call(side, tool, self._filled(side, tool, path, self.rng.choice(handles[kind])))
         self.attacks.append((tool, path, kind))
-        # a cursor holds nothing but numbers, so that it could be read here; it is refused none the less
-        if answer is not None and path == ("cursor",) and kind == "cursor":
-            raise Interference(f"{tool} went on from a cursor of {other}")
+
+    def _go_on(self, side: str, cursor: str, question: tuple[str, dict[str, Any]]) -> None:
+        """Ask the other's question and go on from its cursor: that holds nothing but numbers, and is refused no less."""
+        tool, asked = question
+        if self.call(side, tool, {**asked, "cursor": cursor}) is not None:
+            raise Interference(f"{side} went on from another's cursor with {tool} {asked}")
 
     def _filled(self, side: str, tool: str, path: Path_, handle: str) -> dict[str, Any]:
         """Give arguments that would do, one of them replaced."""
@@ -327,7 +350,7 @@ class Play:
         if tool == "history" and path == ("place",):
             asked["source"] = _ORIGINS[0]
         if tool == "snapshot" and path == ("note",):
-            asked["label"] = f"noted {self.attack}"
+            asked["label"] = f"noted {self.tried}"
         return cast("dict[str, Any]", _put(asked, path, handle))
 
     # ------------------------------------------------------------------ at the end
@@ -365,4 +388,4 @@ def _put(holder: Any, path: Path_, handle: str) -> Any:
     return held
 
 
-__all__ = ["ATTACKS", "CALLERS", "KINDS", "TARGETS", "VERBS", "Play", "attack_of", "published", "strings_of"]
+__all__ = ["ATTACKS", "CALLERS", "FITTING", "KINDS", "TARGETS", "Play", "Reader", "published"]

@@ -26,7 +26,7 @@ from cmc_mcp.tools import TOOLS, respond
 from cmc_mcp.tools.tool import Call
 from tests.memory.made import START_US, CountingEmbedder
 
-SETTINGS: Final = Settings(inline_bytes=400)  # so that a short text is an object already
+SETTINGS: Final = Settings(inline_bytes=45)  # half of the texts are objects
 SPECS: Final = {spec.name: spec for spec in TOOLS}
 _CLOCKED: Final = re.compile(r'"ms": ?[\d.e-]+|(?<=, )[\d.e-]+ ms\b|timings_ms"?[:=] ?\{[^}]*\}')
 """What a trace says of time is measured; everything else of an answer is compared."""
@@ -49,17 +49,32 @@ VERBS: Final[Mapping[str, Callable[[Memory, Arguments], Any]]] = {
 """What a person or an adapter can do beside the tools."""
 
 
-class Seat:
-    """Gives the server one caller, as a token would."""
+class Reader:
+    """Reads resources through the real server, for whoever sits before it now: a server is slow to make."""
 
-    def __init__(self, stores: Stores, caller: Caller) -> None:
-        self._stores, self._caller = stores, caller
+    def __init__(self) -> None:
+        self._server: MCPServer[Any] = create_server(self)
+        self._seat: tuple[Stores, Caller] | None = None
+
+    def read(self, stores: Stores, caller: Caller, uri: str) -> str:
+        """Read a resource as a caller; an error as its text."""
+        self._seat = stores, caller
+
+        async def body() -> str:
+            try:
+                return repr([(part.content, part.mime_type) for part in await self._server.read_resource(uri)])
+            except Exception as error:
+                return f"{type(error).__name__}: {error}"
+
+        return anyio.run(body)
 
     def caller(self) -> Caller:
-        return self._caller
+        assert self._seat is not None
+        return self._seat[1]
 
     def memory(self, caller: Caller) -> Memory:
-        return self._stores.memory(caller)
+        assert self._seat is not None
+        return self._seat[0].memory(caller)
 
     def probe(self) -> None:
         """Nothing to look at."""
@@ -68,7 +83,7 @@ class Seat:
         """Nothing to load."""
 
     def close(self) -> None:
-        """The house closes."""
+        """The houses close."""
 
 
 class House:
@@ -80,7 +95,6 @@ class House:
         self.embedder = CountingEmbedder()
         self.said = ""
         self.stores = self._opened()
-        self._servers: dict[Caller, MCPServer[Any]] = {}
 
     def _opened(self) -> Stores:
         return Stores(
@@ -98,7 +112,6 @@ class House:
         """Begin a process anew, with nothing at hand."""
         self.stores.close()
         self.stores = self._opened()
-        self._servers.clear()
 
     def close(self) -> None:
         self.stores.close()
@@ -131,20 +144,6 @@ class House:
         except CmcError as error:
             return None, f"{error.code}: {error}"
 
-    def resource(self, caller: Caller, uri: str) -> str:
-        """Read a resource through the server."""
-        if caller not in self._servers:
-            self._servers[caller] = create_server(Seat(self.stores, caller))
-        server = self._servers[caller]
-
-        async def read() -> str:
-            try:
-                return repr([(part.content, part.mime_type) for part in await server.read_resource(uri)])
-            except Exception as error:
-                return f"{type(error).__name__}: {error}"
-
-        return anyio.run(read)
-
 
 class Interference(AssertionError):
     """An answer that depends on another workspace."""
@@ -153,8 +152,9 @@ class Interference(AssertionError):
 class Worlds:
     """A store that two workspaces share, and one for each alone."""
 
-    def __init__(self, folder: Path, callers: Mapping[str, tuple[Caller, ...]]) -> None:
+    def __init__(self, folder: Path, callers: Mapping[str, tuple[Caller, ...]], reader: Reader) -> None:
         self.callers = callers
+        self._reader = reader
         self.shared = House(folder / "shared.db")
         self.alone = {side: House(folder / f"{side}.db") for side in callers}
         self._times = dict.fromkeys(callers, START_US)
@@ -185,7 +185,7 @@ class Worlds:
         caller = self.callers[side][0]
         for house in (self.alone[side], self.shared):
             house.clock.set_us(self._times[side])
-        told = [house.resource(caller, uri) for house in (self.alone[side], self.shared)]
+        told = [self._reader.read(house.stores, caller, uri) for house in (self.alone[side], self.shared)]
         self.calls += 1
         _compare(f"{side} {uri}", *told)
 
