@@ -148,7 +148,7 @@ class Play:
             for side in sides:
                 for _ in range(3):
                     self._remember(side)
-                if self.rng.random() < 0.3:
+                if self.rng.random() < 0.5:
                     self.call(side, "set_policy", {"name": "gate.min_confidence", "value": 0.5})
             for _ in range(steps):
                 side = self.rng.choice(sides)
@@ -250,7 +250,7 @@ class Play:
                 {"source": self.rng.choice(_ORIGINS)},
             )
         )
-        if self.rng.random() < 0.4:
+        if self.rng.random() < 0.3:
             self.call(side, "forget", selection)
             return
         plan = self.call(side, "forget", {**selection, "dry_run": True, "erase": True})
