@@ -62,6 +62,7 @@ RUNS = {
     "writers": "tests.crash.writers",
     "isolation": "tests.isolation.soak",
     "poisoning": "tests.poisoning.soak",
+    "timing": "tests.isolation.timing",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 

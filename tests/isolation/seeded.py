@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import apsw
@@ -33,18 +34,20 @@ class Rewriting:
         return getattr(self._connection, name)
 
 
-def rewritten(said: str, instead: str) -> Leak:
-    """Make the product say something else in its statements; the bindings stay, so they are still asked for."""
+@dataclass(frozen=True)
+class Rewritten:
+    """The product says something else in its statements; the bindings stay, so they are still asked for."""
 
-    def leak(patch: pytest.MonkeyPatch) -> None:
+    said: str
+    instead: str
+
+    def __call__(self, patch: pytest.MonkeyPatch) -> None:
         init = LedgerRows.__init__
 
-        def wrapped(self: LedgerRows, connection: apsw.Connection, ws: int, cache: FactsCache) -> None:
-            init(self, Rewriting(connection, said, instead), ws, cache)  # type: ignore[arg-type]
+        def wrapped(rows: LedgerRows, connection: apsw.Connection, ws: int, cache: FactsCache) -> None:
+            init(rows, Rewriting(connection, self.said, self.instead), ws, cache)  # type: ignore[arg-type]
 
         patch.setattr(LedgerRows, "__init__", wrapped)
-
-    return leak
 
 
 def objects_are_shared(patch: pytest.MonkeyPatch) -> None:
@@ -77,31 +80,31 @@ def cursors_are_of_any_workspace(patch: pytest.MonkeyPatch) -> None:
 WORKSPACES = ("acme", "globex")
 
 LEAKS: dict[str, Leak] = {
-    "ids by prefix": rewritten(
+    "ids by prefix": Rewritten(
         "records WHERE ws = ? AND kind = ? AND key BETWEEN", "records WHERE ? > 0 AND kind = ? AND key BETWEEN"
     ),
-    "records by key": rewritten(
+    "records by key": Rewritten(
         "SELECT rid FROM records WHERE ws = ? AND kind", "SELECT rid FROM records WHERE ? > 0 AND kind"
     ),
-    "payloads by hash": rewritten(
+    "payloads by hash": Rewritten(
         "SELECT pid FROM payloads WHERE ws = ? AND hash", "SELECT pid FROM payloads WHERE ? > 0 AND hash"
     ),
-    "idempotency keys": rewritten("idempotency_keys WHERE ws = ? AND key", "idempotency_keys WHERE ? > 0 AND key"),
-    "labels": rewritten("labels WHERE ws = ? AND label", "labels WHERE ? > 0 AND label"),
-    "snapshots by root": rewritten(
+    "idempotency keys": Rewritten("idempotency_keys WHERE ws = ? AND key", "idempotency_keys WHERE ? > 0 AND key"),
+    "labels": Rewritten("labels WHERE ws = ? AND label", "labels WHERE ? > 0 AND label"),
+    "snapshots by root": Rewritten(
         "transactions WHERE ws = ? AND state_root BETWEEN", "transactions WHERE ? > 0 AND state_root BETWEEN"
     ),
-    "transactions by time": rewritten(
+    "transactions by time": Rewritten(
         "transactions WHERE ws = ? AND recorded_us <=", "transactions WHERE ? > 0 AND recorded_us <="
     ),
-    "the list of sources": rewritten("FROM sources WHERE ws = ?1 UNION ALL", "FROM sources WHERE ?1 > 0 UNION ALL"),
-    "how many hold a word": rewritten("MATCH ? AND rowid > ? AND rowid <= ? LIMIT", "MATCH ? AND (? OR ?) LIMIT"),
-    "models": rewritten("embedding_models WHERE ws = ? ORDER", "embedding_models WHERE ? > 0 ORDER"),
-    "speakers": rewritten("DELETE FROM speakers WHERE ws = ?", "DELETE FROM speakers WHERE ? > 0"),
-    "what is in quarantine": rewritten(
+    "the list of sources": Rewritten("FROM sources WHERE ws = ?1 UNION ALL", "FROM sources WHERE ?1 > 0 UNION ALL"),
+    "how many hold a word": Rewritten("MATCH ? AND rowid > ? AND rowid <= ? LIMIT", "MATCH ? AND (? OR ?) LIMIT"),
+    "models": Rewritten("embedding_models WHERE ws = ? ORDER", "embedding_models WHERE ? > 0 ORDER"),
+    "speakers": Rewritten("DELETE FROM speakers WHERE ws = ?", "DELETE FROM speakers WHERE ? > 0"),
+    "what is in quarantine": Rewritten(
         "FROM quarantine WHERE ws = ? ORDER", "FROM quarantine WHERE ? > 0 ORDER"
     ),
-    "the rollbacks before": rewritten(
+    "the rollbacks before": Rewritten(
         "transactions WHERE ws = ? AND seq > ? AND verb IN", "transactions WHERE ? > 0 AND seq > ? AND verb IN"
     ),
     "objects": objects_are_shared,

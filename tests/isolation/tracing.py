@@ -50,8 +50,8 @@ class Trace:
         place = _place(sys._getframe(1))
         if place is not None:
             self.places.add(place)
-        if place is not None and place[0] in ("migrate.py", "traits.py"):
-            return True  # they work on whole files, under a test of their own
+        if _migrates(sys._getframe(1)):
+            return True  # works on the whole file, under tests of its own
         connection = cursor if isinstance(cursor, apsw.Connection) else cursor.connection
         ws, bound = self._handles.get(id(connection), 0), tuple(bindings or ())
         kept = self.seen.setdefault(sql, {}).setdefault(ws, [])
@@ -78,6 +78,14 @@ def _place(frame: FrameType | None) -> tuple[str, int] | None:
             return path.name, frame.f_lineno
         frame = frame.f_back
     return None
+
+
+def _migrates(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if Path(frame.f_code.co_filename) == FOLDER / "migrate.py":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
