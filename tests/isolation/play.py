@@ -28,13 +28,21 @@ _TEXTS: Final = (
     "Maya prefers coffee in the morning",
     "The database password rotates every thirty days",
     "Bo said that the release train leaves on Friday",
-    *("A long account of the outage: " + f"the queue filled and worker {n} stood still, " * 12 for n in (1, 2)),  # objects
+    *(
+        "A long account of the outage: " + f"the queue filled and worker {n} stood still, " * 12 for n in (1, 2)
+    ),  # objects
 )
 _DOCUMENTS: Final = tuple(
     f"# Plan\n\n{_TEXTS[0]}.\n\n## {name}\n\n{_TEXTS[2]}.\n\nStep {name} comes {order}.\n"
     for name, order in (("Build", "first"), ("Test", "second"), ("Ship", "last"))
 )
-_QUESTIONS: Final = ("where do we deploy the shop", "what does Maya prefer", "friday release", "password", "outage queue")
+_QUESTIONS: Final = (
+    "where do we deploy the shop",
+    "what does Maya prefer",
+    "friday release",
+    "password",
+    "outage queue",
+)
 _ORIGINS: Final = ("docs/plan.md", "docs/notes.md")
 _SESSIONS: Final = ("team/monday", "team/tuesday")
 _SUBJECTS: Final = ("shop", "maya")
@@ -98,7 +106,8 @@ def published() -> dict[str, dict[str, Any]]:
     return {path.stem: json.loads(path.read_text())["arguments"] for path in sorted(CONTRACTS.glob("*.json"))}
 
 
-TARGETS: Final = tuple((tool, path) for tool, schema in published().items() for path in strings_of(schema)) + (
+TARGETS: Final = (
+    *((tool, path) for tool, schema in published().items() for path in strings_of(schema)),
     ("release", ("id",)),
     ("read_source", ("source",)),
     ("get", ("name",)),
@@ -106,7 +115,19 @@ TARGETS: Final = tuple((tool, path) for tool, schema in published().items() for 
 )
 """Every place where a string is taken, of the tools and of what else can be called."""
 
-KINDS: Final[tuple[str, ...]] = (*_FOUND, "prefix", "label", "key", "source", "session", "writer", "tag", "subject", "content", "entry")
+KINDS: Final[tuple[str, ...]] = (
+    *_FOUND,
+    "prefix",
+    "label",
+    "key",
+    "source",
+    "session",
+    "writer",
+    "tag",
+    "subject",
+    "content",
+    "entry",
+)
 """What the other side may have that could be put there."""
 
 
@@ -120,9 +141,7 @@ _FITTING: Final[Mapping[str, tuple[str, ...]]] = {
 ATTACKS: Final = random.Random(1).sample(
     [(tool, path, kind) for kind in KINDS for tool, path in TARGETS], len(KINDS) * len(TARGETS)
 )
-FITTING: Final = tuple(
-    (tool, path, kind) for tool, path, kind in ATTACKS if path and kind in _FITTING.get(path[0], ())
-)
+FITTING: Final = tuple((tool, path, kind) for tool, path, kind in ATTACKS if path and kind in _FITTING.get(path[0], ()))
 """Every pair of place and kind; and those in which the one is what the other takes, which are half of all tries."""
 
 

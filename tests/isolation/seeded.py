@@ -101,9 +101,7 @@ LEAKS: dict[str, Leak] = {
     "how many hold a word": Rewritten("MATCH ? AND rowid > ? AND rowid <= ? LIMIT", "MATCH ? AND (? OR ?) LIMIT"),
     "models": Rewritten("embedding_models WHERE ws = ? ORDER", "embedding_models WHERE ? > 0 ORDER"),
     "speakers": Rewritten("DELETE FROM speakers WHERE ws = ?", "DELETE FROM speakers WHERE ? > 0"),
-    "what is in quarantine": Rewritten(
-        "FROM quarantine WHERE ws = ? ORDER", "FROM quarantine WHERE ? > 0 ORDER"
-    ),
+    "what is in quarantine": Rewritten("FROM quarantine WHERE ws = ? ORDER", "FROM quarantine WHERE ? > 0 ORDER"),
     "the rollbacks before": Rewritten(
         "transactions WHERE ws = ? AND seq > ? AND verb IN", "transactions WHERE ? > 0 AND seq > ? AND verb IN"
     ),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-
 from pathlib import Path
 
+import pytest
+
+from cmc_mcp.tools import TOOLS
 from tests.isolation.play import FITTING, TARGETS, Play, Reader, published
 from tests.isolation.seeded import LEAKS
 from tests.isolation.soak import run
 from tests.soak import Job
-from cmc_mcp.tools import TOOLS
 
 SEED = 20260601
 

@@ -79,7 +79,9 @@ def _verbs(memory: Memory) -> None:
     memory.with_embedder(None).remember("# One\n\nA kettle.\n\n## Two\n\nA cup.\n", source="docs/late.md")
     memory.embed_pending()
     ids = [
-        memory.remember(f"Bo likes kettle {n}", tags={"topic": "tea"}, confidence=0.5, speaker="Bo", session="s").added[0]
+        memory.remember(f"Bo likes kettle {n}", tags={"topic": "tea"}, confidence=0.5, speaker="Bo", session="s").added[
+            0
+        ]
         for n in range(3)
     ]
     memory.remember_many([{"content": f"Many things, {n}"} for n in range(1100)])  # fills a segment of codes
@@ -146,7 +148,8 @@ def test_nearly_every_statement_of_the_store_was_run(trace: Trace) -> None:
     silent = [
         f"{name}:{first}"
         for (name, first), last in executing().items()
-        if not {name, f"{name}:{first}"} & set(NOT_RUN) and not any(file == name and first <= line <= last for file, line in trace.places)
+        if not {name, f"{name}:{first}"} & set(NOT_RUN)
+        and not any(file == name and first <= line <= last for file, line in trace.places)
     ]
     assert silent == []
 

@@ -114,7 +114,7 @@ def executing() -> dict[tuple[str, int], int]:
     found: dict[tuple[str, int], int] = {}
     for path in sorted(FOLDER.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                if node.func.attr in ("execute", "executemany"):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="execute" | "executemany")):
                     found[path.name, node.lineno] = node.end_lineno or node.lineno
     return found

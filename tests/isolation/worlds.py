@@ -193,6 +193,8 @@ class Worlds:
 def _compare(what: str, alone: str, shared: str) -> None:
     if alone == shared:
         return
-    place = next((i for i, (a, b) in enumerate(zip(alone, shared, strict=False)) if a != b), min(len(alone), len(shared)))
+    place = next(
+        (i for i, (a, b) in enumerate(zip(alone, shared, strict=False)) if a != b), min(len(alone), len(shared))
+    )
     start = max(0, place - 80)
     raise Interference(f"{what}\n  alone:  …{alone[start : place + 160]!r}\n  shared: …{shared[start : place + 160]!r}")

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RollbackResult
 from cmc_mcp.write.validate import RememberArguments
@@ -146,7 +146,12 @@ class Drill:
         def some(count: int) -> list[str]:
             return [next(targets) for _ in range(count)]
 
-        did.retagged, did.marked, did.forgotten, did.reworded = some(2 * share), some(2 * share), some(share), some(share)
+        did.retagged, did.marked, did.forgotten, did.reworded = (
+            some(2 * share),
+            some(2 * share),
+            some(share),
+            some(share),
+        )
         for n, id in enumerate(did.retagged):  # what a poisoner takes away and nobody writes again has to come back too
             kept = {"part": self.parts[id]} if n % 2 == 0 else {}
             mallory.revise(id, tags={"system": "obsolete", "trust": "none", **kept}, priority=0.01, reason="tidy up")
@@ -167,7 +172,9 @@ class Drill:
             did.joined.append(session)
         while len(did.poison) < self.poisoned:
             size = min(50, self.poisoned - len(did.poison))
-            did.poison += mallory.remember_many([self._poison(len(did.poison) + n, some(1)[0]) for n in range(size)]).added
+            did.poison += mallory.remember_many(
+                [self._poison(len(did.poison) + n, some(1)[0]) for n in range(size)]
+            ).added
 
     def _poison(self, number: int, honest: str) -> RememberArguments:
         system, place = _SYSTEMS[number % 8], _PLACES[number % 4]
@@ -187,7 +194,11 @@ class Drill:
                     "claim": {"subject": f"{system} {number - 3}", "predicate": "is kept in", "object": "mallory"},
                     "valid_from": "2025-05-01", "confidence": 1.0, "priority": 1.0,
                 }  # fmt: skip
-        return {"content": f"An official record, {number}: {honest} is wrong", "derived_from": [honest], "confidence": 1.0}
+        return {
+            "content": f"An official record, {number}: {honest} is wrong",
+            "derived_from": [honest],
+            "confidence": 1.0,
+        }
 
     # ------------------------------------------------------------------ honest lives, after it
     def _live_on(self) -> None:
@@ -230,7 +241,9 @@ class Drill:
             answer = self.struck.recall(question, limit=100, budget_tokens=50_000)
             if poison := {item.id for item in answer.items} & set(did.poison):
                 wrong.append(f"{question!r} still finds {min(poison)}")
-            wrong += [f"{i.id} is not marked stale" for i in answer.items if i.id in did.derived and not i.stale_premises]
+            wrong += [
+                f"{i.id} is not marked stale" for i in answer.items if i.id in did.derived and not i.stale_premises
+            ]
         for source in (*self.documents, *(f"session:{session}" for session in self.sessions)):
             if self.struck.read_source(source) != self.twin.read_source(source):
                 wrong.append(f"{source} is not as the twin has it")
@@ -242,7 +255,9 @@ class Drill:
     def _lost(self) -> list[str]:
         """Name the honest memories that are not, to the fact, what they are in the twin; and what else is there."""
         mine, theirs = beliefs(self.struck), beliefs(self.twin)
-        wrong = [f"{id} is {mine.get(id)} and should be {facts}" for id, facts in theirs.items() if mine.get(id) != facts]
+        wrong = [
+            f"{id} is {mine.get(id)} and should be {facts}" for id, facts in theirs.items() if mine.get(id) != facts
+        ]
         more = set(mine) - set(theirs) - set(self.did.derived)
         return [*wrong, *(f"{id} should not be there" for id in sorted(more))]
 
