@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.isolation.play import Play, Reader
-from tests.isolation.worlds import Interference
+from tests.isolation.worlds import Interference, quick
 from tests.soak import Job, Outcome, Soak
 
 STEPS = 60
@@ -27,9 +27,8 @@ def run(job: Job, steps: int = STEPS) -> Isolation:
     """Live `count` examples. Durability is no matter here, so the stores are where the files are quick."""
     result = Isolation(**job.told) if job.told else Isolation(job.seed)
     reader = Reader()
-    quick = Path("/dev/shm")
     for number in range(result.done, job.count):
-        with tempfile.TemporaryDirectory(dir=quick if quick.is_dir() else job.folder) as folder:
+        with tempfile.TemporaryDirectory(dir=quick(job.folder)) as folder:
             play = Play(Path(folder), reader, f"{job.seed}/{number}", result.tried)
             try:
                 play.run(steps)

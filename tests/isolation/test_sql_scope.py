@@ -20,6 +20,7 @@ from tests.isolation.play import Play, Reader
 from tests.isolation.scope import COLUMNS, Judge, shift_of
 from tests.isolation.seeded import LEAKS, Rewritten
 from tests.isolation.tracing import ALLOWED, Trace, executing, faults, tracing
+from tests.isolation.worlds import quick
 from tests.memory.made import CountingEmbedder, opened
 
 NOT_RUN: Final = {
@@ -36,11 +37,12 @@ NO_BINDINGS: Final = (0,) * 40
 @pytest.fixture(scope="module")
 def trace() -> Trace:
     """What a broad run executes: every tool and verb, by two workspaces in one store."""
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder, tracing(patch) as trace:
-        reader = Reader()
-        for number in range(3):
-            play = Play(Path(folder) / str(number), reader, f"trace/{number}", number * 300)
-            play.run(40)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(dir=quick()) as folder,
+        tracing(patch) as trace,
+    ):
+        Play(Path(folder) / "play", Reader(), "trace", 0).run(40)
         _everything(Path(folder))
         return trace
 
@@ -178,9 +180,12 @@ def test_a_statement_that_lost_its_workspace_is_found(leak: Rewritten, trace: Tr
     assert all(faults(*execution) for execution in leaky)
 
 
-def test_every_number_that_is_taken_for_a_key_carries_its_workspace(tmp_path: Path) -> None:
+def test_every_number_that_is_taken_for_a_key_carries_its_workspace() -> None:
     """The judge believes that these columns do; two workspaces that hold the same say whether it is so."""
-    with opened(tmp_path, workspace="one", embedder=CountingEmbedder()) as one:
+    with (
+        tempfile.TemporaryDirectory(dir=quick()) as folder,
+        opened(Path(folder), workspace="one", embedder=CountingEmbedder()) as one,
+    ):
         for memory in (one, one.as_principal("bo", "two")):
             _verbs(memory)
         with one._store.reader(0) as view:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from cmc_mcp.errors import CmcError
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.memory import Memory
@@ -245,7 +246,7 @@ class Drill:
                 f"{i.id} is not marked stale" for i in answer.items if i.id in did.derived and not i.stale_premises
             ]
         for source in (*self.documents, *(f"session:{session}" for session in self.sessions)):
-            if self.struck.read_source(source) != self.twin.read_source(source):
+            if _read(self.struck, source) != _read(self.twin, source):
                 wrong.append(f"{source} is not as the twin has it")
         for memory in (self.struck, self.twin):
             if not memory.verify().holds:
@@ -271,6 +272,13 @@ def beliefs(memory: Memory) -> dict[str, Facts]:
             if pieces:
                 found[atom_name(key)] = tuple((p.valid_from, p.valid_to, repr(p.facts.registers)) for p in pieces)
     return found
+
+
+def _read(memory: Memory, source: str) -> bytes | str:
+    try:
+        return memory.read_source(source)
+    except CmcError as error:
+        return str(error)
 
 
 def _part(number: int) -> str:
