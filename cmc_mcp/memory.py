@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -78,6 +78,7 @@ _WRITER_DEFAULT: Final = "local"
 class _Caches:
     """What the views of one workspace share, whoever looks through them: one matrix, and manifests of one epoch."""
 
+    epoch: int = 0
     matrix: Matrix | None = None
     nodes: NodeMatrix | None = None
     manifests: Manifests = field(default_factory=Manifests)
@@ -389,7 +390,7 @@ class Memory:
         """
         with self._store.reader(self._ws) as view:
             seq = view.head().seq if as_of is None else resolve_point(view, as_of)
-            return read_source(view, self._objects, self._caches.manifests, source, seq)
+            return read_source(view, self._objects, self._caches_for(view).manifests, source, seq)
 
     def sources(self) -> list[str]:
         """Give the origins of documents and conversations, in order of first recording."""
@@ -477,13 +478,14 @@ class Memory:
         if limit > limits.HISTORY_ITEMS_MAX:
             raise LimitExceeded.over("limit", "HISTORY_ITEMS_MAX", limit, limits.HISTORY_ITEMS_MAX)
         with self._store.reader(self._ws) as view:
+            manifests = self._caches_for(view).manifests
             if id is not None:
-                return logs.memory(view, self._objects, self._caches.manifests, id)
+                return logs.memory(view, self._objects, manifests, id)
             if source is not None and place is not None:
-                seen = (view, self._objects, self._caches.manifests)
+                seen = (view, self._objects, manifests)
                 return zoom(*seen, source, plain_text(place, "place"), seq=view.head().seq, limit=limit)
             if source is not None:
-                return logs.source(view, source, self._caches.manifests)
+                return logs.source(view, source, manifests)
             if asked:
                 first = 0 if from_ is None else resolve_point(view, from_, "from")
                 second = view.head().seq if to is None else resolve_point(view, to, "to")
@@ -657,12 +659,13 @@ class Memory:
         if vector is None:
             vector, failure = self._embedded(clues.text)
         model = 0 if self._embedder is None else model_of(view, self._embedder)
-        counter, matrix = self._counter(), self._matrix_for(view, model)  # a new matrix may mean new manifests
+        caches = self._caches_for(view)
+        counter, matrix = self._counter(), self._matrix_for(view, model)
         return Sight(
             settings=self.settings,
             objects=self._objects,
-            manifests=self._caches.manifests,
-            statements=self._caches.statements,
+            manifests=caches.manifests,
+            statements=caches.statements,
             matrix=matrix,
             nodes=self._nodes_for(view, model),
             model=model,
@@ -674,6 +677,14 @@ class Memory:
             tokenizer=counter.name,
         )
 
+    def _caches_for(self, view: ReadView) -> _Caches:
+        """Give what is at hand, as of the view's epoch: what was erased must not live on in a cache."""
+        epoch = view.epoch()
+        with self._guard:
+            if self._caches.epoch != epoch:
+                self._caches.epoch, self._caches.manifests, self._caches.statements = epoch, Manifests(), Statements()
+            return replace(self._caches)
+
     def _matrix_for(self, view: ReadView, model: int) -> Matrix | None:
         """Give the matrix in memory, unless it would pass its bound; then the store's exact path answers."""
         if view.head().passages * ROW_BYTES > self.settings.matrix_bytes_max:
@@ -683,9 +694,6 @@ class Memory:
             matrix = self._caches.matrix
             if matrix is None or matrix.model != model or matrix.epoch != epoch:
                 dimension = 1 if self._embedder is None else self._embedder.identity.dimension
-                if matrix is not None and matrix.epoch != epoch:
-                    # what was erased must not live on in a cache
-                    self._caches.manifests, self._caches.statements = Manifests(), Statements()
                 matrix = self._caches.matrix = Matrix(self._ws, model, dimension, epoch)
             return matrix
 

@@ -63,6 +63,9 @@ RUNS = {
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",
+    "isolation": "tests.isolation.soak",
+    "poisoning": "tests.poisoning.soak",
+    "timing": "tests.isolation.timing",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 

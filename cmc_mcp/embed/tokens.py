@@ -121,7 +121,10 @@ class Cl100k:
 
 
 def cl100k(data_dir: Path | None = None) -> Cl100k:
-    """Load the cl100k_base counter from the vocabulary that ships with this package: about 0.1 s, no network.
+    """Give the cl100k_base counter, its vocabulary shipped with this package: about 0.1 s the first time, no network.
+
+    Counters share the vocabulary, and never what they counted: how long an answer takes must not tell one reader what
+    another one's texts are.
 
     Args:
         data_dir: folder with the vocabulary, in place of the package's own.
@@ -133,7 +136,15 @@ def cl100k(data_dir: Path | None = None) -> Cl100k:
     >>> cl100k().count("hello world")
     2
     """
-    folder: Traversable = data_dir or resources.files("cmc_mcp.embed.data")
+    return Cl100k(_bundled() if data_dir is None else _encoding(data_dir))
+
+
+@lru_cache(maxsize=1)
+def _bundled() -> tiktoken.Encoding:
+    return _encoding(resources.files("cmc_mcp.embed.data"))
+
+
+def _encoding(folder: Traversable) -> tiktoken.Encoding:
     advice = "reinstall the package, or fetch the file with scripts/build_vocabulary.py"
     try:
         data = folder.joinpath(VOCABULARY_FILE).read_bytes()
@@ -148,7 +159,7 @@ def cl100k(data_dir: Path | None = None) -> Cl100k:
     import tiktoken
 
     # Built here and not by `tiktoken.get_encoding`, which would look for its own copy on the network.
-    return Cl100k(tiktoken.Encoding("cl100k_base", pat_str=_PIECES, mergeable_ranks=_ranks(data), special_tokens={}))
+    return tiktoken.Encoding("cl100k_base", pat_str=_PIECES, mergeable_ranks=_ranks(data), special_tokens={})
 
 
 def load_token_counter(data_dir: Path | None = None) -> TokenCounter:

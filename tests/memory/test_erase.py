@@ -338,3 +338,15 @@ def test_an_erase_whose_process_ended_too_soon_is_finished_by_the_next_open(tmp_
     assert reopened.verify().faults == []
     assert not path.exists()
     assert _is_gone(tmp_path, reopened)
+
+
+def test_what_was_read_before_an_erase_is_not_read_from_memory_after_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        memory.remember(f"# Plan\n\nThe key is {CANARY}.\n\n## Ship\n\nOn Friday.\n", source="plan.md")
+        ids = memory.history(source="plan.md").source_versions
+        assert ids[0].parts == 4
+        plan = memory.forget(source="plan.md", erase=True, dry_run=True)
+        memory.forget(source="plan.md", erase=True, digest=plan.digest)
+        warm = memory.history(source="plan.md")
+    with opened(tmp_path) as cold:
+        assert warm == cold.history(source="plan.md")

@@ -1,0 +1,52 @@
+"""One workspace never shows in the answers of another, whatever either does; and that this would be noticed."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from cmc_mcp.tools import TOOLS
+from tests.isolation.play import FITTING, TARGETS, Play, Reader, published
+from tests.isolation.seeded import LEAKS
+from tests.isolation.soak import run
+from tests.isolation.worlds import quick
+from tests.soak import Job
+
+SEED = 20260601
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader()
+
+
+@pytest.mark.slow
+def test_the_answers_of_a_workspace_are_the_same_to_the_byte_whatever_another_does(tmp_path: Path) -> None:
+    told = run(Job(40, SEED, tmp_path), steps=30)
+    assert (told.failures, told.done) == ([], 40), told
+    assert told.calls > 1_500 and told.attacks > 300, told
+
+
+def test_every_string_that_a_published_tool_takes_is_a_target() -> None:
+    assert set(published()) == {spec.name for spec in TOOLS}
+    assert {tool for tool, _ in TARGETS} >= set(published())
+    assert {("recall", ("cursor",)), ("forget", ("ids", "*")), ("remember", ("claim", "subject"))} <= set(TARGETS)
+    assert all(spec.input_schema == published()[spec.name] for spec in TOOLS)
+    assert {kind for _, _, kind in FITTING} >= {"atom", "prefix", "snapshot", "label", "transaction", "digest", "key"}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_a_leak_is_told_from_the_answers(name: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    LEAKS[name](monkeypatch)
+    tried = 0
+    for number in range(40):
+        with tempfile.TemporaryDirectory(dir=quick()) as folder:
+            play = Play(Path(folder), reader, f"leak/{number}", tried)
+            try:
+                play.run(40)
+            except Exception:  # what is damaged shows as a difference or as a failure
+                return
+            tried = play.tried
+    pytest.fail(f"{name}: nobody noticed")

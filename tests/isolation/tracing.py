@@ -1,0 +1,120 @@
+"""Every statement that the store executes, judged as it runs: which workspace its handle is for, and what it touches."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import apsw
+import pytest
+
+from cmc_mcp.store.sqlite import store
+from cmc_mcp.store.sqlite.ledger import FactsCache, LedgerRows
+from tests.isolation.scope import Judge
+
+FOLDER: Final = Path(store.__file__).parent
+ALLOWED: Final = {
+    "SELECT ws FROM workspaces WHERE name = ?": "a name becomes a number here",
+    "SELECT ws, name FROM workspaces ORDER BY name": "the list of workspaces, for whoever has the file",
+    "INSERT OR IGNORE INTO workspaces(name) VALUES(?)": "a workspace is made here",
+    "SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1": "whether the file's log holds pages of an erasure",
+    "UPDATE workspaces SET pages_pending = 0 WHERE pages_pending = 1": "the file's log was truncated, for everybody",
+    "INSERT INTO passages(passages) VALUES('optimize')": "merges the segments of the one full-text table; changes no row",
+    "INSERT INTO passages(passages, rank) VALUES('integrity-check', 1)": "SQLite's check of the whole full-text table",
+}
+"""Statements about the whole file, each with why it may be so."""
+
+_KEPT = 5
+
+
+@dataclass
+class Trace:
+    """What was executed: a few bindings of each statement, by workspace, and which lines of the store did it."""
+
+    seen: dict[str, dict[int, list[tuple[Any, ...]]]] = field(default_factory=dict)
+    places: set[tuple[str, int]] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+    executed: int = 0
+    _handles: dict[int, int] = field(default_factory=dict)
+    _judged: bool = True
+
+    def note(self, cursor: apsw.Cursor | apsw.Connection, sql: str, bindings: Any) -> bool:
+        """Judge one execution; SQLite goes on whatever is found."""
+        self.executed += 1
+        place = _place(sys._getframe(1))
+        if place is not None:
+            self.places.add(place)
+        if _migrates(sys._getframe(1)):
+            return True  # works on the whole file, under tests of its own
+        connection = cursor if isinstance(cursor, apsw.Connection) else cursor.connection
+        ws, bound = self._handles.get(id(connection), 0), tuple(bindings or ())
+        kept = self.seen.setdefault(sql, {}).setdefault(ws, [])
+        if len(kept) < _KEPT:
+            kept.append(bound)
+        self.problems += [f"{problem}: {sql}" for problem in faults(sql, bound, ws) if len(self.problems) < 100]
+        return True
+
+    def handle(self, connection: apsw.Connection, ws: int) -> None:
+        """Note for which workspace a connection works now."""
+        self._handles[id(connection)] = ws
+
+
+def faults(sql: str, bindings: Sequence[Any], ws: int) -> list[str]:
+    """Say what leads a statement out of a workspace."""
+    return [] if " ".join(sql.split()) in ALLOWED else Judge(sql, bindings, ws).problems
+
+
+def _place(frame: FrameType | None) -> tuple[str, int] | None:
+    """Give the file and line of the store that executes, None for others."""
+    while frame is not None:
+        path = Path(frame.f_code.co_filename)
+        if path.parent == FOLDER:
+            return path.name, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def _migrates(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if Path(frame.f_code.co_filename) == FOLDER / "migrate.py":
+            return True
+        frame = frame.f_back
+    return False
+
+
+@contextmanager
+def tracing(patch: pytest.MonkeyPatch) -> Iterator[Trace]:
+    """Watch every connection that is opened from now on."""
+    trace = Trace()
+    init = LedgerRows.__init__
+
+    def noted(self: LedgerRows, connection: apsw.Connection, ws: int, cache: FactsCache) -> None:
+        trace.handle(connection, ws)
+        init(self, connection, ws, cache)
+
+    def watch(connection: apsw.Connection) -> None:
+        connection.exec_trace = trace.note
+
+    patch.setattr(LedgerRows, "__init__", noted)
+    apsw.connection_hooks.append(watch)
+    try:
+        yield trace
+    finally:
+        apsw.connection_hooks.remove(watch)
+
+
+def executing() -> dict[tuple[str, int], int]:
+    """Give every call in the store that executes a statement, as (file, first line) → last line."""
+    found: dict[tuple[str, int], int] = {}
+    for path in sorted(FOLDER.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="execute" | "executemany")):
+                    found[path.name, node.lineno] = node.end_lineno or node.lineno
+    return found
