@@ -59,6 +59,7 @@ class Outcome:
 RUNS = {
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
+    "faults": "tests.crash.faults",
     "writers": "tests.crash.writers",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""

@@ -93,7 +93,7 @@ class Bench:
             work = Workload(random.Random(1), "t")
             for phase in ("remember", "object", "document", "pending", "entries", "snapshot", "revise"):
                 work.next(subject, phase).run(subject)
-            self._recalled = _answer(subject)
+            self._recalled, self._ledger = _answer(subject), subject.ledger()
         shutil.copytree(self._current, self._old)
         take_back(self._old / "memory.db", random.Random(1))
         self._expected: dict[str, int] = {}
@@ -123,7 +123,8 @@ class Bench:
             folder.mkdir(mode=0o700)
         else:
             shutil.copytree(self._old if case.kind == "migrate" else self._current, folder)
-        path, tried = folder / "memory.db", Tried()
+        ledger = {} if case.kind == "create" else self._ledger
+        path, tried = folder / "memory.db", Tried(before=len(ledger), told=Told(dict(ledger), most=0))
         try:
             with faulty(folder) as disk:
                 wrong = self._call(case, point, path, disk, tried)
@@ -153,8 +154,6 @@ class Bench:
             with opened(path) as subject:
                 if opening:
                     ended("answered")
-                tried.before, tried.told.roots = subject.head()[0], subject.ledger()
-                tried.told.most = 0
                 if not opening:
                     call = self._calls(case.kind, subject)
                     tried.told.asked, tried.told.most = call.asked, call.most
@@ -168,6 +167,9 @@ class Bench:
             if tried.outcome:
                 raise
             ended("not kept", error.message)
+        except Exception as error:
+            ended("broken", str(error))
+            wrong.append(f"{type(error).__name__}: {error}")
         finally:
             disk.arm(None)
         return wrong

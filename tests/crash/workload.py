@@ -86,14 +86,10 @@ class Workload:
         return Operation("pending", lambda: subject.memory.with_embedder(None).remember(text))
 
     def _embed(self, subject: Subject) -> Operation:
-        """Vectors for what waits for them; so that something does, it is remembered first."""
-        text = f"unembedded {self._text(5)}"
-
-        def call() -> None:
-            subject.memory.with_embedder(None).remember(text)
-            subject.memory.embed_pending()
-
-        return Operation("embed", call, most=3)
+        """Vectors for what waits for them; where nothing does, something that will."""
+        if not subject.memory.status()["pending"]:
+            return self._pending(subject)
+        return Operation("embed", lambda: subject.memory.embed_pending() and None, most=2)
 
     def _import(self, subject: Subject) -> Operation:
         """A new version of one source thrice, which makes three transactions of a chunk."""

@@ -82,9 +82,15 @@ def connect(location: Location, *, create: bool = False) -> apsw.Connection:
         with translated():
             _configure(connection, location)
     except BaseException:
-        connection.close()
+        close(connection)
         raise
     return connection
+
+
+def close(connection: apsw.Connection) -> None:
+    """Close a connection. That its tidying up failed is no news to a caller: the next opening does it again."""
+    with suppress(apsw.Error):
+        connection.close()
 
 
 def look(location: Location) -> apsw.Connection:
@@ -121,7 +127,7 @@ def _unlocked(location: Location) -> apsw.Connection:
                 connection.pragma("hexkey", location.key.hex())
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         except BaseException:
-            connection.close()
+            close(connection)
             raise
     return connection
 

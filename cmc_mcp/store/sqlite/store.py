@@ -21,6 +21,7 @@ from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sqlite import fulltext, migrate
 from cmc_mcp.store.sqlite.connection import (
     Location,
+    close,
     connect,
     has_log,
     make_folder,
@@ -106,7 +107,7 @@ class SqliteStore:
         with self._guard:
             readers, self._idle = self._idle, []
         for reader in readers:
-            _close(reader.connection)
+            close(reader.connection)
         with self._lock.idle(_CLOSE_WAIT_S) as idle:
             if idle:
                 self._drop_writer()
@@ -115,7 +116,7 @@ class SqliteStore:
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            _close(writer)
+            close(writer)
 
     # ------------------------------------------------------------------ reading
     @contextmanager
@@ -157,7 +158,7 @@ class SqliteStore:
                 stale.append(reader)
         try:
             for reader in stale:
-                _close(reader.connection)
+                close(reader.connection)
             return self._connected()
         except BaseException:
             with self._guard:
@@ -182,7 +183,7 @@ class SqliteStore:
             if sound and not self._closed.is_set() and len(self._idle) < _IDLE_READERS_MAX:
                 self._idle.append(reader)
                 return
-        _close(reader.connection)
+        close(reader.connection)
 
     # ------------------------------------------------------------------ writing
     @contextmanager
@@ -205,8 +206,11 @@ class SqliteStore:
                     facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
                     unit = UnitOfWork(connection, ws, facts, trees, kept, self._count)
                     yield unit
-            except BaseException:
+            except BaseException as error:
                 self._abandon(connection, ws)
+                if isinstance(error.__cause__, apsw.Error):
+                    # FTS5 may hold on to the rows of a statement that the disk failed, and write them with the next ones
+                    self._drop_writer()
                 raise
             self._commit(connection, unit)
             self._trees[ws] = unit.tree_cache
@@ -396,7 +400,7 @@ class SqliteStore:
             with translated():
                 return SearchView(fresh.connection, 0, FactsCache(), fresh.tokens).integrity()
         finally:
-            _close(fresh.connection)
+            close(fresh.connection)
 
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
@@ -424,12 +428,6 @@ class SqliteStore:
             return view.head()
 
 
-def _close(connection: apsw.Connection) -> None:
-    """Close a connection. That its tidying up failed is no news to a caller: the next opening does it again."""
-    with suppress(apsw.Error):
-        connection.close()
-
-
 def _fingerprint(path: Path) -> tuple[int, int, int]:
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
@@ -449,7 +447,7 @@ def _before_fork() -> None:
             store._lock.close()
         stack.enter_context(store._guard)
         for reader in store._idle:
-            _close(reader.connection)
+            close(reader.connection)
         store._idle.clear()
     _AROUND_FORK.append(stack)
 
