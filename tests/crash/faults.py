@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from cmc_mcp.errors import IntegrityError, OutcomeUnknown, StoreError
 from tests.crash.faulty import FAULTS, Fault, Faulty, faulty
@@ -21,26 +21,31 @@ from tests.soak import Job, Outcome, Soak
 KINDS: Final = ("create", "open", "migrate", *CALLS, "recall", "verify")
 
 
+Lasts = Literal["once", "until mended", "for ever"]
+LASTS: Final[tuple[Lasts, ...]] = ("once", "until mended", "for ever")
+"""For ever: the process ends on the broken disk; else it goes on."""
+
+
 class Case(NamedTuple):
     """One kind of call, one way to fail."""
 
     kind: str
     fault: Fault
-    for_ever: bool
+    lasts: Lasts
     reads: bool
 
     @property
     def said(self) -> str:
         """The case in words."""
-        return f"{self.kind}, {self.fault} {'for ever' if self.for_ever else 'once'}{' on read' * self.reads}"
+        return f"{self.kind}, {self.fault} {self.lasts}{' on read' * self.reads}"
 
 
 CASES: Final = tuple(
-    Case(kind, fault, for_ever, reads)
+    Case(kind, fault, lasts, reads)
     for kind in KINDS
     for reads in (False, True)
     for fault in (FAULTS if not reads else FAULTS[:1])
-    for for_ever in (False, True)
+    for lasts in LASTS
 )
 
 
@@ -136,12 +141,12 @@ class Bench:
             shutil.rmtree(folder)
 
     def _call(self, case: Case, point: int | None, path: Path, disk: Faulty, tried: Tried) -> list[str]:
-        mends = not case.for_ever or point is None or bool(point % 2)  # else it is closed on a broken disk
+        mends = case.lasts != "for ever" or point is None
         opening = case.kind in ("create", "open", "migrate")
         wrong: list[str] = []
 
         def arm() -> None:
-            disk.arm(point, case.fault, for_ever=case.for_ever, reads=case.reads)
+            disk.arm(point, case.fault, for_ever=case.lasts != "once", reads=case.reads)
 
         def ended(outcome: str, message: str = "") -> None:
             tried.outcome, tried.message, tried.count, tried.failed = outcome, message, disk.count, disk.failed
