@@ -44,11 +44,3 @@ def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     then = soak("kills", "--count", "5", "--resume", "--folder", str(tmp_path))
     assert (first["done"], then["done"], first["seed"], then["seed"]) == (3, 5, 5, 5)
     assert then["failures"] == []
-
-
-def test_eight_processes_write_to_one_file_and_others_read_beside_them(tmp_path: Path) -> None:
-    told = soak("writers", "--count", "60", "--folder", str(tmp_path))
-    assert (told["failures"], told["acknowledged"]) == ([], 480), told
-    worst, reads = told["worst_ms"], told["reads"]
-    assert isinstance(worst, float) and worst <= 2000, told
-    assert isinstance(reads, int) and reads > 0, told
