@@ -27,7 +27,7 @@ A caller that wants one net writes ``except CmcError as error: print(error.code,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 FieldValue = str | int | float | bool | None | Sequence[str]
 
@@ -161,6 +161,15 @@ class StoreError(CmcError):
     """Raised when the store cannot be opened, read or written; the message says what to do."""
 
     code = "store"
+
+    def after(self, kept: str) -> Self:
+        """Give the same failure as that of a call which had kept a part before.
+
+        >>> str(StoreError("the disk is full; nothing was changed").after("the first 3 items are kept"))
+        'the first 3 items are kept, then the disk is full; nothing more was changed'
+        """
+        message = self.message.replace("nothing was changed", "nothing more was changed")
+        return type(self)(f"{kept}, then {message}", **self.fields)
 
 
 class Busy(StoreError):

@@ -62,6 +62,7 @@ RUNS = {
     "fuzz": "tests.fuzz.calls",
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
+    "faults": "tests.crash.faults",
     "writers": "tests.crash.writers",
     "isolation": "tests.isolation.soak",
     "poisoning": "tests.poisoning.soak",

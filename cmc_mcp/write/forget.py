@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cmc_mcp import limits
 from cmc_mcp.canon import Json, digest, payload_hash
-from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded
+from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, StoreError
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.results import ForgetResult, Receipt
 from cmc_mcp.store.protocol import LedgerView
@@ -75,10 +75,18 @@ def forget(
         head = engine.commit(unit, "erase" if erase else "forget", arguments, cancel)
     receipt = Receipt(transaction=head.seq, snapshot=pair(unit.before, head), retracted=retracted)
     if erase:
+        receipt = receipt.model_copy(update={"pages_pending": not _finished(engine, objects)})
+    return plan.model_copy(update={"receipt": receipt, "dry_run": False})
+
+
+def _finished(engine: Engine, objects: Sequence[bytes]) -> bool:
+    """Destroy what is left of an erase that is committed; False when the next opening has to, as after a crash."""
+    try:
         for hash_ in objects:
             engine.objects.delete(engine.ws, hash_)
-        receipt = receipt.model_copy(update={"pages_pending": not engine.store.scrub()})
-    return plan.model_copy(update={"receipt": receipt, "dry_run": False})
+        return engine.store.scrub()
+    except StoreError:
+        return False
 
 
 def _check(selection: Selection, reason: str | None) -> None:

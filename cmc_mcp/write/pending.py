@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cmc_mcp.embed.protocol import Embedder
-from cmc_mcp.errors import CmcError, EmbedderError
+from cmc_mcp.errors import CmcError, EmbedderError, StoreError
 from cmc_mcp.kernel.kinds import EmbeddingKind
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import facts_of
@@ -30,13 +30,24 @@ def embed_pending(engine: Engine, *, progress: Progress | None = None, cancel: C
     embedder = engine.embedder
     if embedder is None:
         raise EmbedderError("no embedding model is configured; open the memory with one")
-    done = _embed_atoms(engine, embedder, progress, cancel)
-    return done + _embed_nodes(engine, embedder, done, progress, cancel)
+    kept = 0
+
+    def told(done: int, total: int) -> None:
+        nonlocal kept
+        kept = done
+        if progress:
+            progress(done, total)
+
+    try:
+        done = _embed_atoms(engine, embedder, told, cancel)
+        return done + _embed_nodes(engine, embedder, done, told, cancel)
+    except StoreError as error:
+        if not kept:
+            raise
+        raise error.after(f"the vectors of the first {kept} texts are kept") from error
 
 
-def _embed_nodes(
-    engine: Engine, embedder: Embedder, before: int, progress: Progress | None, cancel: Cancel | None
-) -> int:
+def _embed_nodes(engine: Engine, embedder: Embedder, before: int, progress: Progress, cancel: Cancel | None) -> int:
     """Embed the nodes of documents that have no vector; one above an atom whose bytes are gone gets none."""
     with engine.store.reader(engine.ws) as view:
         texts = _node_texts(view, engine.objects, view.nodes_pending(model_of(view, embedder)))
@@ -49,8 +60,7 @@ def _embed_nodes(
             for key, vector in zip(part, vectors, strict=True):
                 unit.add_node_vector(model, key, vector.tobytes())
             _complete(engine, unit, embedder, len(part), cancel)
-        if progress:
-            progress(before + start + len(part), 0)
+        progress(before + start + len(part), 0)
     return len(keys)
 
 
@@ -83,7 +93,7 @@ def _complete(engine: Engine, unit: WriteUnit, embedder: Embedder, size: int, ca
     engine.commit(unit, "embed", {"vectors": size}, cancel)
 
 
-def _embed_atoms(engine: Engine, embedder: Embedder, progress: Progress | None, cancel: Cancel | None) -> int:
+def _embed_atoms(engine: Engine, embedder: Embedder, progress: Progress, cancel: Cancel | None) -> int:
     done = 0
     while True:
         with engine.store.reader(engine.ws) as view:
@@ -102,8 +112,7 @@ def _embed_atoms(engine: Engine, embedder: Embedder, progress: Progress | None, 
                     unit.add_vector(model, pid, vector.tobytes())
             _complete(engine, unit, embedder, len(texts), cancel)
         done += len(texts)
-        if progress:
-            progress(done, 0)
+        progress(done, 0)
 
 
 def _text(engine: Engine, view: ReadView, pid: int) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 
 from cmc_mcp.canon import Json, payload_hash
-from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound
+from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, StoreError
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX
@@ -53,20 +53,25 @@ def remember_many(
     done = 0
     with engine.store.reader(engine.ws) as view:
         start = view.head().seq
-    for batch in _batches(items):
-        while batch:
-            try:
-                receipts.append(_transact(engine, batch, "remember", cancel))
-                taken = len(batch)
-            except _LaterPremise as later:  # what comes before it may be what it rests on
-                taken = later.place
-                if not taken:
-                    raise NotFound(f"items[{done}].{later.cause.message}", **later.cause.fields) from later
-                receipts.append(_transact(engine, batch[:taken], "remember", cancel))
-            batch = batch[taken:]
-            done += taken
-            if progress:
-                progress(done, total)
+    try:
+        for batch in _batches(items):
+            while batch:
+                try:
+                    receipts.append(_transact(engine, batch, "remember", cancel))
+                    taken = len(batch)
+                except _LaterPremise as later:  # what comes before it may be what it rests on
+                    taken = later.place
+                    if not taken:
+                        raise NotFound(f"items[{done}].{later.cause.message}", **later.cause.fields) from later
+                    receipts.append(_transact(engine, batch[:taken], "remember", cancel))
+                batch = batch[taken:]
+                done += taken
+                if progress:
+                    progress(done, total)
+    except StoreError as error:
+        if not done:
+            raise
+        raise error.after(f"the first {done} items are kept") from error
     if not receipts:
         raise InvalidInput.at("items", "is empty; there is nothing to remember")
     return _sum(receipts, start)

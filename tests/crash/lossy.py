@@ -1,40 +1,60 @@
-"""Two file systems to distrust: one that records what reached the disk, one that fails at a chosen operation."""
+"""A disk to distrust: everything that reaches it is recorded, and it keeps for certain only what was synced."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, NamedTuple
+from pathlib import Path, PurePath
 
 import apsw
 
+from tests.crash.files import Event, watched
+
 SECTOR_BYTES = 512
+REAL = apsw.vfs_names()[0]
+"""The VFS that does what the others watch."""
 
 
-class Event(NamedTuple):
-    """One thing that happened: what, to which file, where, with which bytes."""
+class _Trace:
+    """What happened, in order; nothing fails."""
 
-    what: Literal["create", "write", "truncate", "sync", "unlink", "ack"]
-    path: str
-    number: int = 0
-    data: bytes = b""
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def before(self, event: Event) -> OSError | None:
+        return None
+
+    def after(self, event: Event) -> None:
+        self.events.append(event)
 
 
-class LossyVFS(apsw.VFS):
-    """Records every operation that changes the disk, in order; nothing is hidden from the running process."""
+@contextmanager
+def recorded(folder: Path) -> Iterator[list[Event]]:
+    """Record every operation that changes the disk below a folder, SQLite's and our own; gives the growing list."""
+    trace = _Trace()
+    vfs = _LossyVFS(trace.events)
+    try:
+        with watched(folder, trace):
+            yield trace.events
+    finally:
+        vfs.unregister()
 
-    def __init__(self, name: str) -> None:
-        self.trace: list[Event] = []
-        super().__init__(name, "")
+
+class _LossyVFS(apsw.VFS):
+    """The default VFS for as long as it lives; nothing is hidden from the running process."""
+
+    def __init__(self, trace: list[Event]) -> None:
+        self._trace = trace
+        super().__init__("lossy", REAL, makedefault=True)
 
     def xOpen(self, name: apsw.URIFilename | str | None, flags: list[int]) -> apsw.VFSFile:
-        return _LossyFile(self.trace, name, flags)
+        return _LossyFile(self._trace, name, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         super().xDelete(filename, syncdir)
-        self.trace.append(Event("unlink", filename, int(syncdir)))
+        self._trace.append(Event("unlink", filename, int(syncdir)))
 
 
 class _LossyFile(apsw.VFSFile):
@@ -43,7 +63,7 @@ class _LossyFile(apsw.VFSFile):
         self._path = (name.filename() if isinstance(name, apsw.URIFilename) else name) or ""
         if self._path and flags[0] & apsw.SQLITE_OPEN_CREATE and not Path(self._path).exists():
             trace.append(Event("create", self._path))
-        super().__init__("", name, flags)
+        super().__init__(REAL, name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:
         super().xWrite(data, offset)
@@ -62,52 +82,91 @@ class _LossyFile(apsw.VFSFile):
 class _File:
     durable: bytearray = field(default_factory=bytearray)
     pending: list[Event] = field(default_factory=list)
-    is_new: bool = True  # its directory entry was never synced
+    is_new: bool = True
+    is_folder: bool = False
 
 
-def crash_image(events: Iterable[Event], rng: random.Random) -> dict[str, bytes]:
-    """Give the files as a power loss may leave them after these events.
+_Change = tuple[tuple[str, _File | None], ...]
+"""What happens to the entries of a folder at once."""
 
-    What was synced is kept. Of the rest each operation is dropped, kept or torn at sectors, and each change of the
-    folder that no later sync of it covers is done or undone. The first sync of a new file also syncs its folder.
+
+class Disk:
+    """What a disk holds for certain, and what it may hold.
+
+    Of what was not synced each operation may be dropped, kept or torn at sectors, and each change of a folder done or
+    undone; a rename is one change. SQLite's first sync of a file that it made syncs the folder too; our own does not.
     """
-    entries: dict[str, _File | None] = {}  # what the folder holds for certain
-    changes: list[tuple[str, _File | None]] = []  # what it may hold
-    now: dict[str, _File] = {}
 
-    def folder_synced() -> None:
-        entries.update(changes)
-        changes.clear()
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._now: dict[str, _File] = {}
+        self._entries: dict[str, _File | None] = {}  # what the folders hold for certain
+        self._changes: list[tuple[str, _Change]] = []  # what they may hold
 
-    for event in events:
-        if event.what == "create":
-            now[event.path] = _File()
-            changes.append((event.path, now[event.path]))
+    def feed(self, event: Event) -> None:
+        """Let one more thing happen."""
+        path, now = event.path, self._now
+        if event.what in ("create", "folder"):
+            now[path] = _File(is_folder=event.what == "folder")
+            self._change(path, (path, now[path]))
         elif event.what == "unlink":
-            now.pop(event.path, None)
-            changes.append((event.path, None))
+            now.pop(path, None)
+            self._change(path, (path, None))
             if event.number:
-                folder_synced()
-        elif event.what == "sync":
-            file = _file(now, entries, event.path)
-            for pending in file.pending:
-                _apply(file.durable, pending)
-            file.pending.clear()
-            if file.is_new:
-                file.is_new = False
-                folder_synced()
+                self._sync_folder(str(PurePath(path).parent))
+        elif event.what == "rename":
+            target = event.data.decode()
+            now[target] = now.pop(path)
+            self._change(path, (path, None), (target, now[target]))
+        elif event.what == "sync folder":
+            self._sync_folder(path)
         elif event.what in ("write", "truncate"):
-            _file(now, entries, event.path).pending.append(event)
-    for path, file_or_none in changes:
-        if rng.random() < 0.5:
-            entries[path] = file_or_none
-    return {path: _torn(file, rng) for path, file in entries.items() if file is not None and not path.endswith("-shm")}
+            now[path].pending.append(event)
+        elif event.what == "sync":
+            self._sync(now[path], path, alone=bool(event.number))
+
+    def image(self, rng: random.Random) -> dict[str, bytes]:
+        """Give the files as a power loss may leave them now, by their paths below the root."""
+        entries = dict(self._entries)
+        for _, change in self._changes:
+            if rng.random() < 0.5:
+                entries.update(change)
+        there = {path: file for path, file in entries.items() if file is not None and not path.endswith("-shm")}
+        return {
+            path.removeprefix(f"{self._root}/"): _torn(file, rng)
+            for path, file in there.items()
+            if not file.is_folder and self._is_reached(path, there)
+        }
+
+    def _is_reached(self, path: str, there: dict[str, _File]) -> bool:
+        """Say whether every folder above a file is there too."""
+        parent = str(PurePath(path).parent)
+        return parent == self._root or (parent in there and self._is_reached(parent, there))
+
+    def _change(self, path: str, *change: tuple[str, _File | None]) -> None:
+        self._changes.append((str(PurePath(path).parent), change))
+
+    def _sync(self, file: _File, path: str, *, alone: bool) -> None:
+        for pending in file.pending:
+            _apply(file.durable, pending)
+        file.pending.clear()
+        if file.is_new and not alone:
+            file.is_new = False
+            self._sync_folder(str(PurePath(path).parent))
+
+    def _sync_folder(self, folder: str) -> None:
+        for parent, change in self._changes:
+            if parent == folder:
+                self._entries.update(change)
+        self._changes = [(parent, change) for parent, change in self._changes if parent != folder]
 
 
-def _file(now: dict[str, _File], entries: dict[str, _File | None], path: str) -> _File:
-    if path not in now:  # the database itself: our own code made and synced it before SQLite saw it
-        now[path] = entries[path] = _File(is_new=False)
-    return now[path]
+def crash_image(events: Iterable[Event], rng: random.Random, root: str = "") -> dict[str, bytes]:
+    """Give the files as a power loss may leave them after these events."""
+    disk = Disk(root)
+    for event in events:
+        disk.feed(event)
+    return disk.image(rng)
 
 
 def _apply(content: bytearray, event: Event) -> None:
@@ -133,56 +192,3 @@ def _torn(file: _File, rng: random.Random) -> bytes:
         else:
             _apply(content, event)
     return bytes(content)
-
-
-class FaultyVFS(apsw.VFS):
-    """Fails the operation number `fail_at` that would change the disk, once or from then on."""
-
-    def __init__(self, name: str) -> None:
-        self.count = 0
-        self.fail_at: int | None = None
-        self.for_ever = False
-        self.full = False
-        super().__init__(name, "")
-
-    def arm(self, fail_at: int | None, *, full: bool, for_ever: bool) -> None:
-        """Begin to count anew."""
-        self.count, self.fail_at, self.full, self.for_ever = 0, fail_at, full, for_ever
-
-    def step(self, extended: int) -> None:
-        """Count an operation, and fail it if it is the one."""
-        self.count += 1
-        if self.fail_at is None or self.count < self.fail_at or (self.count > self.fail_at and not self.for_ever):
-            return
-        if self.full:
-            if extended == apsw.SQLITE_IOERR_WRITE:  # what takes no space goes well
-                raise apsw.FullError("no space left on the disk that the test made full")
-            return
-        error = apsw.IOError("an error of the disk that the test broke")
-        error.extendedresult = extended
-        raise error
-
-    def xOpen(self, name: apsw.URIFilename | str | None, flags: list[int]) -> apsw.VFSFile:
-        return _FaultyFile(self, name, flags)
-
-    def xDelete(self, filename: str, syncdir: bool) -> None:
-        self.step(apsw.SQLITE_IOERR_DELETE)
-        super().xDelete(filename, syncdir)
-
-
-class _FaultyFile(apsw.VFSFile):
-    def __init__(self, vfs: FaultyVFS, name: apsw.URIFilename | str | None, flags: list[int]) -> None:
-        self._vfs = vfs
-        super().__init__("", name, flags)
-
-    def xWrite(self, data: bytes, offset: int) -> None:
-        self._vfs.step(apsw.SQLITE_IOERR_WRITE)
-        super().xWrite(data, offset)
-
-    def xTruncate(self, newsize: int) -> None:
-        self._vfs.step(apsw.SQLITE_IOERR_TRUNCATE)
-        super().xTruncate(newsize)
-
-    def xSync(self, flags: int) -> None:
-        self._vfs.step(apsw.SQLITE_IOERR_FSYNC)
-        super().xSync(flags)

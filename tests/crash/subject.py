@@ -1,25 +1,32 @@
-"""The real Memory under test, a workload over every kind of write, and what must hold after a crash."""
+"""The real Memory under test, what a client of it was told, and what must hold after a crash."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping
+import functools
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
-from cmc_mcp.clock import FixedClock
+from cmc_mcp.clock import Clock, FixedClock
 from cmc_mcp.config import Settings
-from cmc_mcp.errors import CmcError, Conflict
+from cmc_mcp.embed.tokens import load_token_counter
+from cmc_mcp.errors import CmcError
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.memory import Memory
-from cmc_mcp.store.objects.files import FileObjects
-from cmc_mcp.store.sqlite.connection import Location
+from cmc_mcp.merkle.checkpoint import public_key
 from cmc_mcp.store.sqlite.store import SqliteStore
+from tests.crash import bare
+from tests.read.made import HashVectors
 
 INLINE_BYTES = 256
-PHASES = ("open", "remember", "object", "revise", "snapshot", "rollback", "undo", "forget", "erase")
-_WORDS = ("deploy", "region", "backup", "budget", "invoice", "retry", "queue", "metric", "owner", "policy")
+SIGNING_KEY = bytes(range(32))
+VERIFYING_KEY = public_key(SIGNING_KEY).hex()
+_counter = functools.cache(load_token_counter)  # its vocabulary takes longer to read than a small store to judge
 
 
 @dataclass
@@ -47,128 +54,150 @@ class Subject:
 
 
 @contextmanager
-def opened(path: Path, *, vfs: str | None = None, start_us: int = 1_700_000_000_000_000) -> Iterator[Subject]:
-    """Open the real thing on a path, through a VFS of the test's own if one is given."""
-    clock = FixedClock(start_us, step_us=1)
-    store = SqliteStore.open(Location(path, vfs=vfs), clock=clock)
-    memory: Memory | None = None
-    try:
-        memory = Memory(
-            store,
-            FileObjects(Path(f"{path}.objects")),
-            workspace="default",
-            principal="tester",
-            embedder=None,
-            clock=clock,
-            settings=Settings(inline_bytes=INLINE_BYTES),
-        )
-        yield Subject(memory, store, store.workspace("default", create=False))
-    finally:
-        (memory or store).close()
+def opened(
+    path: Path, *, workspace: str = "default", start_us: int = 1_700_000_000_000_000, clock: Clock | None = None
+) -> Iterator[Subject]:
+    """Open the real thing on a path, through whatever file system is the default one, with small real vectors."""
+    with Memory.open(
+        path,
+        workspace=workspace,
+        principal="tester",
+        embedder=HashVectors(8),
+        clock=clock or FixedClock(start_us, step_us=1),
+        settings=Settings(inline_bytes=INLINE_BYTES),
+    ) as memory:
+        memory._tokens = _counter()
+        store = cast("SqliteStore", memory._store)
+        yield Subject(memory, store, store.workspace(workspace, create=False))
 
 
 @dataclass
-class Workload:
-    """Operations drawn from a seed. Each is named by its phase, and safe to repeat under its number."""
+class Told:
+    """What a client was told, and what was in flight when it was cut off."""
 
-    rng: random.Random
-    tag: str
-    erases_objects: bool = True
-    number: int = 0
-    labels: list[str] = field(default_factory=list)
+    roots: dict[int, str] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    """Words that an erase destroyed."""
+    note: str = ""
+    """The last signed head."""
+    most: int = 1
+    """How many transactions may be there that nobody was told of."""
+    asked: dict[str, Any] | None = None
+    """What was being remembered under an idempotency key."""
 
-    def next(self, subject: Subject) -> tuple[str, Callable[[], object]]:
-        """Draw the next operation as (phase, call)."""
-        self.number += 1
-        phase = self.rng.choice(PHASES[1:])
-        return phase, getattr(self, f"_{phase}")(subject)
+    def hear(self, answer: Answer | None) -> None:
+        """Take in what an operation answered; None where it was refused."""
+        if answer is not None:
+            self.roots[answer.seq] = answer.root
+            self.gone += answer.gone
+            self.note = answer.note or self.note
+        self.begin(0, None)
 
-    def text(self, words: int) -> str:
-        """A text that occurs once."""
-        return f"{self.tag} note {self.number}: " + " ".join(self.rng.choice(_WORDS) for _ in range(words))
-
-    def _remember(self, subject: Subject) -> Callable[[], object]:
-        text, topic, key = self.text(8), self.rng.choice(_WORDS), f"{self.tag}-{self.number}"
-        return lambda: subject.memory.remember(text, tags={"topic": topic}, idempotency_key=key)
-
-    def _object(self, subject: Subject) -> Callable[[], object]:
-        text = self.text(120)
-        return lambda: subject.memory.remember(text, source=f"doc:{self.number % 5}")
-
-    def _revise(self, subject: Subject) -> Callable[[], object]:
-        target, topic = self._target(subject), self.rng.choice(_WORDS)
-        if target is None:
-            return self._remember(subject)
-        return lambda: subject.memory.revise(target, tags={"topic": topic, "n": str(self.number)})
-
-    def _snapshot(self, subject: Subject) -> Callable[[], object]:
-        label = f"{self.tag}-label-{self.number}"
-        self.labels.append(label)
-        return lambda: subject.memory.snapshot(label)
-
-    def _rollback(self, subject: Subject) -> Callable[[], object]:
-        seq, _ = subject.head()
-        target = self.rng.randint(max(0, seq - 12), seq)
-        return lambda: subject.memory.rollback(target)
-
-    def _undo(self, subject: Subject) -> Callable[[], object]:
-        seq, _ = subject.head()
-        since, topic = max(0, seq - 8), self.rng.choice(_WORDS)
-        return lambda: subject.memory.rollback(since=since, tags={"topic": topic})
-
-    def _forget(self, subject: Subject) -> Callable[[], object]:
-        target = self._target(subject)
-        if target is None:
-            return self._remember(subject)
-        return lambda: subject.memory.forget(target, reason="no longer so")
-
-    def _erase(self, subject: Subject) -> Callable[[], object]:
-        target = self._target(subject)
-        if target is None or not self.erases_objects:
-            return self._forget(subject)
-
-        def erase() -> None:
-            plan = subject.memory.forget(target, erase=True, dry_run=True)
-            subject.memory.forget(target, erase=True, digest=plan.digest)
-
-        return erase
-
-    def _target(self, subject: Subject) -> str | None:
-        live = subject.live()[-30:]
-        return self.rng.choice(live) if live else None
+    def begin(self, most: int, asked: dict[str, Any] | None) -> None:
+        """Note what is in flight from now on."""
+        self.most, self.asked = most, asked
 
 
-def work_through(subject: Subject, work: Workload, steps: int, acknowledged: Callable[[int, str], None]) -> None:
-    """Do some operations, acknowledging each after it returned, as any client would see it."""
-    for _ in range(steps):
-        _, call = work.next(subject)
-        try:
-            call()
-        except Conflict:  # rolled back to where the plan no longer holds: an answer, not a failure
-            continue
-        acknowledged(*subject.head())
+@dataclass(frozen=True)
+class Answer:
+    """What an operation answered: the head after it, the words it destroyed, the head it signed."""
+
+    seq: int
+    root: str
+    gone: Sequence[str] = ()
+    note: str = ""
 
 
-def judge(path: Path, acknowledged: Mapping[int, str], in_flight: int = 1) -> list[str]:
-    """Reopen after a crash and say what is wrong: acknowledged writes lost, or a store that does not verify."""
+@dataclass
+class Judgement:
+    """What was found after a crash: every fault, the ledger, and how long it took to be at work again (s)."""
+
+    faults: list[str]
+    ledger: dict[int, str] = field(default_factory=dict)
+    length: int = 0
+    """How many transactions there were at reopening."""
+    reopen_s: float = 0.0
+
+
+def judge(path: Path, told: Told, sound: set[bytes] | None = None) -> Judgement:
+    """Look with bare eyes, reopen, and say what is wrong: acknowledged writes lost, half a write seen, no sound store.
+
+    `sound` are the hashes of backups that were looked at before.
+    """
+    found = Judgement(look_aside(path, set() if sound is None else sound))
     try:
-        return _judged(path, acknowledged, in_flight)
+        _judge(path, told, found)
     except CmcError as error:
-        return [f"{type(error).__name__}: {error.message}"]
+        found.faults.append(f"{type(error).__name__}: {error.message}")
+    if not found.faults:
+        found.faults += _remains(path, told.gone)
+    return found
 
 
-def _judged(path: Path, acknowledged: Mapping[int, str], in_flight: int) -> list[str]:
-    wrong: list[str] = []
+def look_aside(path: Path, sound: set[bytes]) -> list[str]:
+    """Look at copies, before the product mends anything; the objects are only read."""
+    aside = path.with_name("aside")
+    aside.mkdir()
+    try:
+        wrong = []
+        for file in path.parent.glob(f"{path.name}*"):
+            if file.is_file():
+                shutil.copyfile(file, aside / file.name)
+        if path.exists():
+            wrong += bare.faults(aside / path.name, Path(f"{path}.objects"))
+        for backup in aside.glob("*.backup"):
+            hash_ = hashlib.sha256(backup.read_bytes()).digest()
+            if hash_ not in sound and not (found := bare.faults(backup, None)):
+                sound.add(hash_)
+            elif hash_ not in sound:
+                wrong += [f"{backup.name}: {line}" for line in found]
+        return wrong
+    finally:
+        shutil.rmtree(aside)
+
+
+def _judge(path: Path, told: Told, found: Judgement) -> None:
+    start = time.perf_counter()
     with opened(path) as subject:
-        ledger = subject.ledger()
-        for seq, root in acknowledged.items():
+        ledger = found.ledger = subject.ledger()
+        found.reopen_s = time.perf_counter() - start
+        for seq, root in told.roots.items():
             if ledger.get(seq) != root:
-                wrong.append(f"transaction {seq} was acknowledged and is {'lost' if seq not in ledger else 'another'}")
-        if len(ledger) > max(acknowledged, default=0) + in_flight:
-            wrong.append(f"{len(ledger)} transactions, of which {max(acknowledged, default=0)} were acknowledged")
-        answer = subject.memory.verify()
-        wrong += [f"{fault.table} {fault.key}: {fault.reason}" for fault in answer.faults]
-        if not wrong:
-            subject.memory.remember("written after the crash")
-            subject.memory.recall("crash")
+                lost = "lost" if seq not in ledger else "another"
+                found.faults.append(f"transaction {seq} was acknowledged and is {lost}")
+        last, found.length = max(told.roots, default=0), len(ledger)
+        if len(ledger) > last + told.most:
+            found.faults.append(f"{len(ledger)} transactions, of which {last} were acknowledged, {told.most} in flight")
+        note = {"checkpoint": told.note, "public_key": VERIFYING_KEY} if told.note else {}
+        answer = subject.memory.verify(deep=True, **note)
+        found.faults += [f"{fault.table} {fault.key}: {fault.reason}" for fault in answer.faults]
+        if not found.faults:
+            found.faults += _goes_on(subject, told.asked, found.ledger)
+            found.ledger = subject.ledger()
+
+
+def _goes_on(subject: Subject, asked: dict[str, Any] | None, ledger: dict[int, str]) -> list[str]:
+    """Ask again what was in flight, then write and read: an outcome that nobody knows is resolved by its key."""
+    wrong: list[str] = []
+    if asked is not None:
+        with subject.store.reader(subject.ws) as view:
+            kept = view.idempotency(asked["idempotency_key"]) is not None
+        first, second = subject.memory.remember(**asked), subject.memory.remember(**asked)
+        if (first.transaction <= len(ledger)) != kept or first.transaction != second.transaction:
+            wrong.append(f"asked again: {first.transaction}, then {second.transaction}, kept {kept}")
+        if len(first.added) != 1 or first.added != second.added or subject.live().count(first.added[0]) != 1:
+            wrong.append(f"asked again, there is not exactly one record: {first.added}, {second.added}")
+    text = f"written after the crash, when there were {len(ledger)} transactions"
+    subject.memory.remember(text)
+    if text not in [item.text for item in subject.memory.recall(text, limit=1).items]:
+        wrong.append("what was written after the crash is not recalled")
     return wrong
+
+
+def _remains(path: Path, gone: Sequence[str]) -> list[str]:
+    """Words that were destroyed are in no file any more; backups made before are the caller's to keep or not."""
+    if not gone:
+        return []
+    files = [path, *Path(f"{path}.objects").rglob("*"), Path(f"{path}-wal")]
+    bodies = [file.read_bytes() for file in files if file.is_file()]
+    return [f"{word} was erased and remains" for word in gone if any(word.encode() in body for body in bodies)]

@@ -1,160 +1,144 @@
 from __future__ import annotations
 
-import shutil
+import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
 from cmc_mcp.errors import OutcomeUnknown, StoreError
-from tests.crash.lossy import FaultyVFS
-from tests.crash.subject import Subject, opened
+from cmc_mcp.store.sqlite import store as sqlite_store
+from cmc_mcp.write import forget
+from tests.crash.faults import CASES, KINDS, Bench, Case, run
+from tests.crash.faulty import Faulty, faulty
+from tests.crash.subject import opened
+from tests.soak import Job
 
-FAULTS = [(full, for_ever) for full in (False, True) for for_ever in (False, True)]
-WORDS = "enough words to fill a page or two of the log " * 4
+
+@pytest.mark.slow
+def test_whatever_fails_in_whichever_call_the_caller_is_told_the_truth_and_nothing_breaks(tmp_path: Path) -> None:
+    told = run(Job(len(CASES), secrets.randbelow(1 << 31), tmp_path))
+    assert told.failures == [], told
+    assert len(CASES) == told.case and told.done >= 0.75 * len(CASES)
+    assert {"not kept", "unknown"} <= told.answers.keys() <= {"not kept", "unknown", "kept", "answered", "unmet"}, told
+
+
+def test_a_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    class Stops(Job):
+        def keep(self, outcome: Any) -> None:
+            super().keep(outcome)
+            if outcome.case == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Stops(1, 5, tmp_path))
+    state = json.loads((tmp_path / "progress.json").read_text())
+    assert (state["case"], state["done"]) == (3, 3)
+    told = run(Job(1, 5, tmp_path, {**state, "case": len(CASES) - 1}))
+    assert (told.case, told.done, told.failures) == (len(CASES), 4, [])
 
 
 @pytest.fixture
-def vfs() -> Iterator[FaultyVFS]:
-    made = FaultyVFS("faulty")
-    yield made
-    made.unregister()
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def failures(bench: Bench, case: Case) -> Iterator[str]:
+    """What every operation of a case comes to, the last first: that is where a commit is."""
+    for point in range(bench.points(case), 0, -1):
+        yield from bench.fail(case, point)[1]
+
+
+def test_the_harness_notices_a_commit_that_is_not_looked_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed sync is called a failure, though the frames have reached the log."""
+
+    def blunt(store: sqlite_store.SqliteStore, unit: object, failure: apsw.Error) -> None:
+        store._drop_writer()
+        raise StoreError("the disk reported an error; nothing was changed") from failure
+
+    monkeypatch.setattr(sqlite_store.SqliteStore, "_find_out", blunt)
+    assert any("it said" in line for line in failures(bench, Case("remember", "error", "for ever", False)))
+
+
+def test_the_harness_notices_an_error_after_the_commit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forget, "_finished", lambda engine, _: engine.store.scrub())
+    assert any("it said" in line for line in failures(bench, Case("erase", "short", "once", False)))
+
+
+def test_the_harness_notices_a_connection_that_is_used_on_after_its_disk_failed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What FTS5 holds in memory outlives the rollback."""
+    monkeypatch.setattr(sqlite_store.SqliteStore, "_drop_writer", lambda _: None)
+    assert any("full text" in line for line in failures(bench, Case("object", "error", "once", True)))
 
 
 @pytest.fixture
-def template(tmp_path: Path) -> Path:
-    folder = tmp_path / "template"
-    folder.mkdir()
-    with opened(folder / "memory.db") as subject:
-        subject.memory.remember("The deploy target is Fly.io", tags={"topic": "deploy"}, idempotency_key="first")
-        subject.memory.snapshot("start")
-        for number in range(4):
-            subject.memory.remember(f"note {number}", idempotency_key=f"note-{number}")
-    return folder
-
-
-def workload(subject: Subject, told: dict[str, str], before: int) -> None:
-    """Write under keys, noting what each call answered: kept, not kept, or unknown."""
-    for number in range(2):
-        name = f"key-{number}"
-        try:
-            subject.memory.remember(f"fault {number} {WORDS}", idempotency_key=name)
-            told[name] = "kept"
-        except OutcomeUnknown:
-            told[name] = "unknown"
-        except StoreError as error:
-            assert "nothing was changed" in error.message or "cannot be" in error.message, error.message
-            told[name] = "not kept"
-
-
-def attempt(
-    vfs: FaultyVFS, folder: Path, fail_at: int | None, *, full: bool, for_ever: bool
-) -> tuple[int, dict[str, str]]:
-    """Run the workload with one fault; gives how many operations there were, and what the calls answered."""
-    told: dict[str, str] = {}
-    vfs.arm(fail_at, full=full, for_ever=for_ever)
-    try:
-        with opened(folder / "memory.db", vfs="faulty") as subject:
-            workload(subject, told, 0)
-    except StoreError:
-        pass  # while opening
-    return vfs.count, told
-
-
-def judge(folder: Path, told: dict[str, str]) -> None:
-    """What was acknowledged is there, what was refused is not, and a retry makes exactly one of each."""
-    with opened(folder / "memory.db") as subject:
-        assert subject.memory.verify().holds
-        with subject.store.reader(subject.ws) as view:
-            kept = {name for name in told if view.idempotency(name) is not None}
-            assert len(view.facts_with_tag("topic", "deploy")) == 1
-        assert {name for name, answer in told.items() if answer == "kept"} <= kept
-        assert not kept & {name for name, answer in told.items() if answer == "not kept"}
-        for number in range(2):
-            text = f"fault {number} {WORDS}"
-            first = subject.memory.remember(text, idempotency_key=f"key-{number}")
-            assert first.added == subject.memory.remember(text, idempotency_key=f"key-{number}").added
-        atoms = 1 + 4 + 2
-        assert atoms == subject.memory.snapshot().counts["atoms"]
-        assert subject.memory.verify().holds
-
-
-@pytest.mark.parametrize(("full", "for_ever"), FAULTS)
-def test_no_operation_of_the_disk_that_fails_loses_or_breaks_or_lies(
-    tmp_path: Path, vfs: FaultyVFS, template: Path, full: bool, for_ever: bool
-) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(template, folder)
-    count, told = attempt(vfs, folder, None, full=full, for_ever=for_ever)
-    assert {"kept"} == set(told.values()) and count > 20
-    answers: set[str] = set()
-    for fail_at in range(1, count + 1):
-        shutil.rmtree(folder)
-        shutil.copytree(template, folder)
-        _, told = attempt(vfs, folder, fail_at, full=full, for_ever=for_ever)
-        vfs.arm(None, full=False, for_ever=False)
-        judge(folder, told)
-        answers |= set(told.values())
-    assert "kept" in answers and answers & {"not kept", "unknown"}
-
-
-def test_a_commit_whose_sync_failed_is_looked_up_before_an_answer(
-    tmp_path: Path, vfs: FaultyVFS, template: Path
-) -> None:
-    """Whether it was kept or not: the answer says which, and the store goes on."""
-    with opened(template / "memory.db", vfs="faulty") as subject:
-        subject.memory.remember("one to warm up")
-        vfs.arm(None, full=False, for_ever=False)
-        subject.memory.remember("one to count")
-        for fail_at in range(1, vfs.count + 1):
-            before, _ = subject.head()
-            vfs.arm(fail_at, full=False, for_ever=False)
-            try:
-                receipt = subject.memory.remember(f"failing at {fail_at}")
-                assert receipt.transaction == before + 1 == subject.head()[0]
-            except OutcomeUnknown:
-                pytest.fail("one failure leaves nothing unknown")
-            except StoreError:
-                assert before == subject.head()[0]
-            vfs.arm(None, full=False, for_ever=False)
-            assert subject.memory.verify().holds
+def disk(tmp_path: Path) -> Iterator[Faulty]:
+    with opened(tmp_path / "memory.db") as subject:
+        subject.memory.remember("The deploy target is Fly.io", tags={"topic": "deploy"})
+    with faulty(tmp_path) as made:
+        yield made
 
 
 def test_a_disk_that_fails_for_good_leaves_the_outcome_unknown_until_the_key_is_looked_up(
-    tmp_path: Path, vfs: FaultyVFS, template: Path
+    tmp_path: Path, disk: Faulty
 ) -> None:
     unknown = 0
-    for fail_at in range(1, 40):
-        folder = tmp_path / f"run-{fail_at}"
-        shutil.copytree(template, folder)
-        with opened(folder / "memory.db", vfs="faulty") as subject:
-            subject.memory.remember("one to warm up")
-            vfs.arm(fail_at, full=False, for_ever=True)
+    with opened(tmp_path / "memory.db") as subject:
+        for fail_at in range(1, 30):
+            text, key = f"the doubtful one {fail_at}", f"doubt-{fail_at}"
+            disk.arm(fail_at, for_ever=True)
             try:
-                subject.memory.remember("the doubtful one", idempotency_key="doubt")
+                subject.memory.remember(text, idempotency_key=key)
             except OutcomeUnknown as error:
                 unknown += 1
                 assert "same idempotency key" in error.message
             except StoreError:
                 pass
-            vfs.arm(None, full=False, for_ever=False)
-            again = subject.memory.remember("the doubtful one", idempotency_key="doubt")
-            assert again.added == subject.memory.remember("the doubtful one", idempotency_key="doubt").added
-            assert subject.memory.snapshot().counts["atoms"] == 1 + 4 + 1 + 1
-            assert subject.memory.verify().holds
+            disk.arm(None)
+            again = subject.memory.remember(text, idempotency_key=key)
+            assert again.added == subject.memory.remember(text, idempotency_key=key).added
+            assert subject.memory.snapshot().counts["atoms"] == 1 + fail_at
+        assert subject.memory.verify().holds
     assert unknown
 
 
-def test_a_full_disk_says_so_and_what_helps(vfs: FaultyVFS, template: Path) -> None:
-    with opened(template / "memory.db", vfs="faulty") as subject:
+def test_a_full_disk_says_so_and_what_helps(tmp_path: Path, disk: Faulty) -> None:
+    with opened(tmp_path / "memory.db") as subject:
         subject.memory.remember("one to warm up")
         root = subject.memory.snapshot().root
-        vfs.arm(1, full=True, for_ever=True)
+        disk.arm(1, "full", for_ever=True)
         with pytest.raises(StoreError, match=r"disk is full.*nothing was changed.*[Ff]ree some space") as caught:
             subject.memory.remember("one too many")
         assert not isinstance(caught.value, OutcomeUnknown)
         assert root == subject.memory.snapshot().root
         assert subject.memory.recall("deploy").items
-        vfs.arm(None, full=False, for_ever=False)
+        disk.arm(None)
         subject.memory.remember("there is space again")
         assert subject.memory.verify().holds
+
+
+def test_an_import_that_fails_half_way_says_what_is_kept(tmp_path: Path, disk: Faulty) -> None:
+    with opened(tmp_path / "memory.db") as subject:
+        before = subject.head()[0]
+
+        def items() -> Iterator[dict[str, str]]:
+            for number in range(1001):
+                yield {"content": f"item {number}"}
+
+        def after_the_first(done: int, total: int) -> None:
+            disk.arm(1, "full", for_ever=True)
+
+        with pytest.raises(StoreError, match=r"first 1000 items are kept, then the disk is full; nothing more was"):
+            subject.memory.remember_many(items(), progress=after_the_first)  # type: ignore[arg-type]
+        disk.arm(None)
+        assert subject.head()[0] == before + 1
+
+
+def test_every_kind_of_call_and_every_way_to_fail_is_a_case() -> None:
+    assert {case.kind for case in CASES} == set(KINDS)
+    assert len(CASES) == len(KINDS) * (3 + 1) * 3

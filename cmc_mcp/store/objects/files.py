@@ -32,10 +32,13 @@ class FileObjects:
             StoreError: it cannot be written.
         """
         path = self._path(workspace, hash_)
-        if path.exists():
-            return
         try:
-            _write(path, self._sealed(hash_, data))
+            if path.exists():
+                # whoever put it may have ended, or failed, before its name was durable
+                for depth in range(4):
+                    sync_folder(path.parents[depth])
+            else:
+                _write(path, self._sealed(hash_, data))
         except OSError as error:
             raise StoreError(
                 f"an object cannot be written ({error.strerror}); nothing was changed. Check the folder {self._folder} and "
@@ -70,6 +73,8 @@ class FileObjects:
         """
         path = self._path(workspace, hash_)
         try:
+            for part in path.parent.glob(f"{path.name}.*{_PART}"):  # of a process that ended while it wrote
+                part.unlink(missing_ok=True)
             path.unlink()
             sync_folder(path.parent)
         except FileNotFoundError:

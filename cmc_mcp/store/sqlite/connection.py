@@ -83,9 +83,15 @@ def connect(location: Location, *, create: bool = False) -> apsw.Connection:
         with translated():
             _configure(connection, location)
     except BaseException:
-        connection.close()
+        close(connection)
         raise
     return connection
+
+
+def close(connection: apsw.Connection) -> None:
+    """Close a connection. That its tidying up failed is no news to a caller: the next opening does it again."""
+    with suppress(apsw.Error):
+        connection.close()
 
 
 def look(location: Location) -> apsw.Connection:
@@ -122,7 +128,7 @@ def _unlocked(location: Location) -> apsw.Connection:
                 connection.pragma("hexkey", location.key.hex())
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         except BaseException:
-            connection.close()
+            close(connection)
             raise
     return connection
 
@@ -237,7 +243,11 @@ def make_folder(folder: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         folder.chmod(0o700)
-        sync_folder(folder.parent)
+        try:
+            sync_folder(folder.parent)
+        except OSError:
+            folder.rmdir()  # else the next attempt would take it for durable
+            raise
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 

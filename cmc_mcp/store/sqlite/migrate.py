@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from cmc_mcp.store.sqlite import nodes, traits
 from cmc_mcp.store.sqlite.connection import (
     APPLICATION_ID,
     Location,
+    close,
     connect,
     has_log,
     look,
@@ -71,7 +73,7 @@ def run(location: Location, clock: Clock, migrations: Migrations = MIGRATIONS) -
             if version < migrations[-1].number:
                 _in_one_transaction(connection, location, version, apply)
     finally:
-        connection.close()
+        close(connection)
 
 
 def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> None:
@@ -103,7 +105,7 @@ def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> No
         with translated():
             _in_one_transaction(connection, location, version, apply)
     finally:
-        connection.close()
+        close(connection)
 
 
 def backup_path(location: Location, version: int) -> Path:
@@ -135,14 +137,14 @@ def _looked(location: Location, migrations: Migrations) -> int:
         if not has_log(location.path):
             raise
     finally:
-        connection.close()
+        close(connection)
     # somebody began to write between our glance at the log and our reading: look again, with their locks
     connection = look(location)
     try:
         with translated():
             return _version(connection, migrations)
     finally:
-        connection.close()
+        close(connection)
 
 
 def _version(connection: apsw.Connection, migrations: Migrations) -> int:
@@ -174,7 +176,12 @@ def _backup(connection: apsw.Connection, location: Location, version: int) -> No
     target = backup_path(location, version)
     if target.exists():
         return  # an earlier attempt made it before anything was changed
-    copy_to(connection, target, location.key)
+    try:
+        copy_to(connection, target, location.key)
+    except OSError as error:
+        raise errors.StoreError(
+            f"the backup before a migration, {target}, cannot be written ({error.strerror}); nothing was changed"
+        ) from error
 
 
 def copy_to(
@@ -193,20 +200,25 @@ def copy_to(
             if own:
                 source.execute("BEGIN")
                 source.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-            with copy.backup("main", source, "main") as job:
+            job = copy.backup("main", source, "main")
+            try:
                 while not job.done:
                     job.step(4096)
                     if progress:
                         progress(job.page_count - job.remaining, job.page_count)
+                job.finish()
+            finally:
+                job.close(True)
             copy.pragma("journal_mode", "delete")
         finally:
-            copy.close()
+            close(copy)
             if own and source.in_transaction:
                 source.execute("ROLLBACK")
         part.rename(target)
         sync_folder(target.parent)
     finally:
-        _drop(part)
+        with suppress(OSError):
+            _drop(part)
 
 
 def _drop(part: Path) -> None:

@@ -22,6 +22,7 @@ from cmc_mcp.store.sqlite import fulltext, migrate
 from cmc_mcp.store.sqlite.connection import (
     Location,
     check_regular,
+    close,
     connect,
     has_log,
     make_folder,
@@ -108,7 +109,7 @@ class SqliteStore:
         with self._guard:
             readers, self._idle = self._idle, []
         for reader in readers:
-            _close(reader.connection)
+            close(reader.connection)
         with self._lock.idle(_CLOSE_WAIT_S) as idle:
             if idle:
                 self._drop_writer()
@@ -117,7 +118,7 @@ class SqliteStore:
     def _drop_writer(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
-            _close(writer)
+            close(writer)
 
     # ------------------------------------------------------------------ reading
     @contextmanager
@@ -159,7 +160,7 @@ class SqliteStore:
                 stale.append(reader)
         try:
             for reader in stale:
-                _close(reader.connection)
+                close(reader.connection)
             return self._connected()
         except BaseException:
             with self._guard:
@@ -184,7 +185,7 @@ class SqliteStore:
             if sound and not self._closed.is_set() and len(self._idle) < _IDLE_READERS_MAX:
                 self._idle.append(reader)
                 return
-        _close(reader.connection)
+        close(reader.connection)
 
     # ------------------------------------------------------------------ writing
     @contextmanager
@@ -206,8 +207,11 @@ class SqliteStore:
                     facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
                     unit = UnitOfWork(connection, ws, facts, trees, kept, self._count)
                     yield unit
-            except BaseException:
+            except BaseException as error:
                 self._abandon(connection, ws)
+                if isinstance(error.__cause__, apsw.Error):
+                    # FTS5 may hold on to the rows of a statement that the disk failed, and write them with the next ones
+                    self._drop_writer()
                 raise
             self._commit(connection, unit)
             self._trees[ws] = unit.tree_cache
@@ -400,7 +404,7 @@ class SqliteStore:
             with translated():
                 return SearchView(fresh.connection, 0, FactsCache(), fresh.tokens).integrity()
         finally:
-            _close(fresh.connection)
+            close(fresh.connection)
 
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
@@ -428,12 +432,6 @@ class SqliteStore:
             return view.head()
 
 
-def _close(connection: apsw.Connection) -> None:
-    """Close a connection. That its tidying up failed is no news to a caller: the next opening does it again."""
-    with suppress(apsw.Error):
-        connection.close()
-
-
 def _fingerprint(path: Path) -> tuple[int, int, int]:
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
@@ -453,7 +451,7 @@ def _before_fork() -> None:
             store._lock.close()
         stack.enter_context(store._guard)
         for reader in store._idle:
-            _close(reader.connection)
+            close(reader.connection)
         store._idle.clear()
     _AROUND_FORK.append(stack)
 
