@@ -18,7 +18,7 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
-from cmc_mcp.store.sqlite import fulltext, migrate
+from cmc_mcp.store.sqlite import fulltext, migrate, rekey
 from cmc_mcp.store.sqlite.connection import (
     Location,
     connect,
@@ -43,11 +43,13 @@ class _Reader:
     def __init__(self, location: Location) -> None:
         self.connection = connect(location)
         self.tokens = fulltext.prepare(self.connection)
-        self.seen = _fingerprint(location.path) if location.immutable else None
+        self.immutable = location.immutable
+        self.seen = _fingerprint(location.path)
 
     def is_stale(self, path: Path) -> bool:
-        """Say whether a file that was taken for immutable has changed after all."""
-        return self.seen is not None and (has_log(path) or _fingerprint(path) != self.seen)
+        """Say whether another file is in the place of this one, or one that was taken for immutable has changed."""
+        now = _fingerprint(path)
+        return now[0] != self.seen[0] or (self.immutable and (has_log(path) or now != self.seen))
 
 
 class SqliteStore:
@@ -81,6 +83,7 @@ class SqliteStore:
             StoreError: it cannot be opened; FutureStore, WrongKey, IntegrityError as their names say.
         """
         store = cls(location, clock=clock)
+        rekey.settle(location.path, read_only=location.read_only)
         if location.read_only:
             if not migrate.is_current(location):
                 raise errors.StoreError(
@@ -350,8 +353,15 @@ class SqliteStore:
                 raise
 
     def scrub(self) -> bool:
-        """Truncate the write-ahead log, so that erased pages leave the disk; False when a reader holds it still."""
+        """Truncate the write-ahead log, so that erased pages leave the disk; False when a reader holds it still.
+
+        Backups that migrations made hold what was erased since, so they go too.
+        """
         with self.exclusive() as connection:
+            try:
+                migrate.drop_backups(self.location.path)
+            except OSError as error:
+                raise errors.StoreError(f"a backup of an older format cannot be removed ({error.strerror})") from error
             connection.set_busy_timeout(_SCRUB_WAIT_MS)  # a slow reader must not hold up every writer
             try:
                 busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]

@@ -1,0 +1,217 @@
+"""Another key: a copy under it is made beside the store, and takes the store's place.
+
+1. The write lock, and SQLite's exclusive one: nobody else has the store open, so nobody can go on with the old file.
+2. The copy, database and objects, is written into `PATH.rekeying`, synced, and checked. Ended here, all is as it was, and
+   the next opening removes the folder.
+3. The folder is renamed to `PATH.rekeyed`: from this instant the new key is the store's, and the old one opens nothing.
+4. Its files change places with the old ones, which are removed. Ended here, the next opening finishes: it renames and
+   removes, and needs no key for that.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+import apsw
+
+from cmc_mcp import errors
+from cmc_mcp.store.objects.files import FileObjects
+from cmc_mcp.store.sqlite.connection import (
+    Location,
+    connect,
+    create_file,
+    exchanged,
+    make_folder,
+    sync_folder,
+    translated,
+    vfs_of,
+)
+from cmc_mcp.store.sqlite.lock import WriteLock
+from cmc_mcp.store.sqlite.migrate import drop_backups, is_current
+
+Progress = Callable[[int, int], None]
+_OTHERS_WAIT_MS: Final = 1_000
+_STEPS_A_REPORT: Final = 100_000
+_STORE, _OBJECTS, _OLD = "store", "objects", "old-objects"
+
+
+def rekey(location: Location, key: bytes | None, progress: Progress | None = None) -> None:
+    """Encrypt a store, its objects included, with another key; None for no encryption.
+
+    Raises:
+        Busy: somebody has the store open; StoreError: the disk, and the message says which key opens the store.
+    """
+    path = location.path
+    if path.is_symlink():
+        raise errors.StoreError(f"{path} is a link; give the path of the file itself")
+    if key == location.key:
+        raise errors.InvalidInput.at("new_key", "is the key that the store has already; nothing was changed")
+    target = Location(path, key, vfs=location.vfs)  # refuses a key that is too short
+    with WriteLock(Path(f"{path}.lock")).held():
+        finish(path)
+        if not is_current(location):
+            raise errors.StoreError("an older version wrote the store: open it once for writing, then change its key")
+        with _alone(location) as connection, _old_key_on_failure():
+            _build(connection, location, target, progress)
+            _rename(_beside(path), exchanged(path))
+            with _new_key_on_failure():
+                _exchange(path)
+
+
+def settle(path: Path, *, read_only: bool) -> None:
+    """Finish a change of the key that was cut short; or remove, unless `read_only`, what one left that came to nothing.
+
+    Raises:
+        StoreError: it cannot be finished.
+    """
+    if exchanged(path).exists():
+        with WriteLock(Path(f"{path}.lock")).held(), _new_key_on_failure():
+            finish(path)
+    elif not read_only and _beside(path).exists():
+        with suppress(errors.Busy), WriteLock(Path(f"{path}.lock"), wait_ms=0).held():
+            finish(path)  # whoever is at it holds the lock
+
+
+def finish(path: Path) -> None:
+    """Do what `settle` says, under the write lock."""
+    if exchanged(path).exists():
+        _exchange(path)
+    _remove(_beside(path))
+
+
+# ---------------------------------------------------------------------- the copy
+def _beside(path: Path) -> Path:
+    return Path(f"{path}.rekeying")
+
+
+@contextmanager
+def _alone(location: Location) -> Iterator[apsw.Connection]:
+    """Hold the file so that no other connection, of any process, is open on it or can be opened."""
+    connection = connect(location)
+    try:
+        connection.set_busy_timeout(_OTHERS_WAIT_MS)
+        try:
+            connection.pragma("locking_mode", "exclusive")
+            connection.pragma("journal_mode", "delete")  # writes the log into the file and removes it
+            connection.execute("BEGIN EXCLUSIVE")  # and the mode keeps what it locks
+            connection.execute("COMMIT")
+        except apsw.BusyError as error:
+            raise errors.Busy(
+                "somebody has the store open, so its key was not changed; end the servers and the programs that use it, "
+                "then try again"
+            ) from error
+        yield connection
+    finally:
+        with suppress(apsw.Error):
+            connection.close()
+
+
+def _build(connection: apsw.Connection, location: Location, target: Location, progress: Progress | None) -> None:
+    folder = _beside(location.path)
+    try:
+        make_folder(folder)
+        copy = Location(folder / _STORE, target.key, vfs=location.vfs)
+        create_file(copy.path)
+        with translated():
+            _copy(connection, location, copy, progress)
+        objects = Path(f"{location.path}.objects")
+        if objects.exists():
+            make_folder(folder / _OBJECTS)
+            FileObjects(objects, location.key).reseal_to(folder / _OBJECTS, target.key, progress)
+        sync_folder(folder)
+    except BaseException:
+        with suppress(OSError):
+            _remove(folder)
+        raise
+
+
+def _copy(source: apsw.Connection, location: Location, copy: Location, progress: Progress | None) -> None:
+    size = source.pragma("page_count") * source.pragma("page_size")
+
+    def report() -> bool:
+        if progress:
+            progress(min(copy.path.stat().st_size, size), size)
+        return False
+
+    source.set_progress_handler(report, _STEPS_A_REPORT)
+    key = "" if copy.key is None else copy.key.hex()
+    query = f"hexkey={key}" if key else "key="
+    if copy.vfs is not None:
+        query += f"&vfs={vfs_of(copy)}"
+    try:
+        source.execute("VACUUM INTO ?", (f"file:{quote(str(copy.path))}?{query}",))
+    except apsw.Error as error:
+        if key and key in str(error):  # the name in the message has the key in it
+            raise errors.StoreError(f"the file {copy.path} cannot be written; check the folder and the disk") from None
+        raise
+    finally:
+        source.set_progress_handler(None)
+    descriptor = os.open(copy.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    made = connect(copy)
+    try:
+        if found := [str(row[0]) for row in made.execute("PRAGMA quick_check(5)") if row[0] != "ok"]:
+            raise errors.IntegrityError(f"the copy under the new key is damaged ({found[0]}); run `cmc verify`")
+        made.pragma("journal_mode", "delete")
+    finally:
+        made.close()
+
+
+# ---------------------------------------------------------------------- the exchange
+def _exchange(path: Path) -> None:
+    """Put the new files in the place of the old, and remove these; may be begun again wherever it ended."""
+    folder = exchanged(path)
+    if (folder / _STORE).exists():
+        for end in ("-wal", "-shm", "-journal"):  # of the old file: the new one must not take them for its own
+            Path(f"{path}{end}").unlink(missing_ok=True)
+        sync_folder(path.parent)
+        _rename(folder / _STORE, path)
+    objects = Path(f"{path}.objects")
+    if (folder / _OBJECTS).exists():
+        if objects.exists():
+            _rename(objects, folder / _OLD)
+        _rename(folder / _OBJECTS, objects)
+    drop_backups(path)
+    _remove(folder)
+
+
+def _rename(old: Path, new: Path) -> None:
+    old.rename(new)
+    sync_folder(old.parent)
+    sync_folder(new.parent)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+        sync_folder(folder.parent)
+
+
+@contextmanager
+def _old_key_on_failure() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise errors.StoreError(
+            f"the key was not changed ({error.strerror}): the store opens with the old one as before"
+        ) from error
+
+
+@contextmanager
+def _new_key_on_failure() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise errors.StoreError(
+            f"the new key is the store's, but its files are not all in place yet ({error.strerror}); the next opening, "
+            "with the new key, finishes that"
+        ) from error
