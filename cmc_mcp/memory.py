@@ -562,9 +562,7 @@ class Memory:
         self._objects.copy_to(Path(f"{target}.objects"))
 
     @staticmethod
-    def rekey(
-        path: str | Path, *, key: bytes | None, new_key: bytes | None, progress: Progress | None = None
-    ) -> None:
+    def rekey(path: str | Path, *, key: bytes | None, new_key: bytes | None, progress: Progress | None = None) -> None:
         """Encrypt a store that nobody has open, its objects included, with another key; None is no encryption.
 
         The old key, if there was one, then opens nothing. Backups that `backup` made keep the key they were made with;

@@ -213,7 +213,7 @@ def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
 
 
 def _receipts(unit: WriteUnit, rows: Mapping[int, AtomRow], gone: Collection[int]) -> None:
-    """Take words out of the receipts that idempotency keys keep."""
+    """Take words out of the receipts that idempotency keys keep, and out of the keys of what is erased."""
     names = {atom_name(row.key) for row in rows.values()}
     nameless = {atom_name(row.key) for row in rows.values() if row.origin in gone}
     for key, body in unit.receipts():
@@ -222,11 +222,11 @@ def _receipts(unit: WriteUnit, rows: Mapping[int, AtomRow], gone: Collection[int
         touched = {
             name for part in ("added", "reaffirmed", "restored", "retired") for name in cast("list[str]", receipt[part])
         }
-        before = json.dumps(receipt)
+        changed = bool(touched & names)
         for note in conflicts:
             if touched & names or note["with_id"] in names:
-                note["reason"] = ERASED
+                note["reason"], changed = ERASED, True
         if receipt.get("source") is not None and touched & nameless:
-            receipt["source"] = ERASED
-        if json.dumps(receipt) != before:
+            receipt["source"], changed = ERASED, True
+        if changed:
             unit.replace_receipt(key, json.dumps(receipt, ensure_ascii=False, separators=(",", ":")).encode())

@@ -22,6 +22,7 @@ from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 APPLICATION_ID: Final = 0x434D4331  # "CMC1"
 SYNCHRONOUS_FULL: Final = 2
 KEY_BYTES_MIN: Final = 16
+CIPHER: Final = "chacha20"  # ChaCha20-Poly1305: every page has a nonce and a tag of its own
 CACHE_KIB: Final = 64 * 1024
 MMAP_BYTES: Final = 1 << 31
 
@@ -130,6 +131,7 @@ def _unlocked(location: Location) -> apsw.Connection:
         try:
             connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
             if location.key is not None:
+                connection.pragma("cipher", CIPHER)
                 connection.pragma("hexkey", location.key.hex())
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
             if path.stat().st_ino != was or exchanged(path).exists():

@@ -23,10 +23,12 @@ import apsw
 from cmc_mcp import errors
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import (
+    CIPHER,
     Location,
     connect,
     create_file,
     exchanged,
+    has_log,
     make_folder,
     sync_folder,
     translated,
@@ -141,7 +143,7 @@ def _copy(source: apsw.Connection, location: Location, copy: Location, progress:
 
     source.set_progress_handler(report, _STEPS_A_REPORT)
     key = "" if copy.key is None else copy.key.hex()
-    query = f"hexkey={key}" if key else "key="
+    query = f"cipher={CIPHER}&hexkey={key}" if key else "key="
     if copy.vfs is not None:
         query += f"&vfs={vfs_of(copy)}"
     try:
@@ -161,9 +163,10 @@ def _copy(source: apsw.Connection, location: Location, copy: Location, progress:
     try:
         if found := [str(row[0]) for row in made.execute("PRAGMA quick_check(5)") if row[0] != "ok"]:
             raise errors.IntegrityError(f"the copy under the new key is damaged ({found[0]}); run `cmc verify`")
-        made.pragma("journal_mode", "delete")
     finally:
         made.close()
+    if has_log(copy.path):
+        raise errors.StoreError("the copy could not be written whole; check the disk, then try again")
 
 
 # ---------------------------------------------------------------------- the exchange

@@ -51,7 +51,8 @@ class SearchView(AuditView):
     def settings(self) -> dict[str, str]:
         """Give the settings and versions that `doctor` reports."""
         out = {
-            name: str(self._c.pragma(name)) for name in ("journal_mode", "synchronous", "user_version", "page_count")
+            name: str(self._c.pragma(name))
+            for name in ("journal_mode", "synchronous", "user_version", "page_count", "cipher")
         }
         out["sqlite"] = apsw.sqlite_lib_version()
         out["apsw"] = apsw.apsw_version()

@@ -411,7 +411,11 @@ class SqliteStore:
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
         with self.reader(0) as view:
-            return view.settings() | {"encrypted": str(self.location.key is not None).lower()}
+            settings = view.settings()
+        cipher = settings.pop("cipher")  # the default one is named where there is none too
+        if self.location.key is None:
+            return settings | {"encrypted": "false"}
+        return settings | {"encrypted": "true", "cipher": f"{cipher}, objects aes-256-gcm"}
 
     def backup(self, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
         """Copy the live store, as it is at one instant, to a new file, while others read and write.
