@@ -58,6 +58,7 @@ class Outcome:
 
 RUNS = {
     "kills": "tests.crash.kills",
+    "rekey": "tests.encryption.rekeys",
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",
 }

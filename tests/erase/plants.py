@@ -122,7 +122,9 @@ def _released(memory: Memory, word: str) -> Sequence[str]:
 def _entry(memory: Memory, word: str) -> Sequence[str]:
     things = memory.collection("things")
     things.put([Entry("near", "a near entry", {"n": 1})])
-    receipts = things.put([Entry(f"id {word}", f"an entry {word}", {"where": word, f"k{word}": [word, {"deep": word}]})])
+    receipts = things.put(
+        [Entry(f"id {word}", f"an entry {word}", {"where": word, f"k{word}": [word, {"deep": word}]})]
+    )
     again = things.put([Entry(f"id {word}", f"another wording {word}", {"where": f"now {word}"})])
     return [*receipts[0].added, *again[0].added]
 

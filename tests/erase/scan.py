@@ -32,7 +32,12 @@ def tokens(word: str) -> list[str]:
 def needles(word: str) -> dict[str, bytes]:
     """Give the forms of a word by name. Both halves are looked for too: index terms share prefixes, and pages end."""
     raw = word.encode()
-    forms = {"utf-8": raw, "hex": raw.hex().encode(), "utf-16": word.encode("utf-16-le"), "folded": word.lower().encode()}
+    forms = {
+        "utf-8": raw,
+        "hex": raw.hex().encode(),
+        "utf-16": word.encode("utf-16-le"),
+        "folded": word.lower().encode(),
+    }
     forms |= {"first half": raw[:_HALF], "last half": raw[-_HALF:]}
     for token in tokens(word):
         forms |= {f"token {token}": token.encode(), "end of token": token.encode()[-_HALF:]}

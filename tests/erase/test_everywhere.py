@@ -49,20 +49,22 @@ def test_nothing_of_it_is_left_and_everything_is_proved(
         assert not [answer for answer in told if word in answer]
         assert held((one._caches, one._store), word) == []
     with memory._store.reader(1) as view:
-        assert not [term for token in scan.tokens(word) for term in view.terms(token) if view.postings(term, 0, 1 << 62)]
+        assert not [
+            term for token in scan.tokens(word) for term in view.terms(token) if view.postings(term, 0, 1 << 62)
+        ]
     gone = [text for text in embedder.texts if word in text]
     if gone:
         assert float(np.max(vectors(folder / "memory.db") @ HashEmbedder().embed(gone).T)) < 0.999
-    proof = memory.verify(
-        deep=True, id=ids[0], checkpoint=checkpoint.checkpoint, public_key=checkpoint.public_key
-    )
+    proof = memory.verify(deep=True, id=ids[0], checkpoint=checkpoint.checkpoint, public_key=checkpoint.public_key)
     assert (proof.faults, proof.holds) == ([], True)
     assert proof.proof is not None
     tombstone = memory.history().transactions[0]
     assert (tombstone.verb, tombstone.principal, tombstone.reason) == ("erase", "maya", "asked to")
     with memory._store.reader(1) as view:
         erased = {str(p.facts.registers["hash"]) for rid, _ in view.records(ErasureKind.code) for p in view.pieces(rid)}
-        contents = {view.payload_row(row.content).hash.hex() for row in view.atoms(view.changed(last, last + 1)).values()}
+        contents = {
+            view.payload_row(row.content).hash.hex() for row in view.atoms(view.changed(last, last + 1)).values()
+        }
     assert contents <= erased
     memory.backup(tmp_path / "later.db")
     memory.close()

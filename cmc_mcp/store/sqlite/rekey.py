@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -40,7 +40,9 @@ from cmc_mcp.store.sqlite.migrate import drop_backups, is_current
 Progress = Callable[[int, int], None]
 _OTHERS_WAIT_MS: Final = 1_000
 _STEPS_A_REPORT: Final = 100_000
-_STORE, _OBJECTS, _OLD = "store", "objects", "old-objects"
+_STORE, _OBJECTS, _OLD_OBJECTS = "store", "objects", "old-objects"
+_OLD: Final = "the key was not changed, and the store opens with the old one as before"
+_NEW: Final = "the new key is the store's, and the next opening puts in place what is not there yet"
 
 
 def rekey(location: Location, key: bytes | None, progress: Progress | None = None) -> None:
@@ -59,10 +61,12 @@ def rekey(location: Location, key: bytes | None, progress: Progress | None = Non
         finish(path)
         if not is_current(location):
             raise errors.StoreError("an older version wrote the store: open it once for writing, then change its key")
-        with _alone(location) as connection, _old_key_on_failure():
-            _build(connection, location, target, progress)
-            _rename(_beside(path), exchanged(path))
-            with _new_key_on_failure():
+        with closing(connect(location)) as connection:
+            with _saying(_OLD):
+                _shut_out(connection)
+                _build(connection, location, target, progress)
+                _beside(path).rename(exchanged(path))
+            with _saying(_NEW):
                 _exchange(path)
 
 
@@ -73,7 +77,7 @@ def settle(path: Path, *, read_only: bool) -> None:
         StoreError: it cannot be finished.
     """
     if exchanged(path).exists():
-        with WriteLock(Path(f"{path}.lock")).held(), _new_key_on_failure():
+        with WriteLock(Path(f"{path}.lock")).held():
             finish(path)
     elif not read_only and _beside(path).exists():
         with suppress(errors.Busy), WriteLock(Path(f"{path}.lock"), wait_ms=0).held():
@@ -83,8 +87,10 @@ def settle(path: Path, *, read_only: bool) -> None:
 def finish(path: Path) -> None:
     """Do what `settle` says, under the write lock."""
     if exchanged(path).exists():
-        _exchange(path)
-    _remove(_beside(path))
+        with _saying(_NEW):
+            _exchange(path)
+    with _saying(_OLD):
+        _remove(_beside(path))
 
 
 # ---------------------------------------------------------------------- the copy
@@ -92,26 +98,18 @@ def _beside(path: Path) -> Path:
     return Path(f"{path}.rekeying")
 
 
-@contextmanager
-def _alone(location: Location) -> Iterator[apsw.Connection]:
+def _shut_out(connection: apsw.Connection) -> None:
     """Hold the file so that no other connection, of any process, is open on it or can be opened."""
-    connection = connect(location)
+    connection.set_busy_timeout(_OTHERS_WAIT_MS)
     try:
-        connection.set_busy_timeout(_OTHERS_WAIT_MS)
-        try:
-            connection.pragma("locking_mode", "exclusive")
-            connection.pragma("journal_mode", "delete")  # writes the log into the file and removes it
-            connection.execute("BEGIN EXCLUSIVE")  # and the mode keeps what it locks
-            connection.execute("COMMIT")
-        except apsw.BusyError as error:
-            raise errors.Busy(
-                "somebody has the store open, so its key was not changed; end the servers and the programs that use it, "
-                "then try again"
-            ) from error
-        yield connection
-    finally:
-        with suppress(apsw.Error):
-            connection.close()
+        connection.pragma("locking_mode", "exclusive")
+        connection.pragma("journal_mode", "delete")  # writes the log into the file and removes it
+        connection.execute("BEGIN EXCLUSIVE")  # and the mode keeps what it locks
+        connection.execute("COMMIT")
+    except apsw.BusyError as error:
+        raise errors.Busy(
+            "somebody has the store open; end the servers and the programs that use it, then try again"
+        ) from error
 
 
 def _build(connection: apsw.Connection, location: Location, target: Location, progress: Progress | None) -> None:
@@ -120,8 +118,7 @@ def _build(connection: apsw.Connection, location: Location, target: Location, pr
         make_folder(folder)
         copy = Location(folder / _STORE, target.key, vfs=location.vfs)
         create_file(copy.path)
-        with translated():
-            _copy(connection, location, copy, progress)
+        _copy(connection, copy, progress)
         objects = Path(f"{location.path}.objects")
         if objects.exists():
             make_folder(folder / _OBJECTS)
@@ -133,7 +130,7 @@ def _build(connection: apsw.Connection, location: Location, target: Location, pr
         raise
 
 
-def _copy(source: apsw.Connection, location: Location, copy: Location, progress: Progress | None) -> None:
+def _copy(source: apsw.Connection, copy: Location, progress: Progress | None) -> None:
     size = source.pragma("page_count") * source.pragma("page_size")
 
     def report() -> bool:
@@ -173,6 +170,7 @@ def _copy(source: apsw.Connection, location: Location, copy: Location, progress:
 def _exchange(path: Path) -> None:
     """Put the new files in the place of the old, and remove these; may be begun again wherever it ended."""
     folder = exchanged(path)
+    sync_folder(path.parent)
     if (folder / _STORE).exists():
         for end in ("-wal", "-shm", "-journal"):  # of the old file: the new one must not take them for its own
             Path(f"{path}{end}").unlink(missing_ok=True)
@@ -181,7 +179,7 @@ def _exchange(path: Path) -> None:
     objects = Path(f"{path}.objects")
     if (folder / _OBJECTS).exists():
         if objects.exists():
-            _rename(objects, folder / _OLD)
+            _rename(objects, folder / _OLD_OBJECTS)
         _rename(folder / _OBJECTS, objects)
     drop_backups(path)
     _remove(folder)
@@ -200,21 +198,12 @@ def _remove(folder: Path) -> None:
 
 
 @contextmanager
-def _old_key_on_failure() -> Iterator[None]:
+def _saying(which: str) -> Iterator[None]:
+    """Say in every failure which key is the store's."""
     try:
-        yield
+        with translated():
+            yield
     except OSError as error:
-        raise errors.StoreError(
-            f"the key was not changed ({error.strerror}): the store opens with the old one as before"
-        ) from error
-
-
-@contextmanager
-def _new_key_on_failure() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise errors.StoreError(
-            f"the new key is the store's, but its files are not all in place yet ({error.strerror}); the next opening, "
-            "with the new key, finishes that"
-        ) from error
+        raise errors.StoreError(f"the disk reported an error ({error.strerror}); {which}") from error
+    except errors.StoreError as error:
+        raise type(error)(f"{error.message}; {which}", **error.fields) from error

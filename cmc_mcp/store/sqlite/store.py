@@ -355,13 +355,15 @@ class SqliteStore:
     def scrub(self) -> bool:
         """Truncate the write-ahead log, so that erased pages leave the disk; False when a reader holds it still.
 
-        Backups that migrations made hold what was erased since, so they go too.
+        Backups that migrations made hold what was erased since, so they go too; and a journal that a change of the key
+        left when it was killed, which nothing reads in the mode of the log.
         """
         with self.exclusive() as connection:
             try:
                 migrate.drop_backups(self.location.path)
+                Path(f"{self.location.path}-journal").unlink(missing_ok=True)
             except OSError as error:
-                raise errors.StoreError(f"a backup of an older format cannot be removed ({error.strerror})") from error
+                raise errors.StoreError(f"an old copy of what was erased cannot be removed ({error.strerror})") from error
             connection.set_busy_timeout(_SCRUB_WAIT_MS)  # a slow reader must not hold up every writer
             try:
                 busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
