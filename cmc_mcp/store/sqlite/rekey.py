@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -61,13 +61,17 @@ def rekey(location: Location, key: bytes | None, progress: Progress | None = Non
         finish(path)
         if not is_current(location):
             raise errors.StoreError("an older version wrote the store: open it once for writing, then change its key")
-        with closing(connect(location)) as connection:
+        connection = connect(location)
+        try:
             with _saying(_OLD):
                 _shut_out(connection)
                 _build(connection, location, target, progress)
                 _beside(path).rename(exchanged(path))
             with _saying(_NEW):
                 _exchange(path)
+        finally:
+            with suppress(apsw.Error):
+                connection.close()
 
 
 def settle(path: Path, *, read_only: bool) -> None:

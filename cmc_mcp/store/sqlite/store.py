@@ -363,7 +363,9 @@ class SqliteStore:
                 migrate.drop_backups(self.location.path)
                 Path(f"{self.location.path}-journal").unlink(missing_ok=True)
             except OSError as error:
-                raise errors.StoreError(f"an old copy of what was erased cannot be removed ({error.strerror})") from error
+                raise errors.StoreError(
+                    f"an old copy of what was erased cannot be removed ({error.strerror})"
+                ) from error
             connection.set_busy_timeout(_SCRUB_WAIT_MS)  # a slow reader must not hold up every writer
             try:
                 busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
