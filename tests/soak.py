@@ -57,6 +57,7 @@ class Outcome:
 
 
 RUNS = {
+    "erase": "tests.erase.erasures",
     "kills": "tests.crash.kills",
     "rekey": "tests.encryption.rekeys",
     "power": "tests.crash.power",

@@ -58,7 +58,7 @@ class PointsVFS(apsw.VFS):
     """Goes between SQLite, its encryption included, and the disk."""
 
     def __init__(self, name: str, points: Points) -> None:
-        self.points = points
+        self.points, self.name = points, name
         super().__init__(name, "unix")
 
     def xOpen(self, name: apsw.URIFilename | str | None, flags: list[int]) -> apsw.VFSFile:

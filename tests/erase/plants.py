@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from zlib import crc32
 
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
@@ -96,7 +97,9 @@ def _twins(memory: Memory, word: str) -> Sequence[str]:
 def _keyed(memory: Memory, word: str) -> Sequence[str]:
     memory.remember("the rival", claim={"subject": "app", "predicate": "on", "object": "H"})
     claim = {"subject": "app", "predicate": "on", "object": word}
-    return memory.remember("the keyed", claim=claim, source=f"s {word}", idempotency_key="key-1").added  # type: ignore[arg-type]
+    return memory.remember(
+        "the keyed", claim=claim, source=f"s {word}", idempotency_key=f"key-{crc32(word.encode())}"
+    ).added  # type: ignore[arg-type]
 
 
 def _key_named(memory: Memory, word: str) -> Sequence[str]:

@@ -11,14 +11,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.embed.protocol import EmbeddingIdentity
 from cmc_mcp.embed.tokens import UpperBound
 from cmc_mcp.errors import NotFound, SourceIncomplete
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import ForgetResult
+from cmc_mcp.store.objects.files import FileObjects
+from cmc_mcp.store.sqlite.connection import Location
+from cmc_mcp.store.sqlite.store import SqliteStore
+from cmc_mcp.write.erase import finish_erasures
 from tests.erase.plants import INLINE_BYTES
-from tests.memory.made import opened
+from tests.memory.made import START_US
 
 DIMENSION = 16
 SEED = bytes(range(32))
@@ -44,9 +49,20 @@ class HashEmbedder:
         """Nothing to give back."""
 
 
-def world(folder: Path, embedder: HashEmbedder | None = None) -> Memory:
-    """Open a store that keeps what is over a kilobyte as objects."""
-    made = opened(folder, embedder=embedder or HashEmbedder(), settings=Settings(inline_bytes=INLINE_BYTES))
+def world(folder: Path, embedder: HashEmbedder | None = None, *, vfs: str | None = None) -> Memory:
+    """Open a store that keeps what is over a kilobyte as objects, through a VFS of the test's own if one is given."""
+    path, clock = folder / "memory.db", FixedClock(START_US, step_us=1_000_000)
+    store, objects = SqliteStore.open(Location(path, vfs=vfs), clock=clock), FileObjects(Path(f"{path}.objects"))
+    finish_erasures(store, objects)
+    made = Memory(
+        store,
+        objects,
+        workspace="default",
+        principal="maya",
+        embedder=embedder or HashEmbedder(),
+        clock=clock,
+        settings=Settings(inline_bytes=INLINE_BYTES),
+    )
     made._tokens = UpperBound()  # the exact counter takes longer to load than all the rest of a test
     return made
 
