@@ -59,16 +59,22 @@ def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[byte
     return [payloads[pid].hash for pid in gone if pid in contents and payloads[pid].object]
 
 
-def finish_erasures(store: Store, objects: Objects) -> None:
-    """Finish what an erase could not: a reader held the log, or its process ended before the objects were gone."""
-    if not store.pages_pending():
-        return
-    for ws, _ in store.workspaces():
+def finish_erasures(store: Store, objects: Objects) -> bool:
+    """Finish what an erase could not: a reader held the log, or its process ended before the objects were gone.
+
+    Gives False when a reader holds the log still.
+    """
+    done = True
+    for ws, _ in store.workspaces() if store.pages_pending() else ():
         with store.reader(ws) as view:
+            if not view.unfinished():
+                continue
+            epoch = view.epoch()
             for rid, _ in view.records(ErasureKind.code):
                 for piece in view.pieces(rid):
                     objects.delete(ws, bytes.fromhex(str(piece.facts.registers["hash"])))
-    store.scrub()
+        done = store.scrub(ws, epoch) and done
+    return done
 
 
 def _indexed(unit: LedgerView, objects: Objects, row: AtomRow) -> str:

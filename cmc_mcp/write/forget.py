@@ -13,7 +13,7 @@ from cmc_mcp.model.results import ForgetResult, Receipt
 from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.store.references import PointLike, plain_text, resolve_atom, resolve_atoms, resolve_origin, resolve_point
 from cmc_mcp.write.engine import Cancel, Engine, pair
-from cmc_mcp.write.erase import destroy
+from cmc_mcp.write.erase import destroy, finish_erasures
 from cmc_mcp.write.gate import is_erased
 from cmc_mcp.write.validate import checker
 
@@ -71,13 +71,19 @@ def forget(
         arguments: dict[str, Json] = {"ids": len(plan.ids)}
         if reason:
             arguments["reason"] = reason
+        unfinished = erase and unit.unfinished()
         objects = destroy(unit, engine.objects, rids) if erase else []
+        epoch = unit.epoch()
         head = engine.commit(unit, "erase" if erase else "forget", arguments, cancel)
     receipt = Receipt(transaction=head.seq, snapshot=pair(unit.before, head), retracted=retracted)
     if erase:
         for hash_ in objects:
             engine.objects.delete(engine.ws, hash_)
-        receipt = receipt.model_copy(update={"pages_pending": not engine.store.scrub()})
+        if unfinished:  # an earlier one was cut short, and its objects may be there
+            done = finish_erasures(engine.store, engine.objects)
+        else:
+            done = engine.store.scrub(engine.ws, epoch)
+        receipt = receipt.model_copy(update={"pages_pending": not done})
     return plan.model_copy(update={"receipt": receipt, "dry_run": False})
 
 

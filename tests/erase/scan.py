@@ -35,7 +35,8 @@ def needles(word: str) -> dict[str, bytes]:
     forms = {
         "utf-8": raw,
         "hex": raw.hex().encode(),
-        "utf-16": word.encode("utf-16-le"),
+        "utf-16 le": word.encode("utf-16-le"),
+        "utf-16 be": word.encode("utf-16-be"),
         "folded": word.lower().encode(),
     }
     forms |= {"first half": raw[:_HALF], "last half": raw[-_HALF:]}

@@ -40,7 +40,7 @@ class SearchView(AuditView):
         return list(self._c.execute("SELECT ws, name FROM workspaces ORDER BY name"))
 
     def pages_pending(self) -> bool:
-        """Say whether an erase still has pages in the write-ahead log."""
+        """Say whether an erase of any workspace may have left bytes to destroy."""
         return bool(self._c.execute("SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1").fetchone())
 
     def integrity(self) -> list[str]:

@@ -352,8 +352,10 @@ class SqliteStore:
                 self._drop_writer()
                 raise
 
-    def scrub(self) -> bool:
+    def scrub(self, ws: int, epoch: int) -> bool:
         """Truncate the write-ahead log, so that erased pages leave the disk; False when a reader holds it still.
+
+        Then the erasures of a workspace up to an epoch are finished; a later one, of another process, is not.
 
         Backups that migrations made hold what was erased since, so they go too; and a journal that a change of the key
         left when it was killed, which nothing reads in the mode of the log.
@@ -370,7 +372,9 @@ class SqliteStore:
             try:
                 busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
                 if not busy:
-                    connection.execute("UPDATE workspaces SET pages_pending = 0 WHERE pages_pending = 1")
+                    connection.execute(
+                        "UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, epoch)
+                    )
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
