@@ -209,5 +209,5 @@ def _saying(which: str) -> Iterator[None]:
             yield
     except OSError as error:
         raise errors.StoreError(f"the disk reported an error ({error.strerror}); {which}") from error
-    except errors.StoreError as error:
+    except (errors.StoreError, errors.IntegrityError) as error:
         raise type(error)(f"{error.message}; {which}", **error.fields) from error
