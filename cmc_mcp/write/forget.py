@@ -79,10 +79,8 @@ def forget(
     if erase:
         for hash_ in objects:
             engine.objects.delete(engine.ws, hash_)
-        if unfinished:  # an earlier one was cut short, and its objects may be there
-            done = finish_erasures(engine.store, engine.objects)
-        else:
-            done = engine.store.scrub(engine.ws, epoch)
+        # where an earlier one was cut short, its objects may be there
+        done = finish_erasures(engine.store, engine.objects) if unfinished else engine.store.scrub(engine.ws, epoch)
         receipt = receipt.model_copy(update={"pages_pending": not done})
     return plan.model_copy(update={"receipt": receipt, "dry_run": False})
 

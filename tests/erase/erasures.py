@@ -102,28 +102,32 @@ def _one(folder: Path, rng: random.Random, gone: list[str], result: Erasures) ->
 def history(memory: Memory, rng: random.Random) -> None:
     """Do a few things of every kind that an erase has to live with."""
     for _ in range(rng.randint(1, 4)):
-        live = [item.id for item in memory.recall("words note topic", limit=5).items]
-        head = memory.snapshot().transaction
-        tag, number = {"topic": rng.choice("abc")}, rng.randrange(10**6)
-        steps: list[Callable[[], object]] = [
-            lambda: memory.remember(f"a note with words {number}", tags=tag),
-            lambda: memory.remember(f"# T {number}\n\nwords {number}\n\nmore words\n", source=f"doc-{number % 3}.md"),
-            lambda: memory.remember(f"turn with words {number}", session="s", speaker=rng.choice("xy")),
-            lambda: memory.remember(f"large words {number} " * 90, modality="event"),
-            lambda: memory.rollback(max(0, head - rng.randint(0, 3))),
-            lambda: memory.rollback(since=max(0, head - 3), tags=tag),
-        ]
-        if live:
-            steps += [
-                lambda: memory.revise(rng.choice(live), tags={**tag, "n": str(number)}),
-                lambda: memory.revise(rng.choice(live), content=f"revised words {number}"),
-                lambda: memory.forget(rng.choice(live), reason="no longer"),
-            ]
         try:
-            rng.choice(steps)()
-        except CmcError as error:
+            _step(memory, rng)
+        except CmcError as error:  # rolled back or erased before
             if error.code not in ("not_found", "invalid_input", "conflict"):
                 raise
+
+
+def _step(memory: Memory, rng: random.Random) -> None:
+    live = [item.id for item in memory.recall("words note topic", limit=5).items]
+    head = memory.snapshot().transaction
+    tag, number = {"topic": rng.choice("abc")}, rng.randrange(10**6)
+    steps: list[Callable[[], object]] = [
+        lambda: memory.remember(f"a note with words {number}", tags=tag),
+        lambda: memory.remember(f"# T {number}\n\nwords {number}\n\nmore words\n", source=f"doc-{number % 3}.md"),
+        lambda: memory.remember(f"turn with words {number}", session="s", speaker=rng.choice("xy")),
+        lambda: memory.remember(f"large words {number} " * 90, modality="event"),
+        lambda: memory.rollback(max(0, head - rng.randint(0, 3))),
+        lambda: memory.rollback(since=max(0, head - 3), tags=tag),
+    ]
+    if live:
+        steps += [
+            lambda: memory.revise(rng.choice(live), tags={**tag, "n": str(number)}),
+            lambda: memory.revise(rng.choice(live), content=f"revised words {number}"),
+            lambda: memory.forget(rng.choice(live), reason="no longer"),
+        ]
+    rng.choice(steps)()
 
 
 def _killed(folder: Path, ids: list[str], at: int) -> bool:
