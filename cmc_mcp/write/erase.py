@@ -25,7 +25,7 @@ from cmc_mcp.store.nodes import nodes_in
 from cmc_mcp.store.protocol import LedgerView, Objects, Store, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, arguments_of, checked
 from cmc_mcp.write.draft import HEADING_SEPARATOR, draft
-from cmc_mcp.write.gate import decode_request, is_erased
+from cmc_mcp.write.gate import decode_request, gate_name, is_erased
 
 _NAMED = frozenset({"heading", "class", "function", "module"})
 _REASONED = frozenset({"revise", "mark", "forget", "erase"})
@@ -204,6 +204,10 @@ def _requests(unit: WriteUnit, contents: Collection[int]) -> set[int]:
     return out
 
 
+def _is_gone(unit: LedgerView, gate: int) -> bool:
+    return any(piece.facts.registers["decision"] == "erased" for piece in unit.pieces(gate))
+
+
 def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
     """Give the transactions that changed these atoms alone, and gave a reason in words."""
     seqs = {seq for rid in rids for seq in unit.change_seqs(rid)}
@@ -221,6 +225,7 @@ def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
 def _receipts(unit: WriteUnit, rows: Mapping[int, AtomRow], gone: Collection[int]) -> None:
     """Take words out of the receipts that idempotency keys keep, and out of the keys of what is erased."""
     names = {atom_name(row.key) for row in rows.values()}
+    names |= {gate_name(unit.record(rid)) for rid, _ in unit.records(GateKind.code) if _is_gone(unit, rid)}
     nameless = {atom_name(row.key) for row in rows.values() if row.origin in gone}
     for key, body in unit.receipts():
         receipt = cast("dict[str, Json]", json.loads(body))
@@ -228,6 +233,7 @@ def _receipts(unit: WriteUnit, rows: Mapping[int, AtomRow], gone: Collection[int
         touched = {
             name for part in ("added", "reaffirmed", "restored", "retired") for name in cast("list[str]", receipt[part])
         }
+        touched |= {str(entry["id"]) for entry in cast("list[dict[str, Json]]", receipt["quarantined"])}
         changed = bool(touched & names)
         for note in conflicts:
             if touched & names or note["with_id"] in names:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmc_mcp.errors import CmcError
+from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.memory import Memory
 from tests.encryption.points import Points, PointsVFS
 from tests.erase import scan
@@ -66,6 +67,7 @@ def _one(folder: Path, rng: random.Random, gone: list[str], result: Erasures) ->
             let_in = memory.release(entry.id)
             ids += [*let_in.added, *let_in.restored, *let_in.reaffirmed]
         history(memory, rng)
+        ids += [id for id in _atoms(memory) if id not in ids and _tells(memory, id, word)]  # what took its facts over
         checkpoint = memory.checkpoint(SEED)
         before = memory.snapshot().transaction
     if not scan.in_folder(folder, word):
@@ -97,6 +99,16 @@ def _one(folder: Path, rng: random.Random, gone: list[str], result: Erasures) ->
                   if word in answer.model_dump_json().replace(f'"{word}"', "")]  # fmt: skip
     gone.append(word)
     return wrong + [f"{what}: {earlier} is in {left}" for earlier in gone if (left := scan.in_folder(folder, earlier))]
+
+
+def _atoms(memory: Memory) -> list[str]:
+    with memory._store.reader(1) as view:
+        return [atom_name(row.key) for row in view.all_atoms()]
+
+
+def _tells(memory: Memory, id: str, word: str) -> bool:
+    found = memory.history(id).memory
+    return found is not None and word in found.model_dump_json()
 
 
 def history(memory: Memory, rng: random.Random) -> None:

@@ -11,6 +11,8 @@ import apsw
 import numpy as np
 import pytest
 
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.memory import Memory
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite import connection, migrate
 from cmc_mcp.store.sqlite.connection import Location
@@ -241,6 +243,20 @@ def test_the_words_of_an_idempotency_key_go_and_the_key_still_holds(tmp_path: Pa
             erase(memory, first.added)
         assert memory.remember("another", idempotency_key="another").transaction == first.transaction + 1
         assert scan.in_folder(tmp_path, WORD) == []
+
+
+def test_the_key_of_a_request_that_was_kept_back_goes_with_it(tmp_path: Path) -> None:
+    with world(tmp_path) as memory:
+        erase(memory, memory.remember("told twice").added)
+        kept = memory.remember("told twice", idempotency_key=f"key {WORD}", tags={"t": WORD}).quarantined
+        erase(memory, memory.release(kept[0].id).restored or _all(memory))
+        assert scan.in_folder(tmp_path, WORD) == []
+        assert memory.remember("told twice", idempotency_key=f"key {WORD}", tags={"t": WORD}).quarantined == kept
+
+
+def _all(memory: Memory) -> list[str]:
+    with memory._store.reader(1) as view:
+        return [atom_name(row.key) for row in view.all_atoms()]
 
 
 def test_a_witness_stays_as_the_documents_say(tmp_path: Path) -> None:
