@@ -24,6 +24,7 @@ from cmc_mcp.errors import InvalidInput, Problem, StoreError
 PIPELINE_VERSION: Final = "cmc-recall/2"
 PASSPHRASE_CHARS_MIN: Final = 16
 SETTINGS_BYTES_MAX: Final = 1 << 20
+KEY_DIGITS: Final = 64
 FILE_SETTINGS: Final = ("principal", "store", "workspace")
 WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}\Z")
 
@@ -234,7 +235,7 @@ def configuration(
         store=store or env.get("CMC_STORE") or from_file.get("store") or default_store(),
         workspace=check_workspace(name),
         principal=principal or env.get("CMC_PRINCIPAL") or from_file.get("principal"),
-        key=_key(env),
+        key=key_from(env),
     )
 
 
@@ -281,11 +282,15 @@ def _file(path: Path) -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
-def _key(env: Mapping[str, str]) -> bytes | None:
-    """Read the key of the file: CMC_KEY (64 hex digits, or a passphrase of 16 characters or more) or CMC_KEY_FILE."""
-    text, path = env.get("CMC_KEY"), env.get("CMC_KEY_FILE")
+def key_from(env: Mapping[str, str], name: str = "CMC_KEY") -> bytes | None:
+    """Read a key (32 bytes) from a variable, or from the file that the variable with `_FILE` names; None without both.
+
+    Raises:
+        StoreError: the file cannot be read; InvalidInput: it is no key.
+    """
+    text, path = env.get(name), env.get(f"{name}_FILE")
     if text:
-        return parse_key(text)
+        return parse_key(text, name)
     if not path:
         return None
     try:
@@ -299,13 +304,17 @@ def _key(env: Mapping[str, str]) -> bytes | None:
 def parse_key(text: str, path: str = "CMC_KEY") -> bytes:
     """Turn 64 hex digits, or a passphrase of at least 16 characters, into a key (32 bytes).
 
-    A passphrase goes through scrypt, so that guessing it costs memory and time.
+    A passphrase goes through scrypt, so that guessing it costs memory and time. White space around hex digits is
+    nothing; in a passphrase it counts.
 
     Raises:
-        InvalidInput: the passphrase is too short.
+        InvalidInput: the passphrase is too short, or looks like hex digits of which some are missing or too many.
     """
-    if re.fullmatch(r"[0-9a-fA-F]{64}", text):
-        return bytes.fromhex(text)
+    digits = text.strip()
+    if re.fullmatch(r"[0-9a-fA-F]{60,68}", digits):
+        if len(digits) != KEY_DIGITS:
+            raise InvalidInput.at(path, f"has {len(digits)} hex digits, and a key has {KEY_DIGITS}")
+        return bytes.fromhex(digits)
     if len(text) < PASSPHRASE_CHARS_MIN:
         raise InvalidInput.at(
             path, f"is too short: give 64 hex digits, or a passphrase of {PASSPHRASE_CHARS_MIN} characters or more"

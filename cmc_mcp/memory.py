@@ -56,6 +56,7 @@ from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.protocol import Objects, ReadView, Store
 from cmc_mcp.store.references import PointLike, plain_text, resolve_point
 from cmc_mcp.store.sqlite.connection import Location
+from cmc_mcp.store.sqlite.rekey import rekey
 from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.write import forget as forgetting
 from cmc_mcp.write import gate, pipeline
@@ -561,6 +562,19 @@ class Memory:
         target = Path(path).expanduser().absolute()
         self._store.backup(target, progress)
         self._objects.copy_to(Path(f"{target}.objects"))
+
+    @staticmethod
+    def rekey(path: str | Path, *, key: bytes | None, new_key: bytes | None, progress: Progress | None = None) -> None:
+        """Encrypt a store that nobody has open, its objects included, with another key; None is no encryption.
+
+        The old key, if there was one, then opens nothing. Backups that `backup` made keep the key they were made with;
+        those that migrations made beside the store are removed. It needs as much free space as the store takes.
+
+        Raises:
+            Busy: somebody has the store open; WrongKey: `key` is not its key; StoreError: the disk, and the message
+            says which key opens the store.
+        """
+        rekey(Location(Path(path).expanduser().absolute(), key), new_key, progress)
 
     def workspaces(self) -> list[str]:
         """Give the names of the store's workspaces, sorted."""

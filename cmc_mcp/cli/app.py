@@ -86,6 +86,7 @@ def run(arguments: Sequence[str]) -> int:
         "verbs",
         "looking",
         "keeping",
+        "rekey",
         "setup",
     ):  # each registers its commands; this is their order in the help
         import_module(f"cmc_mcp.cli.{name}")

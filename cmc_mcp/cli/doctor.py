@@ -70,6 +70,7 @@ def examine(session: Session, *, deep: bool, quick: bool, progress: Progress) ->
     try:
         asked = session.configuration()
         findings += _settings(session, asked)
+        findings += _key_file(os.environ.get("CMC_KEY_FILE"))
     except CmcError as error:
         findings.append(_fault("settings", error.message, "correct the option, the environment variable or the file"))
         return _sum(findings)
@@ -134,6 +135,16 @@ def _settings(session: Session, asked: Configuration) -> list[Finding]:
         _ok("principal", f"{asked.principal or 'local'} (from {origins['principal']})"),
         _ok("store path", f"{asked.store} (from {origins['store']}), {'encrypted' if asked.key else 'no key'}"),
     ]
+
+
+def _key_file(name: str | None) -> Iterator[Finding]:
+    if name is None or os.environ.get("CMC_KEY"):
+        return
+    mode = stat.S_IMODE(Path(name).stat().st_mode)
+    if mode & 0o077:
+        yield _fault("key file", f"{name}, mode {mode:04o}: other users can read the key", f"chmod 600 {name}")
+    else:
+        yield _ok("key file", f"{name}, mode {mode:04o}")
 
 
 def _model() -> Finding:

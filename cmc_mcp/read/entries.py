@@ -335,7 +335,8 @@ def every_metadata(scene: Scene) -> list[Mapping[str, JsonValue]]:
         return []
     rows = scene.view.pieces_of_origin(scene.origin, scene.point.head.seq, scene.point.valid_at)
     known = scene.tables.metadata(scene.view, scene.origin)
-    return [known[facts] for facts in dict.fromkeys(row[6] for row in rows)]
+    held = dict.fromkeys(row[6] for row in rows)
+    return [known[facts] for facts in held if facts in known]  # what was erased held then, and is there no more
 
 
 def counted(scene: Scene, where: Where | None, ids: Sequence[str] | None) -> int:

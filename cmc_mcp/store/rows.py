@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import Final, NamedTuple
 
 from cmc_mcp.canon import facts_hash, payload_hash
 from cmc_mcp.errors import IntegrityError
@@ -13,6 +14,9 @@ BINARY = frozenset({"image", "audio", "data"})
 """What is kept and never read as text: neither searched nor embedded."""
 TEXTUAL = len(MODALITIES) - len(BINARY)
 """Modalities with a lower number are text."""
+
+
+_ERASED_KEY: Final = re.compile(r"erased:[0-9a-f]{64}")
 
 
 class Head(NamedTuple):
@@ -131,3 +135,8 @@ def post_order(level: int, position: int) -> int:
     """Number the nodes of the log in the order in which appending completes them."""
     last = ((position + 1) << level) - 1
     return 2 * last - last.bit_count() + level
+
+
+def erased_key(key: str) -> str:
+    """Give what stands for an idempotency key whose words were erased; of one that was already, itself."""
+    return key if _ERASED_KEY.fullmatch(key) else f"erased:{payload_hash(key.encode()).hex()}"

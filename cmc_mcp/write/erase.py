@@ -25,7 +25,7 @@ from cmc_mcp.store.nodes import nodes_in
 from cmc_mcp.store.protocol import LedgerView, Objects, Store, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, arguments_of, checked
 from cmc_mcp.write.draft import HEADING_SEPARATOR, draft
-from cmc_mcp.write.gate import decode_request, is_erased
+from cmc_mcp.write.gate import decode_request, gate_name, is_erased
 
 _NAMED = frozenset({"heading", "class", "function", "module"})
 _REASONED = frozenset({"revise", "mark", "forget", "erase"})
@@ -59,16 +59,22 @@ def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[byte
     return [payloads[pid].hash for pid in gone if pid in contents and payloads[pid].object]
 
 
-def finish_erasures(store: Store, objects: Objects) -> None:
-    """Finish what an erase could not: a reader held the log, or its process ended before the objects were gone."""
-    if not store.pages_pending():
-        return
-    for ws, _ in store.workspaces():
+def finish_erasures(store: Store, objects: Objects) -> bool:
+    """Finish what an erase could not: a reader held the log, or its process ended before the objects were gone.
+
+    Gives False when a reader holds the log still.
+    """
+    done = True
+    for ws, _ in store.workspaces() if store.pages_pending() else ():
         with store.reader(ws) as view:
+            if not view.unfinished():
+                continue
+            epoch = view.epoch()
             for rid, _ in view.records(ErasureKind.code):
                 for piece in view.pieces(rid):
                     objects.delete(ws, bytes.fromhex(str(piece.facts.registers["hash"])))
-    store.scrub()
+        done = store.scrub(ws, epoch) and done
+    return done
 
 
 def _indexed(unit: LedgerView, objects: Objects, row: AtomRow) -> str:
@@ -198,6 +204,10 @@ def _requests(unit: WriteUnit, contents: Collection[int]) -> set[int]:
     return out
 
 
+def _is_gone(unit: LedgerView, gate: int) -> bool:
+    return any(piece.facts.registers["decision"] == "erased" for piece in unit.pieces(gate))
+
+
 def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
     """Give the transactions that changed these atoms alone, and gave a reason in words."""
     seqs = {seq for rid in rids for seq in unit.change_seqs(rid)}
@@ -213,8 +223,9 @@ def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
 
 
 def _receipts(unit: WriteUnit, rows: Mapping[int, AtomRow], gone: Collection[int]) -> None:
-    """Take words out of the receipts that idempotency keys keep."""
+    """Take words out of the receipts that idempotency keys keep, and out of the keys of what is erased."""
     names = {atom_name(row.key) for row in rows.values()}
+    names |= {gate_name(unit.record(rid)) for rid, _ in unit.records(GateKind.code) if _is_gone(unit, rid)}
     nameless = {atom_name(row.key) for row in rows.values() if row.origin in gone}
     for key, body in unit.receipts():
         receipt = cast("dict[str, Json]", json.loads(body))
@@ -222,11 +233,12 @@ def _receipts(unit: WriteUnit, rows: Mapping[int, AtomRow], gone: Collection[int
         touched = {
             name for part in ("added", "reaffirmed", "restored", "retired") for name in cast("list[str]", receipt[part])
         }
-        before = json.dumps(receipt)
+        touched |= {str(entry["id"]) for entry in cast("list[dict[str, Json]]", receipt["quarantined"])}
+        changed = bool(touched & names)
         for note in conflicts:
             if touched & names or note["with_id"] in names:
-                note["reason"] = ERASED
+                note["reason"], changed = ERASED, True
         if receipt.get("source") is not None and touched & nameless:
-            receipt["source"] = ERASED
-        if json.dumps(receipt) != before:
+            receipt["source"], changed = ERASED, True
+        if changed:
             unit.replace_receipt(key, json.dumps(receipt, ensure_ascii=False, separators=(",", ":")).encode())

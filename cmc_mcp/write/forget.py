@@ -13,7 +13,7 @@ from cmc_mcp.model.results import ForgetResult, Receipt
 from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.store.references import PointLike, plain_text, resolve_atom, resolve_atoms, resolve_origin, resolve_point
 from cmc_mcp.write.engine import Cancel, Engine, pair
-from cmc_mcp.write.erase import destroy
+from cmc_mcp.write.erase import destroy, finish_erasures
 from cmc_mcp.write.gate import is_erased
 from cmc_mcp.write.validate import checker
 
@@ -71,20 +71,26 @@ def forget(
         arguments: dict[str, Json] = {"ids": len(plan.ids)}
         if reason:
             arguments["reason"] = reason
+        unfinished = erase and unit.unfinished()
         objects = destroy(unit, engine.objects, rids) if erase else []
+        epoch = unit.epoch()
         head = engine.commit(unit, "erase" if erase else "forget", arguments, cancel)
     receipt = Receipt(transaction=head.seq, snapshot=pair(unit.before, head), retracted=retracted)
     if erase:
-        receipt = receipt.model_copy(update={"pages_pending": not _finished(engine, objects)})
+        done = _finished(engine, objects, epoch, earlier=unfinished)
+        receipt = receipt.model_copy(update={"pages_pending": not done})
     return plan.model_copy(update={"receipt": receipt, "dry_run": False})
 
 
-def _finished(engine: Engine, objects: Sequence[bytes]) -> bool:
-    """Destroy what is left of an erase that is committed; False when the next opening has to, as after a crash."""
+def _finished(engine: Engine, objects: Sequence[bytes], epoch: int, *, earlier: bool) -> bool:
+    """Destroy what is left of an erase that is committed; False when the next opening has to, as after a crash.
+
+    Where an `earlier` one was cut short, its objects may be there too.
+    """
     try:
         for hash_ in objects:
             engine.objects.delete(engine.ws, hash_)
-        return engine.store.scrub()
+        return finish_erasures(engine.store, engine.objects) if earlier else engine.store.scrub(engine.ws, epoch)
     except StoreError:
         return False
 

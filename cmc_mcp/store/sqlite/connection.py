@@ -23,6 +23,7 @@ from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 APPLICATION_ID: Final = 0x434D4331  # "CMC1"
 SYNCHRONOUS_FULL: Final = 2
 KEY_BYTES_MIN: Final = 16
+CIPHER: Final = "chacha20"  # ChaCha20-Poly1305: every page has a nonce and a tag of its own
 CACHE_KIB: Final = 64 * 1024
 MMAP_BYTES: Final = 1 << 31
 
@@ -55,7 +56,7 @@ class Location:
     path: Path
     key: bytes | None = None
     read_only: bool = False
-    vfs: str | None = None
+    vfs: str | None = None  # with a key, what lies beneath the encryption
     immutable: bool = False  # nobody can be writing: neither locks nor side files are needed
 
     def __post_init__(self) -> None:
@@ -105,6 +106,18 @@ def look(location: Location) -> apsw.Connection:
     return _unlocked(replace(location, read_only=True, immutable=not has_log(location.path)))
 
 
+def vfs_of(location: Location) -> str | None:
+    """Name the VFS to open a file through: the encryption must lie on top, or the log would be written in the clear."""
+    if location.vfs is None or location.key is None:
+        return location.vfs
+    return f"multipleciphers-{location.vfs}"
+
+
+def exchanged(path: Path) -> Path:
+    """Name the folder whose being there says that the store has a new key, and that files are still to change places."""
+    return Path(f"{path}.rekeyed")
+
+
 def has_log(path: Path) -> bool:
     """Say whether a journal beside the file holds what the file may not: a writer is at work, or died at it."""
     wal, journal = Path(f"{path}-wal"), Path(f"{path}-journal")
@@ -117,16 +130,19 @@ def _unlocked(location: Location) -> apsw.Connection:
     if not path.exists():
         raise errors.NotFound(f"there is no store at {path}; open it for writing to create one")
     flags = apsw.SQLITE_OPEN_READONLY if location.read_only else apsw.SQLITE_OPEN_READWRITE
-    name = str(path)
-    if location.immutable:
-        flags, name = flags | apsw.SQLITE_OPEN_URI, f"file:{quote(name)}?immutable=1"
+    flags |= apsw.SQLITE_OPEN_URI  # a plain path stays one; `rekey` names a file together with its key
+    name = f"file:{quote(str(path))}?immutable=1" if location.immutable else str(path)
+    was = path.stat().st_ino
     with translated():
-        connection = apsw.Connection(name, flags=flags, vfs=location.vfs)
+        connection = apsw.Connection(name, flags=flags, vfs=vfs_of(location))
         try:
             connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
             if location.key is not None:
+                connection.pragma("cipher", CIPHER)
                 connection.pragma("hexkey", location.key.hex())
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+            if path.stat().st_ino != was or exchanged(path).exists():
+                raise errors.Busy("the key of the store was changed while it was being opened; open it again")
         except BaseException:
             close(connection)
             raise

@@ -60,6 +60,11 @@ class LedgerRows:
         row = self._c.execute("SELECT epoch FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
         return cast(int, row[0]) if row else 0
 
+    def unfinished(self) -> bool:
+        """Say whether an erase of this workspace may have left bytes to destroy."""
+        row = self._c.execute("SELECT pages_pending FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
+        return bool(row and row[0])
+
     # ------------------------------------------------------------------ ledger
     def head(self) -> Head:
         """Give the last transaction, or the empty state before the first."""

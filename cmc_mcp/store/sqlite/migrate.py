@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from cmc_mcp.store.sqlite.connection import (
 from cmc_mcp.store.sqlite.schema import BOOKKEEPING, MIGRATIONS, Migration
 
 Migrations = tuple[Migration, ...]
+_BACKUP: Final = re.compile(r"\.v[0-9]+\.backup(\.part)?")
 _FILLS: Final[dict[str, Callable[[apsw.Connection], None]]] = {
     "nodes of documents": nodes.rebuild_all,
     "traits of passages": traits.rebuild_all,
@@ -111,6 +113,13 @@ def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> No
 def backup_path(location: Location, version: int) -> Path:
     """Name the backup that is made of a store of a version before it is migrated."""
     return Path(f"{location.path}.v{version}.backup")
+
+
+def drop_backups(path: Path) -> None:
+    """Remove the backups that were made of a store before it was migrated: what they hold is to be gone."""
+    for found in path.parent.iterdir():
+        if _BACKUP.fullmatch(found.name.removeprefix(path.name)) and found.name.startswith(path.name):
+            found.unlink(missing_ok=True)
 
 
 def _in_one_transaction(

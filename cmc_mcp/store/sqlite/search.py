@@ -40,7 +40,7 @@ class SearchView(AuditView):
         return list(self._c.execute("SELECT ws, name FROM workspaces ORDER BY name"))
 
     def pages_pending(self) -> bool:
-        """Say whether an erase still has pages in the write-ahead log."""
+        """Say whether an erase of any workspace may have left bytes to destroy."""
         return bool(self._c.execute("SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1").fetchone())
 
     def integrity(self) -> list[str]:
@@ -51,7 +51,8 @@ class SearchView(AuditView):
     def settings(self) -> dict[str, str]:
         """Give the settings and versions that `doctor` reports."""
         out = {
-            name: str(self._c.pragma(name)) for name in ("journal_mode", "synchronous", "user_version", "page_count")
+            name: str(self._c.pragma(name))
+            for name in ("journal_mode", "synchronous", "user_version", "page_count", "cipher")
         }
         out["sqlite"] = apsw.sqlite_lib_version()
         out["apsw"] = apsw.apsw_version()

@@ -18,7 +18,7 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
-from cmc_mcp.store.sqlite import fulltext, migrate
+from cmc_mcp.store.sqlite import fulltext, migrate, rekey
 from cmc_mcp.store.sqlite.connection import (
     Location,
     check_regular,
@@ -45,11 +45,13 @@ class _Reader:
     def __init__(self, location: Location) -> None:
         self.connection = connect(location)
         self.tokens = fulltext.prepare(self.connection)
-        self.seen = _fingerprint(location.path) if location.immutable else None
+        self.immutable = location.immutable
+        self.seen = _fingerprint(location.path)
 
     def is_stale(self, path: Path) -> bool:
-        """Say whether a file that was taken for immutable has changed after all."""
-        return self.seen is not None and (has_log(path) or _fingerprint(path) != self.seen)
+        """Say whether another file is in the place of this one, or one that was taken for immutable has changed."""
+        now = _fingerprint(path)
+        return now[0] != self.seen[0] or (self.immutable and (has_log(path) or now != self.seen))
 
 
 class SqliteStore:
@@ -84,6 +86,7 @@ class SqliteStore:
         """
         check_regular(location.path)
         store = cls(location, clock=clock)
+        rekey.settle(location.path, read_only=location.read_only)
         if location.read_only:
             if not migrate.is_current(location):
                 raise errors.StoreError(
@@ -357,14 +360,29 @@ class SqliteStore:
                 self._drop_writer()
                 raise
 
-    def scrub(self) -> bool:
-        """Truncate the write-ahead log, so that erased pages leave the disk; False when a reader holds it still."""
+    def scrub(self, ws: int, epoch: int) -> bool:
+        """Truncate the write-ahead log, so that erased pages leave the disk; False when a reader holds it still.
+
+        Then the erasures of a workspace up to an epoch are finished; a later one, of another process, is not.
+
+        Backups that migrations made hold what was erased since, so they go too; and a journal that a change of the key
+        left when it was killed, which nothing reads in the mode of the log.
+        """
         with self.exclusive() as connection:
+            try:
+                migrate.drop_backups(self.location.path)
+                Path(f"{self.location.path}-journal").unlink(missing_ok=True)
+            except OSError as error:
+                raise errors.StoreError(
+                    f"an old copy of what was erased cannot be removed ({error.strerror})"
+                ) from error
             connection.set_busy_timeout(_SCRUB_WAIT_MS)  # a slow reader must not hold up every writer
             try:
                 busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
                 if not busy:
-                    connection.execute("UPDATE workspaces SET pages_pending = 0 WHERE pages_pending = 1")
+                    connection.execute(
+                        "UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, epoch)
+                    )
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
@@ -409,7 +427,11 @@ class SqliteStore:
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
         with self.reader(0) as view:
-            return view.settings() | {"encrypted": str(self.location.key is not None).lower()}
+            settings = view.settings()
+        cipher = settings.pop("cipher")  # the default one is named where there is none too
+        if self.location.key is None:
+            return settings | {"encrypted": "false"}
+        return settings | {"encrypted": "true", "cipher": f"{cipher}, objects aes-256-gcm"}
 
     def backup(self, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
         """Copy the live store, as it is at one instant, to a new file, while others read and write.

@@ -25,7 +25,7 @@ from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
 from cmc_mcp.store.manifest import Manifest, decode_manifest
-from cmc_mcp.store.rows import Head, post_order
+from cmc_mcp.store.rows import Head, erased_key, post_order
 from cmc_mcp.store.sqlite import nodes
 from cmc_mcp.store.sqlite.ledger import FactsCache, node_base
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
@@ -361,8 +361,11 @@ class UnitOfWork(View):
         return list(self._c.execute("SELECT key, receipt FROM idempotency_keys WHERE ws = ?", (self.ws,)))
 
     def replace_receipt(self, key: str, receipt: bytes) -> None:
-        """Replace the receipt that an idempotency key keeps, after an erase."""
-        self._c.execute("UPDATE idempotency_keys SET receipt = ? WHERE ws = ? AND key = ?", (receipt, self.ws, key))
+        """Replace the receipt that an idempotency key keeps, after an erase, and the words of the key by their hash."""
+        self._c.execute(
+            "UPDATE idempotency_keys SET receipt = ?, key = ? WHERE ws = ? AND key = ?",
+            (receipt, erased_key(key), self.ws, key),
+        )
 
     def erase_arguments(self, seqs: Sequence[int]) -> None:
         """Destroy the arguments of transactions; their hashes stay."""

@@ -8,7 +8,7 @@ from typing import cast
 
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.rows import AtomRow, EdgeRow
+from cmc_mcp.store.rows import AtomRow, EdgeRow, erased_key
 from cmc_mcp.store.sqlite.ledger import LedgerRows
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
 
@@ -184,7 +184,8 @@ class View(LedgerRows):
     def idempotency(self, key: str) -> tuple[bytes, int, bytes] | None:
         """Give what an idempotency key was used for: request hash, transaction, receipt."""
         row = self._c.execute(
-            "SELECT request, seq, receipt FROM idempotency_keys WHERE ws = ? AND key = ?", (self.ws, key)
+            "SELECT request, seq, receipt FROM idempotency_keys WHERE ws = ? AND key IN (?, ?)",
+            (self.ws, key, erased_key(key)),
         ).fetchone()
         return (row[0], row[1], row[2]) if row else None
 

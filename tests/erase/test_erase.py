@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -27,53 +26,6 @@ def _is_gone(folder: Path, memory: Memory) -> bool:
     memory.close()
     data = raw_bytes(folder)
     return not any(form in data for form in (CANARY.encode(), CANARY.lower().encode(), CANARY.encode().hex().encode()))
-
-
-def _filled(memory: Memory) -> None:
-    """Put enough around it that the canary does not stand alone on its pages."""
-    memory.remember_many(
-        [{"content": f"filler note {n} about topic {n % 7}", "tags": {"n": str(n)}} for n in range(300)]
-    )
-
-
-CASES: dict[str, dict[str, object]] = {
-    "note": {"content": f"the key is {CANARY} indeed"},
-    "tag": {"content": "a plain text", "tags": {"secret": CANARY}},
-    "tag name": {"content": "a plain text", "tags": {CANARY: "x"}},
-    "title": {"content": "a plain text", "title": f"About {CANARY}"},
-    "claim": {"content": "a plain text", "claim": {"subject": CANARY, "predicate": "is", "object": f"not {CANARY}"}},
-    "metadata": {"content": "a plain text", "metadata": {"where": CANARY}},
-    "origin": {"content": "a plain text", "source": f"file:///{CANARY}.md"},
-    "speaker": {"content": "a plain text", "session": "s", "speaker": CANARY},
-    "session": {"content": "a plain text", "session": CANARY},
-    "document": {"content": f"# About {CANARY}\n\nfirst {CANARY}\n\n## And {CANARY}\n\nlast", "source": "plan.md"},
-    "code": {
-        "content": f"def f_{CANARY}():\n    return 1\n\n\ndef g():\n    return 2\n",
-        "modality": "code",
-        "source": "a.py",
-    },
-    "event": {"content": json.dumps({"key": CANARY}), "modality": "event"},
-    "object": {"content": f"{CANARY} " + "x " * 40_000, "modality": "event", "title": CANARY},
-    "image": {"content": b"\x89PNG" + CANARY.encode(), "modality": "image", "media_type": "image/png", "title": CANARY},
-}
-
-
-@pytest.mark.parametrize("what", CASES)
-def test_not_one_byte_is_left(tmp_path: Path, what: str) -> None:
-    memory = opened(tmp_path, embedder=CountingEmbedder())
-    _filled(memory)
-    receipt = memory.remember(**CASES[what])  # type: ignore[arg-type]
-    _filled(memory)
-    assert CANARY.encode() in raw_bytes(tmp_path)
-    before = memory.snapshot().transaction
-    result = _erase(memory, receipt.added)
-    assert result.receipt is not None
-    assert not result.receipt.pages_pending
-    assert memory.verify(deep=True).faults == []
-    assert CANARY not in memory.history(from_=0, to=before).model_dump_json()
-    assert CANARY not in memory.recall("plain text key about", as_of=before).model_dump_json()
-    assert CANARY not in "".join(memory.history(id).model_dump_json() for id in receipt.added)
-    assert _is_gone(tmp_path, memory)
 
 
 def test_the_words_of_an_erased_heading_leave_what_stands_under_it(tmp_path: Path) -> None:

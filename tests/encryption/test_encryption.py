@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cmc_mcp.cli.app import run
 from cmc_mcp.config import configuration, parse_key
-from cmc_mcp.errors import InvalidInput, StoreError, WrongKey
+from cmc_mcp.errors import IntegrityError, InvalidInput, StoreError, WrongKey
 from tests.store.made import contents, memory
 
 KEY = bytes(range(32))
@@ -101,3 +102,62 @@ def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "short").write_text("short")
     with pytest.raises(InvalidInput, match="short: is too short"):
         configuration(environment={**nowhere, "CMC_KEY_FILE": str(tmp_path / "short")})
+
+
+def test_white_space_around_hex_digits_is_nothing_and_a_digit_too_few_is_no_passphrase(tmp_path: Path) -> None:
+    assert parse_key(f" {KEY.hex()}\r\n") == KEY
+    for text in (KEY.hex()[:-1], KEY.hex() + "0", KEY.hex().upper()[:-2]):
+        with pytest.raises(InvalidInput, match=r"hex digits, and a key has 64") as caught:
+            parse_key(text)
+        assert text not in caught.value.message
+    made = parse_key("  a passphrase with white space  ")
+    assert made != parse_key("a passphrase with white space")
+
+
+@pytest.mark.parametrize("damage", ["cut short", "salt", "nothing but a header"])
+def test_a_file_whose_first_page_is_damaged_is_refused_and_stays_as_it_is(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "memory.db"
+    with memory(path, key=KEY) as opened:
+        opened.remember(CANARY)
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"cut short": whole[:1000], "salt": bytes([whole[0] ^ 1]) + whole[1:], "nothing but a header": whole[:16]}[
+            damage
+        ]
+    )
+    before = contents(tmp_path)
+    with pytest.raises((WrongKey, IntegrityError)) as caught:
+        memory(path, key=KEY)
+    assert KEY.hex() not in repr(caught.value)
+    assert contents(tmp_path) == before
+
+
+def test_a_wrong_key_is_named_by_no_message_of_any_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, wrong = tmp_path / "memory.db", "ab" * 32
+    with memory(path, key=KEY) as opened:
+        opened.remember(CANARY)
+    before = contents(tmp_path)
+    monkeypatch.setenv("CMC_KEY", wrong)
+    for words in (["recall", "x"], ["remember", "x"], ["verify"], ["doctor"], ["rekey", "--decrypt"], ["log"]):
+        assert run(["--no-model", "--store", str(path), *words]) in (1, 3), words
+    told = capfd.readouterr()
+    assert "another key" in told.err and wrong not in told.out + told.err and KEY.hex() not in told.out + told.err
+    assert contents(tmp_path) == before
+
+
+def test_doctor_names_the_cipher_and_a_key_that_others_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, file = tmp_path / "memory.db", tmp_path / "key"
+    with memory(path, key=KEY) as opened:
+        opened.remember(CANARY)
+    file.write_text(KEY.hex())
+    monkeypatch.setenv("CMC_KEY_FILE", str(file))
+    for mode, healthy in ((0o600, 0), (0o644, 1)):
+        file.chmod(mode)
+        assert run(["--no-model", "--store", str(path), "doctor", "--quick"]) == healthy
+        told = " ".join(capsys.readouterr().out.split())
+        assert "cipher chacha20, objects aes-256-gcm" in told
+        assert (f"chmod 600 {file}" in told) == bool(healthy)
