@@ -135,7 +135,8 @@ def judge(store: Path, acknowledged: bool) -> list[str]:
 def _bring(case: Case, talk: _Talk, store: Path, rng: random.Random, stack: ExitStack) -> bool:
     """Bring a server into a state; says whether it acknowledged a second write."""
     if case.state == "starting":
-        time.sleep(rng.random() * 1.2)  # the point in its start is what is drawn
+        point = 0.15 + rng.random()  # before that it is Python that starts, with what it says of Ctrl-C itself
+        until(lambda: _cpu_s(talk.server.pid) > point, "its start")
         return False
     talk.open()
     if case.state == "idle":

@@ -176,9 +176,8 @@ def members(group: int) -> list[int]:
 
 def waits_for_a_lock(pid: int) -> bool:
     """Whether the kernel has a process queued for a file lock."""
-    return any(
-        fields[1] == "->" and int(fields[5]) == pid for fields in map(str.split, Path("/proc/locks").open()) if fields[1] == "->"
-    )
+    lines = map(str.split, Path("/proc/locks").read_text().splitlines())
+    return any(fields[1] == "->" and int(fields[5]) == pid for fields in lines)
 
 
 @contextmanager
