@@ -61,6 +61,7 @@ RUNS = {
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",
     "endings": "tests.serving.endings",
+    "crowd": "tests.serving.crowd",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 

@@ -199,4 +199,4 @@ def _descriptors_for(connections: int) -> int:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return connections if soft == resource.RLIM_INFINITY else max(16, min(connections, soft - _DESCRIPTORS))
+    return connections if soft == resource.RLIM_INFINITY else min(connections, max(16, soft - _DESCRIPTORS))
