@@ -62,6 +62,7 @@ RUNS = {
     "writers": "tests.crash.writers",
     "endings": "tests.serving.endings",
     "crowd": "tests.serving.crowd",
+    "purity": "tests.serving.purity",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 
