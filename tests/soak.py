@@ -63,6 +63,7 @@ RUNS = {
     "endings": "tests.serving.endings",
     "crowd": "tests.serving.crowd",
     "purity": "tests.serving.purity",
+    "large": "tests.operations.large",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 
