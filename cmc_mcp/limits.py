@@ -53,6 +53,9 @@ EMBED_BATCH_MAX: Final = 256
 
 # serving
 HTTP_BODY_BYTES_MAX: Final = 32 * 1024 * 1024
+HTTP_BODIES_BYTES_MAX: Final = 256 * 1024 * 1024  # of all requests that are being answered
+HTTP_CONNECTIONS_MAX: Final = 2_048
+HTTP_PATIENCE_S: Final = 30.0  # for a request to arrive, and for its answer to be taken
 ANSWER_CHARS_MAX: Final = 200_000
 
 # memory

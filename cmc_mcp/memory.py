@@ -554,14 +554,13 @@ class Memory:
 
     # ------------------------------------------------------------------ keeping
     def backup(self, path: str | Path, *, progress: Progress | None = None) -> None:
-        """Copy the live store to a new file; objects go beside it.
+        """Copy the live store to a new file; objects go beside it. The file appears last, when everything is there.
 
         Raises:
             Conflict: the file exists; StoreError: it cannot be written.
         """
         target = Path(path).expanduser().absolute()
-        self._store.backup(target, progress)
-        self._objects.copy_to(Path(f"{target}.objects"))
+        self._store.backup(target, lambda: self._objects.copy_to(Path(f"{target}.objects")), progress)
 
     @staticmethod
     def rekey(path: str | Path, *, key: bytes | None, new_key: bytes | None, progress: Progress | None = None) -> None:

@@ -69,6 +69,10 @@ RUNS = {
     "isolation": "tests.isolation.soak",
     "poisoning": "tests.poisoning.soak",
     "timing": "tests.isolation.timing",
+    "endings": "tests.serving.endings",
+    "crowd": "tests.serving.crowd",
+    "purity": "tests.serving.purity",
+    "large": "tests.operations.large",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmc_mcp.cli.app import CARE, DAILY, PROOF, TIME, app, command
-from cmc_mcp.cli.session import INTERRUPTED, NO, Session, pairs, session_of
+from cmc_mcp.cli.session import INTERRUPTED, NO, Session, pairs, path_of, read_text, session_of
 from cmc_mcp.errors import InvalidInput, StoreError
 
 if TYPE_CHECKING:
@@ -228,6 +228,61 @@ def backup(
         state.print_json({"backup": str(target), "bytes": size})
         return
     state.out.line(Styled("✓ ", "green"), f"{target}  {size:,} bytes")
+
+
+@command("restore", PROOF, "cmc restore /mnt/backup/memory-2026-06-01.db --checkpoint head.txt")
+def restore_(
+    context: typer.Context,
+    backup: Annotated[Path, typer.Argument(help="What `cmc backup` wrote; it is only read.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="PATH", help="Restore to this new place, and leave the store alone.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A signed checkpoint that the backup must hold; - is stdin.")
+    ] = None,
+    public_key: Annotated[
+        str | None, typer.Option(metavar="HEX", help="The key that must have signed it; one's own by default.")
+    ] = None,
+) -> None:
+    """Verify a backup, and put it in the place of the store; the store that was there is kept aside.
+
+    Nothing is changed until a copy beside the store has been verified whole. Stop servers first: a store that anybody
+    has open is not switched. Exits with 1 when the backup does not verify.
+    """
+    from cmc_mcp.cli.looking import checkpoint_text
+    from cmc_mcp.cli.restoring import Head, restore
+    from cmc_mcp.cli.show import Styled
+
+    state = session_of(context)
+    asked = state.configuration()
+    present = path_of(asked)
+    if present is None:
+        raise InvalidInput.at("store", f"{asked.store} is no file")
+    head = None
+    if checkpoint is not None:
+        head = Head(asked.workspace, checkpoint_text(read_text(checkpoint, "checkpoint")), public_key)
+    with state.progress("restore") as progress:
+        done = restore(backup, to or present, asked, head=head, replace=to is None, progress=progress)
+    if state.json:
+        state.print_json(
+            {
+                "restored": None if done.faults else str(done.path),
+                "aside": None if done.aside is None else str(done.aside),
+                "transactions": {**done.transactions},
+                "faults": [fault.lean() for fault in done.faults],
+            }
+        )
+    elif done.faults:
+        state.out.line(Styled(f"✗ the backup has {len(done.faults)} faults; nothing was changed", "bold red"))
+        state.out.table(("table", "key", "what is wrong"), [(f.table, f.key, f.reason) for f in done.faults])
+        state.out.line("Take an older backup, or a newer checkpoint's backup if it is only older than the checkpoint.")
+    else:
+        ends = ", ".join(f"{name} at transaction {seq}" for name, seq in done.transactions.items())
+        state.out.line(Styled("✓ ", "green"), f"{done.path}  verified: {ends or 'no workspace'}")
+        if done.aside is not None:
+            state.out.line("  the store before is kept as ", Styled(str(done.aside), "cyan"))
+    if done.faults:
+        raise typer.Exit(NO)
 
 
 @command("embed", CARE, "cmc embed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -39,6 +40,7 @@ def serve(
     On stdio the client starts this command itself; `cmc config` prints how. Standard output then carries the protocol
     alone. Over HTTP the address is loopback unless tokens and hosts are given.
     """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves there is nothing to end in good order
     from cmc_mcp.server import serve_http, serve_stdio
 
     state = session_of(context)

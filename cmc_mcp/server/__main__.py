@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from cmc_mcp.config import configuration
-from cmc_mcp.server import serve_stdio
+import signal
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves there is nothing to end in good order
+    from cmc_mcp.config import configuration
+    from cmc_mcp.server import serve_stdio
+
     serve_stdio(configuration())

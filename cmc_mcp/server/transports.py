@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-import os
+import logging
 import signal
 import socket
-import sys
-import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -20,6 +18,7 @@ from cmc_mcp.errors import CmcError, InvalidInput
 from cmc_mcp.limits import HTTP_BODY_BYTES_MAX
 from cmc_mcp.server import logs
 from cmc_mcp.server.app import create_server
+from cmc_mcp.server.ending import leave_in_time, when_client_leaves
 from cmc_mcp.server.session import LocalSession, Provider
 
 if TYPE_CHECKING:
@@ -34,23 +33,26 @@ if TYPE_CHECKING:
 HTTP_PATH: Final = "/mcp"
 HEALTH_PATH: Final = "/healthz"
 _LOOPBACK_HOSTS: Final = ("127.0.0.1:*", "localhost:*", "[::1]:*")
-_STOP_S: Final = 1.5  # a stop is done in two seconds; what has not committed by then never will
-_GRACE_S: Final = 1
+_BACKLOG: Final = 1_024
 
 
 # ---------------------------------------------------------------------- stdio
 def serve_stdio(configuration: Configuration) -> None:
-    """Serve one client over stdin and stdout, until the pipe closes or a signal comes."""
+    """Serve one client over stdin and stdout, until either is closed or a signal comes; it ends within two seconds."""
     session = LocalSession(configuration)
     server = create_server(session, warm=True)
 
     async def serve() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(_leave_on_signal, session)
-            await server.run_stdio_async()
-            _leave_in_time()  # the pipe is closed; calls that still run have been cancelled
+            try:
+                await server.run_stdio_async()
+            except* (BrokenPipeError, ConnectionResetError):
+                pass  # nobody reads what we answer
+            leave_in_time()  # the pipe is closed; calls that still run have been cancelled
             group.cancel_scope.cancel()
 
+    when_client_leaves(session.close)
     try:
         anyio.run(serve)
     finally:
@@ -65,24 +67,12 @@ async def _leave_on_signal(session: Provider) -> None:
     """
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
-            _leave_in_time()
+            leave_in_time()
             try:
                 await anyio.to_thread.run_sync(session.close)
             except Exception:  # it ends all the same, and what is not committed leaves nothing behind
                 logs.log().exception("the store did not close in order")
-            _leave()
-
-
-def _leave_in_time() -> None:
-    """End the process soon, whatever still runs: a transaction that has not committed leaves nothing behind."""
-    timer = threading.Timer(_STOP_S, _leave)
-    timer.daemon = True
-    timer.start()
-
-
-def _leave() -> None:
-    sys.stderr.flush()
-    os._exit(0)
+            leave()
 
 
 # ---------------------------------------------------------------------- HTTP
@@ -109,11 +99,12 @@ def serve_http(
     check_exposure(host, allowed_hosts, known)
     listening = _bound(host, port)
     session = session_for(configuration, known)
-    try:
-        _run(http_app(http_server(session, known), host, allowed_hosts, allowed_origins), listening)
-    finally:
-        listening.close()
-        session.close()
+    with _signals_ignored():
+        try:
+            _run(http_app(http_server(session, known), host, allowed_hosts, allowed_origins), listening)
+        finally:
+            listening.close()
+            session.close()
 
 
 def session_for(configuration: Configuration, tokens: Sequence[Principal]) -> Provider:
@@ -220,7 +211,7 @@ def _health(session: Provider) -> Callable[[Request], Awaitable[Response]]:
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=128)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidInput.at(
@@ -229,21 +220,24 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _run(app: Starlette, listening: socket.socket) -> None:
-    import uvicorn
+    from cmc_mcp.server.gate import Bounds, GatedServer
 
-    # Signals are raised again by uvicorn when it has stopped; by then a stop has been done, and is no failure.
-    kept = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    host, port = listening.getsockname()[:2]
+    logs.log().info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}{HTTP_PATH}")
+    GatedServer(app, Bounds(), _stopped).run(sockets=[listening])
+
+
+def _stopped() -> None:
+    leave_in_time()
+    logging.getLogger("uvicorn.error").disabled = True  # what is cut off now has been answered, and is no news
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """Have no signal cut off the closing of the store; while it serves, uvicorn has handlers of its own."""
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        config = uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_S, server_header=False
-        )
-        host, port = listening.getsockname()[:2]
-        logs.log().info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}{HTTP_PATH}")
-        uvicorn.Server(config).run(sockets=[listening])
+        yield
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """Do nothing: uvicorn has its own handlers while it serves."""

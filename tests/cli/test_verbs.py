@@ -20,7 +20,7 @@ from cmc_mcp.model.shown import clean
 COMMANDS = {
     "remember", "recall", "revise", "mark", "forget", "snapshot", "rollback", "history", "verify", "serve", "import", "show",
     "log", "diff", "checkpoint", "backup", "quarantine list", "quarantine release", "policy set", "doctor", "demo",
-    "config", "sources", "read-source", "embed", "version",
+    "config", "sources", "read-source", "embed", "version", "restore",
 }  # fmt: skip
 HEROKU = "The deploy target is Heroku"
 

@@ -194,9 +194,15 @@ def _backup(connection: apsw.Connection, location: Location, version: int) -> No
 
 
 def copy_to(
-    source: apsw.Connection, target: Path, key: bytes | None, progress: Callable[[int, int], None] | None = None
+    source: apsw.Connection,
+    target: Path,
+    key: bytes | None,
+    progress: Callable[[int, int], None] | None = None,
+    beside: Callable[[], None] | None = None,
 ) -> None:
     """Copy a database as it is at one instant to a new file, durably; the target appears whole or not at all.
+
+    `beside` is called in between, to copy what the file refers to.
 
     Others may write meanwhile: the copy holds a read transaction, so that it never has to begin again.
     """
@@ -223,6 +229,8 @@ def copy_to(
             close(copy)
             if own and source.in_transaction:
                 source.execute("ROLLBACK")
+        if beside:
+            beside()
         part.rename(target)
         sync_folder(target.parent)
     finally:

@@ -73,6 +73,7 @@ class SqliteStore:
         self._trees: dict[int, TreeCache] = {}
         self._kept: dict[int, Kept] = {}
         self._closed = threading.Event()
+        self._file: tuple[int, int] | None = None
         self._lost: list[object] = []  # connections of the parent: not even closing them is allowed in a child
         _STORES.add(self)
 
@@ -155,6 +156,7 @@ class SqliteStore:
                 raise errors.StoreError(
                     "this store was in use when the process was forked, and cannot be used in the child; open it there"
                 )
+            self._check_file()
             self._busy_readers += 1
             while self._idle:
                 reader = self._idle.pop()
@@ -169,6 +171,29 @@ class SqliteStore:
             with self._guard:
                 self._busy_readers -= 1
             raise
+
+    def _check_file(self) -> None:
+        """See that the path still names the file that was opened: else writes would go where nobody looks again.
+
+        Raises:
+            StoreError: it was removed, or another was put in its place.
+        """
+        try:
+            found = self.location.path.stat()
+        except OSError as error:
+            if self._file is None:
+                return  # opening says what is wrong
+            raise self._replaced() from error
+        if self._file is None:
+            self._file = found.st_dev, found.st_ino
+        elif self._file != (found.st_dev, found.st_ino):
+            raise self._replaced()
+
+    def _replaced(self) -> errors.StoreError:
+        return errors.StoreError(
+            f"{self.location.path} was moved or replaced while it was open; nothing was changed. Open it again: a server "
+            "is to be started again"
+        )
 
     def _connected(self) -> _Reader:
         try:
@@ -239,6 +264,7 @@ class SqliteStore:
             raise errors.StoreError(
                 "this store was in use when the process was forked, and cannot be used in the child; open it there"
             )
+        self._check_file()
         if self._writer is None:
             with translated():
                 self._writer = connect(self.location)
@@ -433,8 +459,12 @@ class SqliteStore:
             return settings | {"encrypted": "false"}
         return settings | {"encrypted": "true", "cipher": f"{cipher}, objects aes-256-gcm"}
 
-    def backup(self, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    def backup(
+        self, target: Path, beside: Callable[[], None], progress: Callable[[int, int], None] | None = None
+    ) -> None:
         """Copy the live store, as it is at one instant, to a new file, while others read and write.
+
+        `beside` copies what the file refers to, before the file has its name: a backup that was cut off is none.
 
         Raises:
             Conflict: the target exists; StoreError: it cannot be written.
@@ -444,7 +474,7 @@ class SqliteStore:
         try:
             make_folder(target.parent)
             with self.reader(0) as view:
-                migrate.copy_to(view.connection, target, self.location.key, progress)
+                migrate.copy_to(view.connection, target, self.location.key, progress, beside)
         except OSError as error:
             raise errors.StoreError(f"the backup cannot be written ({error.strerror})") from error
 
