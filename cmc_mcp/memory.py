@@ -515,7 +515,7 @@ class Memory:
                 verifier.against(checkpoint, key, proof.origin_of(self.workspace))
             if deep:
                 model = 0 if self._embedder is None else model_of(view, self._embedder)
-                verifier.vectors(self._embedder, model, progress)
+                verifier.deep(self._embedder, model)
             inclusion = None if id is None or verifier.faults else proof.inclusion(view, id)
             head = view.head()
             log_root = verifier.log_root.hex()

@@ -60,6 +60,7 @@ RUNS = {
     "kills": "tests.crash.kills",
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",
+    "tamper": "tests.tamper.tampering",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 

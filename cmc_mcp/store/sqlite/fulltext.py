@@ -121,6 +121,22 @@ def counts(
     return list(rows)
 
 
+def lost_terms(connection: apsw.Connection) -> list[str]:
+    """Give some terms that are in the index, and that looking for does not find in all their places.
+
+    FTS5's own check reads every page in order; a search begins where another table says, which it does not compare.
+    """
+    connection.execute("CREATE VIRTUAL TABLE temp.cmc_terms USING fts5vocab(main, passages, row)")
+    try:
+        rows = connection.execute(
+            "SELECT a.term FROM temp.cmc_terms a WHERE NOT EXISTS (SELECT 1 FROM temp.cmc_terms b WHERE b.term = a.term"
+            " AND b.doc = a.doc AND b.cnt = a.cnt) LIMIT 5"
+        ).fetchall()
+    finally:
+        connection.execute("DROP TABLE temp.cmc_terms")
+    return [str(term) for (term,) in rows]
+
+
 def lengths(connection: apsw.Connection, rids: Sequence[int]) -> dict[int, int]:
     """Give the tokens of passages, heading and text together, as full text counted them."""
     rows = connection.execute(

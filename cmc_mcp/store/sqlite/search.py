@@ -43,11 +43,6 @@ class SearchView(AuditView):
         """Say whether an erase still has pages in the write-ahead log."""
         return bool(self._c.execute("SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1").fetchone())
 
-    def integrity(self) -> list[str]:
-        """Run SQLite's own check of the file's structure."""
-        rows = [str(row[0]) for row in self._c.execute("PRAGMA integrity_check(20)")]
-        return [] if rows == ["ok"] else rows
-
     def settings(self) -> dict[str, str]:
         """Give the settings and versions that `doctor` reports."""
         out = {

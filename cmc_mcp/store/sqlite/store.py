@@ -381,12 +381,13 @@ class SqliteStore:
             connection.create_scalar_function("cmc_object", text_of, 2, flags=apsw.SQLITE_INNOCUOUS)
             try:
                 connection.execute("INSERT INTO passages(passages, rank) VALUES('integrity-check', 1)")
+                lost = fulltext.lost_terms(connection)
             except apsw.CorruptError:
-                return ["full text does not match what it was made of"]
-        return []
+                return ["full text does not match what it was made of; `cmc rebuild` mends it"]
+        return [f"full text does not find {term!r} where it is; `cmc rebuild` mends it" for term in lost]
 
-    def file_faults(self) -> list[str]:
-        """Run SQLite's own check of the file's structure.
+    def file_faults(self) -> list[tuple[str, str, str]]:
+        """Check what belongs to no workspace; see `AuditView.file_faults`.
 
         On a connection of its own: on an older one FTS5 checks its remembered structure against the present pages, and
         finds damage where there is none (seen with 3.54, after another connection had merged segments).
@@ -394,7 +395,7 @@ class SqliteStore:
         fresh = self._connected()
         try:
             with translated():
-                return SearchView(fresh.connection, 0, FactsCache(), fresh.tokens).integrity()
+                return SearchView(fresh.connection, 0, FactsCache(), fresh.tokens).file_faults()
         finally:
             _close(fresh.connection)
 
