@@ -18,6 +18,7 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
+from cmc_mcp.store.sqlite import checksums as page_checksums
 
 APPLICATION_ID: Final = 0x434D4331  # "CMC1"
 SYNCHRONOUS_FULL: Final = 2
@@ -38,6 +39,8 @@ _SETTINGS: Final = (
     f"PRAGMA cache_size=-{CACHE_KIB}",
     f"PRAGMA busy_timeout={LOCK_WAIT_MS_MAX}",
 )
+_CIPHER: Final = "multipleciphers-"
+_DAMAGED: Final = "the file is damaged ({}); keep it aside, and open the last backup in its place"
 _NETWORK_FILESYSTEMS: Final = frozenset(
     {
         "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "davfs", "fuse.sshfs", "fuse.davfs2", "fuse.s3fs",
@@ -68,8 +71,8 @@ class Location:
         return f"Location({str(self.path)!r}, encrypted={self.key is not None})"
 
 
-def connect(location: Location, *, create: bool = False) -> apsw.Connection:
-    """Open the file with every setting of DESIGN §4, checked.
+def connect(location: Location, *, create: bool = False, checksums: bool = True) -> apsw.Connection:
+    """Open the file with every setting of DESIGN §4, checked. A new one gets checksums of pages where it can have them.
 
     Raises:
         NotFound: there is no such file and `create` is false.
@@ -80,6 +83,8 @@ def connect(location: Location, *, create: bool = False) -> apsw.Connection:
     connection = _unlocked(location)
     try:
         with translated():
+            if create and checksums and connection.open_vfs == page_checksums.VFS and not location.path.stat().st_size:
+                connection.reserve_bytes("main", page_checksums.RESERVED_BYTES)
             _configure(connection, location)
     except BaseException:
         connection.close()
@@ -114,7 +119,7 @@ def _unlocked(location: Location) -> apsw.Connection:
     if location.immutable:
         flags, name = flags | apsw.SQLITE_OPEN_URI, f"file:{quote(name)}?immutable=1"
     with translated():
-        connection = apsw.Connection(name, flags=flags, vfs=location.vfs)
+        connection = apsw.Connection(name, flags=flags, vfs=location.vfs or _vfs(encrypted=location.key is not None))
         try:
             connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
             if location.key is not None:
@@ -126,7 +131,23 @@ def _unlocked(location: Location) -> apsw.Connection:
     return connection
 
 
+def _vfs(*, encrypted: bool) -> str | None:
+    """Choose what is between SQLite and the disk: the cipher or the checksums of pages, which do not stack."""
+    if encrypted:
+        return next((name for name in apsw.vfs_names() if name.startswith(_CIPHER)), None)
+    return page_checksums.VFS if page_checksums.available() else None
+
+
 def _configure(connection: apsw.Connection, location: Location) -> None:
+    reserved = connection.reserve_bytes("main")
+    if location.key is None and reserved not in (0, page_checksums.RESERVED_BYTES):
+        raise errors.IntegrityError(_DAMAGED.format("its header reserves what no store does"), table="file")
+    if location.vfs is None and location.key is None and reserved and not page_checksums.are_on(connection):
+        if not location.read_only:
+            raise errors.StoreError(
+                "the pages of this store have checksums, and this installation cannot keep them: the driver came without "
+                "its extension cksumvfs. Install apsw-sqlite3mc again from its wheel, or open the store read-only"
+            )
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
     for statement in _SETTINGS:
@@ -165,9 +186,7 @@ def translated() -> Iterator[None]:
             raise errors.WrongKey(
                 "the file is no CMC store, or it is encrypted with another key; check CMC_STORE and CMC_KEY"
             ) from error
-        raise errors.IntegrityError(
-            f"the file is damaged ({error}); keep it aside, and open the last backup in its place"
-        ) from error
+        raise errors.IntegrityError(_DAMAGED.format(error), table="file") from error
     except apsw.BusyError as error:
         raise errors.Busy("another process holds the store; nothing was changed, try again") from error
     except apsw.FullError as error:
@@ -177,6 +196,8 @@ def translated() -> Iterator[None]:
             f"the store cannot be opened or written ({error}); check that its folder exists and is writable"
         ) from error
     except apsw.IOError as error:
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
+            raise errors.IntegrityError(_DAMAGED.format("a page does not match its checksum"), table="file") from error
         raise errors.StoreError(
             f"the disk reported an error ({error}); nothing was changed. Check the disk, then try again"
         ) from error

@@ -11,7 +11,7 @@ import apsw
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter
-from cmc_mcp.store.sqlite import fulltext, nodes
+from cmc_mcp.store.sqlite import checksums, fulltext, nodes
 from cmc_mcp.store.sqlite.audit import AuditView
 from cmc_mcp.store.sqlite.ledger import FactsCache
 
@@ -50,6 +50,7 @@ class SearchView(AuditView):
         }
         out["sqlite"] = apsw.sqlite_lib_version()
         out["apsw"] = apsw.apsw_version()
+        out["page_checksums"] = "on" if checksums.are_on(self._c) else "off"
         out["sqlite_vec"] = str(self._c.execute("SELECT vec_version()").fetchall()[0][0])
         return out
 

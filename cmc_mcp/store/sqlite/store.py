@@ -18,7 +18,7 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
-from cmc_mcp.store.sqlite import fulltext, migrate
+from cmc_mcp.store.sqlite import checksums, fulltext, migrate
 from cmc_mcp.store.sqlite.connection import (
     Location,
     connect,
@@ -395,14 +395,20 @@ class SqliteStore:
         fresh = self._connected()
         try:
             with translated():
-                return SearchView(fresh.connection, 0, FactsCache(), fresh.tokens).file_faults()
+                view = SearchView(fresh.connection, 0, FactsCache(), fresh.tokens)
+                pages = checksums.damaged_pages(fresh.connection, self.location.path) if checksums.available() else ()
+                damaged = [("file", f"page {number}", "it does not match its checksum") for number in pages]
+                return damaged or view.file_faults()
         finally:
             _close(fresh.connection)
 
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
         with self.reader(0) as view:
-            return view.settings() | {"encrypted": str(self.location.key is not None).lower()}
+            found = view.settings() | {"encrypted": str(self.location.key is not None).lower()}
+        if self.location.key is not None:
+            found["page_checksums"] = "by the cipher"
+        return found
 
     def backup(self, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
         """Copy the live store, as it is at one instant, to a new file, while others read and write.
