@@ -61,6 +61,7 @@ RUNS = {
     "power": "tests.crash.power",
     "writers": "tests.crash.writers",
     "tamper": "tests.tamper.tampering",
+    "bitrot": "tests.tamper.bitrot",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 

@@ -19,7 +19,7 @@ _MAGIC: Final = b"SQLite format 3\0"
 _RESERVED_AT: Final = 20  # https://sqlite.org/fileformat.html: in the header, after the size of a page
 _PAGE_SIZE_AT: Final = slice(16, 18)
 _LOOKS: Final = 3
-_LOOK_AGAIN_S: Final = 0.05
+_LOOK_AGAIN_S: Final = 0.01
 
 
 def available() -> bool:
