@@ -83,7 +83,8 @@ def connect(location: Location, *, create: bool = False, checksums: bool = True)
     connection = _unlocked(location)
     try:
         with translated():
-            if create and checksums and connection.open_vfs == page_checksums.VFS and not location.path.stat().st_size:
+            wanted = create and checksums and connection.open_vfs == page_checksums.VFS and page_checksums.available()
+            if wanted and not location.path.stat().st_size:
                 connection.reserve_bytes("main", page_checksums.RESERVED_BYTES)
             _configure(connection, location)
     except BaseException:
@@ -142,12 +143,12 @@ def _configure(connection: apsw.Connection, location: Location) -> None:
     reserved = connection.reserve_bytes("main")
     if location.key is None and reserved not in (0, page_checksums.RESERVED_BYTES):
         raise errors.IntegrityError(_DAMAGED.format("its header reserves what no store does"), table="file")
-    if location.vfs is None and location.key is None and reserved and not page_checksums.are_on(connection):
-        if not location.read_only:
-            raise errors.StoreError(
-                "the pages of this store have checksums, and this installation cannot keep them: the driver came without "
-                "its extension cksumvfs. Install apsw-sqlite3mc again from its wheel, or open the store read-only"
-            )
+    ours = location.vfs is None and location.key is None and not location.read_only
+    if ours and reserved and not page_checksums.are_on(connection):
+        raise errors.StoreError(
+            "the pages of this store have checksums, and this installation cannot keep them: the driver came without "
+            "its extension cksumvfs. Install apsw-sqlite3mc again from its wheel, or open the store read-only"
+        )
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
     for statement in _SETTINGS:

@@ -11,6 +11,8 @@ from typing import cast
 
 import apsw
 
+from cmc_mcp.errors import IntegrityError
+from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
 
 _COUNT_MAX = 255
@@ -119,6 +121,22 @@ def counts(
         (len(drivers), found, among[0], among[-1], json.dumps(among)),
     )
     return list(rows)
+
+
+def show_objects(connection: apsw.Connection, objects: Objects) -> None:
+    """Let full text see what is kept as objects when it is checked or filled."""
+
+    def text_of(*key: apsw.SQLiteValue) -> str:
+        workspace, hash_ = key
+        assert isinstance(workspace, int)
+        assert isinstance(hash_, bytes)
+        try:
+            return objects.get(workspace, hash_).decode()
+        except IntegrityError:
+            return ""  # named by the check of objects
+
+    # innocuous: the schema is not trusted to call anything else
+    connection.create_scalar_function("cmc_object", text_of, 2, flags=apsw.SQLITE_INNOCUOUS)
 
 
 def lost_terms(connection: apsw.Connection) -> list[str]:

@@ -29,6 +29,7 @@ from cmc_mcp.store.sqlite.connection import (
 )
 from cmc_mcp.store.sqlite.ledger import FactsCache
 from cmc_mcp.store.sqlite.lock import WriteLock
+from cmc_mcp.store.sqlite.rebuild import RebuildView, give_checksums
 from cmc_mcp.store.sqlite.search import SearchView
 from cmc_mcp.store.sqlite.unit import Kept, TreeCache, UnitOfWork
 
@@ -367,24 +368,35 @@ class SqliteStore:
         if self.location.read_only:
             return []
 
-        def text_of(*key: apsw.SQLiteValue) -> str:
-            workspace, hash_ = key
-            assert isinstance(workspace, int)
-            assert isinstance(hash_, bytes)
-            try:
-                return objects.get(workspace, hash_).decode()
-            except errors.IntegrityError:
-                return ""  # named by the check of objects
-
         with self.exclusive() as connection:
-            # innocuous: the schema is not trusted to call anything else
-            connection.create_scalar_function("cmc_object", text_of, 2, flags=apsw.SQLITE_INNOCUOUS)
+            fulltext.show_objects(connection, objects)
             try:
                 connection.execute("INSERT INTO passages(passages, rank) VALUES('integrity-check', 1)")
                 lost = fulltext.lost_terms(connection)
             except apsw.CorruptError:
                 return ["full text does not match what it was made of; `cmc rebuild` mends it"]
         return [f"full text does not find {term!r} where it is; `cmc rebuild` mends it" for term in lost]
+
+    @contextmanager
+    def rebuilding(self, ws: int, objects: Objects) -> Iterator[RebuildView]:
+        """Hold the write lock and a transaction in which derived tables are written anew; leaving it commits."""
+        with self.exclusive() as connection:
+            fulltext.show_objects(connection, objects)
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield RebuildView(connection, ws, FactsCache(), fulltext.prepare(connection))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._trees.clear()
+            with self._guard:
+                readers, self._idle = self._idle, []
+            for reader in readers:
+                _close(reader.connection)
+            give_checksums(connection)
+            self._drop_writer()
 
     def file_faults(self) -> list[tuple[str, str, str]]:
         """Check what belongs to no workspace; see `AuditView.file_faults`.
