@@ -25,6 +25,7 @@ from cmc_mcp.history import proof
 from cmc_mcp.history import rollback as rollbacks
 from cmc_mcp.history import snapshot as snapshots
 from cmc_mcp.history.outcomes import outcomes
+from cmc_mcp.history.rebuild import rebuild
 from cmc_mcp.history.source import read_source
 from cmc_mcp.history.verify import Verifier, text_and_file
 from cmc_mcp.history.zoom import zoom
@@ -518,7 +519,7 @@ class Memory:
                 verifier.against(checkpoint, key, proof.origin_of(self.workspace))
             if deep:
                 model = 0 if self._embedder is None else model_of(view, self._embedder)
-                verifier.vectors(self._embedder, model, progress)
+                verifier.deep(self._embedder, model)
             inclusion = None if id is None or verifier.faults else proof.inclusion(view, id)
             head = view.head()
             log_root = verifier.log_root.hex()
@@ -574,6 +575,20 @@ class Memory:
             says which key opens the store.
         """
         rekey(Location(Path(path).expanduser().absolute(), key), new_key, progress)
+
+    def rebuild(self, *, progress: Progress | None = None) -> VerifyResult:
+        """Write every derived table anew from the committed ones, in one transaction; give what `verify` says then.
+
+        Answers stay what they were. A file without checksums of pages gets them, unless others have it open.
+
+        Raises:
+            IntegrityError: the committed tables do not verify, and nothing was changed.
+        """
+        rebuild(self._store, self._ws, self._objects, progress)
+        fresh = _Caches()  # what was read from damaged tables goes, whoever looks through it
+        for name in _Caches.__slots__:
+            setattr(self._caches, name, getattr(fresh, name))
+        return self.verify()
 
     def workspaces(self) -> list[str]:
         """Give the names of the store's workspaces, sorted."""

@@ -73,6 +73,8 @@ RUNS = {
     "crowd": "tests.serving.crowd",
     "purity": "tests.serving.purity",
     "large": "tests.operations.large",
+    "tamper": "tests.tamper.tampering",
+    "bitrot": "tests.tamper.bitrot",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 

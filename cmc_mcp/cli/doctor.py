@@ -267,7 +267,7 @@ def _store(
 ) -> Iterator[Finding]:
     try:
         with session.opened(asked, read_only=True) as memory:
-            yield _opened(memory)
+            yield from _opened(memory)
             known = asked.workspace in memory.workspaces()
             if known:
                 yield from _contents(memory)
@@ -299,9 +299,12 @@ def _refused(error: CmcError) -> Finding:
     return _fault("store", error.message, do)
 
 
-def _opened(memory: Memory) -> Finding:
+def _opened(memory: Memory) -> Iterator[Finding]:
     settings = memory.inspect()
-    return _ok("store", "opens; " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()))
+    yield _ok("store", "opens; " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()))
+    if settings["page_checksums"] == "off":
+        says = "its pages have no checksums, so that only `cmc verify` finds what the disk does to them"
+        yield _note("bit rot", says, "cmc rebuild, which gives them checksums where this installation can keep them")
 
 
 def _contents(memory: Memory) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What keeps a memory: import, sources, checkpoints, backups, quarantine, policies, vectors."""
+"""What keeps a memory: import, sources, checkpoints, backups, rebuilding, quarantine, policies, vectors."""
 
 from __future__ import annotations
 
@@ -299,6 +299,23 @@ def embed(context: typer.Context) -> None:
         state.print_json({"embedded": done})
         return
     state.out.line(f"{done:,} texts embedded" if done else "Every memory has its vector.")
+
+
+@command("rebuild", CARE, "cmc rebuild")
+def rebuild(context: typer.Context) -> None:
+    """Write indexes, trees and full text anew from the ledger; answers stay what they were.
+
+    Mends what `cmc verify` finds wrong with derived tables. Refused, changing nothing, when the ledger itself does not
+    verify: then restore the last backup. Exits with 1 when something does not hold even so.
+    """
+    from cmc_mcp.cli import answers
+
+    state = session_of(context)
+    with state.memory("change") as memory, state.progress("rebuild") as progress:
+        result = memory.rebuild(progress=progress)
+    state.answer(result, lambda out: answers.verified(out, result))
+    if not result.holds:
+        raise typer.Exit(NO)
 
 
 # ---------------------------------------------------------------------- quarantine and policies

@@ -1,274 +1,331 @@
-"""What `verify` checks of the derived rows that no root covers: running totals, places, quarantine, nodes, headings, codes."""
+"""What every derived table should hold, computed from the committed ones: `verify` compares it, `rebuild` writes it.
+
+Where a row says of itself what it should be (an edge, whose key its columns hash to), the stored one is taken at its
+word once it was checked; only what is missing is searched for.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, cast
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, cast
 
 from cmc_mcp.errors import CmcError
-from cmc_mcp.kernel.kinds import ErasureKind, GateKind, ItemKind, Record, SourceKind, atom_record
-from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.kernel.kinds import (
+    AtomKind,
+    EdgeKind,
+    ErasureKind,
+    GateKind,
+    ItemKind,
+    LabelKind,
+    Record,
+    SourceKind,
+    atom_record,
+)
+from cmc_mcp.model.facts import Facts, Registers, claim_of, number_of, tags_of
+from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
-from cmc_mcp.store.loading import ERASED, Manifests, parts_of
+from cmc_mcp.store.loading import ERASED, Manifests
 from cmc_mcp.store.manifest import Manifest
-from cmc_mcp.store.nodes import nodes_in, rows_of, texts_of
+from cmc_mcp.store.nodes import lineage, rows_of
 from cmc_mcp.store.protocol import Objects, ReadView
-from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, TransactionRow
+from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, TransactionRow, post_order
 
-if TYPE_CHECKING:
-    from cmc_mcp.embed.protocol import Embedder
-
-COSINE_MIN: Final = 0.999
+Row = tuple[object, ...]
 Report = Callable[[str, object, str], None]
 
+HEADING_SEPARATOR: Final = " › "
+_PAIRED_MAX: Final = 64
+_LINKS: Final = (b"supersedes", b"derives")
 
-def totals(
-    view: ReadView,
-    objects: Objects,
-    rows: Sequence[TransactionRow],
-    payloads: Mapping[int, PayloadRow],
-    records: Mapping[int, Record],
-    report: Report,
-) -> None:
-    """Check the running totals of each transaction against the rows it left.
 
-    Numbers of records, payloads and vectors rise in the order of recording, so the highest one up to a transaction lies
-    between the last one known to be its own and the first one known to be later. Memory records, facts and words are
-    used where they are made, so they are known to be later; a request in quarantine, say, is not.
-    """
-    atoms = sorted(view.all_atoms(), key=lambda row: row.seq)
-    first_rid: dict[int, int] = {}
-    first_pid: dict[int, int] = {}
-    for seq, opens, rid, _, _, facts in view.piece_events():
-        if opens:
-            first_rid.setdefault(rid, seq)
-            first_pid.setdefault(facts, seq)
-    late_rid = {rid: seq for rid, seq in first_rid.items() if rid in records and records[rid].is_memory}
-    for atom in atoms:
-        for pid in filter(None, atom[3:8]):
-            first_pid[pid] = min(first_pid.get(pid, OPEN), atom.seq)
-    for row in rows:
-        first_pid[row.principal] = min(first_pid.get(row.principal, OPEN), row.seq)
-    # plain words are stored when they are first used; what looks like a map may be a plan or a request, stored before
-    late_pid = {
-        pid: seq
-        for pid, seq in first_pid.items()
-        if (made := payloads.get(pid)) and (made.domain == 1 or (made.body is not None and made.body[:1] != b"{"))
+@dataclass(slots=True)
+class Ledger:
+    """What the replay read of the committed tables, and what it found on the way."""
+
+    payloads: dict[int, PayloadRow]
+    records: dict[int, Record]
+    atoms: list[AtomRow]
+    rows: list[TransactionRow]
+    first: dict[int, tuple[int, list[int]]] = field(default_factory=dict)  # rid → its first transaction, facts in it
+    held: set[int] = field(default_factory=set)  # every payload that is facts of a piece
+    trees: tuple[dict[int, bytes], dict[int, bytes]] = field(default_factory=lambda: ({}, {}))
+    log: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    erased: frozenset[bytes] = frozenset()  # hashes of what is erased now, and of what ever was
+    ever_erased: frozenset[bytes] = frozenset()
+
+    @classmethod
+    def of(cls, view: ReadView) -> Ledger:
+        """Read the committed tables of a workspace."""
+        return cls(
+            {row.pid: row for row in view.all_payloads()},
+            view.all_records(),
+            list(view.all_atoms()),
+            sorted(view.transactions(), key=lambda row: row.seq),
+        )
+
+    def registers(self, pid: int) -> Registers:
+        """Give the facts of a payload; none when they were erased."""
+        row = self.payloads[pid]
+        return Facts(row.hash, row.body).registers
+
+    def body(self, pid: int) -> bytes | None:
+        """Give inline bytes."""
+        row = self.payloads.get(pid)
+        return None if row is None else row.body
+
+    def of_kind(self, code: int) -> Iterator[tuple[int, Record]]:
+        """Give the records of a kind, in order of first recording."""
+        return ((rid, record) for rid, record in sorted(self.records.items()) if record.kind == code)
+
+    def was_erased(self, atom: AtomRow) -> bool:
+        """Say whether the content of an atom was ever erased."""
+        content = self.payloads.get(atom.content)
+        return content is not None and content.hash in self.ever_erased
+
+
+def expected(view: ReadView, objects: Objects, ledger: Ledger) -> dict[str, set[Row]]:
+    """Give the rows of every derived table, without the workspace, by its name; the committed tables are sound."""
+    documents = dict(_documents(view, ledger))
+    out = _of_facts(ledger)
+    out["state_nodes"] = {
+        (number << 37 | path, body) for number in (0, 1) for path, body in ledger.trees[number].items()
     }
-    vectors = {vid: seq for model, *_ in view.models() for vid, seq, _ in view.vector_columns(model, 0, 1 << 62)}
-    _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid, late_rid, records, report)
-    _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid, late_pid, payloads, report)
-    every = None if view.epoch() else vectors
-    _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors, vectors, every, report)
-    _passages(view, objects, rows, atoms, payloads, report)
+    out["log_nodes"] = {(post_order(*place), node) for place, node in ledger.log.items()}
+    out["sources"] = _sources(view, ledger)
+    out["items"] = _items(view, ledger)
+    out["labels"] = {
+        (rid, str(ledger.registers(facts)["label"]))
+        for rid, _ in ledger.of_kind(LabelKind.code)
+        for facts in ledger.first[rid][1]
+    }
+    out["edges"] = _edges(view, ledger)
+    out["quarantine"] = _quarantine(view, ledger)
+    out["nodes"] = {(source, *row) for source, versions in documents.items() for row in rows_of(versions)}
+    out["traits"] = _traits(view, objects, ledger)
+    out["speakers"] = _speakers(out["traits"])
+    out["headings"] = {(rid, text) for rid, text in headings(view, ledger, documents).items() if text}
+    out["codes"] = _codes(view)
+    return out
 
 
-def _numbers(
-    name: str,
-    claimed: Sequence[tuple[int, int]],
-    first: Mapping[int, int],
-    late: Mapping[int, int],
-    stored: Iterable[int] | None,
-    report: Report,
-) -> None:
-    """Check the highest number up to each transaction; the last one is exact where every row is still there."""
-    by_seq = sorted((seq, number) for number, seq in first.items())
-    highest = [0]
-    for _, number in by_seq:
-        highest.append(max(highest[-1], number))
-    later = sorted((seq, number) for number, seq in late.items())
-    lowest = [1 << 62]
-    for _, number in reversed(later):
-        lowest.append(min(lowest[-1], number))
-    top = None if stored is None else max(stored, default=0)
-    before = 0
-    for seq, value in claimed:
-        low = max(before, highest[bisect_right(by_seq, (seq, 1 << 62))])
-        high = lowest[len(later) - bisect_right(later, (seq, 1 << 62))]
-        last = top if top and seq == claimed[-1][0] else None
-        # numbers that nothing names yet may lie between; none may lie past the last stored one
-        if value < low or value >= high or (last is not None and value != last) or (top and value > top):
-            report("transactions", seq, f"its {name} is not that of the rows up to it")
-        elif top == 0 and value != claimed[0][1]:
-            report("transactions", seq, f"its {name} counts rows that are not there")
-        before = max(before, value)
+def compare(view: ReadView, wanted: Mapping[str, set[Row]], report: Report, checked: dict[str, int]) -> None:
+    """Report every row that is missing, or that does not follow from the committed tables."""
+    for table, rows in wanted.items():
+        stored = view.all_index_rows(table)
+        for row in sorted(rows ^ stored, key=repr):
+            name = "atoms" if table == "traits" else table
+            report(name, shown(row), "is missing" if row in rows else "does not follow from the committed tables")
+        checked[table] = len(stored)
 
 
-def _passages(
-    view: ReadView,
-    objects: Objects,
-    rows: Sequence[TransactionRow],
-    atoms: Sequence[AtomRow],
-    payloads: Mapping[int, PayloadRow],
-    report: Report,
-) -> None:
-    """Check how many passages and tokens each transaction added; of what was erased, only that they were counted."""
-    made: dict[int, tuple[int, int]] = {}
-    erased = _ever_erased(view)
-    for atom in atoms:
-        count, size = made.get(atom.seq, (0, 0))
-        content = payloads.get(atom.content)
-        if content is None or content.hash not in erased:  # let in again, it may stand under other headings
-            size += _length(view, objects, atom, content)
-        made[atom.seq] = (count + 1, size)
-    erasures = view.epoch() > 0
-    passages = tokens = 0
-    for row in rows:
-        count, size = made.get(row.seq, (0, 0))
-        more, longer = row.passages - passages, row.tokens - tokens
-        again = row.verb == "release" and erasures  # what was erased is counted again when it is let in again
-        if more != count and not (again and more > count):
-            report("transactions", row.seq, "its passages are not those of the atoms up to it")
-        if longer < size or (longer != size and not erasures):
-            report("transactions", row.seq, "its tokens are not those of the atoms up to it")
-        passages, tokens = row.passages, row.tokens
+def shown(row: Iterable[object]) -> str:
+    """Write the columns of a row for a person; of bytes, how they begin."""
+    return "/".join(part.hex()[:32] if isinstance(part, bytes) else str(part) for part in row)
 
 
-def _ever_erased(view: ReadView) -> set[bytes]:
-    """Give the hashes of all that was ever erased, what was let in again since included."""
-    facts = {pid for rid, _ in view.records(ErasureKind.code) for *_, pid in view.piece_rows(rid)}
-    return {bytes.fromhex(str(view.facts(pid).registers.get("hash", ""))) for pid in facts}
-
-
-def _length(view: ReadView, objects: Objects, atom: AtomRow, content: PayloadRow | None) -> int:
-    """Count the tokens of a passage; 0 for what was erased."""
-    size = view.count_tokens(view.heading(atom.rid))
-    if content is None or atom.modality >= len(MODALITIES) or MODALITIES[atom.modality] in BINARY:
-        return size
-    body = content.body
-    if body is None and content.object:
-        try:
-            body = objects.get(view.ws, content.hash)
-        except CmcError:
-            return size
-    return size if body is None else size + view.count_tokens(body.decode("utf-8", "replace"))
-
-
-def places(view: ReadView, records: Mapping[int, Record], report: Report) -> None:
-    """Check that conversations index exactly the atoms that stood at their places."""
-    by_record = {record: rid for rid, record in records.items()}
-    expected: set[tuple[int, int]] = set()
-    for rid, record in records.items():
-        if record.kind == ItemKind.code:
-            for *_, facts in view.piece_rows(rid):
-                key = view.facts(facts).registers.get("atom")
-                atom = by_record.get(atom_record(bytes.fromhex(str(key)))) if key else None
-                expected.add((rid, atom or 0))
-    stored = {(rid, atom) for _, _, rid, atom in cast("set[tuple[int, int, int, int]]", view.all_index_rows("items"))}
-    for row in sorted(expected ^ stored):
-        report("items", row, "is missing" if row in expected else "does not follow from the facts")
-
-
-def quarantine(view: ReadView, records: Mapping[int, Record], report: Report) -> None:
-    """Check that quarantine lists exactly what the gate's decisions keep there."""
-    expected: set[tuple[int, int]] = set()
-    for rid, record in records.items():
-        if record.kind != GateKind.code:
+# ---------------------------------------------------------------------- over facts and records
+def _of_facts(ledger: Ledger) -> dict[str, set[Row]]:
+    out: dict[str, set[Row]] = {name: set() for name in ("tags", "claims", "confidences", "witnesses")}
+    for pid, row in ledger.payloads.items():
+        if row.domain != 1 or row.body is None:
             continue
+        registers = ledger.registers(pid)
+        out["tags"].update((name, value, pid) for name, value in tags_of(registers).items())
+        if claim := claim_of(registers):
+            out["claims"].add((claim.subject, claim.predicate, pid))
+        if (confidence := number_of(registers, "confidence")) is not None:
+            out["confidences"].add((round(confidence * 1_000_000), pid))
+    for atom in ledger.atoms:
+        body = ledger.body(atom.witness)
+        if body is not None:
+            out["witnesses"].add((str(json.loads(body).get("writer")), atom.witness))
+    return out
+
+
+def _sources(view: ReadView, ledger: Ledger) -> set[Row]:
+    wanted = {record: rid for rid, record in ledger.of_kind(SourceKind.code)}
+    out: set[Row] = set()
+    likely = [pid for pid in {atom.origin for atom in ledger.atoms} if pid]
+    for pids in (likely, ledger.payloads):  # a document without atoms is rare
+        for pid in pids if len(out) < len(wanted) else ():
+            rid = wanted.get(SourceKind.record(ledger.payloads[pid].hash))
+            if rid is not None:
+                out.add((rid, pid))
+    return out
+
+
+def _items(view: ReadView, ledger: Ledger) -> set[Row]:
+    """Give the places in conversations: they are numbered from 0 without a gap."""
+    by_record = {record: rid for rid, record in ledger.records.items()}
+    out: set[Row] = set()
+    for origin in {atom.origin for atom in ledger.atoms if atom.origin and atom.discriminator}:
+        position = 0
+        while rid := by_record.get(ItemKind.record(ledger.payloads[origin].hash, position.to_bytes(8, "big"))):
+            for *_, facts in view.piece_rows(rid):
+                key = bytes.fromhex(str(ledger.registers(facts)["atom"]))
+                out.add((origin, position, rid, by_record[atom_record(key)]))
+            position += 1
+    return out
+
+
+def _edges(view: ReadView, ledger: Ledger) -> set[Row]:
+    by_record = {record: rid for rid, record in ledger.records.items()}
+    keys = {rid: record.key for rid, record in ledger.of_kind(AtomKind.code)}
+    missing = dict(ledger.of_kind(EdgeKind.code))
+    out: set[Row] = set()
+
+    def found(source: int, kind: bytes, target: int) -> None:
+        rid = by_record.get(EdgeKind.record(keys[source], kind, keys[target]))
+        if rid in missing:
+            del missing[rid]
+            out.add((rid, source, kind.decode(), target))
+
+    for row in cast("set[tuple[int, int, str, int]]", view.all_index_rows("edges")):
+        if row[1] in keys and row[3] in keys:
+            found(row[1], row[2].encode(), row[3])
+    for atom in ledger.atoms if missing else ():
+        for premise in json.loads(ledger.body(atom.witness) or b"{}").get("derived_from", ()):
+            target = by_record.get(atom_record(bytes.fromhex(str(premise).removeprefix("atom_"))))
+            if target is not None:
+                found(atom.rid, b"derives", target)
+    alike: dict[int, tuple[int, int]] = {atom.rid: (atom.origin, atom.discriminator) for atom in ledger.atoms}
+    for seq in sorted({ledger.first[rid][0] for rid in missing}):  # both ends change when a link is first made
+        touched = [rid for rid in view.changed(seq - 1, seq) if rid in keys]
+        for source in touched:
+            for target in touched:
+                if source != target and (len(touched) <= _PAIRED_MAX or alike[source] == alike[target]):
+                    for kind in _LINKS:
+                        found(source, kind, target)
+    return out
+
+
+def _quarantine(view: ReadView, ledger: Ledger) -> set[Row]:
+    out: set[Row] = set()
+    for rid, _ in ledger.of_kind(GateKind.code):
         for piece in view.pieces(rid):
             if piece.facts.registers.get("decision") == "quarantined":
-                pid = view.pid(bytes.fromhex(str(piece.facts.registers.get("request", ""))))
-                expected.add((rid, pid or 0))
-    for row in sorted(expected ^ set(view.quarantined())):
-        report("quarantine", row, "is missing" if row in expected else "does not follow from the gate's decisions")
+                out.add((rid, view.pid(bytes.fromhex(str(piece.facts.registers["request"]))) or 0))
+    return out
 
 
-def nodes(view: ReadView, records: Mapping[int, Record], report: Report) -> int:
-    """Check that the nodes' index follows from the manifests, and that vectors are of nodes; give how many there are.
-
-    A vector counts from the transaction of a version that has the node, or from a completion after one.
-    """
-    expected: set[tuple[object, ...]] = set()
-    begun: dict[bytes, int] = {}
-    for source, versions in _documents(view, records):
-        for row in rows_of(versions):
-            expected.add((source, *row))
-            begun[row.key] = min(begun.get(row.key, OPEN), row.tx_from)
-    stored = view.all_index_rows("nodes")
-    for found in sorted(expected ^ stored, key=repr):
-        report("nodes", found, "is missing" if found in expected else "does not follow from the manifests")
-    models = {number for number, *_ in view.models()}
-    first = 0 if view.epoch() else 1  # after an erase the first version of a node may be gone
-    for model, key, seq in sorted(cast("set[tuple[int, bytes, int]]", view.all_index_rows("node_vectors"))):
-        if model not in models or seq < first * begun.get(key, OPEN) or key not in begun:
-            report("node_vectors", key.hex(), "it is the vector of no node, or of a later one")
-    return len(stored)
-
-
-def node_vectors(view: ReadView, objects: Objects, embedder: Embedder, model: int, report: Report) -> int:
-    """Embed the text of every node again and compare (cosine ≥ .999); give how many there are."""
-    import numpy as np
-
-    stored = {key: vector for key, _, vector in view.node_vectors(model, 0, OPEN)}
-    count = 0
-    for _, versions in _documents(view, view.all_records()):
-        for *_, manifest in versions:
-            wanted = [] if manifest is None else [node for node in nodes_in(manifest) if node.key in stored]
-            if manifest is None or not wanted:
-                continue
-            texts = texts_of(wanted, manifest.modality, parts_of(view, objects, manifest), ERASED)
-            for key, vector in zip(texts, embedder.embed(list(texts.values())), strict=True):
-                found = np.frombuffer(stored.pop(key), np.float32)
-                count += 1
-                if found.shape != vector.shape or float(found @ vector) < COSINE_MIN:
-                    report("node_vectors", key.hex(), "it is not the vector of its text")
-    return count
-
-
-def _documents(
-    view: ReadView, records: Mapping[int, Record]
-) -> Iterator[tuple[int, list[tuple[int, int, Manifest | None]]]]:
-    """Give the documents with their versions (tx_from, tx_to, manifest), in order."""
+def _documents(view: ReadView, ledger: Ledger) -> Iterator[tuple[int, list[tuple[int, int, Manifest | None]]]]:
+    """Give the documents with their versions (tx_from, tx_to, manifest), in order; None: it was erased."""
     manifests = Manifests()
-    for rid, record in sorted(records.items()):
-        if record.kind == SourceKind.code:
-            versions = []
-            for first, last, facts in sorted((row[2], row[3], row[4]) for row in view.piece_rows(rid)):
-                name = str(view.facts(facts).registers.get("manifest", ""))
-                versions.append((first, last, manifests.get(view, bytes.fromhex(name))))
-            yield rid, versions
+    for rid, _ in ledger.of_kind(SourceKind.code):
+        versions = []
+        for first, last, facts in sorted((row[2], row[3], row[4]) for row in view.piece_rows(rid)):
+            name = str(ledger.registers(facts).get("manifest", ""))
+            versions.append((first, last, manifests.get(view, bytes.fromhex(name))))
+        yield rid, versions
 
 
-def headings(view: ReadView, atoms: Iterable[int], report: Report) -> None:
-    """Check that headings belong to atoms; their words are checked with full text."""
-    known = set(atoms)
-    for rid, _ in sorted(cast("set[tuple[int, str]]", view.all_index_rows("headings"))):
-        if rid not in known:
-            report("headings", rid, "belongs to no atom")
+# ---------------------------------------------------------------------- over texts
+def _traits(view: ReadView, objects: Objects, ledger: Ledger) -> set[Row]:
+    stored = {rid: (traits, speaker) for rid, _, _, traits, speaker in view.traits([a.rid for a in ledger.atoms])}
+    out: set[Row] = set()
+    for atom in ledger.atoms:
+        made = (0, 0)
+        row = ledger.payloads[atom.content]
+        if MODALITIES[atom.modality] not in BINARY and (row.object or row.body is not None):
+            said = ledger.body(atom.discriminator)
+            made = derived_traits(text_of(view, objects, row) or b"", said)
+            if row.object and stored.get(atom.rid) == (unread := derived_traits(b"", said)):
+                made = unread  # a migration cannot look at objects
+        out.add((atom.rid, *made))
+    return out
 
 
-def traits(view: ReadView, payloads: Mapping[int, PayloadRow], report: Report) -> None:
-    """Check that traits and speakers follow from the texts; of what is kept as an object, its text is not looked at."""
-    expected: dict[int, tuple[int, int]] = {}
-    for atom in view.all_atoms():
-        row, said = payloads.get(atom.content), payloads.get(atom.discriminator)
-        textual = MODALITIES[atom.modality] not in BINARY
-        if textual and row is not None and row.body is not None:
-            expected[atom.rid] = derived_traits(row.body, None if said is None else said.body)
-        elif not (textual and row is not None and row.object):
-            expected[atom.rid] = (0, 0)
-    for rid, _, _, found, speaker in view.traits(sorted(expected)):
-        if (found, speaker) != expected[rid]:
-            report("atoms", rid, "its traits are not those of its text")
+def _speakers(traits: set[Row]) -> set[Row]:
     first: dict[object, int] = {}
-    for rid, _, _, _, speaker in view.traits(sorted(atom.rid for atom in view.all_atoms())):
+    for rid, _, speaker in cast("set[tuple[int, int, int]]", traits):
         if speaker:
             first[speaker] = min(first.get(speaker, rid), rid)
-    for row_ in sorted(set(first.items()) ^ view.all_index_rows("speakers"), key=repr):
-        report("speakers", row_, "does not follow from who spoke")
+    return set(first.items())
 
 
-def codes(view: ReadView, report: Report) -> int:
-    """Check that packed codes are those of the vectors; give how many segments there are."""
-    count = 0
-    low = view.ws << 40
-    for model, *_ in view.models():
-        for segment, *packed in view.packed_codes(model):
-            count += 1
+def text_of(view: ReadView, objects: Objects, row: PayloadRow) -> bytes | None:
+    """Give the bytes of a payload, from the table or the object store; None when they are gone or damaged."""
+    if row.body is not None or not row.object:
+        return row.body
+    try:
+        return objects.get(view.ws, row.hash)
+    except CmcError:
+        return None  # named by the check of objects
+
+
+def headings(
+    view: ReadView, ledger: Ledger, documents: Mapping[int, list[tuple[int, int, Manifest | None]]]
+) -> dict[int, str]:
+    """Give what full text shows beside each atom: its title, then the sections it stands under, or who said it when.
+
+    What an erase took out of the headings of a source is told nowhere, so there the stored ones stand; as does the
+    title of what was told twice in one transaction. That they are what full text knows, its own check finds.
+    """
+    stored = cast("dict[int, str]", dict(cast("set[tuple[int, str]]", view.all_index_rows("headings"))))
+    verbs = {row.seq: row.verb for row in ledger.rows}
+    touched = {atom.origin for atom in ledger.atoms if atom.origin and ledger.was_erased(atom)}
+    placed: dict[bytes, tuple[str, ...]] = {}
+    for versions in documents.values():
+        for _, _, manifest in versions:
+            for key, titles in () if manifest is None else _places(manifest):
+                placed.setdefault(key, titles)
+    out: dict[int, str] = {}
+    for atom in ledger.atoms:
+        said = stored.get(atom.rid, "")
+        content = ledger.payloads[atom.content]
+        if content.hash in ledger.erased:
+            out[atom.rid] = ""
+        elif atom.origin in touched or ledger.was_erased(atom):
+            out[atom.rid] = said
+        else:
+            tail = placed.get(atom.key, ()) or _turn(ledger.body(atom.discriminator))
+            given = [str(ledger.registers(facts).get("title", "")) for facts in ledger.first[atom.rid][1]]
+            made = [_joined(title, tail) for title in ([""] if verbs.get(atom.seq) == "revise" else given)]
+            told_twice = atom.key not in placed and said and said == _joined(said.split(HEADING_SEPARATOR)[0], tail)
+            out[atom.rid] = said if said in made or told_twice else made[0]
+    return out
+
+
+def _places(manifest: Manifest) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+    """Give each atom of a version with the titles it stands under, the document's own left out."""
+    titles = {node.path: node.title for node in manifest.nodes}
+    for part in manifest.parts:
+        above = [path for path in reversed(lineage(part.place.rpartition("#")[0])) if path]
+        yield part.atom, tuple(titles.get(path, ERASED) for path in above)
+
+
+def _turn(discriminator: bytes | None) -> tuple[str, ...]:
+    said = json.loads(discriminator) if discriminator else {}
+    if "session" not in said:
+        return ()
+    occurred = said.get("occurred_at")
+    date = None if occurred is None else format_time(int(occurred))
+    return str(said["speaker"]), date[:10] if date else ""
+
+
+def _joined(title: str, tail: Iterable[str]) -> str:
+    return HEADING_SEPARATOR.join(dict.fromkeys(word for word in (title, *tail) if word))
+
+
+def _codes(view: ReadView) -> set[Row]:
+    """Give the packed codes of every full run of vector numbers; those an erase dropped are not packed again."""
+    low, last = view.ws << 40, view.head().last_vid
+    stored = {(row[0], row[1]) for row in view.all_index_rows("codes")}
+    out: set[Row] = set()
+    for model, *_, dimension in view.models():
+        for segment in range(max(0, last + 1 - low) // SEGMENT_VECTORS):
             start = low + segment * SEGMENT_VECTORS
             rows = [(model, *row) for row in view.vector_columns(model, start - 1, start + SEGMENT_VECTORS)]
-            if pack(rows).get(model) != tuple(packed):
-                report("codes", f"{model}/{segment}", "they are not the codes of the vectors")
-    return count
+            rows = [row for row in rows if len(row[3]) == 4 * dimension]  # the others are named by the check of vectors
+            if rows and ((model, segment) in stored or not view.epoch()):
+                out.add((model, segment, *pack(rows)[model]))
+    return out
+
+
+def ever_erased(view: ReadView, ledger: Ledger) -> frozenset[bytes]:
+    """Give the hashes of all that was ever erased, what was let in again since included."""
+    facts = {pid for rid, _ in ledger.of_kind(ErasureKind.code) for *_, pid in view.piece_rows(rid)}
+    return frozenset(bytes.fromhex(str(ledger.registers(pid)["hash"])) for pid in facts)

@@ -1,42 +1,41 @@
 """Verify: replays the ledger from its rows, re-hashes every byte, rebuilds what is derived, and names each fault.
 
 The committed tables (payloads, records, atoms, pieces, transactions) are proved by the hash chain, and against a
-checkpoint kept elsewhere; the derived ones (state tree, log nodes, indexes, full text) are rebuilt and compared.
+checkpoint kept elsewhere; the derived ones (`history/derived.py`) are computed again and compared. Of what is derived
+nothing is checked before what is committed is sound.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.canon import facts_hash, payload_hash
-from cmc_mcp.errors import CmcError, IntegrityError, ProofError
-from cmc_mcp.history import derived
-from cmc_mcp.kernel.identity import atom_id
-from cmc_mcp.kernel.kinds import KINDS, AtomKind, EdgeKind, ErasureKind, ItemKind, LabelKind, Record, SourceKind
+from cmc_mcp.errors import IntegrityError, ProofError
+from cmc_mcp.history import derived, vectors
+from cmc_mcp.history.totals import totals, whole
+from cmc_mcp.kernel.identity import atom_id, atom_name
+from cmc_mcp.kernel.kinds import KEY_BYTES, KINDS, AtomKind, ErasureKind
 from cmc_mcp.kernel.pieces import Piece, leaf
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.merkle.checkpoint import Checkpoint, verify_checkpoint
-from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
-from cmc_mcp.model.results import Fault
+from cmc_mcp.model.facts import Facts
+from cmc_mcp.model.results import Fault, Receipt
 from cmc_mcp.store.protocol import Objects, ReadView, Store
-from cmc_mcp.store.rows import MODALITIES, PayloadRow, TransactionRow, post_order
+from cmc_mcp.store.rows import MODALITIES, TransactionRow
 
 if TYPE_CHECKING:
     from cmc_mcp.embed.protocol import Embedder
 
 Progress = Callable[[int, int], None]
 
-
-class _Ledger(NamedTuple):
-    """What the replay needs of every payload and record."""
-
-    payloads: dict[int, PayloadRow]
-    records: dict[int, Record]
+_REASONED: Final = frozenset({"revise", "mark", "forget", "erase"})
+_BROKEN = (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError)
+"""What code that trusts its tables raises over damaged ones."""
 
 
 class Verifier:
@@ -47,6 +46,7 @@ class Verifier:
         self.faults: list[Fault] = []
         self.checked: dict[str, int] = {}
         self.notes: list[str] = []
+        self.ledger = derived.Ledger.of(view)
         self.log_root = log.EMPTY_ROOT
 
     def fault(self, table: str, key: object, reason: str) -> None:
@@ -54,57 +54,77 @@ class Verifier:
         self.faults.append(Fault(table=table, key=str(key), reason=reason))
 
     def run(self, progress: Progress | None = None) -> None:
-        """Check everything but full text and vectors."""
-        payloads = {row.pid: row for row in self.view.all_payloads()}
-        ledger = _Ledger(payloads, self.view.all_records())
-        self._payloads(ledger)
-        erased_seen = self._replay(ledger, progress)
-        self._erased(ledger, erased_seen)
-        self._atoms(ledger)
-        self._indexes(ledger)
-        rows = sorted(self.view.transactions(), key=lambda row: row.seq)
-        derived.totals(self.view, self.objects, rows, ledger.payloads, ledger.records, self.fault)
-        self.checked["codes"] = derived.codes(self.view, self.fault)
-        if not self.faults:  # these read facts, which only sound tables let them do
-            derived.places(self.view, ledger.records, self.fault)
-            derived.quarantine(self.view, ledger.records, self.fault)
-            derived.traits(self.view, ledger.payloads, self.fault)
-            self.checked["nodes"] = derived.nodes(self.view, ledger.records, self.fault)
+        """Check everything but full text and what needs the model."""
+        if not self.committed(progress):
+            return
+        self._guarded("derived tables", self._derived)
+        self._guarded("idempotency_keys", self._operational)
+
+    def committed(self, progress: Progress | None = None) -> bool:
+        """Check the committed tables; say whether they are sound, since what is derived follows from sound ones alone."""
+        self._payloads()
+        self._guarded("pieces", self._replay, progress)
+        self._guarded("payloads", self._erased)
+        self._guarded("atoms", self._atoms)
+        return not self.faults
+
+    def wanted(self) -> dict[str, set[derived.Row]]:
+        """Give what the derived tables should hold."""
+        return derived.expected(self.view, self.objects, self.ledger)
+
+    def _derived(self) -> None:
+        wanted = self.wanted()
+        derived.compare(self.view, wanted, self._mendable, self.checked)
+        headings = dict(cast("set[tuple[int, str]]", wanted["headings"]))
+        self._guarded("transactions", totals, self.view, self.objects, self.ledger, headings, self.fault)
+        self._guarded("vectors", vectors.shape, self.view, self.ledger, wanted["nodes"], self.fault)
+
+    def _guarded(self, table: str, check: Callable[..., object], *arguments: object) -> None:
+        """Run a check, which damaged rows may make impossible: that is a fault too."""
+        try:
+            check(*arguments)
+        except IntegrityError as error:
+            self.fault(str(error.fields.get("table", table)), error.fields.get("key", ""), error.message)
+        except _BROKEN as error:
+            self.fault(table, "", f"it cannot be checked ({type(error).__name__}: {error})")
+
+    def _mendable(self, table: str, key: object, reason: str) -> None:
+        self.fault(table, key, f"{reason}; `cmc rebuild` mends it")
 
     # ------------------------------------------------------------------ committed tables
-    def _payloads(self, ledger: _Ledger) -> None:
-        for row in ledger.payloads.values():
+    def _payloads(self) -> None:
+        for row in self.ledger.payloads.values():
             if row.body is not None:
                 expected = facts_hash(row.body) if row.domain else payload_hash(row.body)
                 if expected != row.hash:
                     self.fault("payloads", row.pid, "its bytes do not match their hash")
                 elif len(row.body) != row.size:
                     self.fault("payloads", row.pid, "its recorded size is wrong")
-        self.checked["payloads"] = len(ledger.payloads)
+        for rid, record in self.ledger.records.items():
+            if record.kind not in KINDS or len(record.key) != KEY_BYTES:
+                self.fault("records", rid, "it is of no kind, or its key of another length")
+        self.checked["payloads"] = len(self.ledger.payloads)
 
-    def _replay(self, ledger: _Ledger, progress: Progress | None) -> set[bytes]:
-        """Recompute every transaction's hash and roots from the pieces; give the hashes of what was erased."""
-        live: dict[int, dict[int, Piece]] = {}
-        nodes: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
+    def _replay(self, progress: Progress | None) -> None:
+        """Recompute every transaction's hash and roots from the pieces."""
+        ledger, live = self.ledger, dict[int, dict[int, Piece]]()
         roots = [tree.EMPTY_ROOT, tree.EMPTY_ROOT]
         previous, time_us, atoms = GENESIS, -(1 << 62), 0
-        log_nodes: dict[tuple[int, int], bytes] = {}
         events = groupby(self.view.piece_events(), key=lambda event: event[0])
         pending = next(events, None)
-        rows = sorted(self.view.transactions(), key=lambda row: row.seq)
-        for expected_seq, row in enumerate(rows, start=1):
+        for expected_seq, row in enumerate(ledger.rows, start=1):
             if row.seq != expected_seq:
-                self.fault("transactions", expected_seq, "a transaction is missing from the ledger")
+                self.fault("transactions", f"{expected_seq}, {row.seq}", "a transaction is missing from the ledger")
                 break
             changes: list[Change] = []
             while pending is not None and pending[0] < row.seq:
-                self.fault("pieces", pending[0], "pieces belong to a transaction that is not in the ledger")
+                self._homeless(pending)
                 pending = next(events, None)
             if pending is not None and pending[0] == row.seq:
-                changes, delta = self._apply(ledger, live, list(pending[1]))
+                changes, delta = self._apply(live, list(pending[1]))
                 atoms += delta
                 pending = next(events, None)
-            _grow(nodes, roots, changes)
+            _grow(ledger.trees, roots, changes)
             principal = ledger.payloads.get(row.principal)
             if principal is None:
                 self.fault("transactions", row.seq, "its principal is missing")
@@ -113,25 +133,33 @@ class Verifier:
             self._entry(row, header, changes, time_us)
             if row.changes != len(changes) or row.atoms != atoms:
                 self.fault("transactions", row.seq, "its totals are wrong")
-            for level, position, node in log.append(row.seq - 1, log.leaf_hash(row.hash), lambda a, b: log_nodes[a, b]):
-                log_nodes[level, position] = node
+            for level, position, node in log.append(
+                row.seq - 1, log.leaf_hash(row.hash), lambda a, b: ledger.log[a, b]
+            ):
+                ledger.log[level, position] = node
             previous, time_us = row.hash, row.recorded_us
             if progress and row.seq % 64 == 0:
-                progress(row.seq, len(rows))
+                progress(row.seq, len(ledger.rows))
         if pending is not None and not self.faults:
-            self.fault("pieces", pending[0], "pieces belong to a transaction that is not in the ledger")
-        self.checked["transactions"] = len(rows)
+            self._homeless(pending)
+        self.checked["transactions"] = len(ledger.rows)
         if progress:
-            progress(len(rows), len(rows))
-        size = sum(level == 0 for level, _ in log_nodes)
-        self.log_root = log.root(size, lambda a, b: log_nodes[a, b]) if size else log.EMPTY_ROOT
-        self._derived_nodes(nodes, log_nodes)
-        return {
+            progress(len(ledger.rows), len(ledger.rows))
+        self.log_root = log.root(self._replayed, lambda a, b: ledger.log[a, b])
+        ledger.erased = frozenset(
             bytes.fromhex(str(piece.facts.registers.get("hash", "")))
             for rid, pieces in live.items()
             if rid in ledger.records and ledger.records[rid].kind == ErasureKind.code
             for piece in pieces.values()
-        }
+        )
+
+    @property
+    def _replayed(self) -> int:
+        return sum(level == 0 for level, _ in self.ledger.log)
+
+    def _homeless(self, events: tuple[int, Iterable[tuple[int, int, int, int, int, int]]]) -> None:
+        for seq, _, rid, start, *_ in events[1]:
+            self.fault("pieces", f"{rid}/{start}/{seq}", "it belongs to a transaction that is not in the ledger")
 
     def _entry(self, row: TransactionRow, header: Header, changes: list[Change], time_us: int) -> None:
         """Compare one ledger entry with what its pieces, and the entry before it, make it."""
@@ -145,9 +173,10 @@ class Verifier:
             self.fault("transactions", row.seq, "its time is not after the one before")
 
     def _apply(
-        self, ledger: _Ledger, live: dict[int, dict[int, Piece]], events: list[tuple[int, int, int, int, int, int]]
+        self, live: dict[int, dict[int, Piece]], events: list[tuple[int, int, int, int, int, int]]
     ) -> tuple[list[Change], int]:
         """Apply one transaction's openings and closings; give its changes, and by how much live atoms grew."""
+        ledger = self.ledger
         changes: list[Change] = []
         delta = 0
         before: dict[int, tuple[Piece, ...]] = {}
@@ -155,11 +184,15 @@ class Verifier:
             pieces = live.setdefault(rid, {})
             before.setdefault(rid, _ordered(pieces))
             payload = ledger.payloads.get(facts)
+            ledger.held.add(facts)
             if payload is None or start >= end:
                 self.fault("pieces", f"{rid}/{start}/{seq}", "its facts are missing, or its interval is empty")
                 continue
             if opens:
                 pieces[start] = Piece(start, end, Facts(payload.hash, payload.body))
+                first = ledger.first.setdefault(rid, (seq, []))
+                if first[0] == seq:
+                    first[1].append(facts)
             elif pieces.pop(start, None) is None:
                 self.fault("pieces", f"{rid}/{start}/{seq}", "it ends without having begun")
         for rid, old in sorted(before.items()):
@@ -178,45 +211,30 @@ class Verifier:
                 self.fault("pieces", rid, "a transaction changed it without changing anything")
         return changes, delta
 
-    def _derived_nodes(
-        self, nodes: tuple[dict[int, bytes], dict[int, bytes]], log_nodes: dict[tuple[int, int], bytes]
-    ) -> None:
-        for number, expected in enumerate(nodes):
-            stored = self.view.all_state_nodes(number)
-            for path in sorted(expected.keys() | stored.keys()):
-                if expected.get(path) != stored.get(path):
-                    self.fault("state_nodes", f"{number}/{path:x}", "it is not the node of the live records")
-            self.checked["state_nodes"] = self.checked.get("state_nodes", 0) + len(stored)
-        stored_log = self.view.all_log_nodes()
-        expected_log = {post_order(*place): node for place, node in log_nodes.items()}
-        for place in sorted(expected_log.keys() | stored_log.keys()):
-            if expected_log.get(place) != stored_log.get(place):
-                self.fault("log_nodes", place, "it is not the node of the transactions' hashes")
-        self.checked["log_nodes"] = len(stored_log)
-
-    def _erased(self, ledger: _Ledger, erased: set[bytes]) -> None:
+    def _erased(self) -> None:
         """Bytes may be missing only where an erasure says so, or where the object store has them."""
+        ledger = self.ledger
+        ledger.ever_erased = derived.ever_erased(self.view, ledger)
         for row in ledger.payloads.values():
-            if row.object and (row.body is not None or row.hash in erased):
+            if row.domain != (row.pid in ledger.held):
+                self.fault("payloads", row.pid, "it says that it is facts, and is none, or the other way about")
+            if row.object and (row.body is not None or row.hash in ledger.erased):
                 self.fault("payloads", row.pid, "it says that the object store has it, which cannot be")
-            if row.body is not None or row.hash in erased:
+            if row.body is not None or row.hash in ledger.erased:
                 continue
             if not row.object:
                 self.fault("payloads", row.pid, "its bytes are missing, and no erasure says why")
                 continue
             try:
-                self.objects.get(self.view.ws, row.hash)
+                if len(self.objects.get(self.view.ws, row.hash)) != row.size:
+                    self.fault("payloads", row.pid, "its recorded size is wrong")
             except IntegrityError as error:
                 self.fault("objects", row.hash.hex(), error.message)
-        self.checked["erasures"] = len(erased)
+        self.checked["erasures"] = len(ledger.erased)
 
-    def _atoms(self, ledger: _Ledger) -> None:
-        count = 0
-        seen = set()
-        nothing = payload_hash(b"")
-        for row in self.view.all_atoms():
-            count += 1
-            seen.add(row.rid)
+    def _atoms(self) -> None:
+        ledger, nothing = self.ledger, payload_hash(b"")
+        for row in ledger.atoms:
             try:
                 media = ledger.payloads[row.media_type].body or b""
                 content = ledger.payloads[row.content].hash
@@ -231,76 +249,48 @@ class Verifier:
                 continue
             if expected != row.key:
                 self.fault("atoms", row.rid, "its id does not match its identity")
-            pieces = self.view.piece_rows(row.rid)
-            if not pieces or pieces[0][2] != row.seq:
+            if row.rid not in ledger.first or ledger.first[row.rid][0] != row.seq:
                 self.fault("atoms", row.rid, "it was first recorded in another transaction than it says")
+        seen = {row.rid for row in ledger.atoms}
         for rid, record in ledger.records.items():
             if record.kind == AtomKind.code and rid not in seen:
                 self.fault("atoms", rid, "the atom of a record is missing")
-        self.checked["atoms"] = count
-        derived.headings(self.view, seen, self.fault)
+        self.checked["atoms"] = len(seen)
+        head = self.view.head()
+        whole("records", self.view, ledger.records, head.last_rid, self.fault)
+        whole("payloads", self.view, ledger.payloads, head.last_pid, self.fault)
+        self._reasons()
 
-    # ------------------------------------------------------------------ indexes
-    def _indexes(self, ledger: _Ledger) -> None:
-        expected = self._expected_indexes(ledger)
-        for table, rows in expected.items():
-            stored = self.view.all_index_rows(table)
-            for row in sorted(rows ^ stored, key=repr):
-                self.fault(table, row, "is missing" if row in rows else "does not follow from the facts")
-            self.checked[table] = len(stored)
+    def _reasons(self) -> None:
+        """Arguments may be missing only where an erase took the reason that was given for what it destroyed."""
+        atoms = {atom.rid: atom for atom in self.ledger.atoms}
+        for row in self.ledger.rows:
+            if row.arguments is None:
+                changed = [atoms[rid] for rid in self.view.changed(row.seq - 1, row.seq) if rid in atoms]
+                if row.verb not in _REASONED or not all(self.ledger.was_erased(atom) for atom in changed):
+                    self.fault("transactions", row.seq, "its arguments are missing, and no erasure says why")
 
-    def _expected_indexes(self, ledger: _Ledger) -> dict[str, set[tuple[object, ...]]]:
-        out: dict[str, set[tuple[object, ...]]] = {
-            name: set() for name in ("tags", "claims", "confidences", "witnesses")
-        }
-        for pid, row in ledger.payloads.items():
-            if row.domain != 1 or row.body is None or facts_hash(row.body) != row.hash:
+    # ------------------------------------------------------------------ what no root covers
+    def _operational(self) -> None:
+        """Check idempotency keys and the workspace's own row for damage: each must be what a transaction left."""
+        rows = {row.seq: row for row in self.ledger.rows}
+        names = {atom_name(atom.key) for atom in self.ledger.atoms}
+        taken: dict[int, str] = {}
+        for key, request, seq, receipt in self.view.all_keys():
+            try:
+                said = Receipt.model_validate({**json.loads(receipt), "snapshot": {"before": "", "after": ""}})
+                asked = json.loads(rows[seq].arguments or b"{}")["requests"]
+            except (*_BROKEN, RecursionError):
+                self.fault("idempotency_keys", key, "its receipt cannot be read, or its transaction is missing")
                 continue
-            registers = Facts(row.hash, row.body).registers
-            out["tags"].update((name, value, pid) for name, value in tags_of(registers).items())
-            if claim := claim_of(registers):
-                out["claims"].add((claim.subject, claim.predicate, pid))
-            if (confidence := number_of(registers, "confidence")) is not None:
-                out["confidences"].add((round(confidence * 1_000_000), pid))
-        for atom in self.view.all_atoms():
-            witness = ledger.payloads.get(atom.witness)
-            if witness is not None and witness.body is not None and witness.body.startswith(b"{"):
-                out["witnesses"].add((str(json.loads(witness.body).get("writer")), atom.witness))
-        self._index_keys(ledger)
-        return out
-
-    def _index_keys(self, ledger: _Ledger) -> None:
-        """Check that each row of an index over records has the key that its columns make."""
-        hashes = {pid: row.hash for pid, row in ledger.payloads.items()}
-        rows: list[tuple[str, tuple[object, ...], int, Record]] = []
-        for rid, origin in cast("set[tuple[int, int]]", self.view.all_index_rows("sources")):
-            rows.append(("sources", (rid, origin), rid, SourceKind.record(hashes.get(origin, b""))))
-        for row in cast("set[tuple[int, int, int, int]]", self.view.all_index_rows("items")):
-            origin, position, rid, _ = row
-            record = ItemKind.record(hashes.get(origin, b""), position.to_bytes(8, "big"))
-            rows.append(("items", row, rid, record))
-        for rid, label in cast("set[tuple[int, str]]", self.view.all_index_rows("labels")):
-            rows.append(("labels", (rid, label), rid, LabelKind.record(label.encode())))
-        for edge in cast("set[tuple[int, int, str, int]]", self.view.all_index_rows("edges")):
-            rid, source, kind, target = edge
-            record = EdgeKind.record(self._key(ledger, source), kind.encode(), self._key(ledger, target))
-            rows.append(("edges", edge, rid, record))
-        seen: dict[str, set[int]] = {"sources": set(), "items": set(), "labels": set(), "edges": set()}
-        for table, columns, rid, record in rows:
-            seen[table].add(rid)
-            if ledger.records.get(rid) != record:
-                self.fault(table, columns, "does not follow from its record")
-        for code, table in (
-            (SourceKind.code, "sources"), (ItemKind.code, "items"), (LabelKind.code, "labels"), (EdgeKind.code, "edges"),
-        ):  # fmt: skip
-            for rid, known in ledger.records.items():
-                if known.kind == code and rid not in seen[table]:
-                    self.fault(table, rid, "the row of a record is missing")
-            self.checked[table] = len(seen[table])
-
-    def _key(self, ledger: _Ledger, rid: object) -> bytes:
-        record = ledger.records.get(rid) if isinstance(rid, int) else None
-        return b"" if record is None else record.key
+            if payload_hash(request).hex() != asked or said.transaction != seq or seq in taken:
+                self.fault("idempotency_keys", key, f"transaction {seq} did not answer this request")
+            if not names.issuperset((*said.added, *said.reaffirmed, *said.restored, *said.retired)):
+                self.fault("idempotency_keys", key, "its receipt names memories that there are not")
+            taken[seq] = key
+        erases = sum(row.verb == "erase" for row in self.ledger.rows)
+        if self.view.own_row()[1] != erases:
+            self.fault("workspaces", self.view.ws, f"its epoch is not the number of its erasures, {erases}")
 
     # ------------------------------------------------------------------ what needs more than the tables
     def against(self, text: str, key: bytes, origin: str) -> Checkpoint | None:
@@ -310,55 +300,42 @@ class Verifier:
         except ProofError as error:
             self.fault("checkpoint", origin, error.message)
             return None
-        head = self.view.head()
-        if checkpoint.size > head.seq:
+        rows, size = self.ledger.rows, self._replayed
+        last = rows[-1].seq if rows else 0
+        if checkpoint.size > last:
             self.fault(
-                "transactions", head.seq, f"the store ends at {head.seq}, the checkpoint has {checkpoint.size}: "
+                "transactions", last, f"the store ends at {last}, the checkpoint has {checkpoint.size}: "
                 "the tail was cut, or this is an older copy",
             )  # fmt: skip
             return checkpoint
-        try:
-            root = log.root(checkpoint.size, self.view.log_node)
-            state = self.view.head_at(checkpoint.size)
-        except CmcError as error:
-            self.fault("log_nodes", checkpoint.size, error.message)
+        if checkpoint.size > size:
+            self.fault("transactions", size + 1, f"the ledger breaks off before the checkpoint's {checkpoint.size}")
             return checkpoint
-        if root != checkpoint.log_root:
+        state = rows[checkpoint.size - 1]
+        if log.root(checkpoint.size, lambda a, b: self.ledger.log[a, b]) != checkpoint.log_root:
             self.fault(
-                "transactions", checkpoint.size, "the ledger up to the checkpoint is not the one it was made for"
+                "transactions",
+                checkpoint.size,
+                f"the first {checkpoint.size} of {last} transactions are not those that the checkpoint was made for",
             )
         elif (state.state_root, state.control_root) != (checkpoint.state_root, checkpoint.control_root):
             self.fault("transactions", checkpoint.size, "the roots at the checkpoint are not the ones it was made for")
         self.checked["checkpoint"] = 1
         return checkpoint
 
-    def vectors(self, embedder: Embedder | None, model: int, progress: Progress | None = None) -> None:
+    def deep(self, embedder: Embedder | None, model: int) -> None:
         """Embed every text again and compare (cosine ≥ .999); another model's vectors cannot be verified."""
-        import numpy as np
-
         others = [name for number, name, *_ in self.view.models() if number != model]
         if others:
             self.notes.append(f"the vectors of {', '.join(others)} cannot be verified without that model")
         if embedder is None or not model or not embedder.identity.weights_digest:
             self.notes.append("the vectors cannot be verified: the model is not at hand, or behind an endpoint")
-            return
-        rows = {row.rid: row for row in self.view.all_atoms() if row.modality < 5}
-        rids = sorted(rows)
-        for start in range(0, len(rids), 64):
-            part = self.view.vectors_of(model, rids[start : start + 64], self.view.head().seq)
-            bodies = {rid: self.view.payload(rows[rid].content) for rid in part}
-            known = [rid for rid, body in bodies.items() if body is not None]
-            if known:
-                made = embedder.embed([(bodies[rid] or b"").decode() for rid in known])
-                for rid, vector in zip(known, made, strict=True):
-                    stored = np.frombuffer(part[rid], np.float32)
-                    if stored.shape != vector.shape or float(stored @ vector) < derived.COSINE_MIN:
-                        self.fault("vectors", rid, "it is not the vector of its text")
-            if progress:
-                progress(min(start + 64, len(rids)), len(rids))
-        self.checked["vectors"] = len(rids)
-        if not self.faults:  # texts of nodes are made of sound manifests and atoms alone
-            self.checked["node_vectors"] = derived.node_vectors(self.view, self.objects, embedder, model, self.fault)
+        elif not self.faults:  # texts are made of sound tables alone
+            if missing := len(self.view.pending(model)):
+                self.notes.append(f"{missing} texts have no vector under this model; `cmc embed` makes them")
+            given = (self.view, self.objects, self.ledger, embedder, model, self.fault)
+            self.checked["vectors"] = vectors.atoms(*given)
+            self.checked["node_vectors"] = vectors.nodes(*given)
 
 
 def _grow(nodes: tuple[dict[int, bytes], dict[int, bytes]], roots: list[bytes], changes: list[Change]) -> None:
@@ -380,6 +357,6 @@ def _ordered(pieces: dict[int, Piece]) -> tuple[Piece, ...]:
 
 
 def text_and_file(store: Store, ws: int, objects: Objects) -> list[Fault]:
-    """Check full text, and the structure of the file."""
+    """Check full text, and what belongs to no workspace."""
     faults = [Fault(table="passages", key=str(ws), reason=reason) for reason in store.text_faults(ws, objects)]
-    return faults + [Fault(table="file", key="", reason=reason) for reason in store.file_faults()]
+    return faults + [Fault(table=table, key=key, reason=reason) for table, key, reason in store.file_faults()]

@@ -8,10 +8,12 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.errors import CmcError, WrongKey
 from cmc_mcp.memory import Memory
-from cmc_mcp.store.sqlite.connection import Location
+from cmc_mcp.store.sqlite import migrate
+from cmc_mcp.store.sqlite.connection import Location, make_folder
 from cmc_mcp.store.sqlite.rekey import rekey
 from tests.encryption.points import Act, Points, PointsVFS, structural
 from tests.soak import Job, Outcome, Soak
@@ -127,6 +129,9 @@ class _World:
     def __init__(self, template: Path, change: tuple[bytes | None, bytes | None], points: Points) -> None:
         self.template, self.change = template, change
         shutil.rmtree(template, ignore_errors=True)
+        make_folder(template)
+        # without checksums of pages, which the VFS of the points would not keep
+        migrate.run(Location(template / "memory.db", change[0], vfs="unix"), FixedClock(1, step_us=1))
         self.root = made(template / "memory.db", change[0])
         self.before = (template / "memory.db").read_bytes()
         folder = Path(points.folder)

@@ -414,7 +414,8 @@ class Rig:
         """The incremental tree is the one that the live records alone make."""
         root, made = tree.build(self._leaves(view, self.oracle.seq).items())
         assert root == view.head().state_root
-        assert made == view.all_state_nodes(0)
+        stored = {path: body for path, body in view.all_index_rows("state_nodes") if path < 1 << 37}  # type: ignore[operator]
+        assert made == stored
 
     def _consistent(self, view: ReadView, first: int, second: int) -> None:
         steps = log.consistency_proof(first, second, view.log_node)

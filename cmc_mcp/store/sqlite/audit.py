@@ -1,16 +1,20 @@
-"""Everything there is, for `verify`."""
+"""Everything there is, for `verify` and `rebuild`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
-from cmc_mcp.kernel.kinds import Record
+import apsw
+
+from cmc_mcp.kernel.kinds import AtomKind, Record
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.sqlite.ledger import node_base
+from cmc_mcp.store.sqlite.schema import BOOKKEEPING, MIGRATIONS, WORKSPACE_SHIFT
 from cmc_mcp.store.sqlite.view import View
 
 INDEXES: Final = {
+    "state_nodes": "node - (ws << 38), body",
+    "log_nodes": "place, hash",
     "tags": "name, value, facts",
     "claims": "subject, predicate, facts",
     "confidences": "value, facts",
@@ -20,11 +24,17 @@ INDEXES: Final = {
     "edges": "rid, source, type, target",
     "labels": "rid, label",
     "headings": "rid, heading",
+    "traits": "rid, traits, speaker",
     "speakers": "speaker, rid",
+    "quarantine": "rid, request",
     "nodes": "source, path, level, node, tx_from, tx_to",
     "node_vectors": "model, node, seq",
+    "codes": "model, segment, vids, seqs, errors, codes",
 }
-"""The indexes that `verify` rebuilds and compares, with their columns."""
+"""The derived tables that `verify` compares and `rebuild` writes, with their columns; traits are columns of atoms."""
+
+_NUMBERED: Final = (("payloads", "pid"), ("records", "rid"), ("atoms", "rid"), ("vectors", "vid"))
+"""Tables whose numbers carry the workspace in their high bits."""
 
 
 class AuditView(View):
@@ -47,20 +57,108 @@ class AuditView(View):
         rows = self._c.execute("SELECT rid, kind, key FROM records WHERE ws = ?", (self.ws,))
         return {rid: Record(kind, key) for rid, kind, key in rows}
 
-    def all_state_nodes(self, tree: int) -> dict[int, bytes]:
-        """Give every stored node of a tree by its path."""
-        base = node_base(self.ws, tree)
-        rows = self._c.execute(
-            "SELECT node, body FROM state_nodes WHERE node > ? AND node < ?", (base, base + (1 << 37))
-        )
-        return {node - base: body for node, body in rows}
-
-    def all_log_nodes(self) -> dict[int, bytes]:
-        """Give every node of the log by its place in post-order."""
-        rows = self._c.execute("SELECT place, hash FROM log_nodes WHERE ws = ?", (self.ws,))
-        return dict(rows)
-
     def all_index_rows(self, table: str) -> set[tuple[object, ...]]:
-        """Give the rows of an index over facts or records, without the workspace."""
-        columns = INDEXES[table]
-        return set(self._c.execute(f"SELECT {columns} FROM {table} WHERE ws = ?", (self.ws,)))
+        """Give the rows of a derived table, without the workspace."""
+        source = "atoms" if table == "traits" else table
+        return set(self._c.execute(f"SELECT {INDEXES[table]} FROM {source} WHERE ws = ?", (self.ws,)))
+
+    def all_vectors(self) -> Iterator[tuple[int, int, int, int, bytes]]:
+        """Give every vector as (vid, model, content, seq, fp32), in order."""
+        return iter(
+            self._c.execute(
+                "SELECT vid, model, content, seq, vector FROM vectors WHERE ws = ? ORDER BY vid", (self.ws,)
+            )
+        )
+
+    def all_node_vectors(self) -> Iterator[tuple[int, int, bytes, int, bytes]]:
+        """Give every vector of a node as (nid, model, key, seq, fp32), in order of making."""
+        return iter(
+            self._c.execute(
+                "SELECT nid, model, node, seq, vector FROM node_vectors WHERE ws = ? ORDER BY nid", (self.ws,)
+            )
+        )
+
+    def all_keys(self) -> Iterator[tuple[str, bytes, int, bytes]]:
+        """Give every idempotency key as (key, request, seq, receipt)."""
+        return iter(
+            self._c.execute(
+                "SELECT key, request, seq, receipt FROM idempotency_keys WHERE ws = ? ORDER BY key", (self.ws,)
+            )
+        )
+
+    def own_row(self) -> tuple[str, int, int]:
+        """Give the workspace's own row: its name, its number of erasures, whether pages wait to be destroyed."""
+        row = self._c.execute("SELECT name, epoch, pages_pending FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
+        return cast("tuple[str, int, int]", row or ("", 0, 0))
+
+    # ------------------------------------------------------------------ the whole file
+    def file_faults(self) -> list[tuple[str, str, str]]:
+        """Check what belongs to no workspace: structure, tables, stray rows; gives (table, key, reason)."""
+        return [
+            *(("file", "", line) for (line,) in self._c.execute("PRAGMA integrity_check(20)") if line != "ok"),
+            *self._strays(),
+            *self._schema(),
+            *self._full_text(),
+        ]
+
+    def _strays(self) -> Iterator[tuple[str, str, str]]:
+        """Give rows of workspaces that do not exist, or whose number is of another one than they say."""
+        named = self._c.execute(
+            "SELECT t.name, (SELECT name FROM pragma_table_info(t.name) WHERE pk > 0 AND name <> 'ws' ORDER BY pk)"
+            " FROM pragma_table_list t JOIN pragma_table_info(t.name) c ON c.name = 'ws' WHERE t.type = 'table'"
+            " AND t.name <> 'workspaces'"
+        ).fetchall()
+        for table, key in named:
+            rows = self._c.execute(
+                f"SELECT ws, {key} FROM {table} WHERE ws NOT IN (SELECT ws FROM workspaces) LIMIT 20"
+            ).fetchall()
+            yield from ((str(table), f"{ws}/{found}", "it belongs to no workspace") for ws, found in rows)
+        for table, key in _NUMBERED:
+            rows = self._c.execute(
+                f"SELECT {key}, ws FROM {table} WHERE {key} >> {WORKSPACE_SHIFT} <> ws LIMIT 20"
+            ).fetchall()
+            yield from ((table, str(found), f"its number is not one of workspace {ws}") for found, ws in rows)
+        rows = self._c.execute(
+            "SELECT rid FROM atoms a WHERE NOT EXISTS (SELECT 1 FROM records r WHERE r.rid = a.rid AND r.ws = a.ws"
+            " AND r.kind = ?) LIMIT 20",
+            (AtomKind.code,),
+        ).fetchall()
+        yield from (("atoms", str(rid), "it is the atom of no record") for (rid,) in rows)
+        rows = self._c.execute("SELECT ws FROM workspaces WHERE pages_pending NOT IN (0, 1)").fetchall()
+        yield from (("workspaces", str(ws), "pages_pending is neither 0 nor 1") for (ws,) in rows)
+
+    def _schema(self) -> Iterator[tuple[str, str, str]]:
+        """Compare tables, indexes, views and triggers with those that the migrations make."""
+        with apsw.Connection(":memory:") as fresh:
+            for statement in (BOOKKEEPING, *(s for migration in MIGRATIONS for s in migration.up)):
+                fresh.execute(statement).fetchall()
+            wanted, found = _objects(fresh), _objects(self._c)
+        for name in sorted(wanted.keys() | found.keys()):
+            if wanted.get(name) != found.get(name):
+                yield "sqlite_schema", name, "is missing" if name not in found else "is not what the migrations made"
+        titles = {migration.number: migration.title for migration in MIGRATIONS}
+        for number, title in self._c.execute("SELECT number, title FROM migrations").fetchall():
+            if titles.get(cast(int, number)) != title:
+                yield "migrations", str(number), "its title is another"
+
+    def _full_text(self) -> Iterator[tuple[str, str, str]]:
+        """Check what full text's own check leaves out: its settings, its kinds of values, and rows that are none of its."""
+        config = dict(self._c.execute("SELECT k, v FROM passages_config"))
+        if (
+            set(config) != {"version", "secure-delete"}
+            or config["secure-delete"] != 1
+            or config["version"] not in (4, 5)
+        ):
+            yield "passages", "passages_config", "full text is not set as the migrations set it"
+        for table, key, column in (("passages_data", "id", "block"), ("passages_docsize", "id", "sz")):
+            for (found,) in self._c.execute(
+                f"SELECT {key} FROM {table} WHERE typeof({column}) <> 'blob' LIMIT 20"
+            ).fetchall():
+                yield "passages", f"{table}/{found}", "it is no bytes"
+
+
+def _objects(connection: apsw.Connection) -> dict[str, object]:
+    rows: Iterable[tuple[object, object]] = connection.execute(
+        "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    return {str(name): sql for name, sql in rows}

@@ -19,6 +19,7 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
+from cmc_mcp.store.sqlite import checksums as page_checksums
 
 APPLICATION_ID: Final = 0x434D4331  # "CMC1"
 SYNCHRONOUS_FULL: Final = 2
@@ -40,6 +41,8 @@ _SETTINGS: Final = (
     f"PRAGMA cache_size=-{CACHE_KIB}",
     f"PRAGMA busy_timeout={LOCK_WAIT_MS_MAX}",
 )
+_CIPHER: Final = "multipleciphers-"
+_DAMAGED: Final = "the file is damaged ({}); keep it aside, and open the last backup in its place"
 _NETWORK_FILESYSTEMS: Final = frozenset(
     {
         "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "davfs", "fuse.sshfs", "fuse.davfs2", "fuse.s3fs",
@@ -70,8 +73,8 @@ class Location:
         return f"Location({str(self.path)!r}, encrypted={self.key is not None})"
 
 
-def connect(location: Location, *, create: bool = False) -> apsw.Connection:
-    """Open the file with every setting of DESIGN §4, checked.
+def connect(location: Location, *, create: bool = False, checksums: bool = True) -> apsw.Connection:
+    """Open the file with every setting of DESIGN §4, checked. A new one gets checksums of pages where it can have them.
 
     Raises:
         NotFound: there is no such file and `create` is false.
@@ -82,6 +85,8 @@ def connect(location: Location, *, create: bool = False) -> apsw.Connection:
     connection = _unlocked(location)
     try:
         with translated():
+            if create and checksums and vfs_of(location) == page_checksums.VFS and not location.path.stat().st_size:
+                connection.reserve_bytes("main", page_checksums.RESERVED_BYTES)
             _configure(connection, location)
     except BaseException:
         close(connection)
@@ -107,10 +112,15 @@ def look(location: Location) -> apsw.Connection:
 
 
 def vfs_of(location: Location) -> str | None:
-    """Name the VFS to open a file through: the encryption must lie on top, or the log would be written in the clear."""
-    if location.vfs is None or location.key is None:
-        return location.vfs
-    return f"multipleciphers-{location.vfs}"
+    """Name what lies between SQLite and the disk: the cipher, or the checksums of pages; the two do not stack.
+
+    The cipher must lie on top of a VFS that was given, or the log would be written in the clear.
+    """
+    if location.vfs is not None:
+        return location.vfs if location.key is None else f"{_CIPHER}{location.vfs}"
+    if location.key is not None:
+        return next((name for name in apsw.vfs_names() if name.startswith(_CIPHER)), None)
+    return page_checksums.VFS if page_checksums.available() else None
 
 
 def exchanged(path: Path) -> Path:
@@ -150,6 +160,16 @@ def _unlocked(location: Location) -> apsw.Connection:
 
 
 def _configure(connection: apsw.Connection, location: Location) -> None:
+    reserved = connection.reserve_bytes("main")
+    known = (0, page_checksums.RESERVED_BYTES, page_checksums.CIPHER_BYTES)
+    if location.key is None and reserved not in known:
+        raise errors.IntegrityError(_DAMAGED.format("its header reserves what no store does"), table="file")
+    ours = location.vfs is None and location.key is None and not location.read_only
+    if ours and reserved == page_checksums.RESERVED_BYTES and not page_checksums.are_on(connection):
+        raise errors.StoreError(
+            "the pages of this store have checksums, and this installation cannot keep them: the driver came without "
+            "its extension cksumvfs. Install apsw-sqlite3mc again from its wheel, or open the store read-only"
+        )
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
     for statement in _SETTINGS:
@@ -188,9 +208,7 @@ def translated() -> Iterator[None]:
             raise errors.WrongKey(
                 "the file is no CMC store, or it is encrypted with another key; check CMC_STORE and CMC_KEY"
             ) from error
-        raise errors.IntegrityError(
-            f"the file is damaged ({error}); keep it aside, and open the last backup in its place"
-        ) from error
+        raise errors.IntegrityError(_DAMAGED.format(error), table="file") from error
     except apsw.BusyError as error:
         raise errors.Busy("another process holds the store; nothing was changed, try again") from error
     except apsw.FullError as error:
@@ -200,6 +218,8 @@ def translated() -> Iterator[None]:
             f"the store cannot be opened or written ({error}); check that its folder exists and is writable"
         ) from error
     except apsw.IOError as error:
+        if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
+            raise errors.IntegrityError(_DAMAGED.format("a page does not match its checksum"), table="file") from error
         raise errors.StoreError(
             f"the disk reported an error ({error}); nothing was changed. Check the disk, then try again"
         ) from error

@@ -11,6 +11,8 @@ from typing import cast
 
 import apsw
 
+from cmc_mcp.errors import IntegrityError
+from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
 
 _COUNT_MAX = 255
@@ -119,6 +121,38 @@ def counts(
         (len(drivers), found, among[0], among[-1], json.dumps(among)),
     )
     return list(rows)
+
+
+def show_objects(connection: apsw.Connection, objects: Objects) -> None:
+    """Let full text see what is kept as objects when it is checked or filled."""
+
+    def text_of(*key: apsw.SQLiteValue) -> str:
+        workspace, hash_ = key
+        assert isinstance(workspace, int)
+        assert isinstance(hash_, bytes)
+        try:
+            return objects.get(workspace, hash_).decode()
+        except IntegrityError:
+            return ""  # named by the check of objects
+
+    # innocuous: the schema is not trusted to call anything else
+    connection.create_scalar_function("cmc_object", text_of, 2, flags=apsw.SQLITE_INNOCUOUS)
+
+
+def lost_terms(connection: apsw.Connection) -> list[str]:
+    """Give some terms that are in the index, and that looking for does not find in all their places.
+
+    FTS5's own check reads every page in order; a search begins where another table says, which it does not compare.
+    """
+    connection.execute("CREATE VIRTUAL TABLE temp.cmc_terms USING fts5vocab(main, passages, row)")
+    try:
+        rows = connection.execute(
+            "SELECT a.term FROM temp.cmc_terms a WHERE NOT EXISTS (SELECT 1 FROM temp.cmc_terms b WHERE b.term = a.term"
+            " AND b.doc = a.doc AND b.cnt = a.cnt) LIMIT 5"
+        ).fetchall()
+    finally:
+        connection.execute("DROP TABLE temp.cmc_terms")
+    return [str(term) for (term,) in rows]
 
 
 def lengths(connection: apsw.Connection, rids: Sequence[int]) -> dict[int, int]:

@@ -12,7 +12,7 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
-from cmc_mcp.store.sqlite import nodes, traits
+from cmc_mcp.store.sqlite import checksums, nodes, traits
 from cmc_mcp.store.sqlite.connection import (
     APPLICATION_ID,
     Location,
@@ -210,7 +210,7 @@ def copy_to(
     _drop(part)
     own = not source.in_transaction
     try:
-        copy = connect(Location(part, key), create=True)
+        copy = connect(Location(part, key), create=True, checksums=checksums.are_on(source))
         try:
             if own:
                 source.execute("BEGIN")

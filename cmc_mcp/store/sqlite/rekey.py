@@ -145,8 +145,8 @@ def _copy(source: apsw.Connection, copy: Location, progress: Progress | None) ->
     source.set_progress_handler(report, _STEPS_A_REPORT)
     key = "" if copy.key is None else copy.key.hex()
     query = f"cipher={CIPHER}&hexkey={key}" if key else "key="
-    if copy.vfs is not None:
-        query += f"&vfs={vfs_of(copy)}"
+    if (vfs := vfs_of(copy)) is not None:
+        query += f"&vfs={vfs}"
     try:
         source.execute("VACUUM INTO ?", (f"file:{quote(str(copy.path))}?{query}",))
     except apsw.Error as error:

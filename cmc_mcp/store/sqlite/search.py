@@ -11,7 +11,7 @@ import apsw
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter
-from cmc_mcp.store.sqlite import fulltext, nodes
+from cmc_mcp.store.sqlite import checksums, fulltext, nodes
 from cmc_mcp.store.sqlite.audit import AuditView
 from cmc_mcp.store.sqlite.ledger import FactsCache
 
@@ -43,11 +43,6 @@ class SearchView(AuditView):
         """Say whether an erase of any workspace may have left bytes to destroy."""
         return bool(self._c.execute("SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1").fetchone())
 
-    def integrity(self) -> list[str]:
-        """Run SQLite's own check of the file's structure."""
-        rows = [str(row[0]) for row in self._c.execute("PRAGMA integrity_check(20)")]
-        return [] if rows == ["ok"] else rows
-
     def settings(self) -> dict[str, str]:
         """Give the settings and versions that `doctor` reports."""
         out = {
@@ -56,6 +51,7 @@ class SearchView(AuditView):
         }
         out["sqlite"] = apsw.sqlite_lib_version()
         out["apsw"] = apsw.apsw_version()
+        out["page_checksums"] = "on" if checksums.are_on(self._c) else "off"
         out["sqlite_vec"] = str(self._c.execute("SELECT vec_version()").fetchall()[0][0])
         return out
 

@@ -18,7 +18,7 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
-from cmc_mcp.store.sqlite import fulltext, migrate, rekey
+from cmc_mcp.store.sqlite import checksums, fulltext, migrate, rekey
 from cmc_mcp.store.sqlite.connection import (
     Location,
     check_regular,
@@ -31,6 +31,7 @@ from cmc_mcp.store.sqlite.connection import (
 )
 from cmc_mcp.store.sqlite.ledger import FactsCache
 from cmc_mcp.store.sqlite.lock import WriteLock
+from cmc_mcp.store.sqlite.rebuild import RebuildView, give_checksums
 from cmc_mcp.store.sqlite.search import SearchView
 from cmc_mcp.store.sqlite.unit import Kept, TreeCache, UnitOfWork
 
@@ -45,13 +46,11 @@ class _Reader:
     def __init__(self, location: Location) -> None:
         self.connection = connect(location)
         self.tokens = fulltext.prepare(self.connection)
-        self.immutable = location.immutable
-        self.seen = _fingerprint(location.path)
+        self.seen = _fingerprint(location.path) if location.immutable else None
 
     def is_stale(self, path: Path) -> bool:
-        """Say whether another file is in the place of this one, or one that was taken for immutable has changed."""
-        now = _fingerprint(path)
-        return now[0] != self.seen[0] or (self.immutable and (has_log(path) or now != self.seen))
+        """Say whether a file that was taken for immutable has changed after all."""
+        return self.seen is not None and (has_log(path) or _fingerprint(path) != self.seen)
 
 
 class SqliteStore:
@@ -419,26 +418,38 @@ class SqliteStore:
         if self.location.read_only:
             return []
 
-        def text_of(*key: apsw.SQLiteValue) -> str:
-            workspace, hash_ = key
-            assert isinstance(workspace, int)
-            assert isinstance(hash_, bytes)
-            try:
-                return objects.get(workspace, hash_).decode()
-            except errors.IntegrityError:
-                return ""  # named by the check of objects
-
         with self.exclusive() as connection:
-            # innocuous: the schema is not trusted to call anything else
-            connection.create_scalar_function("cmc_object", text_of, 2, flags=apsw.SQLITE_INNOCUOUS)
+            fulltext.show_objects(connection, objects)
             try:
                 connection.execute("INSERT INTO passages(passages, rank) VALUES('integrity-check', 1)")
+                lost = fulltext.lost_terms(connection)
             except apsw.CorruptError:
-                return ["full text does not match what it was made of"]
-        return []
+                return ["full text does not match what it was made of; `cmc rebuild` mends it"]
+        return [f"full text does not find {term!r} where it is; `cmc rebuild` mends it" for term in lost]
 
-    def file_faults(self) -> list[str]:
-        """Run SQLite's own check of the file's structure.
+    @contextmanager
+    def rebuilding(self, ws: int, objects: Objects) -> Iterator[RebuildView]:
+        """Hold the write lock and a transaction in which derived tables are written anew; leaving it commits."""
+        with self.exclusive() as connection:
+            fulltext.show_objects(connection, objects)
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield RebuildView(connection, ws, FactsCache(), fulltext.prepare(connection))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._trees.clear()
+            with self._guard:
+                readers, self._idle = self._idle, []
+            for reader in readers:
+                close(reader.connection)
+            give_checksums(connection)
+            self._drop_writer()
+
+    def file_faults(self) -> list[tuple[str, str, str]]:
+        """Check what belongs to no workspace; see `AuditView.file_faults`.
 
         On a connection of its own: on an older one FTS5 checks its remembered structure against the present pages, and
         finds damage where there is none (seen with 3.54, after another connection had merged segments).
@@ -446,7 +457,10 @@ class SqliteStore:
         fresh = self._connected()
         try:
             with translated():
-                return SearchView(fresh.connection, 0, FactsCache(), fresh.tokens).integrity()
+                view = SearchView(fresh.connection, 0, FactsCache(), fresh.tokens)
+                pages = checksums.damaged_pages(fresh.connection, self.location.path) if checksums.available() else ()
+                damaged = [("file", f"page {number}", "it does not match its checksum") for number in pages]
+                return damaged or view.file_faults()
         finally:
             close(fresh.connection)
 
@@ -457,7 +471,11 @@ class SqliteStore:
         cipher = settings.pop("cipher")  # the default one is named where there is none too
         if self.location.key is None:
             return settings | {"encrypted": "false"}
-        return settings | {"encrypted": "true", "cipher": f"{cipher}, objects aes-256-gcm"}
+        return settings | {
+            "encrypted": "true",
+            "cipher": f"{cipher}, objects aes-256-gcm",
+            "page_checksums": "by the cipher",
+        }
 
     def backup(
         self, target: Path, beside: Callable[[], None], progress: Callable[[int, int], None] | None = None

@@ -1,0 +1,28 @@
+"""Rebuild: write every derived table anew from the committed ones, in one transaction."""
+
+from __future__ import annotations
+
+from cmc_mcp.errors import IntegrityError
+from cmc_mcp.history.verify import Progress, Verifier
+from cmc_mcp.store.protocol import Objects, Store
+
+
+def rebuild(store: Store, ws: int, objects: Objects, progress: Progress | None = None) -> None:
+    """Write what `derived.expected` gives, and full text; vectors are kept, since only their model could make them.
+
+    Raises:
+        IntegrityError: the committed tables do not verify, so that nothing true can be made of them.
+    """
+    with store.rebuilding(ws, objects) as tables:
+        verifier = Verifier(tables, objects)
+        if not verifier.committed(progress):
+            fault = verifier.faults[0]
+            raise IntegrityError(
+                f"the committed tables themselves do not verify ({fault.table} {fault.key}: {fault.reason}), so nothing was "
+                "built of them and nothing was changed; restore the last backup",
+                table=fault.table,
+                key=fault.key,
+            )
+        for table, rows in verifier.wanted().items():
+            tables.replace(table, rows)
+        tables.refill()

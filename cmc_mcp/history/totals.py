@@ -1,0 +1,117 @@
+"""What `verify` checks of each transaction's running totals, which no hash covers: the rows it left must make them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+
+from cmc_mcp.history.derived import Ledger, Report, text_of
+from cmc_mcp.kernel.kinds import GateKind, PolicyKind, SourceKind
+from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.rows import BINARY, MODALITIES
+
+
+def totals(view: ReadView, objects: Objects, ledger: Ledger, headings: Mapping[int, str], report: Report) -> None:
+    """Check the running totals of each transaction against the rows it left.
+
+    Numbers rise in the order of recording, so the highest one up to a transaction lies between the last one known to be
+    its own and the first one known to be later. Records, facts and words are used where they are made; a policy that
+    was only taken back has a record that nothing ever names.
+    """
+    first_rid = {rid: seq for rid, (seq, _) in ledger.first.items()}
+    late_rid = {rid: seq for rid, seq in first_rid.items() if ledger.records[rid].kind != PolicyKind.code}
+    first_pid = _first_named(view, ledger)
+    rows = ledger.rows
+    _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid, late_rid, report)
+    _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid, first_pid, report)
+    vectors = {vid: seq for vid, _, _, seq, _ in view.all_vectors()}
+    _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors, vectors, report)
+    _passages(view, objects, ledger, headings, report)
+
+
+def whole(name: str, view: ReadView, numbers: Iterable[int], last: int, report: Report, *, gaps: bool = False) -> None:
+    """Check that rows were numbered one after the other, up to the number that the last transaction says."""
+    low, there = view.ws << 40, set(numbers)
+    last = max(last, low)
+    inside = {number for number in there if low < number <= last}
+    for number in sorted(there - inside):
+        report(name, number, "no transaction made it")
+    if max(there, default=low) > last or (max(inside, default=low) < last and not gaps):
+        report("transactions", view.head().seq, f"it counts {name} up to {last}, which is not the last one there is")
+    if gaps:
+        return
+    for number in range(low + 1, min(max(inside, default=low), low + 2 * len(inside)) + 1):
+        if number not in inside:
+            report(name, number, "is missing")
+
+
+def _first_named(view: ReadView, ledger: Ledger) -> dict[int, int]:
+    """Give the transaction in which each payload was first used."""
+    out: dict[int, int] = {}
+
+    def named(pid: int | None, seq: int) -> None:
+        if pid:
+            out[pid] = min(out.get(pid, OPEN), seq)
+
+    pids = {row.hash: pid for pid, row in ledger.payloads.items()}
+    for seq, opens, rid, _, _, facts in view.piece_events():
+        if opens:
+            named(facts, seq)
+            kind = ledger.records[rid].kind
+            if kind in (SourceKind.code, GateKind.code):
+                said = ledger.registers(facts).get("manifest" if kind == SourceKind.code else "request", "")
+                named(pids.get(bytes.fromhex(str(said))), seq)
+    for atom in ledger.atoms:
+        for pid in atom[3:8]:
+            named(pid, atom.seq)
+    for row in ledger.rows:
+        named(row.principal, row.seq)
+    return out
+
+
+def _numbers(
+    name: str, claimed: Sequence[tuple[int, int]], first: Mapping[int, int], late: Mapping[int, int], report: Report
+) -> None:
+    by_seq = sorted((seq, number) for number, seq in first.items())
+    highest = [0]
+    for _, number in by_seq:
+        highest.append(max(highest[-1], number))
+    later = sorted((seq, number) for number, seq in late.items())
+    lowest = [1 << 62]
+    for _, number in reversed(later):
+        lowest.append(min(lowest[-1], number))
+    before = 0
+    for seq, value in claimed:
+        low = max(before, highest[bisect_right(by_seq, (seq, 1 << 62))])
+        high = lowest[len(later) - bisect_right(later, (seq, 1 << 62))]
+        if value < low or value >= high:
+            report("transactions", seq, f"its {name} is not that of the rows up to it")
+        before = max(before, value)
+
+
+def _passages(view: ReadView, objects: Objects, ledger: Ledger, headings: Mapping[int, str], report: Report) -> None:
+    """Check how many passages and tokens each transaction added; where something was erased, only that it counted them."""
+    made: dict[int, tuple[int, int]] = {}
+    touched = {atom.origin for atom in ledger.atoms if atom.origin and ledger.was_erased(atom)}
+    loose: set[int] = set()  # transactions of passages whose words are gone, or stand under other headings now
+    for atom in ledger.atoms:
+        count, size = made.get(atom.seq, (0, 0))
+        if ledger.was_erased(atom) or atom.origin in touched:
+            loose.add(atom.seq)
+        content = ledger.payloads[atom.content]
+        if content.hash not in ledger.ever_erased:
+            size += view.count_tokens(headings.get(atom.rid, ""))
+            if MODALITIES[atom.modality] not in BINARY:
+                size += view.count_tokens((text_of(view, objects, content) or b"").decode("utf-8", "replace"))
+        made[atom.seq] = (count + 1, size)
+    passages = tokens = 0
+    for row in ledger.rows:
+        count, size = made.get(row.seq, (0, 0))
+        more, longer = row.passages - passages, row.tokens - tokens
+        again = row.verb == "release" and bool(ledger.ever_erased)  # what was erased is counted again when it is let in
+        if more != count and not (again and more > count):
+            report("transactions", row.seq, "its passages are not those of the atoms up to it")
+        if longer < size or (longer != size and row.seq not in loose and not again):
+            report("transactions", row.seq, "its tokens are not those of the atoms up to it")
+        passages, tokens = row.passages, row.tokens

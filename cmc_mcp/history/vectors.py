@@ -1,0 +1,185 @@
+"""What `verify` checks of vectors: whose they are, when they were made; and under `deep`, that they are of their texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+from cmc_mcp.history.derived import Ledger, Report, Row, text_of
+from cmc_mcp.history.totals import whole
+from cmc_mcp.kernel.kinds import EmbeddingKind, SourceKind
+from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.store.loading import ERASED, Manifests, parts_of
+from cmc_mcp.store.nodes import nodes_in, texts_of
+from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.rows import TEXTUAL
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from cmc_mcp.embed.protocol import Embedder
+
+COSINE_MIN: Final = 0.999
+LENGTH_MAX: Final = 1.001
+"""Lengths of stored vectors stay this close to 1, above and below."""
+_MAKING: Final = frozenset({"remember", "release", "revise"})
+_COMPLETING: Final = "embed"
+
+
+def shape(view: ReadView, ledger: Ledger, nodes: set[Row], report: Report) -> None:
+    """Check everything about vectors but their directions: models, lengths, what they are of, when they were made."""
+    dimensions = {number: dimension for number, *_, dimension in view.models()}
+    texts: dict[int, int] = {}  # payload → the transaction of its first atom
+    for atom in ledger.atoms:
+        if atom.modality < TEXTUAL:
+            texts[atom.content] = min(texts.get(atom.content, OPEN), atom.seq)
+    begun: dict[bytes, int] = {}
+    for row in nodes:
+        key, seq = cast("tuple[bytes, int]", (row[3], row[4]))
+        begun[key] = min(begun.get(key, OPEN), seq)
+    made: dict[tuple[int, int], int] = {}
+    lasts = [(row.seq, row.last_vid) for row in ledger.rows]
+    place, orphans = 0, dict[int, int]()
+    seen: dict[tuple[int, int], int] = {}
+    vids: list[int] = []
+    for vid, model, content, seq, vector in view.all_vectors():
+        vids.append(vid)
+        while place < len(lasts) and lasts[place][1] < vid:
+            place += 1
+        if model not in dimensions:
+            orphans[model] = orphans.get(model, 0) + 1
+        elif not _is_unit(vector, dimensions[model]):
+            report("vectors", vid, "it is no vector of its model: its length is not 1, or its size another")
+        if content not in texts or ledger.payloads[content].hash in ledger.erased:
+            report("vectors", vid, "it is the vector of no text")
+        elif seq < texts[content] or place == len(lasts) or lasts[place][0] != seq:
+            report("vectors", vid, "it was made in another transaction than it says")
+        made[seq, model] = made.get((seq, model), 0) + 1
+        seen[content, model] = seq
+    whole("vectors", view, vids, view.head().last_vid, report, gaps=bool(view.epoch()))
+    before = 0
+    node_seen: dict[tuple[bytes, int], int] = {}
+    making = {row.seq for row in ledger.rows if row.verb in _MAKING or row.verb == _COMPLETING}
+    for nid, model, key, seq, vector in view.all_node_vectors():
+        if model not in dimensions:
+            orphans[model] = orphans.get(model, 0) + 1
+        elif not _is_unit(vector, dimensions[model]):
+            report("node_vectors", f"{nid}/{key.hex()}", "it is no vector of its model")
+        first = 0 if view.epoch() else begun.get(key, OPEN)  # after an erase the first version of a node may be gone
+        if key not in begun or seq < max(first, before) or seq not in making:
+            report("node_vectors", f"{nid}/{key.hex()}", "it is the vector of no node, or was made at another time")
+        before = max(before, seq)
+        made[seq, model] = made.get((seq, model), 0) + 1
+        node_seen[key, model] = seq
+    for model, count in sorted(orphans.items()):
+        report("embedding_models", model, f"the model of {count} vectors is missing")
+    _together(ledger, texts, begun, made, seen, node_seen, report, erased=bool(view.epoch()))
+    _completed(view, ledger, made, report)
+
+
+def _together(
+    ledger: Ledger,
+    texts: Mapping[int, int],
+    begun: Mapping[bytes, int],
+    made: Mapping[tuple[int, int], int],
+    seen: Mapping[tuple[int, int], int],
+    node_seen: Mapping[tuple[bytes, int], int],
+    report: Report,
+    *,
+    erased: bool,
+) -> None:
+    """A transaction that has one vector of a model has those of all its new texts: they are made together or not at all."""
+    making = {row.seq for row in ledger.rows if row.verb in _MAKING}
+    fresh: dict[int, list[int]] = {}
+    for content, seq in texts.items():
+        if ledger.payloads[content].hash not in ledger.ever_erased:
+            fresh.setdefault(seq, []).append(content)
+    nodes: dict[int, list[bytes]] = {}
+    for key, seq in begun.items() if not erased else ():
+        nodes.setdefault(seq, []).append(key)
+    for seq, model in sorted(made):
+        if seq not in making:
+            continue
+        for content in fresh.get(seq, ()):
+            if seen.get((content, model), OPEN) > seq:
+                report("vectors", f"{model}/{content}", f"transaction {seq} made vectors, and not this one")
+        for key in nodes.get(seq, ()):
+            if node_seen.get((key, model), OPEN) > seq:
+                report("node_vectors", f"{model}/{key.hex()}", f"transaction {seq} made vectors, and not this one")
+
+
+def _completed(view: ReadView, ledger: Ledger, made: Mapping[tuple[int, int], int], report: Report) -> None:
+    """A completion says how many vectors it made; an erase may have taken some of them, and a rival writer's stay his."""
+    totals: dict[int, int] = {}
+    for (seq, _), count in made.items():
+        totals[seq] = totals.get(seq, 0) + count
+    names = {(name, digest): number for number, name, digest, *_ in view.models()}
+    for rid, _ in ledger.of_kind(EmbeddingKind.code):
+        seq, facts = ledger.first[rid]
+        said = ledger.registers(facts[0])
+        there = totals.get(seq, 0)
+        if there > int(str(said["vectors"])) or (there < int(str(said["vectors"])) and not view.epoch()):
+            report("vectors", f"transaction {seq}", f"it made {said['vectors']}, and there are {there}")
+        if (str(said["model"]), str(said["digest"])) not in names and there:
+            report("embedding_models", str(said["model"]), f"the model of transaction {seq} is missing")
+
+
+def _is_unit(vector: bytes, dimension: int) -> bool:
+    import numpy as np
+
+    if len(vector) != 4 * dimension:
+        return False
+    found = np.frombuffer(vector, np.float32).astype(np.float64)
+    return bool(1 / LENGTH_MAX <= float(found @ found) ** 0.5 <= LENGTH_MAX)
+
+
+# ---------------------------------------------------------------------- deep
+def atoms(view: ReadView, objects: Objects, ledger: Ledger, embedder: Embedder, model: int, report: Report) -> int:
+    """Embed the text of every atom again and compare; give how many there are."""
+    rows = {row.rid: row for row in ledger.atoms if row.modality < TEXTUAL}
+    rids, seq, count = sorted(rows), view.head().seq, 0
+    for start in range(0, len(rids), 64):
+        stored = view.vectors_of(model, rids[start : start + 64], seq)
+        texts = {rid: text_of(view, objects, ledger.payloads[rows[rid].content]) for rid in stored}
+        known = [rid for rid, body in texts.items() if body is not None]
+        made = embedder.embed([(texts[rid] or b"").decode() for rid in known]) if known else ()
+        for rid, vector in zip(known, made, strict=True):
+            if not _agrees(stored[rid], vector):
+                report("vectors", f"{model}/{rows[rid].content}", "it is not the vector of its text")
+        count += len(known)
+    return count
+
+
+def nodes(view: ReadView, objects: Objects, ledger: Ledger, embedder: Embedder, model: int, report: Report) -> int:
+    """Embed the text of every node again and compare; give how many there are."""
+    stored = {key: vector for key, _, vector in view.node_vectors(model, 0, OPEN)}
+    manifests, count = Manifests(), 0
+    for rid, _ in ledger.of_kind(SourceKind.code):
+        for *_, facts in sorted(view.piece_rows(rid), key=lambda row: row[2]):
+            hash_ = bytes.fromhex(str(ledger.registers(facts).get("manifest", "")))
+            manifest = manifests.get(view, hash_)
+            wanted = [] if manifest is None else [node for node in nodes_in(manifest) if node.key in stored]
+            if manifest is None or not wanted:
+                continue
+            texts = texts_of(wanted, manifest.modality, parts_of(view, objects, manifest), ERASED)
+            for key, vector in zip(texts, _embedded(embedder, list(texts.values())), strict=True):
+                count += 1
+                if not _agrees(stored.pop(key), vector):
+                    report("node_vectors", f"{model}/{key.hex()}", "it is not the vector of its text")
+    return count
+
+
+def _embedded(embedder: Embedder, texts: Sequence[str]) -> Sequence[npt.NDArray[np.float32]]:
+    return list(embedder.embed(texts)) if texts else []
+
+
+def _agrees(stored: bytes, made: npt.NDArray[np.float32]) -> bool:
+    """Say whether a stored vector is the one that was made again: cosine ≥ .999, length 1. Not a number agrees with nothing."""
+    import numpy as np
+
+    if len(stored) != made.nbytes:
+        return False
+    found = np.frombuffer(stored, np.float32).astype(np.float64)
+    length = float(found @ found) ** 0.5
+    return bool(1 / LENGTH_MAX <= length <= LENGTH_MAX and float(found @ made) >= COSINE_MIN * length)
