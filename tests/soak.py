@@ -31,7 +31,9 @@ class Job:
     def keep(self, outcome: Any) -> None:
         """Write down how far it came, a dataclass, so that `--resume` can go on; say so on a terminal."""
         state = asdict(outcome)
-        (self.folder / "progress.json").write_text(json.dumps(state))
+        part = self.folder / "progress.part"
+        part.write_text(json.dumps(state))
+        part.replace(self.folder / "progress.json")  # whole or not at all, whenever the run is stopped
         if sys.stderr.isatty():
             short = {name: value for name, value in state.items() if isinstance(value, int | float)}
             print(f"\r\x1b[K{json.dumps(short)[:150]}", end="", file=sys.stderr, flush=True)
