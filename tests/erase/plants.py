@@ -52,7 +52,7 @@ def _versions(memory: Memory, word: str) -> Sequence[str]:
     first = memory.remember(f"kept\n\nold {word}\n", source="versioned.md").added
     second = memory.remember(f"kept\n\nnew {word}\n", source="versioned.md").added
     memory.remember("kept\n", source="versioned.md")
-    return [first[1], *second]
+    return [*first[1:], *second]
 
 
 def _function(memory: Memory, word: str) -> Sequence[str]:
