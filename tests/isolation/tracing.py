@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from cmc_mcp.store.sqlite.ledger import FactsCache, LedgerRows
 from tests.isolation.scope import Judge
 
 FOLDER: Final = Path(store.__file__).parent
+_PREFIX: Final = f"{FOLDER}{os.sep}"
+_MIGRATE: Final = f"{_PREFIX}migrate.py"
 ALLOWED: Final = {
     "SELECT ws FROM workspaces WHERE name = ?": "a name becomes a number here",
     "SELECT ws, name FROM workspaces ORDER BY name": "the list of workspaces, for whoever has the file",
@@ -50,7 +53,7 @@ class Trace:
         place = _place(sys._getframe(1))
         if place is not None:
             self.places.add(place)
-        if _migrates(sys._getframe(1)):
+        if place is not None and place[0] == "migrate.py":
             return True  # works on the whole file, under tests of its own
         connection = cursor if isinstance(cursor, apsw.Connection) else cursor.connection
         ws, bound = self._handles.get(id(connection), 0), tuple(bindings or ())
@@ -71,21 +74,18 @@ def faults(sql: str, bindings: Sequence[Any], ws: int) -> list[str]:
 
 
 def _place(frame: FrameType | None) -> tuple[str, int] | None:
-    """Give the file and line of the store that executes, None for others."""
+    """Give the file and line of the store that executes, None for others; of a migration, always its own file."""
+    place = None
     while frame is not None:
-        path = Path(frame.f_code.co_filename)
-        if path.parent == FOLDER:
-            return path.name, frame.f_lineno
+        name = frame.f_code.co_filename
+        if name.startswith(_PREFIX):
+            place = place or (name.removeprefix(_PREFIX), frame.f_lineno)
+            if name == _MIGRATE:
+                return "migrate.py", frame.f_lineno
+        elif place is not None:
+            break
         frame = frame.f_back
-    return None
-
-
-def _migrates(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if Path(frame.f_code.co_filename) == FOLDER / "migrate.py":
-            return True
-        frame = frame.f_back
-    return False
+    return place
 
 
 @contextmanager
@@ -109,12 +109,15 @@ def tracing(patch: pytest.MonkeyPatch) -> Iterator[Trace]:
         apsw.connection_hooks.remove(watch)
 
 
-def executing() -> dict[tuple[str, int], int]:
-    """Give every call in the store that executes a statement, as (file, first line) → last line."""
-    found: dict[tuple[str, int], int] = {}
+def executing() -> list[tuple[str, str, int, int]]:
+    """Give every call in the store that executes a statement: file, function, first and last line."""
+    found: list[tuple[str, str, int, int]] = []
     for path in sorted(FOLDER.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            match node:
-                case ast.Call(func=ast.Attribute(attr="execute" | "executemany")):
-                    found[path.name, node.lineno] = node.end_lineno or node.lineno
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            for node in ast.walk(function):
+                match node:
+                    case ast.Call(func=ast.Attribute(attr="execute" | "executemany")):
+                        found.append((path.name, function.name, node.lineno, node.end_lineno or node.lineno))
     return found
