@@ -16,6 +16,7 @@ from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.loading import ERASED
 from cmc_mcp.store.manifest import Manifest, ManifestPart, decode_manifest
+from cmc_mcp.store.nodes import nodes_in
 from cmc_mcp.store.protocol import WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow
 from cmc_mcp.write.atomize import ATOMIZER_VERSION
@@ -218,7 +219,9 @@ class Batch:
         for part, (key, discriminator) in zip(draft.parts, keys, strict=True):
             self._assert(draft, part, key, witness, origin, discriminator)
         ids = [key for key, _ in keys]
-        self.laid.nodes.update((node.key, None) for node in draft.indexed)
+        # told again under another title it stays the version it is, and so do its nodes
+        indexed = nodes_in(previous) if same and previous is not None else draft.indexed
+        self.laid.nodes.update((node.key, None) for node in indexed)
         if not same:
             body = _manifest_of(draft, ids).encode()
             self.unit.put(body)

@@ -16,6 +16,7 @@ from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.facts import facts_of, number_of
 from cmc_mcp.model.results import QuarantineEntry
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, format_time
+from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.draft import Draft
@@ -83,7 +84,8 @@ def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[int, bytes
         content = unit.put(part.data, hash_=part.hash, object_=len(part.data) > inline_bytes)
         for row in unit.atoms_with("content", content):
             unit.add_passage(row.rid, draft.heading(part), part.data.decode() if draft.searchable else "")
-            unit.set_traits(row.rid, *draft.traits(part))
+            said = unit.payload(row.discriminator) if row.discriminator else None  # its own, not that of the request
+            unit.set_traits(row.rid, *(derived_traits(part.data, said) if draft.searchable else (0, 0)))
         if draft.searchable:
             back[content] = part.hash
     return back

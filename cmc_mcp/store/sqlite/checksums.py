@@ -61,9 +61,11 @@ def damaged_pages(connection: apsw.Connection, path: Path) -> Iterator[int]:
             return
         file.seek(0)
         number = 0
-        while len(page := file.read(size)) == size:
+        while page := file.read(size):
             number += 1
-            if not _matches(connection, page) and not _matches_later(connection, path, number, size):
+            if (len(page) < size or not _matches(connection, page)) and not _matches_later(
+                connection, path, number, size
+            ):
                 yield number
 
 
@@ -80,7 +82,8 @@ def _matches_later(connection: apsw.Connection, path: Path, number: int, size: i
         time.sleep(_LOOK_AGAIN_S)
         with path.open("rb") as file:
             file.seek((number - 1) * size)
-            if _matches(connection, file.read(size)):
+            page = file.read(size)
+            if len(page) == size and _matches(connection, page):
                 return True
     return False
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import apsw
 
-from cmc_mcp.store.sqlite import checksums
+from cmc_mcp.store.sqlite import checksums, nodes
 from cmc_mcp.store.sqlite.audit import INDEXES
 from cmc_mcp.store.sqlite.ledger import node_base
 from cmc_mcp.store.sqlite.search import SearchView
@@ -40,7 +40,8 @@ class RebuildView(SearchView):
         )
 
     def refill(self) -> None:
-        """Fill full text anew from what it shows, and the trees behind SQL indexes from their tables."""
+        """Fill full text anew from what it shows, and SQL indexes from their tables; drop vectors of what is no node."""
+        nodes.drop_unused_vectors(self._c, self.ws)
         self._c.execute("DELETE FROM passages_config")
         self._c.execute("INSERT INTO passages_config VALUES('version', 4), ('secure-delete', 1)")
         self._c.execute("INSERT INTO passages(passages) VALUES('rebuild')")

@@ -22,10 +22,11 @@ from cmc_mcp.kernel.transaction import OPEN, Change, Header, next_time, transact
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
+from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
 from cmc_mcp.store.manifest import Manifest, decode_manifest
-from cmc_mcp.store.rows import Head, erased_key, post_order
+from cmc_mcp.store.rows import TEXTUAL, Head, erased_key, post_order
 from cmc_mcp.store.sqlite import nodes
 from cmc_mcp.store.sqlite.ledger import FactsCache, node_base
 from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
@@ -162,6 +163,13 @@ class UnitOfWork(View):
         )
         if self._facts is not None:
             self._facts.pop(pid, None)
+        spoken = self._c.execute(
+            "SELECT a.rid, p.body FROM atoms a JOIN payloads p ON p.pid = a.content WHERE a.ws = ?1 AND a.discriminator > 0"
+            " AND a.discriminator = ?2 AND a.modality < ?3 AND (p.object OR p.body IS NOT NULL)",
+            (self.ws, pid, TEXTUAL),
+        ).fetchall()
+        for atom, text in spoken:  # who said it is known again
+            self.set_traits(cast(int, atom), *derived_traits(cast("bytes | None", text) or b"", body))
 
     def intern(self, record: Record) -> tuple[int, bool]:
         """Give the number of a record, and whether it is new to the workspace."""
