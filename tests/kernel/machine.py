@@ -159,13 +159,9 @@ class KernelMachine(RuleBasedStateMachine):
     def clock(self, hours: int, tick_us: int) -> None:
         self.moves.clock(hours, tick_us)
 
-    @rule()
-    def reopen(self) -> None:
-        self.moves.reopen()
-
-    @rule()
-    def crash(self) -> None:
-        self.moves.crash()
+    @rule(how=st.sampled_from(("reopen", "crash")))
+    def stop(self, how: str) -> None:
+        getattr(self.moves, how)()
 
     @rule(move=some_writes, moment=st.integers(0, 40), crash=st.booleans())
     def cut(self, move: tuple[str, dict[str, Any]], moment: int, crash: bool) -> None:

@@ -77,14 +77,15 @@ class Moves:
             self.rig.forget(by, names)
 
     def poison(self, x: str, some: Sequence[tuple[str, dict[str, str | None]]], number: int, by: str) -> None:
-        """Several writers on one memory, then one of them undone."""
+        """Several writers on one memory; then one of them undone, and another, which must not bring the first back."""
         since = self.seq
         for writer, wanted in some:
             name = self.atom(number)
             if name is None:
                 return
             self.rig.revise(writer, name, {}, wanted, None, None, None)
-        self.rig.undo(by, Entry(by, "undo", since=since, writer=x))
+        for writer in (x, some[0][0]):
+            self.rig.undo(by, Entry(by, "undo", since=since, writer=writer))
 
     # ------------------------------------------------------------------ rollbacks
     def rollback(self, by: str, steps: int, how: str, number: int) -> None:
@@ -96,6 +97,8 @@ class Moves:
             reference, states = self.rig.snapshot_of(target), self.rig.oracle.states
             target = max(seq for seq, state in enumerate(states) if state == states[target])
         self.rig.rollback(by, target, reference)
+        if number % 3 == 0:  # an undo that reaches behind it must not bring back what it took away
+            self.rig.undo(by, Entry(by, "undo", since=max(0, target - 4), writer=WHO[number % 4 % 3]))
 
     def rollback_of_rollback(self, by: str, steps: int, between: str | None) -> None:
         """Back, perhaps a write there, and forward again to where it was before: nothing is missing."""
