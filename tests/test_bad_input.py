@@ -570,7 +570,7 @@ from cmc_mcp.tools.tool import Call
 made = {
     "text": lambda: ("remember", {"content": "x" * 10_000_000, "title": "y" * 10_000_000}),
     "tags": lambda: ("remember", {"content": "x", "tags": {f"tag{n}": "" for n in range(1_000_000)}}),
-    "depth": lambda: ("remember", {"content": "x", "tags": "[" * 10_000 + "]" * 10_000, "claim": '{"a":' * 10_000 + "1" + "}" * 10_000}),
+    "depth": lambda: ("remember", {"content": "x", "tags": "[" * 10_000 + "]" * 10_000, "claim": "[{" * 10_000}),
     "ids": lambda: ("forget", {"ids": ["atom_" + "0" * 32] * 100_000}),
     "premises": lambda: ("remember", {"content": "x", "derived_from": [str(n) for n in range(100_000)]}),
     "query": lambda: ("recall", {"query": "word " * 2_000_000}),

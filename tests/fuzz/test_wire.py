@@ -29,6 +29,7 @@ INITIALIZE = {
     "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "fuzz", "version": "1"}},
 }  # fmt: skip
 GOOD = {"method": "tools/call", "params": {"name": "history", "arguments": {"limit": 1}}}
+LONE = {"params": {"name": "recall", "arguments": {"query": "\ud800"}}}
 SECRETS = {
     "CMC_KEY": "canary-passphrase-0xC0FFEE",
     "CMC_TOKEN": "canary-token-" + "5" * 32,
@@ -95,9 +96,11 @@ def frames(rng: random.Random, count: int) -> Iterator[bytes]:
         {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 999}},
         {"jsonrpc": "2.0", "method": "notifications/nothing", "params": 3},
     ]  # fmt: skip
-    raw = [b"", b"\0", b"\xff\xfe", b"{", b"}", b'{"jsonrpc": "2.0", "id": 1, "method"', b"[" * 100_000, b'{"a":' * 20_000,
-           b"Content-Length: 5\r\n\r\n{}", b"GET / HTTP/1.1", b'"' + b"x" * 1_000_000 + b'"', b"\xef\xbb\xbf" + good, b"1e999999", b"NaN",
-           b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"recall","arguments":{"query":"\\ud800"}}}']  # fmt: skip
+    raw = [b"", b"\0", b"\xff\xfe", b"{", b"}", b'{"jsonrpc": "2.0", "id": 1, "method"', b"[" * 100_000,
+           b'{"a":' * 20_000,
+           b"Content-Length: 5\r\n\r\n{}", b"GET / HTTP/1.1", b'"' + b"x" * 1_000_000 + b'"', b"\xef\xbb\xbf" + good,
+           b"1e999999", b"NaN",
+           json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", **LONE}).encode()]  # fmt: skip
     methods = [
         "tools/call",
         "tools/list",
