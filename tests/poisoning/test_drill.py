@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,6 @@ from cmc_mcp.history import rollback
 from cmc_mcp.kernel.undo import Replayed, replayed
 from tests.poisoning.drill import UNDO_S_MAX, Report
 from tests.poisoning.soak import drill
-
-Changes = object
 
 
 def _is_sound(report: Report) -> bool:
@@ -56,7 +55,8 @@ def _any_writer_is_undone(patch: pytest.MonkeyPatch) -> None:
     "weaken", [_forgets_stay, _later_honest_changes_go_too, _what_rests_on_poison_is_not_named, _any_writer_is_undone]
 )
 def test_an_undo_that_does_too_little_or_too_much_is_noticed(
-    weaken: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weaken: Callable[[pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weaken(monkeypatch)  # type: ignore[operator]
+    assert _is_sound(drill(tmp_path, 2, memories=400, poisoned=60))
+    weaken(monkeypatch)
     assert not _is_sound(drill(tmp_path, 2, memories=400, poisoned=60))
