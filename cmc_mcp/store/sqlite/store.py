@@ -427,7 +427,10 @@ class SqliteStore:
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
         with self.reader(0) as view:
-            return view.settings() | {"encrypted": str(self.location.key is not None).lower()}
+            return view.settings() | {
+                "encrypted": str(self.location.key is not None).lower(),
+                "erased pages pending": str(view.pages_pending()).lower(),
+            }
 
     def backup(
         self, target: Path, beside: Callable[[], None], progress: Callable[[int, int], None] | None = None
