@@ -17,7 +17,7 @@ from cmc_mcp import __version__
 from cmc_mcp.cli.holder import holder_of
 from cmc_mcp.cli.origins import origins_of
 from cmc_mcp.cli.session import Session, path_of
-from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, WrongKey
+from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, NotFound, WrongKey
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.calibration import ECE_ADVISED, Calibration, tempered
 from cmc_mcp.model.results import Result
@@ -90,6 +90,7 @@ def examine(session: Session, *, deep: bool, quick: bool, progress: Progress) ->
     else:
         findings += _folder(path)
         findings += _file(path)
+        findings += _copies(path)
         lock = _lock(path)
         findings.append(lock)
         findings += _store(session, asked, path, lock.state == "ok", deep=deep, quick=quick, progress=progress)
@@ -247,6 +248,22 @@ def _file(path: Path) -> Iterator[Finding]:
         yield _ok("journal", f"{size / 1e6:.1f} MB")
 
 
+def _copies(path: Path) -> Iterator[Finding]:
+    """Name old copies beside the store: what was erased from it since is in them still."""
+    kept = sorted(
+        file.name
+        for end in ("v*.backup", "before-restore-*", "restoring")
+        for file in path.parent.glob(f"{path.name}.{end}")
+        if file.is_file()
+    )
+    if kept:
+        yield _note(
+            "copies",
+            f"old copies beside the store: {', '.join(kept)}; what was erased since is in them still",
+            "delete those that you need no more, each with its .objects folder",
+        )
+
+
 def _lock(path: Path) -> Finding:
     lock = Path(f"{path}.lock")
     found = holder_of(lock)
@@ -283,17 +300,25 @@ def _store(
         return
     if quick:
         yield _note("integrity", "left out (--quick)", "run `cmc verify` now and then")
-    elif known:
+    else:
         yield _integrity(session, asked, free and session.writable(), deep=deep, progress=progress)
 
 
 def _refused(error: CmcError) -> Finding:
+    if isinstance(error, NotFound):
+        return _note("contents", error.message, "the first write makes it")
     if isinstance(error, FutureStore):
         do = "upgrade cmc-mcp, or restore the backup that the newer version made"
     elif isinstance(error, WrongKey):
         do = "choose another --store, or give its key in CMC_KEY or CMC_KEY_FILE"
     elif error.code == "integrity":
-        do = "copy the file aside, then restore the last backup in its place"
+        do = "`cmc restore BACKUP` puts the last backup in its place, and keeps this file aside"
+    elif "older version" in error.message:
+        return _note(
+            "store",
+            error.message,
+            "the next command that writes, or a server, does it, after making a backup beside it",
+        )
     else:
         do = "see what the message says; nothing was changed"
     return _fault("store", error.message, do)
@@ -301,10 +326,17 @@ def _refused(error: CmcError) -> Finding:
 
 def _opened(memory: Memory) -> Iterator[Finding]:
     settings = memory.inspect()
+    pending = settings.pop("erased pages pending") == "true"
     yield _ok("store", "opens; " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()))
     if settings["page_checksums"] == "off":
         says = "its pages have no checksums, so that only `cmc verify` finds what the disk does to them"
         yield _note("bit rot", says, "cmc rebuild, which gives them checksums where this installation can keep them")
+    if pending:
+        yield _note(
+            "erasure",
+            "pages of what was erased are still in the journal: a reader, or the end of a process, came between",
+            "stop what has the store open; the next command that opens it to write destroys them",
+        )
 
 
 def _contents(memory: Memory) -> Iterator[Finding]:
@@ -368,11 +400,17 @@ def _integrity(session: Session, asked: Configuration, writable: bool, *, deep: 
         with session.opened(asked, read_only=not writable) as memory:  # the check of full text takes the write lock
             result = memory.verify(deep=deep, progress=progress)
     except CmcError as error:
-        return _fault("integrity", error.message, "copy the file aside, then restore the last backup in its place")
+        return _fault(
+            "integrity",
+            error.message,
+            "`cmc restore BACKUP` puts the last backup in its place, and keeps this file aside",
+        )
     if not result.holds:
         named = "; ".join(f"{fault.table} {fault.key}: {fault.reason}" for fault in result.faults[:5])
         return _fault(
-            "integrity", f"{len(result.faults)} faults: {named}", "`cmc verify` names all; restore the last backup"
+            "integrity",
+            f"{len(result.faults)} faults: {named}",
+            "`cmc verify` names all; `cmc restore BACKUP` puts the last backup in its place",
         )
     left_out = "" if writable else " (without full text, which needs the write lock)"
     return _ok("integrity", f"holds: {result.checked.get('transactions', 0):,} transactions replayed{left_out}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from uvicorn import Config, Server
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from cmc_mcp.limits import HTTP_BODIES_BYTES_MAX, HTTP_CONNECTIONS_MAX, HTTP_PATIENCE_S
 
@@ -149,10 +149,11 @@ class Patient(H11Protocol):
     def _look(self) -> None:
         if self not in self.connections:
             return
-        busy = self.cycle is not None and not self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle
+        busy = cycle is not None and not cycle.response_complete
         unread = self.transport.get_write_buffer_size()
         # what shows that it stands still when it is the same at two looks
-        seen = (self.cycle, unread) if unread else None if busy or self.timeout_keep_alive_task else (self.cycle,)
+        seen = (cycle, unread) if unread else None if busy or self.timeout_keep_alive_task else (cycle,)
         if seen is not None and seen == self._before:
             self.transport.abort()
             return

@@ -18,7 +18,7 @@ from cmc_mcp.errors import CmcError, InvalidInput
 from cmc_mcp.limits import HTTP_BODY_BYTES_MAX
 from cmc_mcp.server import logs
 from cmc_mcp.server.app import create_server
-from cmc_mcp.server.ending import leave_in_time, when_client_leaves
+from cmc_mcp.server.ending import leave, leave_in_time, when_client_leaves
 from cmc_mcp.server.session import LocalSession, Provider
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ def clumsy(store: Path) -> None:
     """What a restore must not be: the old store goes before the new one comes."""
     store.unlink()
     shutil.copy(store.parent / "backup.db", store.parent / "copy.db")
-    os.rename(store.parent / "copy.db", store)
+    (store.parent / "copy.db").rename(store)
 
 
 def backup(store: Path) -> None:

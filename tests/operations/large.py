@@ -95,7 +95,9 @@ def build(path: Path, size: int, seed: int) -> tuple[int, float]:
             memory.remember_many(list(items(random.Random(f"{seed}/{batch}"), batch)))  # type: ignore[arg-type]
             if batch == 0:
                 memory.remember("The keeper of the weir is Ottilie Brandauer", source="needle")
-                memory.remember(b"\x89PNG\r\n\x1a\n" + bytes(100_000), modality="image", media_type="image/png", title="needle")
+                memory.remember(
+                    b"\x89PNG\r\n\x1a\n" + bytes(100_000), modality="image", media_type="image/png", title="needle"
+                )
                 memory.snapshot("early")
             batch += 1
             if sys.stderr.isatty():

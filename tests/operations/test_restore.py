@@ -134,7 +134,10 @@ def test_a_backup_older_than_the_checkpoint_is_refused_with_sizes(store: Path) -
 
 
 def test_a_store_that_somebody_has_open_is_not_switched(store: Path) -> None:
-    code = "import sys; from cmc_mcp.memory import Memory\nm = Memory.open(sys.argv[1], embedder=None); m.status(); print('open', flush=True); sys.stdin.read()"
+    code = (
+        "import sys; from cmc_mcp.memory import Memory\nm = Memory.open(sys.argv[1], embedder=None); m.status()\n"
+        "print('open', flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as reader:

@@ -42,7 +42,9 @@ def crowd(folder: Path, connections: int, seed: int, command: Sequence[str] = WI
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + 256
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted, hard))
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted, hard)
+        )
     told = Crowd(seed)
     store = folder / "memory.db"
     with Memory.open(store, embedder=None) as memory:
@@ -112,4 +114,6 @@ def run(job: Job) -> Crowd:
     return told
 
 
-SOAK = Soak("connect all at once over HTTP, each with a real call: every one answered, none starved", "connections", 1000, run)
+SOAK = Soak(
+    "connect all at once over HTTP, each with a real call: every one answered, none starved", "connections", 1000, run
+)

@@ -15,7 +15,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,12 +42,18 @@ from tests.soak import Job, Outcome, Soak
 
 BAR_S = 2.0
 KNOWN = "The acknowledged one: the ferry leaves at noon"
-LONG = "\n\n".join(f"Paragraph {n} of a long report about herons, weirs and tides, told at length." for n in range(9000))
+LONG = "\n\n".join(
+    f"Paragraph {n} of a long report about herons, weirs and tides, told at length." for n in range(9000)
+)
 STATES = ("starting", "idle", "loading", "embedding", "waiting", "recalling", "writing")
 STDIO_ENDS = ("SIGTERM", "SIGINT", "twice", "stdin", "stdout", "client")
 HTTP_ENDS = ("SIGTERM", "SIGINT", "twice")
 COMMANDS = {"cmc-mcp": (CMC_MCP,), "cmc serve": (CMC, "serve"), "module": MODULE}
-ENDED_AT_START = {"SIGTERM": {0, -signal.SIGTERM}, "SIGINT": {0, 130, -signal.SIGINT}, "twice": {0, 130, -signal.SIGINT}}
+ENDED_AT_START = {
+    "SIGTERM": {0, -signal.SIGTERM},
+    "SIGINT": {0, 130, -signal.SIGINT},
+    "twice": {0, 130, -signal.SIGINT},
+}
 """The codes of a server that had not begun to serve; one that serves ends with 0."""
 
 
@@ -217,7 +223,9 @@ class _Http(_Talk):
 
         connection = self.connections[id] = socket.create_connection(self.place, timeout=PATIENCE_S)
         body = tool(id, name, arguments, MODERN)
-        connection.sendall(http_request(body, **{"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": name}))
+        connection.sendall(
+            http_request(body, **{"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": name})
+        )
 
     def wait(self, id: int) -> None:
         status, _, body = read_answer(self.connections[id])
@@ -247,10 +255,8 @@ def _close_stdout(talk: _Talk) -> None:
     """Close what it writes to; it learns of it with its next answer."""
     assert talk.server.process.stdout is not None
     talk.server.process.stdout.close()
-    try:
+    with suppress(BrokenPipeError):
         talk.server.send({"jsonrpc": "2.0", "id": 99, "method": "ping"})
-    except BrokenPipeError:
-        pass
 
 
 def _close_both(talk: _Talk) -> None:

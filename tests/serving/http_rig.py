@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,8 @@ def call(name: str, arguments: dict[str, Any], id: int = 1, **headers: str) -> b
 def exchange(place: Place, data: bytes) -> tuple[int, bytes]:
     """Send bytes on a connection of their own; the status and body of the answer, 0 when there was none."""
     with connect(place) as connection:
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it may answer before it has all, and close
             connection.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):  # it answered before it had all, and closed
-            pass
         try:
             status, _, body = read_answer(connection)
         except ConnectionResetError:

@@ -17,7 +17,9 @@ from tests.serving.wire import CMC_MCP, LEGACY, MODERN, Message, Server, request
 from tests.soak import Job, Outcome, Soak
 
 FEW = 8  # in flight at once
-LARGE = "\n\n".join(f"Heron {n} stands at weir {n}. " + "It waits for the tide, and does not move. " * 20 for n in range(40))
+LARGE = "\n\n".join(
+    f"Heron {n} stands at weir {n}. " + "It waits for the tide, and does not move. " * 20 for n in range(40)
+)
 LOGGED = re.compile(r"^(timestamp=\S+ level=\w+ |\d{4}-\d\d-\d\d \S+ [A-Z]+ \S+: |INFO |WARNING )")
 _MODEL = """
 import os, sys, warnings, logging
@@ -43,7 +45,10 @@ def script(noise: str = "pass", embedder: str = "Noisy()") -> tuple[str, ...]:
     return (sys.executable, "-W", "always", "-c", _MODEL.format(noise=noise, embedder=embedder))
 
 
-NOISE = 'print("stray"); sys.stdout.write("stray"); sys.stdout.flush(); os.write(1, b"stray\\n"); os.system("echo stray"); warnings.warn("stray")'
+NOISE = (
+    'print("stray"); sys.stdout.write("stray"); sys.stdout.flush(); os.write(1, b"stray\\n"); os.system("echo stray"); '
+    'warnings.warn("stray")'
+)
 LEAK = 'os.write(wire, b"stray\\n")'
 
 
@@ -176,4 +181,6 @@ def run(job: Job) -> Purity:
     return total
 
 
-SOAK = Soak("call every tool over one stdio pipe: every byte of stdout is a message, memory is flat", "calls", 10_000, run)
+SOAK = Soak(
+    "call every tool over one stdio pipe: every byte of stdout is a message, memory is flat", "calls", 10_000, run
+)

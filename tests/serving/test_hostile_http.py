@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -18,7 +19,7 @@ from cmc_mcp.server.principals import Principal
 from cmc_mcp.server.session import Caller
 from tests.serving import crowd
 from tests.serving.http_rig import Place, Running, call, closed, connect, exchange, result, running
-from tests.serving.wire import lock_held, event, http_request, read_answer, tool
+from tests.serving.wire import event, http_request, lock_held, read_answer, tool
 
 PATIENCE_S = 0.4
 BOUNDS = Bounds(patience_s=PATIENCE_S, bodies_bytes=6 << 20)
@@ -213,7 +214,11 @@ def _resident() -> int:
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_past_the_bound_takes_no_memory(place: Place, chunked: bool) -> None:
     before = _resident()
-    length = {"Content_Length": "", "Transfer_Encoding": "chunked"} if chunked else {"Content_Length": str(HTTP_BODY_BYTES_MAX * 4)}
+    length = (
+        {"Content_Length": "", "Transfer_Encoding": "chunked"}
+        if chunked
+        else {"Content_Length": str(HTTP_BODY_BYTES_MAX * 4)}
+    )
     with connect(place) as connection:
         connection.sendall(http_request(None, **length))
         part = b" " * (1 << 20)
@@ -231,10 +236,8 @@ def test_bodies_are_bounded_in_sum_with_a_clear_answer(place: Place) -> None:
     head = http_request(None, Content_Length=str(5 << 20))
     with connect(place) as one, connect(place) as two:
         one.sendall(head + b" " * (4 << 20))
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             two.sendall(head + b" " * (4 << 20))
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         answers = closed(one) + closed(two)
     assert b"too many large requests" in answers or b" 408 " in answers
 
@@ -267,7 +270,12 @@ def test_a_thousand_connections_at_once_are_all_answered(tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with running(tmp_path_factory.mktemp("guarded"), Bounds(), [ALICE, BOB, CAROL]) as (place, _):
-        assert exchange(place, call("remember", {"content": "Acme sells kettles"}, Authorization=f"Bearer {ALICE.token}"))[0] == 200
+        assert (
+            exchange(place, call("remember", {"content": "Acme sells kettles"}, Authorization=f"Bearer {ALICE.token}"))[
+                0
+            ]
+            == 200
+        )
         yield place
 
 
@@ -301,7 +309,11 @@ def test_hosts_origins_and_tokens_are_checked_before_anything_is_done(
 
 def test_a_token_in_the_address_opens_nothing(guarded: Place) -> None:
     body = tool(1, "recall", {"query": "kettles"})
-    for path in (f"/mcp?token={ALICE.token}", f"/mcp?access_token={ALICE.token}", f"/mcp?authorization=Bearer%20{ALICE.token}"):
+    for path in (
+        f"/mcp?token={ALICE.token}",
+        f"/mcp?access_token={ALICE.token}",
+        f"/mcp?authorization=Bearer%20{ALICE.token}",
+    ):
         assert exchange(guarded, http_request(body, path=path))[0] == 401
 
 

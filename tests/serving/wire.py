@@ -42,7 +42,11 @@ def request(id: int, method: str, parameters: Mapping[str, Any] | None = None, e
     found = dict(parameters or {})
     if era == MODERN:
         prefix = "io.modelcontextprotocol"
-        about = {f"{prefix}/protocolVersion": MODERN, f"{prefix}/clientCapabilities": {}, f"{prefix}/clientInfo": CLIENT}
+        about = {
+            f"{prefix}/protocolVersion": MODERN,
+            f"{prefix}/clientCapabilities": {},
+            f"{prefix}/clientInfo": CLIENT,
+        }
         found["_meta"] = {**found.get("_meta", {}), **about}
     return {"jsonrpc": "2.0", "id": id, "method": method, "params": found}
 

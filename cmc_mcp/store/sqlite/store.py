@@ -467,7 +467,7 @@ class SqliteStore:
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
         with self.reader(0) as view:
-            settings = view.settings()
+            settings = view.settings() | {"erased pages pending": str(view.pages_pending()).lower()}
         cipher = settings.pop("cipher")  # the default one is named where there is none too
         if self.location.key is None:
             return settings | {"encrypted": "false"}
