@@ -16,7 +16,7 @@ from cmc_mcp.store.rows import AtomRow, EdgeRow, Filter, Head, PayloadRow, Trans
 
 
 class LedgerView(Protocol):
-    """Reads of one workspace inside one transaction; `sqlite.view.View` says what each gives."""
+    """Reads of one workspace inside one transaction; `sql.view.View` says what each gives."""
 
     ws: int
 
@@ -85,7 +85,7 @@ class LedgerView(Protocol):
 
 
 class ReadView(LedgerView, Protocol):
-    """A view that can also search; `sqlite.search.SearchView` says what each gives."""
+    """A view that can also search; `sql.search.SearchView` says what each gives."""
 
     def erased(self) -> list[int]: ...
     def piece_events(self) -> Iterator[tuple[int, int, int, int, int, int]]: ...
@@ -137,7 +137,7 @@ class ReadView(LedgerView, Protocol):
 
 
 class WriteUnit(LedgerView, Protocol):
-    """Everything one call writes, in one transaction; `sqlite.unit.UnitOfWork` says what each does."""
+    """Everything one call writes, in one transaction; `sql.unit.UnitOfWork` says what each does."""
 
     before: Head
     seq: int

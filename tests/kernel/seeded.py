@@ -11,8 +11,8 @@ from cmc_mcp.history import diff, rollback
 from cmc_mcp.kernel import pieces, undo
 from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces
 from cmc_mcp.merkle import state as tree
-from cmc_mcp.store.sqlite.unit import UnitOfWork
-from cmc_mcp.store.sqlite.view import View
+from cmc_mcp.store.sql.unit import UnitOfWork
+from cmc_mcp.store.sql.view import View
 from cmc_mcp.write import commit, forget, revise
 
 Bug = Callable[[pytest.MonkeyPatch], None]
@@ -149,7 +149,7 @@ def retired_parts_of_a_document_stay(patch: pytest.MonkeyPatch) -> None:
 
 
 def time_may_stand_still(patch: pytest.MonkeyPatch) -> None:
-    from cmc_mcp.store.sqlite import unit
+    from cmc_mcp.store.sql import unit
 
     patch.setattr(unit, "next_time", lambda clock_us, last_us: clock_us)
 

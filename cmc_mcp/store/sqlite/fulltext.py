@@ -11,7 +11,7 @@ from typing import cast
 
 import apsw
 
-from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
 
 _COUNT_MAX = 255
 _HEADING = 8

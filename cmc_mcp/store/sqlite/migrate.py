@@ -10,7 +10,8 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
-from cmc_mcp.store.sqlite import nodes, traits
+from cmc_mcp.store.sql import nodes, traits
+from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS, Migration
 from cmc_mcp.store.sqlite.connection import (
     APPLICATION_ID,
     Location,
@@ -20,7 +21,6 @@ from cmc_mcp.store.sqlite.connection import (
     sync_folder,
     translated,
 )
-from cmc_mcp.store.sqlite.schema import BOOKKEEPING, MIGRATIONS, Migration
 
 Migrations = tuple[Migration, ...]
 _FILLS: Final[dict[str, Callable[[apsw.Connection], None]]] = {

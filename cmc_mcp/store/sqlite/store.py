@@ -18,6 +18,9 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
+from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.search import SearchView
+from cmc_mcp.store.sql.unit import Kept, TreeCache, UnitOfWork
 from cmc_mcp.store.sqlite import fulltext, migrate
 from cmc_mcp.store.sqlite.connection import (
     Location,
@@ -27,10 +30,7 @@ from cmc_mcp.store.sqlite.connection import (
     prepare_folder,
     translated,
 )
-from cmc_mcp.store.sqlite.ledger import FactsCache
 from cmc_mcp.store.sqlite.lock import WriteLock
-from cmc_mcp.store.sqlite.search import SearchView
-from cmc_mcp.store.sqlite.unit import Kept, TreeCache, UnitOfWork
 
 _IDLE_READERS_MAX: Final = 8
 _CLOSE_WAIT_S: Final = 2.0

@@ -11,9 +11,10 @@ import apsw
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter
-from cmc_mcp.store.sqlite import fulltext, nodes
-from cmc_mcp.store.sqlite.audit import AuditView
-from cmc_mcp.store.sqlite.ledger import FactsCache
+from cmc_mcp.store.sql import nodes
+from cmc_mcp.store.sql.audit import AuditView
+from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sqlite import fulltext
 
 
 class SearchView(AuditView):

@@ -7,8 +7,8 @@ from typing import Final, cast
 
 from cmc_mcp.kernel.kinds import Record
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.sqlite.ledger import node_base
-from cmc_mcp.store.sqlite.view import View
+from cmc_mcp.store.sql.ledger import node_base
+from cmc_mcp.store.sql.view import View
 
 INDEXES: Final = {
     "tags": "name, value, facts",

@@ -9,8 +9,8 @@ from typing import cast
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import AtomRow, EdgeRow
-from cmc_mcp.store.sqlite.ledger import LedgerRows
-from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.sql.ledger import LedgerRows
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
 
 _ATOM = "a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq"
 

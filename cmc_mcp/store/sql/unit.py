@@ -26,11 +26,11 @@ from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
 from cmc_mcp.store.manifest import Manifest, decode_manifest
 from cmc_mcp.store.rows import Head, post_order
-from cmc_mcp.store.sqlite import nodes
-from cmc_mcp.store.sqlite.ledger import FactsCache, node_base
-from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
-from cmc_mcp.store.sqlite.statements import STATEMENTS
-from cmc_mcp.store.sqlite.view import View
+from cmc_mcp.store.sql import nodes
+from cmc_mcp.store.sql.ledger import FactsCache, node_base
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.sql.statements import STATEMENTS
+from cmc_mcp.store.sql.view import View
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1
 _CACHED_NODES_MAX = 20_000
