@@ -51,7 +51,8 @@ class AuditView(View):
         """Give every stored node of a tree by its path."""
         base = node_base(self.ws, tree)
         rows = self._c.execute(
-            "SELECT node, body FROM state_nodes WHERE node > ? AND node < ?", (base, base + (1 << 37))
+            "SELECT node, body FROM state_nodes WHERE ws = ? AND node > ? AND node < ?",
+            (self.ws, base, base + (1 << 37)),
         )
         return {node - base: body for node, body in rows}
 

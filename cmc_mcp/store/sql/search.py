@@ -1,34 +1,20 @@
-"""The searching part of a view: full text, and the exact vector path in SQL."""
+"""The searching part of a view: everything but full text and the nearest vectors, which each backend finds its own way."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
-
-import apsw
 
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.audit import AuditView
-from cmc_mcp.store.sql.ledger import FactsCache
-from cmc_mcp.store.sqlite import fulltext
 
 
 class SearchView(AuditView):
     """A view that can also search."""
-
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        ws: int,
-        cache: FactsCache,
-        tokens: Callable[[str], list[tuple[int, int, str]]],
-    ) -> None:
-        super().__init__(connection, ws, cache)
-        self._tokens = tokens
 
     # ------------------------------------------------------------------ workspaces and models
     def workspace_number(self, name: str) -> int:
@@ -43,21 +29,6 @@ class SearchView(AuditView):
     def pages_pending(self) -> bool:
         """Say whether an erase still has pages in the write-ahead log."""
         return bool(self._c.execute("SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1").fetchone())
-
-    def integrity(self) -> list[str]:
-        """Run SQLite's own check of the file's structure."""
-        rows = [str(row[0]) for row in self._c.execute("PRAGMA integrity_check(20)")]
-        return [] if rows == ["ok"] else rows
-
-    def settings(self) -> dict[str, str]:
-        """Give the settings and versions that `doctor` reports."""
-        out = {
-            name: str(self._c.pragma(name)) for name in ("journal_mode", "synchronous", "user_version", "page_count")
-        }
-        out["sqlite"] = apsw.sqlite_lib_version()
-        out["apsw"] = apsw.apsw_version()
-        out["sqlite_vec"] = str(self._c.execute("SELECT vec_version()").fetchall()[0][0])
-        return out
 
     def erased(self) -> list[int]:
         """Give every atom whose content was erased, in order."""
@@ -77,67 +48,16 @@ class SearchView(AuditView):
             )
         )
 
-    # ------------------------------------------------------------------ full text
-    def count_tokens(self, text: str) -> int:
-        """Count the tokens that full text makes of a text."""
-        return len(self._tokens(text)) if text else 0
-
-    def terms(self, text: str) -> dict[str, str]:
-        """Split a query into distinct terms: stem → the word as written, in order."""
-        data = text.encode("utf-8", "replace")
-        out: dict[str, str] = {}
-        for start, end, stem in self._tokens(text):
-            out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
-        return out
-
-    def frequency(self, term: str, upto: int, cap: int) -> int:
-        """Count the passages recorded up to a record number that hold a term, at most `cap`."""
-        return fulltext.frequency(self._c, self.ws, term, upto, cap)
-
-    def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
-        """Give where a term is; see `fulltext.postings`."""
-        return fulltext.postings(self._c, term, after, upto)
-
-    def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
-        """Give the passages that hold any of some terms, or every one, newest first."""
-        return fulltext.holding(self._c, terms, after, upto, every=every)
-
-    def counts(self, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[int, bytes]]:
-        """Count terms in some passages; see `fulltext.counts`."""
-        return fulltext.counts(self._c, among, drivers, terms)
-
-    def lengths(self, rids: Sequence[int]) -> dict[int, int]:
-        """Give the tokens of passages, heading and text together."""
-        return fulltext.lengths(self._c, rids)
-
     # ------------------------------------------------------------------ vectors
     def selected(self, seq: int, valid_at: int, limits: Filter) -> list[int]:
         """Give every atom that holds at a read point and passes a filter, in order."""
-        where, bindings = _where(limits)
+        passing, bindings = conditions(limits)
         rows = self._c.execute(
-            "SELECT DISTINCT p.rid FROM pieces p JOIN atoms a ON a.rid = p.rid WHERE p.ws = ? AND p.tx_from <= ?"
-            f" AND p.tx_to > ? AND p.valid_from <= ? AND p.valid_to > ?{where} ORDER BY p.rid",
+            "SELECT DISTINCT p.rid FROM pieces p JOIN atoms a USING(ws, rid) WHERE p.ws = ? AND p.tx_from <= ?"
+            f" AND p.tx_to > ? AND p.valid_from <= ? AND p.valid_to > ?{passing} ORDER BY p.rid",
             (self.ws, seq, seq, valid_at, valid_at, *bindings),
         )
         return [rid for (rid,) in rows]
-
-    def nearest(
-        self, model: int, query: bytes, k: int, seq: int, valid_at: int, limits: Filter
-    ) -> list[tuple[int, float]]:
-        """Find the `k` nearest atoms by cosine, filtered first: exact, and the truth that faster ways must equal.
-
-        Gives (rid, cosine), best first, ties by atom id.
-        """
-        where, bindings = _where(limits)
-        rows = self._c.execute(
-            "SELECT rid, 1.0 - vec_distance_cosine(vector, ?) AS cosine FROM (SELECT DISTINCT a.rid AS rid, r.key AS key,"
-            " v.vector AS vector FROM pieces p JOIN atoms a ON a.rid = p.rid JOIN records r ON r.rid = a.rid"
-            " JOIN vectors v ON v.ws = a.ws AND v.model = ? AND v.content = a.content AND v.seq <= ?"
-            " WHERE p.ws = ? AND p.tx_from <= ? AND p.tx_to > ? AND p.valid_from <= ? AND p.valid_to > ?"
-            f"{where}) ORDER BY cosine DESC, key LIMIT ?",
-            (query, model, seq, self.ws, seq, seq, valid_at, valid_at, *bindings, k),
-        )
-        return list(rows)
 
     def vectors_of(self, model: int, rids: Sequence[int], seq: int) -> dict[int, bytes]:
         """Give the fp32 vectors that atoms had at a transaction."""
@@ -171,14 +91,14 @@ class SearchView(AuditView):
                 "SELECT a.rid, a.content FROM atoms a WHERE a.ws = ?1 AND a.modality < 5 AND NOT EXISTS"
                 " (SELECT 1 FROM vectors v WHERE v.ws = ?1 AND v.model = ?2 AND v.content = a.content) AND EXISTS"
                 " (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_to = ?3) ORDER BY a.rid LIMIT ?4",
-                (self.ws, model, OPEN, limit),
+                (self.ws, model, OPEN, OPEN if limit < 0 else limit),
             )
         )
 
     def count_pending(self, model: int, seq: int, valid_at: int) -> int:
         """Count the text atoms that hold at a read point without a vector under a model."""
         rows = self._c.execute(
-            "SELECT count(DISTINCT p.rid) FROM pieces p JOIN atoms a ON a.rid = p.rid WHERE p.ws = ?1 AND a.modality < 5"
+            "SELECT count(DISTINCT p.rid) FROM pieces p JOIN atoms a USING(ws, rid) WHERE p.ws = ?1 AND a.modality < 5"
             " AND p.tx_from <= ?3 AND p.tx_to > ?3 AND p.valid_from <= ?4 AND p.valid_to > ?4 AND NOT EXISTS"
             " (SELECT 1 FROM vectors v WHERE v.ws = ?1 AND v.model = ?2 AND v.content = a.content AND v.seq <= ?3)",
             (self.ws, model, seq, valid_at),
@@ -192,13 +112,16 @@ class SearchView(AuditView):
 
     def facts_of_origin(self, origin: int, after: int, upto: int) -> list[tuple[int, bytes, bytes | None]]:
         """Give the bodies of facts that atoms of an origin took on in (after, upto], as (number, hash, body)."""
-        start, opened = "pieces p INDEXED BY pieces_from CROSS JOIN atoms a ON a.rid = p.rid", "p.tx_from"
+        start, opened = (
+            "pieces p INDEXED BY pieces_from CROSS JOIN atoms a USING(ws, rid)",
+            "p.tx_from",
+        )
         if not after:  # all of them: by atom, not by the indexes over time
             opened = "+p.tx_from"
             start = "atoms a INDEXED BY atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid"
         return list(
             self._c.execute(
-                f"SELECT DISTINCT p.facts, f.hash, f.body FROM {start} CROSS JOIN payloads f ON f.pid = p.facts"
+                f"SELECT DISTINCT p.facts, f.hash, f.body FROM {start} CROSS JOIN payloads f ON f.ws = p.ws AND f.pid = p.facts"
                 f" WHERE p.ws = ?1 AND a.ws = ?1 AND a.origin = ?2 AND a.origin > 0 AND {opened} > ?3 AND {opened} <= ?4",
                 (self.ws, origin, after, upto),
             )
@@ -211,7 +134,7 @@ class SearchView(AuditView):
         return list(
             self._c.execute(
                 "SELECT a.rid, r.key, a.seq, a.witness, p.valid_from, p.valid_to, p.facts FROM atoms a INDEXED BY"
-                " atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid JOIN records r ON r.rid = a.rid"
+                " atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid JOIN records r USING(ws, rid)"
                 " WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND +p.tx_from <= ?3 AND +p.tx_to > ?3"
                 " AND +p.valid_from <= ?4 AND +p.valid_to > ?4 ORDER BY a.rid",
                 (self.ws, origin, seq, valid_at),
@@ -313,7 +236,7 @@ class SearchView(AuditView):
         return iter(
             self._c.execute(
                 "SELECT p.rid, p.valid_from, p.valid_to, p.tx_from, p.tx_to, p.facts FROM pieces p JOIN records r"
-                " ON r.rid = p.rid WHERE p.ws = ? AND p.tx_from > ? AND p.tx_from <= ? AND r.kind = ?"
+                " USING(ws, rid) WHERE p.ws = ? AND p.tx_from > ? AND p.tx_from <= ? AND r.kind = ?"
                 " ORDER BY p.rid, p.valid_from, p.tx_from",
                 (self.ws, after, upto, AtomKind.code),
             )
@@ -323,7 +246,7 @@ class SearchView(AuditView):
         """Give atoms' pieces closed in (after, upto]: (rid, valid_from, tx_from, tx_to)."""
         return iter(
             self._c.execute(
-                "SELECT p.rid, p.valid_from, p.tx_from, p.tx_to FROM pieces p JOIN records r ON r.rid = p.rid"
+                "SELECT p.rid, p.valid_from, p.tx_from, p.tx_to FROM pieces p JOIN records r USING(ws, rid)"
                 " WHERE p.ws = ? AND p.tx_to > ? AND p.tx_to <= ? AND p.tx_to < 4611686018427387903 AND r.kind = ?",
                 (self.ws, after, upto, AtomKind.code),
             )
@@ -358,7 +281,8 @@ class SearchView(AuditView):
         )
 
 
-def _where(limits: Filter) -> tuple[str, list[object]]:
+def conditions(limits: Filter) -> tuple[str, list[object]]:
+    """Give the conditions of a filter, and what they are bound to."""
     parts: list[str] = []
     bindings: list[object] = []
     for column, values in (

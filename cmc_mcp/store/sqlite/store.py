@@ -19,7 +19,6 @@ from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sql.ledger import FactsCache
-from cmc_mcp.store.sql.search import SearchView
 from cmc_mcp.store.sql.unit import Kept, TreeCache, UnitOfWork
 from cmc_mcp.store.sqlite import fulltext, migrate
 from cmc_mcp.store.sqlite.connection import (
@@ -31,6 +30,7 @@ from cmc_mcp.store.sqlite.connection import (
     translated,
 )
 from cmc_mcp.store.sqlite.lock import WriteLock
+from cmc_mcp.store.sqlite.search import SqliteView
 
 _IDLE_READERS_MAX: Final = 8
 _CLOSE_WAIT_S: Final = 2.0
@@ -63,7 +63,7 @@ class SqliteStore:
         self._busy_readers = 0
         self._guard = threading.Lock()
         self._writer: apsw.Connection | None = None
-        self._count: Callable[[str], int] | None = None
+        self._text: fulltext.Passages | None = None
         self._in_doubt = False
         self._facts: dict[int, FactsCache] = {}
         self._trees: dict[int, TreeCache] = {}
@@ -119,7 +119,7 @@ class SqliteStore:
 
     # ------------------------------------------------------------------ reading
     @contextmanager
-    def reader(self, ws: int) -> Iterator[SearchView]:
+    def reader(self, ws: int) -> Iterator[SqliteView]:
         """Open a read transaction on a workspace."""
         reader = self._take()
         sound = False
@@ -127,7 +127,7 @@ class SqliteStore:
             with translated():
                 reader.connection.execute("BEGIN")
                 try:
-                    yield SearchView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
+                    yield SqliteView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
                     sound = True
                 except apsw.Error:
                     raise
@@ -201,9 +201,9 @@ class SqliteStore:
             trees = self._trees.pop(ws, None)
             try:
                 with translated():
-                    assert self._count is not None
+                    assert self._text is not None
                     facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
-                    unit = UnitOfWork(connection, ws, facts, trees, kept, self._count)
+                    unit = UnitOfWork(connection, ws, facts, trees, kept, self._text)
                     yield unit
             except BaseException:
                 self._abandon(connection, ws)
@@ -234,7 +234,7 @@ class SqliteStore:
         if self._writer is None:
             with translated():
                 self._writer = connect(self.location)
-                self._count = fulltext.counter(self._writer)
+                self._text = fulltext.Passages(self._writer)
         if self._in_doubt:
             self._settle(self._writer)
         return self._writer
@@ -394,7 +394,7 @@ class SqliteStore:
         fresh = self._connected()
         try:
             with translated():
-                return SearchView(fresh.connection, 0, FactsCache(), fresh.tokens).integrity()
+                return SqliteView(fresh.connection, 0, FactsCache(), fresh.tokens).integrity()
         finally:
             _close(fresh.connection)
 
@@ -414,7 +414,7 @@ class SqliteStore:
         try:
             make_folder(target.parent)
             with self.reader(0) as view:
-                migrate.copy_to(view.connection, target, self.location.key, progress)
+                migrate.copy_to(view.file, target, self.location.key, progress)
         except OSError as error:
             raise errors.StoreError(f"the backup cannot be written ({error.strerror})") from error
 

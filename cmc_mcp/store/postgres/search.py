@@ -1,0 +1,107 @@
+"""Views of a workspace on PostgreSQL: the shared ones, and what this database finds in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cmc_mcp.store.postgres.connection import Connection, Vector
+from cmc_mcp.store.postgres.fulltext import Tokens, Words
+from cmc_mcp.store.rows import Filter
+from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.search import SearchView, conditions
+from cmc_mcp.store.sql.statements import STATEMENTS
+from cmc_mcp.store.sql.unit import UnitOfWork
+from cmc_mcp.store.sql.view import View
+
+
+class _LongText(View):
+    """Looks up text of any length, of which only the beginning is part of a key."""
+
+    def facts_with_tag(self, name: str, value: str) -> list[int]:
+        """Give the bodies of facts that carry a tag."""
+        rows = self._c.execute(
+            "SELECT facts FROM tags WHERE ws = ?1 AND name = ?2 AND substr(value, 1, 256) = substr(?3, 1, 256)"
+            " AND value = ?3",
+            (self.ws, name, value),
+        )
+        return [pid for (pid,) in rows]
+
+    def facts_with_claim(self, subject: str, predicate: str) -> list[int]:
+        """Give the bodies of facts that make a claim about a subject and predicate."""
+        rows = self._c.execute(
+            "SELECT facts FROM claims WHERE ws = ?1 AND substr(subject, 1, 128) = substr(?2, 1, 128)"
+            " AND substr(predicate, 1, 128) = substr(?3, 1, 128) AND subject = ?2 AND predicate = ?3",
+            (self.ws, subject, predicate),
+        )
+        return [pid for (pid,) in rows]
+
+
+class PostgresUnit(_LongText, UnitOfWork):
+    """A write in progress."""
+
+    statements = STATEMENTS | {
+        "state_nodes": "INSERT INTO state_nodes VALUES(?, ?, ?) ON CONFLICT(ws, node) DO UPDATE SET body = excluded.body"
+    }
+
+    def add_vector(self, model: int, content: int, vector: bytes) -> None:
+        """Add the vector of a content (fp32, unit length) under a model."""
+        super().add_vector(model, content, Vector(vector))
+
+
+class PostgresView(_LongText, SearchView):
+    """A view that can also search."""
+
+    def __init__(self, connection: Connection, ws: int, cache: FactsCache, tokens: Tokens) -> None:
+        super().__init__(connection, ws, cache)
+        self.words = Words(connection, ws, tokens)
+
+    # ------------------------------------------------------------------ full text
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens that full text makes of a text."""
+        return len(self.words.tokens(text)) if text else 0
+
+    def terms(self, text: str) -> dict[str, str]:
+        """Split a query into distinct terms: stem → the word as written, in order."""
+        data = text.encode("utf-8", "replace")
+        out: dict[str, str] = {}
+        for start, end, stem in self.words.tokens(text):
+            out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
+        return out
+
+    def frequency(self, term: str, upto: int, cap: int) -> int:
+        """Count the passages recorded up to a record number that hold a term, at most `cap`."""
+        return self.words.frequency(term, upto, cap)
+
+    def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
+        """Give where a term is; see `fulltext.Words.postings`."""
+        return self.words.postings(term, after, upto)
+
+    def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
+        """Give the passages that hold any of some terms, or every one, newest first."""
+        return self.words.holding(terms, after, upto, every=every)
+
+    def counts(self, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[int, bytes]]:
+        """Count terms in some passages; see `fulltext.Words.counts`. They are read by number, so no driver is needed."""
+        return self.words.counts(among, terms)
+
+    def lengths(self, rids: Sequence[int]) -> dict[int, int]:
+        """Give the tokens of passages, heading and text together."""
+        return self.words.lengths(rids)
+
+    # ------------------------------------------------------------------ vectors
+    def nearest(
+        self, model: int, query: bytes, k: int, seq: int, valid_at: int, limits: Filter
+    ) -> list[tuple[int, float]]:
+        """Find the `k` nearest atoms by cosine, filtered first: exact, and the truth that faster ways must equal.
+
+        Gives (rid, cosine), best first, ties by atom id.
+        """
+        passing, bindings = conditions(limits)
+        rows = self._c.execute(
+            "SELECT a.rid, 1.0 - (v.vector <=> ?) AS cosine FROM atoms a JOIN records r USING(ws, rid) JOIN vectors v"
+            " ON v.ws = a.ws AND v.model = ? AND v.content = a.content AND v.seq <= ? WHERE a.ws = ? AND EXISTS"
+            " (SELECT 1 FROM pieces p WHERE p.ws = a.ws AND p.rid = a.rid AND p.tx_from <= ? AND p.tx_to > ?"
+            f" AND p.valid_from <= ? AND p.valid_to > ?{passing}) ORDER BY cosine DESC, r.key LIMIT ?",
+            (Vector(query), model, seq, self.ws, seq, seq, valid_at, valid_at, *bindings, k),
+        )
+        return list(rows)
