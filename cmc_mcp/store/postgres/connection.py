@@ -127,6 +127,15 @@ class Connection:
         with self.raw.cursor() as cursor:
             cursor.executemany(spoken(statement).encode(), rows)
 
+    def send(self, written: Iterable[tuple[str, list[Any]]], last: str = "") -> None:
+        """Run statements for their rows, and one of PostgreSQL's own after them, in one round trip."""
+        with self.raw.pipeline(), self.raw.cursor() as cursor:
+            for statement, rows in written:
+                for row in rows:
+                    cursor.execute(spoken(statement).encode(), row, prepare=len(rows) > 1 or None)
+            if last:
+                cursor.execute(last.encode())
+
     def learn(self, address: Address) -> None:
         """Set it up again, after the extension was made."""
         _configure(self.raw, address)

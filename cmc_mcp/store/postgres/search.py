@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cmc_mcp.store.postgres.connection import Connection, Vector
 from cmc_mcp.store.postgres.fulltext import Tokens, Words
-from cmc_mcp.store.rows import Filter
+from cmc_mcp.store.rows import AtomRow, Filter, Head
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.search import SearchView, conditions
 from cmc_mcp.store.sql.statements import STATEMENTS
@@ -54,6 +54,37 @@ class PostgresView(_LongText, SearchView):
     def __init__(self, connection: Connection, ws: int, cache: FactsCache, tokens: Tokens) -> None:
         super().__init__(connection, ws, cache)
         self.words = Words(connection, ws, tokens)
+        self._heads: dict[int, Head] = {}
+        self._seen: set[int] = set()
+        self._epoch: int | None = None
+        self._head: Head | None = None
+
+    # ------------------------------------------------------------------ what a view is asked again and again
+    def epoch(self) -> int:
+        """Give the number of erasures so far: what was cached before one is dropped."""
+        if self._epoch is None:
+            self._epoch = super().epoch()
+        return self._epoch
+
+    def head(self) -> Head:
+        """Give the last transaction, or the empty state before the first."""
+        if self._head is None:
+            self._head = super().head()
+        return self._head
+
+    def atoms(self, rids: Sequence[int]) -> dict[int, AtomRow]:
+        """Give several atoms at once."""
+        found = super().atoms(rids)
+        self._seen.update(row.seq for row in found.values())
+        return found
+
+    def head_at(self, seq: int) -> Head:
+        """Give the state that transaction `seq` left. Those of the atoms at hand are asked for together."""
+        if seq and seq not in self._heads:
+            self._heads.update(self.heads_at(self._seen - self._heads.keys() | {seq}))
+            if seq not in self._heads:
+                return super().head_at(seq)
+        return self._heads[seq] if seq else super().head_at(0)
 
     # ------------------------------------------------------------------ full text
     def count_tokens(self, text: str) -> int:

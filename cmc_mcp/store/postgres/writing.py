@@ -9,7 +9,7 @@ never doubled: after a COMMIT without an answer the ledger is asked, under the l
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -19,6 +19,7 @@ from cmc_mcp import errors
 from cmc_mcp.store.postgres.connection import Connection, first_line, is_lost, may_try_again
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.rows import Head
+from cmc_mcp.store.sql.connection import Row, Rows
 from cmc_mcp.store.sql.ledger import FactsCache, LedgerRows
 
 T = TypeVar("T")
@@ -27,29 +28,46 @@ PAUSES_S: Final = (0.05, 0.2, 0.8, 2.0)
 _LOCK_CLASS: Final = 0x434D4331  # "CMC1": the application's number among those that share the server's locks
 
 
+class _Nothing:
+    """What a statement that only writes finds."""
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(())
+
+    def fetchone(self) -> Row | None:
+        return None
+
+    def fetchall(self) -> list[Row]:
+        return []
+
+
+NOTHING: Final = _Nothing()
+Written = tuple[str, list[Any]]
+"""A statement that writes, and the rows it is run for."""
+
+
 class Writing:
-    """The connection of one unit of work."""
+    """The connection of one unit of work. What it writes is sent together: a unit takes few round trips."""
 
     def __init__(self, pool: Pool, ws: int, pause: Callable[[float], None] = time.sleep) -> None:
         self._pool, self._ws, self._pause = pool, ws, pause
-        self._done: list[tuple[str, Any, bool]] = []
+        self._done: list[Written] = []
+        self._waits: list[Written] = []
         self._before: Head | None = None
         self._c: Connection | None = None
         self._retried(lambda _: None)
 
     # ------------------------------------------------------------------ what a unit does
-    def execute(self, statement: str, bindings: Any = None) -> psycopg.Cursor[Any]:
-        """Run one statement."""
-        found = self._retried(lambda connection: connection.execute(statement, bindings))
+    def execute(self, statement: str, bindings: Any = None) -> Rows:
+        """Run one statement. One that only writes waits for the next that asks, or for the end."""
         if not statement.startswith("SELECT"):
-            self._done.append((statement, bindings, False))
-        return found
+            self._waits.append((statement, [bindings]))
+            return NOTHING
+        return self._retried(lambda connection: connection.execute(statement, bindings))
 
     def executemany(self, statement: str, rows: Iterable[Any]) -> None:
-        """Run one statement for each of some rows."""
-        kept = list(rows)
-        self._retried(lambda connection: connection.executemany(statement, kept))
-        self._done.append((statement, kept, True))
+        """Run one statement for each of some rows; it waits as `execute` says."""
+        self._waits.append((statement, list(rows)))
 
     def begun_at(self, head: Head) -> None:
         """Note the head that the unit began at: no other may lie between."""
@@ -67,7 +85,7 @@ class Writing:
             try:
                 connection = self._connection()
                 sent = True
-                connection.run("COMMIT")
+                connection.send(self._taken(), "COMMIT")
                 self._leave()
                 return
             except psycopg.Error as error:
@@ -112,7 +130,10 @@ class Writing:
         attempt = 0
         while True:
             try:
-                return action(self._connection(attempt))
+                connection = self._connection(attempt)
+                if self._waits:
+                    connection.send(self._taken())
+                return action(connection)
             except psycopg.Error as error:
                 self._drop()
                 attempt += 1
@@ -133,8 +154,9 @@ class Writing:
                 self._pause(PAUSES_S[min(attempt, len(PAUSES_S)) - 1])
             try:
                 self._c = connection = self._pool.take()
-                connection.run("BEGIN ISOLATION LEVEL READ COMMITTED")
-                connection.execute("SELECT pg_advisory_xact_lock(?::int4, ?::int4)", (_LOCK_CLASS, self._ws))
+                connection.run(
+                    f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({_LOCK_CLASS}, {int(self._ws)})"
+                )
                 return connection
             except (psycopg.Error, errors.StoreError) as error:
                 self._drop()
@@ -149,11 +171,14 @@ class Writing:
             return
         if LedgerRows(connection, self._ws, FactsCache()).head() != self._before:
             raise errors.Busy("another server wrote to this workspace while the connection was lost; try again")
-        for statement, bindings, many in self._done:
-            if many:
-                connection.executemany(statement, bindings)
-            else:
-                connection.execute(statement, bindings)
+        if self._done:
+            connection.send(self._done)
+
+    def _taken(self) -> list[Written]:
+        """Give what waits, which counts as done from now on: a transaction that begins again does it again."""
+        waits, self._waits = self._waits, []
+        self._done += waits
+        return waits
 
     def _leave(self) -> None:
         connection, self._c = self._c, None

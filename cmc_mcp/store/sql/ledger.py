@@ -80,6 +80,14 @@ class LedgerRows:
             raise IntegrityError(f"transaction {seq} is missing from the ledger", table="transactions", key=str(seq))
         return Head(*row)
 
+    def heads_at(self, seqs: Iterable[int]) -> dict[int, Head]:
+        """Give the states that some transactions left, in one query."""
+        rows = self._c.execute(
+            f"SELECT {_HEAD} FROM transactions WHERE ws = ?1 AND seq IN (SELECT value FROM json_each(?2))",
+            (self.ws, json.dumps(sorted(seqs))),
+        )
+        return {row[0]: Head(*row) for row in rows}
+
     def times_of(self, seqs: Iterable[int]) -> dict[int, int]:
         """Give when some transactions were recorded (microseconds), in one query."""
         rows = self._c.execute(
