@@ -37,6 +37,7 @@ class Session:
     principal: str | None = None
     json: bool = False
     model: bool = True
+    objects: str | None = None
     out: Out = field(default_factory=Out)
 
     def configuration(self) -> Configuration:
@@ -47,7 +48,7 @@ class Session:
         """
         from cmc_mcp.config import configuration
 
-        return configuration(store=self.store, workspace=self.workspace, principal=self.principal)
+        return configuration(store=self.store, workspace=self.workspace, principal=self.principal, objects=self.objects)
 
     @contextmanager
     def memory(self, use: Use = "read") -> Iterator[Memory]:
@@ -95,6 +96,7 @@ class Session:
             settings=asked.settings,
             key=asked.key,
             read_only=read_only,
+            objects=asked.objects,
         )
 
     def answer(self, result: Result, show: Callable[[Out], None]) -> None:

@@ -28,6 +28,7 @@ VECTOR_MIN: Final = (0, 8)
 CONNECT_S: Final = 10
 STATEMENT_MS: Final = 300_000
 IDLE_MS: Final = 120_000
+_IDLE: Final = "idle_in_transaction_session_timeout"
 _PREPARED_MAX: Final = 1_000
 _LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 _RETRIED: Final = (pg.SerializationFailure, pg.DeadlockDetected)
@@ -199,25 +200,24 @@ def _configure(raw: psycopg.Connection[Any], address: Address) -> None:
             f"{address} is encoded as {raw.info.parameter_status('server_encoding')}; make a database with ENCODING 'UTF8'"
         )
     found = raw.execute(
-        "SELECT n.nspname, e.extversion, current_setting('statement_timeout'), current_setting('synchronous_commit'),"
-        " to_regtype(quote_ident(n.nspname) || '.vector')::oid::bigint FROM (SELECT 1) AS one"
+        "SELECT n.nspname, current_setting('statement_timeout'), current_setting('synchronous_commit'),"
+        " to_regtype(quote_ident(n.nspname) || '.vector')::oid::bigint, current_setting('lock_timeout'),"
+        f" current_setting('{_IDLE}') FROM (SELECT 1) AS one"
         " LEFT JOIN pg_extension e ON e.extname = 'vector' LEFT JOIN pg_namespace n ON n.oid = e.extnamespace"
     ).fetchone()
     assert found is not None
-    place, _, patience, durable, oid = cast("tuple[str | None, str, str, str, int | None]", found)
+    place, patience, durable, oid = cast("tuple[str | None, str, str, int | None]", found[:4])
+    waits = (patience, *cast("tuple[str, str]", found[4:]))  # what the address or the user sets counts
     path = f"{SCHEMA}, {_identifier(place)}" if place else SCHEMA
-    settings = {
-        "search_path": path,
-        "lock_timeout": str(LOCK_WAIT_MS_MAX),
-        "idle_in_transaction_session_timeout": str(IDLE_MS),
-        "timezone": "UTC",
-    }
-    if patience == "0":
-        settings["statement_timeout"] = str(STATEMENT_MS)
+    settings = {"search_path": path, "timezone": "UTC"}
     if durable == "off":
         settings["synchronous_commit"] = "on"  # an answer says that the change is kept
-    for name, value in settings.items():
-        raw.execute("SELECT set_config($1, $2, false)", (name, value))
+    bounds = {"statement_timeout": STATEMENT_MS, "lock_timeout": LOCK_WAIT_MS_MAX, _IDLE: IDLE_MS}
+    settings |= {name: str(bound) for (name, bound), own in zip(bounds.items(), waits, strict=True) if own == "0"}
+    raw.execute(
+        f"SELECT {', '.join(f'set_config(${2 * n + 1}, ${2 * n + 2}, false)' for n in range(len(settings)))}",
+        [word for pair in settings.items() for word in pair],
+    )
     if oid is not None:
         _learn_vector(raw, oid)
 

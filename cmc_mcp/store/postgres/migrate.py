@@ -16,6 +16,7 @@ from cmc_mcp.store.sql.connection import Connection as AnyConnection
 from cmc_mcp.store.sql.schema import Migration
 
 Migrations = tuple[Migration, ...]
+EXTENSION: Final = "vector"
 _LOCK: Final = 0x434D4332  # of whoever migrates
 _FILLS: Final[dict[str, Callable[[AnyConnection], None]]] = {
     "nodes of documents": nodes.rebuild_all,
@@ -135,7 +136,7 @@ def _prepare(connection: Connection, address: Address) -> None:
     """Make the extension and the schema, where they are missing."""
     try:
         connection.run(f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK})")
-        connection.run("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+        connection.run(f"CREATE EXTENSION IF NOT EXISTS {EXTENSION} SCHEMA public")
         connection.run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         connection.run("COMMIT")
     except (pg.FeatureNotSupported, pg.UndefinedFile) as error:

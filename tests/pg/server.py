@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the tests, from the wheel that ships its programs; by hand: `python -m tests.postgres`.
+"""A PostgreSQL server for the tests, from the wheel that ships its programs; by hand: `python -m tests.pg.server`.
 
 It listens on a socket in its own folder only, trusts whoever can reach that, and is not durable unless asked: a test does
 not wait for a disk. As root, its processes run as `nobody`, which PostgreSQL insists on.

@@ -2,7 +2,7 @@
 
 The seam is `Memory.open`: the path that a test hands to it names a database, made from a template that has the tables. What
 is about a file, its settings, its lock, its bytes, or a process that opens one, is listed here and left out by name.
-CMC_TEST_POSTGRES names a server to use; without it one is started (`tests/postgres.py`).
+CMC_TEST_POSTGRES names a server to use; without it one is started (`tests/pg/server.py`).
 """
 
 from __future__ import annotations
