@@ -24,6 +24,7 @@ from tests.pg.made import START_US, on
 from tests.read.made import HashVectors, asked, point_at
 
 _TEXT = "deploy target heroku fly limit 10 100 now no longer not budget $4,000 maya zoe release friday naïve 東京"
+_SET = Path(__file__).parents[3] / "shared" / "eval" / "squadshifts"
 _WORDS = tuple(_TEXT.split())
 
 
@@ -36,7 +37,7 @@ def _work(memory: Memory, seed: int) -> None:
         valid_from="2026-06-01", idempotency_key="moved",
     )  # fmt: skip
     memory.collection("notes").put([Entry(f"n{n}", f"entry {n}", {"n": n}) for n in range(5)])
-    for number in range(30):
+    for number in range(20):
         try:
             _step(memory, rnd, rnd.choice(_VERBS))
         except CmcError as error:
@@ -123,7 +124,8 @@ def _told(memory: Memory) -> list[str]:
     return out
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
 def test_one_workload_gives_equal_hashes_rows_and_answers(tmp_path: Path, databases: Databases, seed: int) -> None:
     settings = Settings(inline_bytes=64)
     places = (tmp_path / "memory.db", databases.of(tmp_path / "pg"))
@@ -175,3 +177,25 @@ def test_hashed_bodies_are_bytes_times_are_numbers_and_text_is_ordered_by_its_by
         kind in ("json", "jsonb", "timestamp with time zone", "double precision") for kind, _ in kinds.values()
     )
     assert json.dumps(sorted(kinds))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _SET.exists(), reason="the sets of ../shared/eval are not here")
+def test_words_find_as_much_of_a_real_set_on_both(tmp_path: Path, databases: Databases) -> None:
+    docs = [json.loads(line) for line in (_SET / "docs.jsonl").read_text().splitlines()][:400]
+    known = {doc["id"] for doc in docs}
+    queries = [json.loads(line) for line in (_SET / "queries.jsonl").read_text().splitlines()]
+    asked_ = [query for query in queries if set(query["relevant"]) <= known][::8]
+    recalls = []
+    for place in (tmp_path / "memory.db", databases.of(tmp_path / "pg")):
+        with on(place) as memory:
+            memory.remember_many([{"content": doc["text"], "tags": {"doc": doc["id"]}} for doc in docs])
+            hits = 0.0
+            for query in asked_:
+                found = {
+                    item.tags["doc"] for item in memory.recall(query["text"], limit=10, budget_tokens=20_000).items
+                }
+                hits += len(found & set(query["relevant"])) / len(query["relevant"])
+            recalls.append(hits / len(asked_))
+    assert len(asked_) > 50 and min(recalls) > 0.5
+    assert abs(recalls[0] - recalls[1]) <= 0.01

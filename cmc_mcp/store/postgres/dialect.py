@@ -7,20 +7,17 @@ from functools import lru_cache
 from itertools import count
 from typing import Final
 
-_LIST: Final = r"\(SELECT value FROM json_each\((\?\d*)\)\)"
-_ARRAY: Final = r"(translate(\1, '[]', '{}')::bigint[])"  # a list of integers as JSON is an array but for its brackets
-
 _PHRASES: Final = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
         (r" INDEXED BY \w+", ""),
         (r"\bCROSS JOIN\b", "JOIN"),
         (r"(?<=[ (])\+(?=[a-z])", ""),
-        (rf"\bNOT IN {_LIST}", rf"<> ALL{_ARRAY}"),
-        (rf"\bIN {_LIST}", rf"= ANY{_ARRAY}"),
+        # a list of integers as JSON is an array but for its brackets; as rows, since an array would be searched for each row
+        (r"\bSELECT value FROM json_each\((\?\d*)\)", r"SELECT unnest(translate(\1, '[]', '{}')::bigint[])"),
         (
-            r"\bIN \(SELECT unhex\(value\) FROM json_each\((\?\d*)\)\)",
-            r"= ANY(ARRAY(SELECT decode(value, 'hex') FROM json_array_elements_text(\1::json) AS value))",
+            r"\bSELECT unhex\(value\) FROM json_each\((\?\d*)\)",
+            r"SELECT decode(value, 'hex') FROM json_array_elements_text(\1::json) AS value",
         ),
         (r"\binstr\((\w+), (\?\d*)\)", r"position(\2 IN \1)"),
     )
@@ -33,7 +30,7 @@ def translated(statement: str) -> str:
     """Give a statement as PostgreSQL reads it.
 
     >>> translated("SELECT rid FROM atoms a INDEXED BY x WHERE +a.ws = ?1 AND rid IN (SELECT value FROM json_each(?2))")
-    "SELECT rid FROM atoms a WHERE a.ws = $1 AND rid = ANY(translate($2, '[]', '{}')::bigint[])"
+    "SELECT rid FROM atoms a WHERE a.ws = $1 AND rid IN (SELECT unnest(translate($2, '[]', '{}')::bigint[]))"
     >>> translated("SELECT 1 FROM tags WHERE ws = ? AND name = ?")
     'SELECT 1 FROM tags WHERE ws = $1 AND name = $2'
     """

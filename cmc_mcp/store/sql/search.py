@@ -134,7 +134,8 @@ class SearchView(AuditView):
         return list(
             self._c.execute(
                 "SELECT a.rid, r.key, a.seq, a.witness, p.valid_from, p.valid_to, p.facts FROM atoms a INDEXED BY"
-                " atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid JOIN records r USING(ws, rid)"
+                " atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid"
+                " JOIN records r ON r.ws = a.ws AND r.rid = a.rid"
                 " WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND +p.tx_from <= ?3 AND +p.tx_to > ?3"
                 " AND +p.valid_from <= ?4 AND +p.valid_to > ?4 ORDER BY a.rid",
                 (self.ws, origin, seq, valid_at),
