@@ -36,19 +36,47 @@ class _LongText(View):
         return [pid for (pid,) in rows]
 
 
-class PostgresUnit(_LongText, UnitOfWork):
+class _OneState(View):
+    """Sees one state, so what does not change in it is asked for once; many payloads are asked for together."""
+
+    _epoch: int | None = None
+
+    def epoch(self) -> int:
+        """Give the number of erasures so far: what was cached before one is dropped."""
+        if self._epoch is None:
+            self._epoch = super().epoch()
+        return self._epoch
+
+    def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Give the numbers of payloads by their hashes."""
+        rows = self._c.execute(
+            "SELECT hash, pid FROM payloads WHERE ws = $1 AND hash = ANY($2::bytea[])", (self.ws, list(hashes))
+        )
+        return dict(rows)
+
+
+class PostgresUnit(_LongText, _OneState, UnitOfWork):
     """A write in progress."""
 
     statements = STATEMENTS | {
         "state_nodes": "INSERT INTO state_nodes VALUES(?, ?, ?) ON CONFLICT(ws, node) DO UPDATE SET body = excluded.body"
     }
 
+    def foresee(self, hashes: Sequence[bytes]) -> None:
+        """Look up payloads that will be put, in one question."""
+        wanted = [hash_ for hash_ in dict.fromkeys(hashes) if hash_ not in self._pids and hash_ not in self._shared]
+        if len(wanted) > 1:
+            found = self.pids(wanted)
+            self._pids.update(found)
+            self._found.update(found)
+            self._absent.update(set(wanted) - found.keys())
+
     def add_vector(self, model: int, content: int, vector: bytes) -> None:
         """Add the vector of a content (fp32, unit length) under a model."""
         super().add_vector(model, content, Vector(vector))
 
 
-class PostgresView(_LongText, SearchView):
+class PostgresView(_LongText, _OneState, SearchView):
     """A view that can also search."""
 
     def __init__(self, connection: Connection, ws: int, cache: FactsCache, tokens: Tokens) -> None:
@@ -56,16 +84,9 @@ class PostgresView(_LongText, SearchView):
         self.words = Words(connection, ws, tokens)
         self._heads: dict[int, Head] = {}
         self._seen: set[int] = set()
-        self._epoch: int | None = None
         self._head: Head | None = None
 
     # ------------------------------------------------------------------ what a view is asked again and again
-    def epoch(self) -> int:
-        """Give the number of erasures so far: what was cached before one is dropped."""
-        if self._epoch is None:
-            self._epoch = super().epoch()
-        return self._epoch
-
     def head(self) -> Head:
         """Give the last transaction, or the empty state before the first."""
         if self._head is None:

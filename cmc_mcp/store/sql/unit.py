@@ -117,6 +117,7 @@ class UnitOfWork(View):
         self._absent: set[bytes] = set()
         self._revived: set[int] = set()
         self._rids: dict[Record, int] = {}
+        self._unknown: set[Record] = set()
         self._inserts: dict[str, list[tuple[object, ...]]] = {}
         self._passages: list[tuple[int, str, str]] = []
         self._tokens = 0
@@ -128,6 +129,9 @@ class UnitOfWork(View):
         """Store bytes under their hash, once; with `object_`, only their hash (the bytes are in the object store)."""
         key = payload_hash(body) if hash_ is None else hash_
         return self._put(key, 0, len(body), object_, None if object_ else body)
+
+    def foresee(self, hashes: Sequence[bytes]) -> None:
+        """Note payloads that will be put; a file is asked for them one by one as quickly as together."""
 
     def put_witness(self, witness: Witness) -> int:
         """Store a witness, and index its writer."""
@@ -215,7 +219,11 @@ class UnitOfWork(View):
     def rid(self, record: Record) -> int | None:
         """Give the number of a record, those this unit added included."""
         known = self._rids.get(record)
-        return known if known is not None else super().rid(record)
+        if known is None and record not in self._unknown:
+            known = super().rid(record)
+            if known is None:
+                self._unknown.add(record)
+        return known
 
     def record(self, rid: int) -> Record:
         """Give the record of a number, those this unit added included."""
