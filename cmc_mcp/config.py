@@ -25,7 +25,7 @@ PIPELINE_VERSION: Final = "cmc-recall/2"
 PASSPHRASE_CHARS_MIN: Final = 16
 SETTINGS_BYTES_MAX: Final = 1 << 20
 KEY_DIGITS: Final = 64
-FILE_SETTINGS: Final = ("principal", "store", "workspace")
+FILE_SETTINGS: Final = ("objects", "principal", "store", "workspace")
 WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}\Z")
 
 
@@ -200,9 +200,25 @@ class Configuration:
     principal: str | None = None
     key: bytes | None = None
     settings: Settings = Settings()
+    objects: str | None = None
 
     def __repr__(self) -> str:
-        return f"Configuration({self.store!r}, workspace={self.workspace!r}, encrypted={self.key is not None})"
+        return f"Configuration({shown(self.store)!r}, workspace={self.workspace!r}, encrypted={self.key is not None})"
+
+
+def shown(place: str) -> str:
+    """Write where a store is so that it can be shown: a URL without its password.
+
+    >>> shown("postgresql://maya:secret@db.example.org/cmc?sslmode=require&password=secret")
+    'postgresql://maya@db.example.org/cmc?sslmode=require'
+    """
+    if "://" not in place:
+        return place
+    scheme, _, rest = place.partition("://")
+    front, mark, query = rest.partition("?")
+    who, at, where = front.rpartition("@")
+    kept = [pair for pair in query.split("&") if pair and not pair.lower().startswith(("password=", "sslpassword="))]
+    return f"{scheme}://{who.partition(':')[0]}{at}{where}{mark if kept else ''}{'&'.join(kept)}"
 
 
 def default_store() -> str:
@@ -215,10 +231,11 @@ def configuration(
     store: str | None = None,
     workspace: str | None = None,
     principal: str | None = None,
+    objects: str | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Configuration:
-    """Resolve the configuration: arguments, then CMC_STORE, CMC_WORKSPACE, CMC_PRINCIPAL, CMC_KEY[_FILE], then a file.
+    """Resolve the configuration: arguments, then CMC_STORE, _WORKSPACE, _PRINCIPAL, _OBJECTS, _KEY[_FILE], then a file.
 
     The file is `cmc.toml` in the platform's configuration folder. The workspace `auto` becomes the enclosing
     repository's folder.
@@ -236,6 +253,7 @@ def configuration(
         workspace=check_workspace(name),
         principal=principal or env.get("CMC_PRINCIPAL") or from_file.get("principal"),
         key=key_from(env),
+        objects=objects or env.get("CMC_OBJECTS") or from_file.get("objects"),
     )
 
 

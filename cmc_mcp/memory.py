@@ -53,12 +53,9 @@ from cmc_mcp.read.query import Question, question
 from cmc_mcp.store.loading import Manifests
 from cmc_mcp.store.matrix import ROW_BYTES, Matrix
 from cmc_mcp.store.nodematrix import NodeMatrix
-from cmc_mcp.store.objects.files import FileObjects
+from cmc_mcp.store.opening import open_store, rekey
 from cmc_mcp.store.protocol import Objects, ReadView, Store
 from cmc_mcp.store.references import PointLike, plain_text, resolve_point
-from cmc_mcp.store.sqlite.connection import Location
-from cmc_mcp.store.sqlite.rekey import rekey
-from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.write import forget as forgetting
 from cmc_mcp.write import gate, pipeline
 from cmc_mcp.write.engine import Cancel, Engine, Progress
@@ -135,31 +132,27 @@ class Memory:
         settings: Settings | None = None,
         key: bytes | None = None,
         read_only: bool = False,
+        objects: str | Path | None = None,
     ) -> Self:
-        """Open a store, creating it when it is new. The model loads with the first text.
+        """Open a store, creating it when it is new: a file, or a database (`postgresql://…`).
 
-        `embedder` is the bundled model by default; None means full text alone. `key` encrypts the whole file.
+        `embedder` is the bundled model by default, which loads with the first text; None means full text alone. `key`
+        encrypts the whole file. `objects` is where large content is kept, by default beside the rest of the store.
 
         Raises:
             StoreError: it cannot be opened; InvalidInput: the workspace's name, or a URL of an unknown kind.
         """
-        text = str(path_or_url)
-        if "://" in text and not text.startswith("file://"):
-            scheme = text.partition("://")[0]
-            raise InvalidInput.at("store", f"{scheme}:// is no kind of store this version has; give a file path")
         check_workspace(workspace)
         if principal is not None:
             _check_principal(principal)
-        path = Path(text.removeprefix("file://")).expanduser().absolute()
         clock = clock or SystemClock()
-        store = SqliteStore.open(Location(path, key, read_only), clock=clock)
+        store, kept = open_store(path_or_url, clock=clock, key=key, read_only=read_only, objects=objects)
         made = MiniLM() if isinstance(embedder, str) else embedder
-        objects = FileObjects(Path(f"{path}.objects"), key)
         try:
-            finish_erasures(store, objects)
+            finish_erasures(store, kept)
             return cls(
                 store,
-                objects,
+                kept,
                 workspace=workspace,
                 principal=principal or _WRITER_DEFAULT,
                 embedder=made,
@@ -565,16 +558,16 @@ class Memory:
 
     @staticmethod
     def rekey(path: str | Path, *, key: bytes | None, new_key: bytes | None, progress: Progress | None = None) -> None:
-        """Encrypt a store that nobody has open, its objects included, with another key; None is no encryption.
+        """Encrypt a file that nobody has open, and the objects beside it, with another key; None is no encryption.
 
         The old key, if there was one, then opens nothing. Backups that `backup` made keep the key they were made with;
         those that migrations made beside the store are removed. It needs as much free space as the store takes.
 
         Raises:
-            Busy: somebody has the store open; WrongKey: `key` is not its key; StoreError: the disk, and the message
-            says which key opens the store.
+            InvalidInput: it is no file; Busy: somebody has the store open; WrongKey: `key` is not its key;
+            StoreError: the disk, and the message says which key opens the store.
         """
-        rekey(Location(Path(path).expanduser().absolute(), key), new_key, progress)
+        rekey(path, key, new_key, progress)
 
     def rebuild(self, *, progress: Progress | None = None) -> VerifyResult:
         """Write every derived table anew from the committed ones, in one transaction; give what `verify` says then.

@@ -149,7 +149,8 @@ def _make(folder: Path, format_: int, encrypted: bool) -> None:
     with opened(path, key) as memory:
         write(memory)
         told = answers(memory)
-    from cmc_mcp.store.sqlite import migrate, schema
+    from cmc_mcp.store.sql import schema
+    from cmc_mcp.store.sqlite import migrate
     from cmc_mcp.store.sqlite.connection import Location
 
     newest = schema.MIGRATIONS[-1].number

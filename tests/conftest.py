@@ -1,8 +1,79 @@
-"""What holds for every test: a slow machine is no failure of a property."""
+"""What holds for every test: a slow machine is no failure of a property, and the backend is the one that was asked for."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("cmc", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("cmc")
+
+POSTGRES_ONLY = ("tests/pg/",)
+_STACK = pytest.StashKey[ExitStack]()
+_DATABASES = pytest.StashKey[object]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend", choices=("sqlite", "postgres"), default="sqlite", help="what keeps the stores")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--backend") != "postgres":
+        return
+    from tests.pg import backend, server
+
+    stack = config.stash[_STACK] = ExitStack()
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if backend.VARIABLE not in os.environ:  # by the first process; its workers inherit it
+        os.environ[backend.VARIABLE] = stack.enter_context(server.running()).url()
+        stack.callback(os.environ.pop, backend.VARIABLE)
+    if worker or not config.getoption("numprocesses", None):
+        prefix = f"cmc_test_{os.getppid() if worker else os.getpid()}_{worker or 'one'}"
+        databases = backend.Databases(os.environ[backend.VARIABLE], prefix)
+        stack.callback(databases.close)
+        backend.divert(databases)
+        config.stash[_DATABASES] = databases
+        config.pluginmanager.register(_PerTest(databases), "cmc-databases")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _STACK in config.stash:
+        config.stash[_STACK].close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--backend") != "postgres":
+        left_out = POSTGRES_ONLY
+    else:
+        from tests.pg.backend import SQLITE_ONLY as left_out
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid.startswith(left_out)])
+    items[:] = [item for item in items if not item.nodeid.startswith(left_out)]
+
+
+@pytest.fixture(scope="session")
+def databases(pytestconfig: pytest.Config) -> object:
+    """Databases by path, for the tests that ask for them beside the seam (`tests/pg`)."""
+    return pytestconfig.stash[_DATABASES]
+
+
+class _PerTest:
+    """Drops the databases of a test's own folder when it ends."""
+
+    def __init__(self, databases: object) -> None:
+        from tests.pg.backend import Databases
+
+        assert isinstance(databases, Databases)
+        self._databases = databases
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
+        folder = getattr(item, "funcargs", {}).get("tmp_path")
+        try:
+            return (yield)
+        finally:
+            if folder is not None:
+                self._databases.drop(self._databases.under(folder))

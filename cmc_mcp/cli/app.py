@@ -22,7 +22,7 @@ PROOF: Final = "Prove and keep"
 CARE: Final = "Set up and look after"
 _BUG: Final = 70  # EX_SOFTWARE: none of the four codes that mean something
 _FLAGS: Final = ("--json", "--no-model")
-_VALUES: Final = ("--store", "--workspace", "--principal")
+_VALUES: Final = ("--store", "--workspace", "--principal", "--objects")
 
 app = typer.Typer(
     name="cmc",
@@ -70,6 +70,12 @@ def _options(
     principal: Annotated[
         str | None, typer.Option(metavar="NAME", help="As whom to write (or CMC_PRINCIPAL); witnesses bear the name.")
     ] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE", help="Where large content is kept (or CMC_OBJECTS; default: with the rest of the store)."
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the result model as JSON; errors too, on stderr.")
     ] = False,
@@ -77,7 +83,7 @@ def _options(
         bool, typer.Option("--no-model", help="Load no embedding model: full text alone. Quicker to start.")
     ] = False,
 ) -> None:
-    context.obj = Session(store, workspace, principal, json, not no_model)
+    context.obj = Session(store, workspace, principal, json, not no_model, objects)
 
 
 def run(arguments: Sequence[str]) -> int:

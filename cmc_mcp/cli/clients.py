@@ -8,6 +8,7 @@ import sys
 from typing import Final, NamedTuple
 
 from cmc_mcp.cli.session import Session
+from cmc_mcp.config import shown
 from cmc_mcp.errors import InvalidInput
 
 
@@ -26,7 +27,9 @@ _NAME: Final = "memory"
 def command_of(session: Session, workspace: str) -> list[str]:
     """Give the command that serves this memory, with the store and the workspace visible in it."""
     asked = session.configuration()
-    words = [sys.executable, "-m", "cmc_mcp", "serve", "--store", asked.store, "--workspace", workspace]
+    words = [sys.executable, "-m", "cmc_mcp", "serve", "--store", shown(asked.store), "--workspace", workspace]
+    if asked.objects:
+        words += ["--objects", shown(asked.objects)]
     if asked.principal:
         words += ["--principal", asked.principal]
     return words

@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,6 +17,7 @@ from cmc_mcp import __version__
 from cmc_mcp.cli.holder import holder_of
 from cmc_mcp.cli.origins import origins_of
 from cmc_mcp.cli.session import Session, path_of
+from cmc_mcp.config import shown
 from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, NotFound, WrongKey
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.calibration import ECE_ADVISED, Calibration, tempered
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 _FREE_BYTES_MIN: Final = 256 * 1024 * 1024
 _WAL_BYTES_MAX: Final = 256 * 1024 * 1024
+_SKEW_MS_MAX: Final = 2_000
 _JUDGED_MIN: Final = 30  # judgements of a writer below which a calibration is mostly chance
 _PACKAGES: Final = (
     "mcp",
@@ -81,7 +83,7 @@ def examine(session: Session, *, deep: bool, quick: bool, progress: Progress) ->
     ]
     path = path_of(asked)
     if path is None:
-        findings.append(_fault("store", f"{asked.store} is no file", "give --store a path"))
+        findings += _store(session, asked, True, deep=deep, quick=quick, progress=progress)
     elif path.is_dir():
         findings.append(_fault("store", f"{path} is a folder", f"name the file, such as {path / 'memory.db'}"))
     elif not path.exists():
@@ -93,7 +95,7 @@ def examine(session: Session, *, deep: bool, quick: bool, progress: Progress) ->
         findings += _copies(path)
         lock = _lock(path)
         findings.append(lock)
-        findings += _store(session, asked, path, lock.state == "ok", deep=deep, quick=quick, progress=progress)
+        findings += _store(session, asked, lock.state == "ok", deep=deep, quick=quick, progress=progress)
     return _sum(findings)
 
 
@@ -134,7 +136,7 @@ def _settings(session: Session, asked: Configuration) -> list[Finding]:
     return [
         _ok("workspace", f"{asked.workspace} (from {origins['workspace']})"),
         _ok("principal", f"{asked.principal or 'local'} (from {origins['principal']})"),
-        _ok("store path", f"{asked.store} (from {origins['store']}), {'encrypted' if asked.key else 'no key'}"),
+        _ok("store path", f"{shown(asked.store)} (from {origins['store']}), {'encrypted' if asked.key else 'no key'}"),
     ]
 
 
@@ -280,11 +282,12 @@ def _lock(path: Path) -> Finding:
 
 # ---------------------------------------------------------------------- the store
 def _store(
-    session: Session, asked: Configuration, path: Path, free: bool, *, deep: bool, quick: bool, progress: Progress
+    session: Session, asked: Configuration, free: bool, *, deep: bool, quick: bool, progress: Progress
 ) -> Iterator[Finding]:
     try:
         with session.opened(asked, read_only=True) as memory:
             yield from _opened(memory)
+            yield from _server(memory.inspect())
             known = asked.workspace in memory.workspaces()
             if known:
                 yield from _contents(memory)
@@ -326,16 +329,35 @@ def _refused(error: CmcError) -> Finding:
 
 def _opened(memory: Memory) -> Iterator[Finding]:
     settings = memory.inspect()
-    pending = settings.pop("erased pages pending") == "true"
+    pending = settings.pop("erased_pages_pending") == "true"
     yield _ok("store", "opens; " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()))
-    if settings["page_checksums"] == "off":
+    if settings.get("page_checksums") == "off":
         says = "its pages have no checksums, so that only `cmc verify` finds what the disk does to them"
         yield _note("bit rot", says, "cmc rebuild, which gives them checksums where this installation can keep them")
     if pending:
         yield _note(
             "erasure",
-            "pages of what was erased are still in the journal: a reader, or the end of a process, came between",
-            "stop what has the store open; the next command that opens it to write destroys them",
+            "what was erased is still on the disk: a reader, or the end of a process, came between",
+            "stop what has the store open; the next command that opens it to write destroys it",
+        )
+
+
+def _server(settings: Mapping[str, str]) -> Iterator[Finding]:
+    """Say what about a database server breaks a promise; of a file there is nothing to say."""
+    if "database" not in settings:
+        return
+    if off := [name for name in ("fsync", "full_page_writes") if settings[name] == "off"]:
+        yield _fault(
+            "durability",
+            f"the server runs with {' and '.join(off)} off: a crash of its machine loses what was acknowledged",
+            f"set {off[0]} = on in postgresql.conf and restart it",
+        )
+    ahead_ms = int(settings["clock_ahead_ms"])
+    if abs(ahead_ms) > _SKEW_MS_MAX:
+        yield _note(
+            "clock",
+            f"this machine's clock is {ahead_ms:+,} ms from the server's; times in the ledger still only rise",
+            "have both synchronise their clocks (NTP), or answers by time will surprise",
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmc_mcp.cli.app import CARE, DAILY, PROOF, TIME, app, command
-from cmc_mcp.cli.session import INTERRUPTED, NO, Session, pairs, path_of, read_text, session_of
+from cmc_mcp.cli.session import INTERRUPTED, NO, Session, pairs, read_text, session_of, whole_file
 from cmc_mcp.errors import InvalidInput, StoreError
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def restore_(
     context: typer.Context,
     backup: Annotated[Path, typer.Argument(help="What `cmc backup` wrote; it is only read.")],
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="PATH", help="Restore to this new place, and leave the store alone.")
+        str | None, typer.Option("--to", metavar="PATH", help="Restore to this new place, and leave the store alone.")
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A signed checkpoint that the backup must hold; - is stdin.")
@@ -252,17 +252,16 @@ def restore_(
     from cmc_mcp.cli.looking import checkpoint_text
     from cmc_mcp.cli.restoring import Head, restore
     from cmc_mcp.cli.show import Styled
+    from cmc_mcp.store.opening import file_of
 
     state = session_of(context)
     asked = state.configuration()
-    present = path_of(asked)
-    if present is None:
-        raise InvalidInput.at("store", f"{asked.store} is no file")
+    present = whole_file(asked)
     head = None
     if checkpoint is not None:
         head = Head(asked.workspace, checkpoint_text(read_text(checkpoint, "checkpoint")), public_key)
     with state.progress("restore") as progress:
-        done = restore(backup, to or present, asked, head=head, replace=to is None, progress=progress)
+        done = restore(backup, file_of(to) if to else present, asked, head=head, replace=to is None, progress=progress)
     if state.json:
         state.print_json(
             {

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cmc_mcp.cli.app import PROOF, command
-from cmc_mcp.cli.session import path_of, session_of
+from cmc_mcp.cli.session import session_of, whole_file
 from cmc_mcp.errors import InvalidInput
 
 
@@ -46,9 +46,7 @@ def rekey(
             "give the new key (or CMC_NEW_KEY, CMC_NEW_KEY_FILE), or --decrypt for none, one of the two",
         )
     asked = state.configuration()
-    path = path_of(asked)
-    if path is None:
-        raise InvalidInput.at("--store", f"{asked.store} is no file")
+    path = whole_file(asked)
     with state.progress("rekey") as progress:
         Memory.rekey(path, key=asked.key, new_key=new, progress=progress)
     if state.json:

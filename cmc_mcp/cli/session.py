@@ -38,6 +38,7 @@ class Session:
     principal: str | None = None
     json: bool = False
     model: bool = True
+    objects: str | None = None
     out: Out = field(default_factory=Out)
 
     def configuration(self) -> Configuration:
@@ -48,7 +49,7 @@ class Session:
         """
         from cmc_mcp.config import configuration
 
-        return configuration(store=self.store, workspace=self.workspace, principal=self.principal)
+        return configuration(store=self.store, workspace=self.workspace, principal=self.principal, objects=self.objects)
 
     @contextmanager
     def memory(self, use: Use = "read") -> Iterator[Memory]:
@@ -96,6 +97,7 @@ class Session:
             settings=asked.settings,
             key=asked.key,
             read_only=read_only,
+            objects=asked.objects,
         )
 
     def answer(self, result: Result, show: Callable[[Out], None]) -> None:
@@ -126,6 +128,19 @@ def path_of(asked: Configuration) -> Path | None:
     """Give the file that a configuration names; None when it names something else."""
     text = asked.store.removeprefix("file://")
     return None if "://" in text else Path(text).expanduser().absolute()
+
+
+def whole_file(asked: Configuration) -> Path:
+    """Give the file that a configuration names, for what deals with a file and the objects beside it.
+
+    Raises:
+        InvalidInput: it names a database, or the objects are elsewhere.
+    """
+    from cmc_mcp.store.opening import file_of
+
+    if asked.objects is not None:
+        raise InvalidInput.at("objects", "are kept elsewhere, and this reaches those beside the file alone")
+    return file_of(asked.store)
 
 
 def session_of(context: typer.Context) -> Session:

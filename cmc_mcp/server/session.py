@@ -191,6 +191,7 @@ def open_memory(configuration: Configuration, caller: Caller, embedder: Embedder
         embedder=embedder,
         settings=configuration.settings,
         key=configuration.key,
+        objects=configuration.objects,
     )
 
 

@@ -16,7 +16,7 @@ from cmc_mcp.store.rows import AtomRow, EdgeRow, Filter, Head, PayloadRow, Trans
 
 
 class LedgerView(Protocol):
-    """Reads of one workspace inside one transaction; `sqlite.view.View` says what each gives."""
+    """Reads of one workspace inside one transaction; `sql.view.View` says what each gives."""
 
     ws: int
 
@@ -86,7 +86,7 @@ class LedgerView(Protocol):
 
 
 class ReadView(LedgerView, Protocol):
-    """A view that can also search; `sqlite.search.SearchView` says what each gives."""
+    """A view that can also search; `sql.search.SearchView` says what each gives."""
 
     def erased(self) -> list[int]: ...
     def piece_events(self) -> Iterator[tuple[int, int, int, int, int, int]]: ...
@@ -140,18 +140,19 @@ class ReadView(LedgerView, Protocol):
 
 
 class RebuildView(ReadView, Protocol):
-    """A view inside a write transaction; `sqlite.rebuild.RebuildView` says what each does."""
+    """A view inside a write transaction; `sql.rebuild.RebuildView` says what each does."""
 
     def replace(self, table: str, rows: Iterable[tuple[object, ...]]) -> None: ...
     def refill(self) -> None: ...
 
 
 class WriteUnit(LedgerView, Protocol):
-    """Everything one call writes, in one transaction; `sqlite.unit.UnitOfWork` says what each does."""
+    """Everything one call writes, in one transaction; `sql.unit.UnitOfWork` says what each does."""
 
     before: Head
     seq: int
 
+    def foresee(self, hashes: Sequence[bytes]) -> None: ...
     def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False) -> int: ...
     def put_witness(self, witness: Witness) -> int: ...
     def put_facts(self, facts: Facts) -> int: ...

@@ -32,7 +32,7 @@ def enrich(view: ReadView, embedder: Embedder | None, drafts: Iterable[Draft]) -
             if draft.nodes:
                 nodes.update(draft.node_texts())
     model = model_of(view, embedder)
-    pids = {hash_: pid for hash_ in texts if (pid := view.pid(hash_)) is not None}
+    pids = view.pids(list(texts))
     if pids and model:
         known = view.embedded(model, list(pids.values()))
         texts = {hash_: data for hash_, data in texts.items() if pids.get(hash_) not in known}

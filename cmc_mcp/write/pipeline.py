@@ -166,6 +166,7 @@ def _transact(
             return known  # nothing was collected, so leaving commits nothing
         batch = Batch(unit, writer or engine.principal, engine.settings.inline_bytes)
         kept_back: list[Quarantined] = []
+        unit.foresee([part.hash for item in drafts for part in item.parts])
         for item in drafts:
             why = reasons(unit, item) if gate is None else []
             if why:

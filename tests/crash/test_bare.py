@@ -11,9 +11,9 @@ import pytest
 
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import StoreError
+from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
-from cmc_mcp.store.sqlite.schema import MIGRATIONS
 from tests.crash import bare
 from tests.crash.subject import Told, judge, opened
 from tests.crash.workload import PHASES, Workload

@@ -14,7 +14,7 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
-from cmc_mcp.store.sqlite import unit
+from cmc_mcp.store.sql import unit
 from tests.crash.subject import Told, judge, opened
 from tests.crash.test_sigkill import soak
 from tests.crash.writers import Call, JumpingClock, check_history, check_store

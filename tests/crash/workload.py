@@ -12,9 +12,9 @@ from typing import Any
 from cmc_mcp.cli.importing import Importer
 from cmc_mcp.errors import Conflict
 from cmc_mcp.model.entries import Entry
+from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
-from cmc_mcp.store.sqlite.schema import MIGRATIONS
 from tests.crash.subject import SIGNING_KEY, Answer, Subject
 
 _WORDS = ("deploy", "region", "backup", "budget", "invoice", "retry", "queue", "metric", "owner", "policy")

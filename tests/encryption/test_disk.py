@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.errors import IntegrityError, WrongKey
+from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import CIPHER, Location, connect
-from cmc_mcp.store.sqlite.schema import MIGRATIONS, Migration
 from tests.encryption.disk import CANARY, CLOCK, KEY, RecordingVFS, opened, work
 from tests.erase.scan import in_bytes, in_folder
 

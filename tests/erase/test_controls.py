@@ -14,11 +14,11 @@ import pytest
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.objects.files import FileObjects
+from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
+from cmc_mcp.store.sql.unit import UnitOfWork
 from cmc_mcp.store.sqlite import connection, migrate
 from cmc_mcp.store.sqlite.connection import Location
-from cmc_mcp.store.sqlite.schema import MIGRATIONS, Migration
 from cmc_mcp.store.sqlite.store import SqliteStore
-from cmc_mcp.store.sqlite.unit import UnitOfWork
 from tests.crash.test_sigkill import ROOT, soak
 from tests.encryption.disk import CLOCK
 from tests.erase import scan

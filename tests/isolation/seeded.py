@@ -11,9 +11,9 @@ import pytest
 
 from cmc_mcp.read import point
 from cmc_mcp.store.objects.files import FileObjects
-from cmc_mcp.store.sqlite.ledger import FactsCache, LedgerRows
+from cmc_mcp.store.sql.ledger import FactsCache, LedgerRows
+from cmc_mcp.store.sql.unit import Kept
 from cmc_mcp.store.sqlite.store import SqliteStore
-from cmc_mcp.store.sqlite.unit import Kept
 
 Leak = Callable[[pytest.MonkeyPatch], None]
 

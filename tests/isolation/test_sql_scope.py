@@ -15,7 +15,7 @@ from cmc_mcp.errors import DimensionMismatch
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
 from cmc_mcp.model.filters import Compare
-from cmc_mcp.store.sqlite.search import SearchView
+from cmc_mcp.store.sqlite.search import SqliteView
 from tests.isolation.play import Play, Reader
 from tests.isolation.scope import COLUMNS, Judge, shift_of
 from tests.isolation.seeded import LEAKS, Rewritten
@@ -190,7 +190,7 @@ def test_every_number_that_is_taken_for_a_key_carries_its_workspace() -> None:
         for memory in (one, one.as_principal("bo", "two")):
             _verbs(memory)
         with one._store.reader(0) as view:
-            assert isinstance(view, SearchView)
+            assert isinstance(view, SqliteView)
             for table, columns in COLUMNS.items():
                 for column in columns:
                     if "ws" in columns and (shift := shift_of(table, column)):
@@ -202,7 +202,7 @@ def test_a_new_statement_without_a_workspace_is_found_as_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tracing(monkeypatch) as trace, opened(tmp_path) as memory, memory._store.reader(memory._ws) as view:
-        assert isinstance(view, SearchView)
+        assert isinstance(view, SqliteView)
         view.connection.execute("SELECT count(*) FROM labels").fetchall()
         view.connection.execute("SELECT rid FROM labels WHERE ws = ? OR label = ?", (view.ws, "x")).fetchall()
         view.connection.execute("SELECT 1 FROM atoms a JOIN labels l WHERE a.ws = ?", (view.ws,)).fetchall()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cmc_mcp.store.sqlite.ledger import LedgerRows
+from cmc_mcp.store.sql.ledger import LedgerRows
 from tests.isolation.timing import Compared, Rooms, compare, run
 from tests.soak import Job
 

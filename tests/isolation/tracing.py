@@ -15,8 +15,8 @@ from typing import Any, Final
 import apsw
 import pytest
 
+from cmc_mcp.store.sql.ledger import FactsCache, LedgerRows
 from cmc_mcp.store.sqlite import store
-from cmc_mcp.store.sqlite.ledger import FactsCache, LedgerRows
 from tests.isolation.scope import Judge
 
 FOLDER: Final = Path(store.__file__).parent

@@ -20,8 +20,8 @@ from cmc_mcp.model.results import Diff, RollbackResult
 from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.references import resolve_point
 from cmc_mcp.store.rows import Filter, Head, arguments_of, post_order
-from cmc_mcp.store.sqlite import nodes
-from cmc_mcp.store.sqlite.ledger import NO_HEAD, node_base
+from cmc_mcp.store.sql import nodes
+from cmc_mcp.store.sql.ledger import NO_HEAD, node_base
 from tests.kernel.oracle import (
     BOUNDS,
     CELLS,

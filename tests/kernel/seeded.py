@@ -17,11 +17,11 @@ from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.store import references
-from cmc_mcp.store.sqlite.ledger import LedgerRows
-from cmc_mcp.store.sqlite.search import SearchView
+from cmc_mcp.store.sql.ledger import LedgerRows
+from cmc_mcp.store.sql.unit import UnitOfWork
+from cmc_mcp.store.sql.view import View
+from cmc_mcp.store.sqlite.search import SqliteView
 from cmc_mcp.store.sqlite.store import SqliteStore
-from cmc_mcp.store.sqlite.unit import UnitOfWork
-from cmc_mcp.store.sqlite.view import View
 from cmc_mcp.write import commit, forget, revise
 
 Bug = Callable[[pytest.MonkeyPatch], None]
@@ -158,7 +158,7 @@ def retired_parts_of_a_document_stay(patch: pytest.MonkeyPatch) -> None:
 
 
 def time_may_stand_still(patch: pytest.MonkeyPatch) -> None:
-    from cmc_mcp.store.sqlite import unit
+    from cmc_mcp.store.sql import unit
 
     patch.setattr(unit, "next_time", lambda clock_us, last_us: clock_us)
 
@@ -234,8 +234,8 @@ def a_time_means_the_state_before_it(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_first_instant_of_a_validity_is_not_in_it(patch: pytest.MonkeyPatch) -> None:
-    selected = SearchView.selected
-    patch.setattr(SearchView, "selected", lambda self, seq, at, limits: selected(self, seq, at - 1, limits))
+    selected = SqliteView.selected
+    patch.setattr(SqliteView, "selected", lambda self, seq, at, limits: selected(self, seq, at - 1, limits))
 
 
 def recall_takes_the_end_of_a_validity_as_part_of_it(patch: pytest.MonkeyPatch) -> None:

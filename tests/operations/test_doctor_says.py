@@ -234,7 +234,7 @@ CASES = {
     "something is in quarantine": Bad("quarantine", "note", "1 kept back", "release", _quarantined),
     "calibration cannot be read": Bad("calibration", "note", "damaged", "integrity", _calibration_fails),
     "erased pages wait": Bad(
-        "erasure", "note", "still in the journal", "stop what has the store open",
+        "erasure", "note", "still on the disk", "stop what has the store open",
         lambda s, _: _raw(s, "UPDATE workspaces SET pages_pending = 1"),
     ),
     "a row was edited": Bad(

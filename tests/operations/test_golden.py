@@ -14,9 +14,9 @@ import pytest
 
 from cmc_mcp.errors import FutureStore, StoreError
 from cmc_mcp.merkle.checkpoint import public_key
+from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, connect
-from cmc_mcp.store.sqlite.schema import MIGRATIONS
 from scripts.make_golden import GOLDEN, KEY, RELEASES, SEED, answers, opened, picture
 
 NEWEST = MIGRATIONS[-1].number

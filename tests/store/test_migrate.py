@@ -6,9 +6,9 @@ import pytest
 
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import FutureStore, IntegrityError, NotFound, StoreError, WrongKey
+from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, connect
-from cmc_mcp.store.sqlite.schema import MIGRATIONS, Migration
 from tests.store.made import NOON_US, contents, memory, raw, store
 
 CLOCK = FixedClock(NOON_US)

@@ -7,9 +7,9 @@ import apsw
 import pytest
 
 from cmc_mcp.errors import StoreError
+from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import connection
 from cmc_mcp.store.sqlite.connection import APPLICATION_ID, Location, connect, filesystem, prepare_folder
-from cmc_mcp.store.sqlite.schema import MIGRATIONS
 from tests.store.made import memory, mode, raw, store
 
 

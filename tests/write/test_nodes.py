@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.nodes import TEXT_BYTES_MAX, Node, cut, nodes_in, rows_of, text_of
-from cmc_mcp.store.sqlite.nodes import versions
+from cmc_mcp.store.sql.nodes import versions
 from tests.read.made import HashVectors, opened
 
 GUIDE = (

@@ -13,7 +13,7 @@ import apsw
 
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.store.protocol import Objects
-from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
 
 _COUNT_MAX = 255
 _HEADING = 8
@@ -35,16 +35,33 @@ def prepare(connection: apsw.Connection) -> Callable[[str], list[tuple[int, int,
     return tokens
 
 
-def counter(connection: apsw.Connection) -> Callable[[str], int]:
-    """Give a function that counts the tokens full text will make of a text."""
-    tokenizer = connection.fts5_tokenizer("porter", ["unicode61"])
-    flag = apsw.FTS5_TOKENIZE_DOCUMENT
+class Passages:
+    """Full text as a unit writes it."""
 
-    def count(text: str) -> int:
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._c = connection
+        self._tokenizer = connection.fts5_tokenizer("porter", ["unicode61"])
+        self._flag = apsw.FTS5_TOKENIZE_DOCUMENT
+
+    def count(self, text: str) -> int:
+        """Count the tokens full text will make of a text."""
         data = text.encode("utf-8", "replace")
-        return len(cast("list[str]", tokenizer(data, flag, None, include_offsets=False, include_colocated=False)))
+        found = self._tokenizer(data, self._flag, None, include_offsets=False, include_colocated=False)
+        return len(cast("list[str]", found))
 
-    return count
+    def add(self, rows: Sequence[tuple[int, str, str]]) -> None:
+        """Add passages: (record number, heading, text)."""
+        self._c.executemany("INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)", rows)
+
+    def drop(self, rid: int, heading: str, text: str) -> None:
+        """Take a passage out, which it is told as it was added."""
+        self._c.execute(
+            "INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, heading, text)
+        )
+
+    def tidy(self) -> None:
+        """Merge the index, so that no segment holds what was taken out."""
+        self._c.execute("INSERT INTO passages(passages) VALUES('optimize')")
 
 
 def _count(api: apsw.FTS5ExtensionApi, *_: object) -> int:

@@ -12,7 +12,9 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
-from cmc_mcp.store.sqlite import checksums, nodes, traits
+from cmc_mcp.store.sql import nodes, traits
+from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS, Migration
+from cmc_mcp.store.sqlite import checksums
 from cmc_mcp.store.sqlite.connection import (
     APPLICATION_ID,
     Location,
@@ -23,7 +25,6 @@ from cmc_mcp.store.sqlite.connection import (
     sync_folder,
     translated,
 )
-from cmc_mcp.store.sqlite.schema import BOOKKEEPING, MIGRATIONS, Migration
 
 Migrations = tuple[Migration, ...]
 _BACKUP: Final = re.compile(r"\.v[0-9]+\.backup(\.part)?")

@@ -18,7 +18,9 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
-from cmc_mcp.store.sqlite import checksums, fulltext, migrate, rekey
+from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.unit import Kept, TreeCache, UnitOfWork
+from cmc_mcp.store.sqlite import checksums, fulltext, migrate, rekey, structure
 from cmc_mcp.store.sqlite.connection import (
     Location,
     check_regular,
@@ -29,11 +31,9 @@ from cmc_mcp.store.sqlite.connection import (
     prepare_folder,
     translated,
 )
-from cmc_mcp.store.sqlite.ledger import FactsCache
 from cmc_mcp.store.sqlite.lock import WriteLock
-from cmc_mcp.store.sqlite.rebuild import RebuildView, give_checksums
-from cmc_mcp.store.sqlite.search import SearchView
-from cmc_mcp.store.sqlite.unit import Kept, TreeCache, UnitOfWork
+from cmc_mcp.store.sqlite.rebuild import SqliteRebuild, give_checksums
+from cmc_mcp.store.sqlite.search import SqliteView
 
 _IDLE_READERS_MAX: Final = 8
 _CLOSE_WAIT_S: Final = 2.0
@@ -66,7 +66,7 @@ class SqliteStore:
         self._busy_readers = 0
         self._guard = threading.Lock()
         self._writer: apsw.Connection | None = None
-        self._count: Callable[[str], int] | None = None
+        self._text: fulltext.Passages | None = None
         self._in_doubt = False
         self._facts: dict[int, FactsCache] = {}
         self._trees: dict[int, TreeCache] = {}
@@ -125,7 +125,7 @@ class SqliteStore:
 
     # ------------------------------------------------------------------ reading
     @contextmanager
-    def reader(self, ws: int) -> Iterator[SearchView]:
+    def reader(self, ws: int) -> Iterator[SqliteView]:
         """Open a read transaction on a workspace."""
         reader = self._take()
         sound = False
@@ -133,7 +133,7 @@ class SqliteStore:
             with translated():
                 reader.connection.execute("BEGIN")
                 try:
-                    yield SearchView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
+                    yield SqliteView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
                     sound = True
                 except apsw.Error:
                     raise
@@ -230,9 +230,9 @@ class SqliteStore:
                 with translated():
                     connection.execute("BEGIN IMMEDIATE")
                     trees = self._trees.pop(ws, None)
-                    assert self._count is not None
+                    assert self._text is not None
                     facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
-                    unit = UnitOfWork(connection, ws, facts, trees, kept, self._count)
+                    unit = UnitOfWork(connection, ws, facts, trees, kept, self._text)
                     yield unit
             except BaseException as error:
                 self._abandon(connection, ws)
@@ -267,7 +267,7 @@ class SqliteStore:
         if self._writer is None:
             with translated():
                 self._writer = connect(self.location)
-                self._count = fulltext.counter(self._writer)
+                self._text = fulltext.Passages(self._writer)
         if self._in_doubt:
             self._settle(self._writer)
         return self._writer
@@ -428,13 +428,13 @@ class SqliteStore:
         return [f"full text does not find {term!r} where it is; `cmc rebuild` mends it" for term in lost]
 
     @contextmanager
-    def rebuilding(self, ws: int, objects: Objects) -> Iterator[RebuildView]:
+    def rebuilding(self, ws: int, objects: Objects) -> Iterator[SqliteRebuild]:
         """Hold the write lock and a transaction in which derived tables are written anew; leaving it commits."""
         with self.exclusive() as connection:
             fulltext.show_objects(connection, objects)
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield RebuildView(connection, ws, FactsCache(), fulltext.prepare(connection))
+                yield SqliteRebuild(connection, ws, FactsCache(), fulltext.prepare(connection))
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -449,7 +449,7 @@ class SqliteStore:
             self._drop_writer()
 
     def file_faults(self) -> list[tuple[str, str, str]]:
-        """Check what belongs to no workspace; see `AuditView.file_faults`.
+        """Check what belongs to no workspace: pages, structure, tables, stray rows.
 
         On a connection of its own: on an older one FTS5 checks its remembered structure against the present pages, and
         finds damage where there is none (seen with 3.54, after another connection had merged segments).
@@ -457,17 +457,20 @@ class SqliteStore:
         fresh = self._connected()
         try:
             with translated():
-                view = SearchView(fresh.connection, 0, FactsCache(), fresh.tokens)
+                view = SqliteView(fresh.connection, 0, FactsCache(), fresh.tokens)
                 pages = checksums.damaged_pages(fresh.connection, self.location.path) if checksums.available() else ()
                 damaged = [("file", f"page {number}", "it does not match its checksum") for number in pages]
-                return damaged or view.file_faults()
+                return damaged or [
+                    *structure.faults(fresh.connection),
+                    *view.strays(structure.tables(fresh.connection)),
+                ]
         finally:
             close(fresh.connection)
 
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
         with self.reader(0) as view:
-            settings = view.settings() | {"erased pages pending": str(view.pages_pending()).lower()}
+            settings = view.settings() | {"erased_pages_pending": str(view.pages_pending()).lower()}
         cipher = settings.pop("cipher")  # the default one is named where there is none too
         if self.location.key is None:
             return settings | {"encrypted": "false"}
@@ -492,7 +495,7 @@ class SqliteStore:
         try:
             make_folder(target.parent)
             with self.reader(0) as view:
-                migrate.copy_to(view.connection, target, self.location.key, progress, beside)
+                migrate.copy_to(view.file, target, self.location.key, progress, beside)
         except OSError as error:
             raise errors.StoreError(f"the backup cannot be written ({error.strerror})") from error
 

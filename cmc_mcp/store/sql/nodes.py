@@ -6,15 +6,14 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
-import apsw
-
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.manifest import Manifest, decode_manifest
 from cmc_mcp.store.nodes import Row, nodes_in, rows_of
+from cmc_mcp.store.sql.connection import Connection
 
 
 # ---------------------------------------------------------------------- writing
-def follow(connection: apsw.Connection, ws: int, source: int, seq: int, manifest: Manifest | None) -> None:
+def follow(connection: Connection, ws: int, source: int, seq: int, manifest: Manifest | None) -> None:
     """Bring the index of a source to its new version; None: it was taken back. What did not change stays as it is."""
     standing = {
         path: (key, tx_from)
@@ -33,22 +32,22 @@ def follow(connection: apsw.Connection, ws: int, source: int, seq: int, manifest
     )
 
 
-def rebuild(connection: apsw.Connection, ws: int, source: int) -> None:
+def rebuild(connection: Connection, ws: int, source: int) -> None:
     """Write the index of a source anew, from the manifests of all its versions that are still there."""
     connection.execute("DELETE FROM nodes WHERE ws = ? AND source = ?", (ws, source))
     _insert(connection, ws, source, sorted(rows_of(versions(connection, ws, source))))
 
 
-def rebuild_all(connection: apsw.Connection) -> None:
+def rebuild_all(connection: Connection) -> None:
     """Write the index of every source of a store anew."""
     for ws, source in connection.execute("SELECT ws, rid FROM sources ORDER BY rid").fetchall():
         rebuild(connection, cast(int, ws), cast(int, source))
 
 
-def versions(connection: apsw.Connection, ws: int, source: int) -> Iterator[tuple[int, int, Manifest | None]]:
+def versions(connection: Connection, ws: int, source: int) -> Iterator[tuple[int, int, Manifest | None]]:
     """Give the versions of a source as (tx_from, tx_to, manifest), in order; None where it was erased."""
     rows = connection.execute(
-        "SELECT p.tx_from, p.tx_to, f.body FROM pieces p JOIN payloads f ON f.pid = p.facts WHERE p.ws = ?"
+        "SELECT p.tx_from, p.tx_to, f.body FROM pieces p JOIN payloads f ON f.ws = p.ws AND f.pid = p.facts WHERE p.ws = ?"
         " AND p.rid = ? ORDER BY p.tx_from",
         (ws, source),
     ).fetchall()
@@ -61,27 +60,27 @@ def versions(connection: apsw.Connection, ws: int, source: int) -> Iterator[tupl
         yield cast(int, tx_from), cast(int, tx_to), None if body is None else decode_manifest(body)
 
 
-def _insert(connection: apsw.Connection, ws: int, source: int, rows: Iterable[Row]) -> None:
+def _insert(connection: Connection, ws: int, source: int, rows: Iterable[Row]) -> None:
     connection.executemany(
         "INSERT INTO nodes VALUES(?, ?, ?, ?, ?, ?, ?)",
         [(ws, source, row.path, row.tx_from, row.tx_to, row.level, row.key) for row in rows],
     )
 
 
-def add_vector(connection: apsw.Connection, ws: int, model: int, key: bytes, seq: int, vector: bytes) -> None:
+def add_vector(connection: Connection, ws: int, model: int, key: bytes, seq: int, vector: bytes) -> None:
     """Add the vector of a node's text, unless it is there."""
     connection.execute(
-        "INSERT OR IGNORE INTO node_vectors(ws, model, node, seq, vector) VALUES(?, ?, ?, ?, ?)",
+        "INSERT INTO node_vectors(ws, model, node, seq, vector) VALUES(?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         (ws, model, key, seq, vector),
     )
 
 
-def drop_vectors(connection: apsw.Connection, ws: int, keys: Iterable[bytes]) -> None:
+def drop_vectors(connection: Connection, ws: int, keys: Iterable[bytes]) -> None:
     """Destroy the vectors of nodes."""
     connection.executemany("DELETE FROM node_vectors WHERE ws = ? AND node = ?", [(ws, key) for key in keys])
 
 
-def drop_unused_vectors(connection: apsw.Connection, ws: int) -> None:
+def drop_unused_vectors(connection: Connection, ws: int) -> None:
     """Destroy the vectors of what is a node no more in any version."""
     connection.execute(
         "DELETE FROM node_vectors WHERE ws = ?1 AND node NOT IN (SELECT node FROM nodes WHERE ws = ?1)", (ws,)
@@ -89,7 +88,7 @@ def drop_unused_vectors(connection: apsw.Connection, ws: int) -> None:
 
 
 # ---------------------------------------------------------------------- reading
-def embedded(connection: apsw.Connection, ws: int, model: int, keys: Sequence[bytes]) -> set[bytes]:
+def embedded(connection: Connection, ws: int, model: int, keys: Sequence[bytes]) -> set[bytes]:
     """Give those nodes that have a vector under a model."""
     rows = connection.execute(
         "SELECT node FROM node_vectors WHERE ws = ?1 AND model = ?2 AND node IN"
@@ -99,7 +98,7 @@ def embedded(connection: apsw.Connection, ws: int, model: int, keys: Sequence[by
     return {cast(bytes, key) for (key,) in rows}
 
 
-def opened(connection: apsw.Connection, ws: int, after: int, upto: int) -> list[tuple[int, str, int, int, bytes]]:
+def opened(connection: Connection, ws: int, after: int, upto: int) -> list[tuple[int, str, int, int, bytes]]:
     """Give the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
     return list(
         connection.execute(
@@ -110,7 +109,7 @@ def opened(connection: apsw.Connection, ws: int, after: int, upto: int) -> list[
     )
 
 
-def closed(connection: apsw.Connection, ws: int, after: int, upto: int) -> list[tuple[int, str, int, int]]:
+def closed(connection: Connection, ws: int, after: int, upto: int) -> list[tuple[int, str, int, int]]:
     """Give the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
     return list(
         connection.execute(
@@ -120,7 +119,7 @@ def closed(connection: apsw.Connection, ws: int, after: int, upto: int) -> list[
     )
 
 
-def vectors(connection: apsw.Connection, ws: int, model: int, after: int, upto: int) -> list[tuple[bytes, int, bytes]]:
+def vectors(connection: Connection, ws: int, model: int, after: int, upto: int) -> list[tuple[bytes, int, bytes]]:
     """Give the vectors that were made in (after, upto] as (key, seq, fp32)."""
     return list(
         connection.execute(
@@ -130,7 +129,7 @@ def vectors(connection: apsw.Connection, ws: int, model: int, after: int, upto: 
     )
 
 
-def pending(connection: apsw.Connection, ws: int, model: int) -> list[tuple[int, bytes]]:
+def pending(connection: Connection, ws: int, model: int) -> list[tuple[int, bytes]]:
     """Give the nodes of present versions without a vector under a model, as (source, key)."""
     return list(
         connection.execute(

@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
-import apsw
-
 from cmc_mcp.canon import facts_hash
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.kernel.kinds import Record
@@ -16,7 +14,8 @@ from cmc_mcp.kernel.transaction import GENESIS, OPEN, Change
 from cmc_mcp.merkle.state import EMPTY_ROOT
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.store.rows import Head, PayloadRow, TransactionRow, checked, post_order
-from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.sql.connection import Connection
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
 
 NO_HEAD: Final = Head(0, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, 0, 0, 0)
 _CACHED_FACTS_MAX: Final = 50_000
@@ -44,15 +43,15 @@ class FactsCache:
 class LedgerRows:
     """Reads of one workspace. Everything it answers belongs to one committed state."""
 
-    def __init__(self, connection: apsw.Connection, ws: int, cache: FactsCache) -> None:
+    def __init__(self, connection: Connection, ws: int, cache: FactsCache) -> None:
         self._c = connection
         self.ws = ws
         self._cache_of_facts = cache
         self._facts: dict[int, Facts] | None = None
 
     @property
-    def connection(self) -> apsw.Connection:
-        """The connection, inside its transaction, for what the store does with a whole file."""
+    def connection(self) -> Connection:
+        """The connection, inside its transaction, for what goes beyond a workspace."""
         return self._c
 
     def epoch(self) -> int:
@@ -86,6 +85,14 @@ class LedgerRows:
             raise IntegrityError(f"transaction {seq} is missing from the ledger", table="transactions", key=str(seq))
         return Head(*row)
 
+    def heads_at(self, seqs: Iterable[int]) -> dict[int, Head]:
+        """Give the states that some transactions left, in one query."""
+        rows = self._c.execute(
+            f"SELECT {_HEAD} FROM transactions WHERE ws = ?1 AND seq IN (SELECT value FROM json_each(?2))",
+            (self.ws, json.dumps(sorted(seqs))),
+        )
+        return {row[0]: Head(*row) for row in rows}
+
     def times_of(self, seqs: Iterable[int]) -> dict[int, int]:
         """Give when some transactions were recorded (microseconds), in one query."""
         rows = self._c.execute(
@@ -103,7 +110,7 @@ class LedgerRows:
         """Give ledger entries with after < seq < before, newest first."""
         for row in self._c.execute(
             f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq < ? AND seq > ? ORDER BY seq DESC LIMIT ?",
-            (self.ws, before, after, limit),
+            (self.ws, before, after, OPEN if limit < 0 else limit),
         ):
             yield TransactionRow(*row)
 
@@ -154,7 +161,7 @@ class LedgerRows:
     def state_node(self, tree: int, path: int) -> bytes | None:
         """Give one node of the state tree (0) or the control tree (1)."""
         node = node_base(self.ws, tree) + path
-        row = self._c.execute("SELECT body FROM state_nodes WHERE node = ?", (node,)).fetchone()
+        row = self._c.execute("SELECT body FROM state_nodes WHERE ws = ? AND node = ?", (self.ws, node)).fetchone()
         return row[0] if row else None
 
     # ------------------------------------------------------------------ records and pieces

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
-import apsw
-
 from cmc_mcp.kernel.kinds import AtomKind, Record
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.sqlite.schema import BOOKKEEPING, MIGRATIONS, WORKSPACE_SHIFT
-from cmc_mcp.store.sqlite.view import View
+from cmc_mcp.store.sql.schema import MIGRATIONS, WORKSPACE_SHIFT
+from cmc_mcp.store.sql.view import View
 
 INDEXES: Final = {
     "state_nodes": "node - (ws << 38), body",
@@ -91,28 +89,17 @@ class AuditView(View):
         row = self._c.execute("SELECT name, epoch, pages_pending FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
         return cast("tuple[str, int, int]", row or ("", 0, 0))
 
-    # ------------------------------------------------------------------ the whole file
-    def file_faults(self) -> list[tuple[str, str, str]]:
-        """Check what belongs to no workspace: structure, tables, stray rows; gives (table, key, reason)."""
-        return [
-            *(("file", "", line) for (line,) in self._c.execute("PRAGMA integrity_check(20)") if line != "ok"),
-            *self._strays(),
-            *self._schema(),
-            *self._full_text(),
-        ]
+    # ------------------------------------------------------------------ every workspace
+    def strays(self, tables: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+        """Give rows of workspaces that do not exist, or whose number is of another one, as (table, key, reason).
 
-    def _strays(self) -> Iterator[tuple[str, str, str]]:
-        """Give rows of workspaces that do not exist, or whose number is of another one than they say."""
-        named = self._c.execute(
-            "SELECT t.name, (SELECT name FROM pragma_table_info(t.name) WHERE pk > 0 AND name <> 'ws' ORDER BY pk)"
-            " FROM pragma_table_list t JOIN pragma_table_info(t.name) c ON c.name = 'ws' WHERE t.type = 'table'"
-            " AND t.name <> 'workspaces'"
-        ).fetchall()
-        for table, key in named:
+        `tables` names each that has a workspace, with the column that tells its rows.
+        """
+        for table, key in tables:
             rows = self._c.execute(
                 f"SELECT ws, {key} FROM {table} WHERE ws NOT IN (SELECT ws FROM workspaces) LIMIT 20"
             ).fetchall()
-            yield from ((str(table), f"{ws}/{found}", "it belongs to no workspace") for ws, found in rows)
+            yield from ((table, f"{ws}/{found}", "it belongs to no workspace") for ws, found in rows)
         for table, key in _NUMBERED:
             rows = self._c.execute(
                 f"SELECT {key}, ws FROM {table} WHERE {key} >> {WORKSPACE_SHIFT} <> ws LIMIT 20"
@@ -126,39 +113,7 @@ class AuditView(View):
         yield from (("atoms", str(rid), "it is the atom of no record") for (rid,) in rows)
         rows = self._c.execute("SELECT ws FROM workspaces WHERE pages_pending NOT IN (0, 1)").fetchall()
         yield from (("workspaces", str(ws), "pages_pending is neither 0 nor 1") for (ws,) in rows)
-
-    def _schema(self) -> Iterator[tuple[str, str, str]]:
-        """Compare tables, indexes, views and triggers with those that the migrations make."""
-        with apsw.Connection(":memory:") as fresh:
-            for statement in (BOOKKEEPING, *(s for migration in MIGRATIONS for s in migration.up)):
-                fresh.execute(statement).fetchall()
-            wanted, found = _objects(fresh), _objects(self._c)
-        for name in sorted(wanted.keys() | found.keys()):
-            if wanted.get(name) != found.get(name):
-                yield "sqlite_schema", name, "is missing" if name not in found else "is not what the migrations made"
         titles = {migration.number: migration.title for migration in MIGRATIONS}
         for number, title in self._c.execute("SELECT number, title FROM migrations").fetchall():
-            if titles.get(cast(int, number)) != title:
+            if titles.get(number) != title:
                 yield "migrations", str(number), "its title is another"
-
-    def _full_text(self) -> Iterator[tuple[str, str, str]]:
-        """Check what full text's own check leaves out: its settings, its kinds of values, and rows that are none of its."""
-        config = dict(self._c.execute("SELECT k, v FROM passages_config"))
-        if (
-            set(config) != {"version", "secure-delete"}
-            or config["secure-delete"] != 1
-            or config["version"] not in (4, 5)
-        ):
-            yield "passages", "passages_config", "full text is not set as the migrations set it"
-        for table, key, column in (("passages_data", "id", "block"), ("passages_docsize", "id", "sz")):
-            for (found,) in self._c.execute(
-                f"SELECT {key} FROM {table} WHERE typeof({column}) <> 'blob' LIMIT 20"
-            ).fetchall():
-                yield "passages", f"{table}/{found}", "it is no bytes"
-
-
-def _objects(connection: apsw.Connection) -> dict[str, object]:
-    rows: Iterable[tuple[object, object]] = connection.execute(
-        "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-    )
-    return {str(name): sql for name, sql in rows}

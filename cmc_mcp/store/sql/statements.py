@@ -9,8 +9,7 @@ def _values(table: str, count: int) -> str:
     return f"INSERT INTO {table} VALUES({', '.join('?' * count)})"
 
 
-# in this order: closed pieces free their place in the index of live ones before new ones take it, and full text reads
-# nothing but what it is given
+# in this order: closed pieces free their place before new ones take it
 STATEMENTS: Final = {
     "payloads": _values("payloads", 7),
     "records": _values("records", 4),
@@ -18,19 +17,19 @@ STATEMENTS: Final = {
     "pieces": _values("pieces", 7),
     "atoms": _values("atoms", 11),
     "speakers": "INSERT INTO speakers VALUES(?, ?, ?) ON CONFLICT(ws, speaker) DO UPDATE SET rid = excluded.rid"
-    " WHERE excluded.rid < rid",
+    " WHERE excluded.rid < speakers.rid",
     "headings": _values("headings", 3),
     "tags": _values("tags", 4),
     "claims": _values("claims", 4),
     "confidences": _values("confidences", 3),
-    "witnesses": "INSERT OR IGNORE INTO witnesses VALUES(?, ?, ?)",
+    "witnesses": "INSERT INTO witnesses VALUES(?, ?, ?) ON CONFLICT DO NOTHING",
     "sources": _values("sources", 3),
-    "items": "INSERT OR IGNORE INTO items VALUES(?, ?, ?, ?, ?)",
+    "items": "INSERT INTO items VALUES(?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     "edges": _values("edges", 5),
     "labels": _values("labels", 3),
     "quarantine": _values("quarantine", 3),
     "vectors": _values("vectors", 6),
-    "passages": "INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)",
+    "state_nodes": "INSERT INTO state_nodes VALUES(?, ?, ?) ON CONFLICT(node) DO UPDATE SET body = excluded.body",
     "transactions": _values("transactions", 17),
     "log_nodes": _values("log_nodes", 3),
     "idempotency_keys": _values("idempotency_keys", 5),

@@ -9,8 +9,8 @@ from typing import cast
 from cmc_mcp.kernel.kinds import AtomKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import AtomRow, EdgeRow, erased_key
-from cmc_mcp.store.sqlite.ledger import LedgerRows
-from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.sql.ledger import LedgerRows
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
 
 _ATOM = "a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq"
 
@@ -22,14 +22,15 @@ class View(LedgerRows):
     def atom(self, rid: int) -> AtomRow | None:
         """Give an atom by its record number."""
         row = self._c.execute(
-            f"SELECT {_ATOM} FROM atoms a JOIN records r ON r.rid = a.rid WHERE a.ws = ? AND a.rid = ?", (self.ws, rid)
+            f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ? AND a.rid = ?",
+            (self.ws, rid),
         ).fetchone()
         return AtomRow(*row) if row else None
 
     def atoms(self, rids: Sequence[int]) -> dict[int, AtomRow]:
         """Give several atoms at once."""
         rows = self._c.execute(
-            f"SELECT {_ATOM} FROM atoms a JOIN records r ON r.rid = a.rid WHERE +a.ws = ?1"  # by number, as above
+            f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE +a.ws = ?1"  # by number, as above
             " AND a.rid IN (SELECT value FROM json_each(?2))",
             (self.ws, json.dumps(rids)),
         )
@@ -38,7 +39,8 @@ class View(LedgerRows):
     def all_atoms(self) -> Iterator[AtomRow]:
         """Give every atom ever recorded, in order."""
         for row in self._c.execute(
-            f"SELECT {_ATOM} FROM atoms a JOIN records r ON r.rid = a.rid WHERE a.ws = ? ORDER BY a.rid", (self.ws,)
+            f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ? ORDER BY a.rid",
+            (self.ws,),
         ):
             yield AtomRow(*row)
 
@@ -46,7 +48,7 @@ class View(LedgerRows):
         """Give the atoms of several contents as (rid, id, content), in order of first recording."""
         return list(
             self._c.execute(
-                "SELECT a.rid, r.key, a.content FROM atoms a JOIN records r ON r.rid = a.rid WHERE a.ws = ?1"
+                "SELECT a.rid, r.key, a.content FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ?1"
                 " AND a.content IN (SELECT value FROM json_each(?2)) ORDER BY a.rid",
                 (self.ws, json.dumps(contents)),
             )
@@ -56,7 +58,7 @@ class View(LedgerRows):
         """Give the atoms whose `content` or `origin` is a payload, in order of first recording."""
         where = {"content": "a.content", "origin": "a.origin > 0 AND a.origin"}[column]
         rows = self._c.execute(
-            f"SELECT {_ATOM} FROM atoms a JOIN records r ON r.rid = a.rid WHERE a.ws = ? AND {where} = ? ORDER BY a.rid",
+            f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ? AND {where} = ? ORDER BY a.rid",
             (self.ws, pid),
         )
         return [AtomRow(*row) for row in rows]
@@ -64,7 +66,7 @@ class View(LedgerRows):
     def entries(self, origin: int, discriminators: Sequence[int]) -> list[AtomRow]:
         """Give the atoms of an origin with one of some discriminators, in order of first recording."""
         rows = self._c.execute(
-            f"SELECT {_ATOM} FROM atoms a INDEXED BY atoms_discriminator JOIN records r ON r.rid = a.rid WHERE a.ws = ?1"
+            f"SELECT {_ATOM} FROM atoms a INDEXED BY atoms_discriminator JOIN records r USING(ws, rid) WHERE a.ws = ?1"
             " AND a.discriminator > 0 AND a.discriminator IN (SELECT value FROM json_each(?3)) AND a.origin = ?2"
             " ORDER BY a.rid",
             (self.ws, origin, json.dumps(discriminators)),
@@ -95,7 +97,7 @@ class View(LedgerRows):
         """Give the origins of documents and conversations, in order of first recording."""
         rows = self._c.execute(
             "SELECT origin FROM (SELECT origin, rid FROM sources WHERE ws = ?1 UNION ALL"
-            " SELECT origin, rid FROM items WHERE ws = ?1 AND position = 0) ORDER BY rid",
+            " SELECT origin, rid FROM items WHERE ws = ?1 AND position = 0) AS either ORDER BY rid",
             (self.ws,),
         )
         return [pid for (pid,) in rows]
@@ -220,8 +222,8 @@ class View(LedgerRows):
         """Give the bodies of facts with a register whose name begins so (ASCII letters and colons), in order; a scan."""
         rows = self._c.execute(
             "SELECT pid FROM payloads WHERE +ws = ?1 AND pid >= ?2 AND pid < ?3 AND domain = 1"
-            " AND instr(body, CAST(?4 AS BLOB)) ORDER BY pid",
-            (self.ws, self.ws << WORKSPACE_SHIFT, self.ws + 1 << WORKSPACE_SHIFT, f'"{prefix}'),
+            " AND instr(body, ?4) > 0 ORDER BY pid",
+            (self.ws, self.ws << WORKSPACE_SHIFT, self.ws + 1 << WORKSPACE_SHIFT, f'"{prefix}'.encode()),
         )
         found = [pid for (pid,) in rows]
         return [pid for pid in found if any(name.startswith(prefix) for name in self.facts(pid).registers)]
@@ -246,7 +248,7 @@ class View(LedgerRows):
     def live_atoms(self, seq: int, valid_at: int) -> list[int]:
         """Give every atom that holds at a read point: the slow, obvious way, and the oracle of the fast one."""
         rows = self._c.execute(
-            "SELECT DISTINCT p.rid FROM pieces p JOIN records r ON r.rid = p.rid WHERE p.ws = ?1 AND r.kind = ?4"
+            "SELECT DISTINCT p.rid FROM pieces p JOIN records r USING(ws, rid) WHERE p.ws = ?1 AND r.kind = ?4"
             " AND p.tx_from <= ?2 AND p.tx_to > ?2 AND p.valid_from <= ?3 AND p.valid_to > ?3 ORDER BY p.rid",
             (self.ws, seq, valid_at, AtomKind.code),
         )

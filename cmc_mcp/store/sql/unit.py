@@ -7,12 +7,10 @@ the state trees, the ledger and the log up to date, and leaves the indexes equal
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import cast
-
-import apsw
+from typing import ClassVar, Protocol, cast
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
@@ -27,15 +25,36 @@ from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
 from cmc_mcp.store.manifest import Manifest, decode_manifest
 from cmc_mcp.store.rows import TEXTUAL, Head, erased_key, post_order
-from cmc_mcp.store.sqlite import nodes
-from cmc_mcp.store.sqlite.ledger import FactsCache, node_base
-from cmc_mcp.store.sqlite.schema import WORKSPACE_SHIFT
-from cmc_mcp.store.sqlite.statements import STATEMENTS
-from cmc_mcp.store.sqlite.view import View
+from cmc_mcp.store.sql import nodes
+from cmc_mcp.store.sql.connection import Connection
+from cmc_mcp.store.sql.ledger import FactsCache, node_base
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.sql.statements import STATEMENTS
+from cmc_mcp.store.sql.view import View
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1
 _CACHED_NODES_MAX = 20_000
 _KEPT_PAYLOADS_MAX = 10_000
+
+
+class Passages(Protocol):
+    """Full text as a unit writes it."""
+
+    def count(self, text: str) -> int:
+        """Count the tokens it makes of a text."""
+        ...
+
+    def add(self, rows: Sequence[tuple[int, str, str]]) -> None:
+        """Add passages: (record number, heading, text)."""
+        ...
+
+    def drop(self, rid: int, heading: str, text: str) -> None:
+        """Take a passage out, which it is told as it was added."""
+        ...
+
+    def tidy(self) -> None:
+        """Leave no trace of what was taken out."""
+        ...
 
 
 @dataclass(slots=True)
@@ -71,14 +90,16 @@ class _Pending:
 class UnitOfWork(View):
     """A write in progress. Reads see the state before it; `pieces` of a record it changed gives the new ones."""
 
+    statements: ClassVar[Mapping[str, str]] = STATEMENTS
+
     def __init__(
         self,
-        connection: apsw.Connection,
+        connection: Connection,
         ws: int,
         facts: FactsCache,
         cache: TreeCache | None,
         kept: Kept,
-        count_tokens: Callable[[str], int],
+        text: Passages,
     ) -> None:
         super().__init__(connection, ws, facts)
         self.before = self.head()
@@ -86,7 +107,7 @@ class UnitOfWork(View):
         self._cache = cache if cache is not None and cache.seq == self.before.seq else TreeCache(self.before.seq, {})
         self._shared = kept.payloads
         self._models = dict(kept.models)
-        self._count_tokens = count_tokens
+        self._text = text
         low = ws << WORKSPACE_SHIFT
         self._next_rid = max(self.before.last_rid, low) + 1
         self._next_pid = max(self.before.last_pid, low) + 1
@@ -97,16 +118,21 @@ class UnitOfWork(View):
         self._absent: set[bytes] = set()
         self._revived: set[int] = set()
         self._rids: dict[Record, int] = {}
+        self._unknown: set[Record] = set()
         self._inserts: dict[str, list[tuple[object, ...]]] = {}
-        self._passages = 0
+        self._passages: list[tuple[int, str, str]] = []
         self._tokens = 0
         self._renoded: set[int] = set()
+        self.after: Head | None = None
 
     # ------------------------------------------------------------------ payloads and records
     def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False) -> int:
         """Store bytes under their hash, once; with `object_`, only their hash (the bytes are in the object store)."""
         key = payload_hash(body) if hash_ is None else hash_
         return self._put(key, 0, len(body), object_, None if object_ else body)
+
+    def foresee(self, hashes: Sequence[bytes]) -> None:
+        """Note payloads that will be put; a file is asked for them one by one as quickly as together."""
 
     def put_witness(self, witness: Witness) -> int:
         """Store a witness, and index its writer."""
@@ -201,7 +227,11 @@ class UnitOfWork(View):
     def rid(self, record: Record) -> int | None:
         """Give the number of a record, those this unit added included."""
         known = self._rids.get(record)
-        return known if known is not None else super().rid(record)
+        if known is None and record not in self._unknown:
+            known = super().rid(record)
+            if known is None:
+                self._unknown.add(record)
+        return known
 
     def record(self, rid: int) -> Record:
         """Give the record of a number, those this unit added included."""
@@ -235,7 +265,9 @@ class UnitOfWork(View):
 
     def set_traits(self, rid: int, traits: int, speaker: int) -> None:
         """Give an atom its traits again, whose content was erased and came back."""
-        self._c.execute("UPDATE atoms SET traits = ?, speaker = ? WHERE rid = ?", (traits, speaker, rid))
+        self._c.execute(
+            "UPDATE atoms SET traits = ?, speaker = ? WHERE ws = ? AND rid = ?", (traits, speaker, self.ws, rid)
+        )
         if speaker:
             self._insert("speakers", (self.ws, speaker, rid))
 
@@ -243,10 +275,9 @@ class UnitOfWork(View):
         """Add an atom to full text."""
         if heading:
             self._insert("headings", (rid, self.ws, heading))
-            self._tokens += self._count_tokens(heading)
-        self._insert("passages", (rid, heading, text))
-        self._passages += 1
-        self._tokens += self._count_tokens(text)
+            self._tokens += self._text.count(heading)
+        self._passages.append((rid, heading, text))
+        self._tokens += self._text.count(text)
 
     def add_source(self, rid: int, origin: int) -> None:
         """Add the head of a document to its index."""
@@ -330,15 +361,13 @@ class UnitOfWork(View):
         `texts` gives each record's (heading, text) as they were indexed: full text must be told what to delete.
         """
         for rid in rids:
-            heading, text = texts[rid]
-            self._c.execute(
-                "INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, heading, text)
-            )
+            self._text.drop(rid, *texts[rid])
             self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
-            self._c.execute("UPDATE atoms SET traits = 0, speaker = 0 WHERE rid = ?", (rid,))
+            self._c.execute("UPDATE atoms SET traits = 0, speaker = 0 WHERE ws = ? AND rid = ?", (self.ws, rid))
         self._c.execute("DELETE FROM speakers WHERE ws = ?", (self.ws,))
         self._c.execute(
-            "INSERT INTO speakers SELECT ws, speaker, min(rid) FROM atoms WHERE ws = ? AND speaker <> 0 GROUP BY speaker",
+            "INSERT INTO speakers SELECT ws, speaker, min(rid) FROM atoms WHERE ws = ? AND speaker <> 0"
+            " GROUP BY ws, speaker",
             (self.ws,),
         )
         for pid in pids:
@@ -351,18 +380,16 @@ class UnitOfWork(View):
             for table in ("tags", "claims", "confidences"):
                 self._c.execute(f"DELETE FROM {table} WHERE ws = ? AND facts = ?", (self.ws, pid))
             self._c.execute("UPDATE payloads SET body = NULL, object = 0 WHERE ws = ? AND pid = ?", (self.ws, pid))
-        self._c.execute("INSERT INTO passages(passages) VALUES('optimize')")
+        self._text.tidy()
         self._c.execute("UPDATE workspaces SET epoch = epoch + 1, pages_pending = 1 WHERE ws = ?", (self.ws,))
 
     def rehead(self, rid: int, old: str, new: str, text: str) -> None:
         """Change what full text shows beside an atom, whose text it must be told to find what to delete."""
-        self._c.execute(
-            "INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, old, text)
-        )
+        self._text.drop(rid, old, text)
         self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
         if new:
             self._c.execute("INSERT INTO headings VALUES(?, ?, ?)", (rid, self.ws, new))
-        self._c.execute("INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)", (rid, new, text))
+        self._text.add([(rid, new, text)])
 
     def receipts(self) -> list[tuple[str, bytes]]:
         """Give the receipts that idempotency keys keep, as (key, receipt)."""
@@ -409,7 +436,7 @@ class UnitOfWork(View):
             hash_,
             *roots,
             self.before.atoms + atoms,
-            self.before.passages + self._passages,
+            self.before.passages + len(self._passages),
             self.before.tokens + self._tokens,
             self._next_rid - 1,
             self._next_pid - 1,
@@ -433,10 +460,11 @@ class UnitOfWork(View):
         )
         for level, position, node in log.append(self.before.seq, log.leaf_hash(hash_), self.log_node):
             self._insert("log_nodes", (self.ws, post_order(level, position), node))
-        self._write_rows()
         self._write_state(state)
+        self._write_rows()
         self._pack_codes()
         self._index_nodes()
+        self.after = head
         return head
 
     def _net(self) -> tuple[list[Change], tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]], int]:
@@ -478,7 +506,7 @@ class UnitOfWork(View):
     def _node(self, base: int, path: int) -> bytes | None:
         nodes, node = self._cache.nodes, base + path
         if node not in nodes:
-            row = self._c.execute("SELECT body FROM state_nodes WHERE node = ?", (node,)).fetchone()
+            row = self._c.execute("SELECT body FROM state_nodes WHERE ws = ? AND node = ?", (self.ws, node)).fetchone()
             if len(nodes) >= _CACHED_NODES_MAX:
                 nodes.clear()
             nodes[node] = row[0] if row else None
@@ -500,20 +528,22 @@ class UnitOfWork(View):
         return None if body is None else decode_manifest(body)
 
     def _write_state(self, state: dict[int, bytes | None]) -> None:
-        gone = [(node,) for node, body in state.items() if body is None]
-        kept = [(node, self.ws, body) for node, body in state.items() if body is not None]
+        gone = [(self.ws, node) for node, body in state.items() if body is None]
         if gone:
-            self._c.executemany("DELETE FROM state_nodes WHERE node = ?", gone)
-        if kept:
-            self._c.executemany("INSERT OR REPLACE INTO state_nodes VALUES(?, ?, ?)", kept)
+            self._c.executemany("DELETE FROM state_nodes WHERE ws = ? AND node = ?", gone)
+        for node, body in state.items():
+            if body is not None:
+                self._insert("state_nodes", (node, self.ws, body))
         self._cache.nodes.update(state)
         self._cache.seq = self.seq
 
     def _write_rows(self) -> None:
-        for table, statement in STATEMENTS.items():
+        for table, statement in self.statements.items():
             rows = self._inserts.get(table)
             if rows:
                 self._c.executemany(statement, rows)
+        if self._passages:
+            self._text.add(self._passages)
 
     def _pack_codes(self) -> None:
         """Keep the int8 codes of every full run of vector numbers as one row, so that loading them is one read."""
@@ -525,12 +555,14 @@ class UnitOfWork(View):
         for segment in range(first, end):
             start = low + segment * SEGMENT_VECTORS
             found = self._c.execute(
-                "SELECT model, vid, seq, vector FROM vectors WHERE vid >= ? AND vid < ? ORDER BY model, vid",
-                (start, start + SEGMENT_VECTORS),
+                "SELECT model, vid, seq, vector FROM vectors WHERE +ws = ? AND vid >= ? AND vid < ? ORDER BY model, vid",
+                (self.ws, start, start + SEGMENT_VECTORS),
             ).fetchall()
             for model, packed in pack(cast("list[tuple[int, int, int, bytes]]", found)).items():
                 self._c.execute(
-                    "INSERT OR REPLACE INTO codes VALUES(?, ?, ?, ?, ?, ?, ?)", (self.ws, model, segment, *packed)
+                    "INSERT INTO codes VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(ws, model, segment) DO UPDATE SET"
+                    " vids = excluded.vids, seqs = excluded.seqs, errors = excluded.errors, codes = excluded.codes",
+                    (self.ws, model, segment, *packed),
                 )
 
     @property

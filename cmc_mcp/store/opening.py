@@ -1,0 +1,104 @@
+"""The door of the stores: which backend a place names, and where its objects are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cmc_mcp.clock import Clock
+from cmc_mcp.errors import InvalidInput, StoreError
+from cmc_mcp.store.objects import open_objects
+from cmc_mcp.store.protocol import Objects, Store
+
+_SERVERS: Final = ("postgresql", "postgres")
+
+
+def open_store(
+    place: str | Path,
+    *,
+    clock: Clock,
+    key: bytes | None = None,
+    read_only: bool = False,
+    objects: str | Path | None = None,
+) -> tuple[Store, Objects]:
+    """Open the store that a place names, a path or `postgresql://…`, and its objects.
+
+    Without `objects` they are in a folder beside the file, or in a table of the database.
+
+    Raises:
+        InvalidInput: a URL of an unknown kind; StoreError: it cannot be opened.
+    """
+    text, scheme = str(place), _scheme(place)
+    if scheme in _SERVERS:
+        return _on_server(text, clock, key, read_only, objects)
+    if scheme != "file":
+        raise InvalidInput.at(
+            "store", f"{scheme}:// is no kind of store this version has; give a file path, or postgresql://…"
+        )
+    from cmc_mcp.store.sqlite.connection import Location
+    from cmc_mcp.store.sqlite.store import SqliteStore
+
+    path = file_of(text)
+    store = SqliteStore.open(Location(path, key, read_only), clock=clock)
+    return _with_objects(store, objects or f"{path}.objects", key)
+
+
+def rekey(
+    place: str | Path, key: bytes | None, new_key: bytes | None, progress: Callable[[int, int], None] | None
+) -> None:
+    """Give a file, and the objects beside it, another key; see `sqlite.rekey`.
+
+    Raises:
+        InvalidInput: the place names no file.
+    """
+    path = file_of(place)
+    from cmc_mcp.store.sqlite.connection import Location
+    from cmc_mcp.store.sqlite.rekey import rekey
+
+    rekey(Location(path, key), new_key, progress)
+
+
+def file_of(place: str | Path) -> Path:
+    """Give the file that a place names.
+
+    Raises:
+        InvalidInput: it names a database.
+    """
+    if _scheme(place) != "file":
+        raise InvalidInput.at(
+            "store", "is a database, and this works on a file; keys, dumps and copies of a database are its server's"
+        )
+    return Path(str(place).removeprefix("file://")).expanduser().absolute()
+
+
+def _scheme(place: str | Path) -> str:
+    scheme, found, _ = str(place).partition("://")
+    return scheme.lower() if found else "file"
+
+
+def _on_server(
+    url: str, clock: Clock, key: bytes | None, read_only: bool, objects: str | Path | None
+) -> tuple[Store, Objects]:
+    if key is not None:
+        raise InvalidInput.at(
+            "key",
+            "encrypts a file, and this store is a database: have its server encrypt its disk, and unset CMC_KEY here",
+        )
+    try:
+        from cmc_mcp.store.postgres.objects import TableObjects
+        from cmc_mcp.store.postgres.store import PostgresStore
+    except ImportError as error:
+        raise StoreError(
+            f"a PostgreSQL store needs its driver ({error.name} is missing): install `cmc-mcp[postgres]`"
+        ) from error
+    store = PostgresStore.open(url, clock=clock, read_only=read_only)
+    return (store, TableObjects(store)) if objects is None else _with_objects(store, objects, None)
+
+
+def _with_objects(store: Store, objects: str | Path, key: bytes | None) -> tuple[Store, Objects]:
+    try:
+        return store, open_objects(objects, key)
+    except BaseException:
+        store.close()
+        raise

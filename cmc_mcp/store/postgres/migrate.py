@@ -1,0 +1,165 @@
+"""Migrations of a database: numbered, checksummed, each server's turn by a lock, all in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from psycopg import errors as pg
+
+from cmc_mcp import errors
+from cmc_mcp.clock import Clock
+from cmc_mcp.store.postgres.connection import SCHEMA, VECTOR_MIN, Address, Connection, connect, first_line, translated
+from cmc_mcp.store.postgres.schema import BOOKKEEPING, MIGRATIONS
+from cmc_mcp.store.sql import nodes, traits
+from cmc_mcp.store.sql.connection import Connection as AnyConnection
+from cmc_mcp.store.sql.schema import Migration
+
+Migrations = tuple[Migration, ...]
+EXTENSION: Final = "vector"
+_LOCK: Final = 0x434D4332  # of whoever migrates
+_FILLS: Final[dict[str, Callable[[AnyConnection], None]]] = {
+    "nodes of documents": nodes.rebuild_all,
+    "traits of passages": traits.rebuild_all,
+}
+
+
+def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> int:
+    """Give the version of the tables, 0 where there are none.
+
+    Raises:
+        FutureStore: a newer version made them; IntegrityError: a migration was edited.
+    """
+    found = connection.execute("SELECT to_regclass(?)::text", (f"{SCHEMA}.migrations",)).fetchone()
+    if found is None or found[0] is None:
+        return 0
+    applied = dict(connection.execute(f"SELECT number, checksum FROM {SCHEMA}.migrations").fetchall())
+    version = max(applied, default=0)
+    if version > migrations[-1].number:
+        raise errors.FutureStore(
+            f"the store has format {version}, and this version knows up to {migrations[-1].number}; "
+            "upgrade cmc-mcp (nothing was written)",
+            format=version,
+        )
+    known = {m.number: m.checksum for m in migrations if m.number <= version}
+    for number in sorted(known.keys() | applied.keys()):
+        if known.get(number) != applied.get(number):
+            raise errors.IntegrityError(
+                f"migration {number} of this store is not the one this version ships; restore a backup",
+                table="migrations",
+                key=str(number),
+            )
+    return version
+
+
+def run(address: Address, clock: Clock, migrations: Migrations = MIGRATIONS) -> None:
+    """Bring a database to the newest version: every missing migration in one transaction, by one server at a time.
+
+    Raises:
+        As `version_of`; StoreError: it is empty or old and may not be written, lacks pgvector, or refuses.
+    """
+    connection = connect(address)
+    try:
+        with translated(address):
+            if version_of(connection, migrations) == migrations[-1].number:
+                _check_vector(connection, address)
+                return
+            if address.read_only:
+                raise errors.StoreError(
+                    "the store is empty, or an older version wrote it: open it once for writing to bring it up to date"
+                )
+            _prepare(connection, address)
+        with translated(address):
+            _in_one_transaction(connection, lambda: _up(connection, clock, migrations))
+    finally:
+        connection.close()
+
+
+def down(address: Address, to: int, migrations: Migrations = MIGRATIONS) -> None:
+    """Take a database back to an older version, in one transaction.
+
+    Raises:
+        StoreError: one of them cannot be undone without losing something: restore the dump made before it instead.
+        As `version_of` besides.
+    """
+    connection = connect(address)
+
+    def back() -> None:
+        version = version_of(connection, migrations)
+        later = [m for m in reversed(migrations) if to < m.number <= version]
+        if to < 1 or not later:
+            raise errors.StoreError(f"the store has format {version}; it can be taken back to 1 to {version - 1}")
+        if fixed := [m for m in later if not m.down]:
+            raise errors.StoreError(
+                f"migration {fixed[0].number} ({fixed[0].title}) cannot be undone without losing something; restore the "
+                "dump that was made before it"
+            )
+        for migration in later:
+            for statement in migration.down:
+                connection.run(statement)
+            connection.execute("DELETE FROM migrations WHERE number = ?", (migration.number,))
+
+    try:
+        with translated(address):
+            _in_one_transaction(connection, back)
+    finally:
+        connection.close()
+
+
+def _up(connection: Connection, clock: Clock, migrations: Migrations) -> None:
+    version = version_of(connection, migrations)  # again: another server may have been first
+    connection.run(BOOKKEEPING)
+    for migration in migrations:
+        if migration.number <= version:
+            continue
+        for statement in migration.up:
+            connection.run(statement)
+        if fill := _FILLS.get(migration.title):
+            fill(connection)
+        connection.execute(
+            "INSERT INTO migrations VALUES(?, ?, ?, ?)",
+            (migration.number, migration.title, migration.checksum, clock.now_us()),
+        )
+
+
+def _in_one_transaction(connection: Connection, work: Callable[[], None]) -> None:
+    try:
+        connection.run(f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK})")
+        work()
+        connection.run("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def _prepare(connection: Connection, address: Address) -> None:
+    """Make the extension and the schema, where they are missing."""
+    try:
+        connection.run(f"BEGIN; SELECT pg_advisory_xact_lock({_LOCK})")
+        connection.run(f"CREATE EXTENSION IF NOT EXISTS {EXTENSION} SCHEMA public")
+        connection.run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        connection.run("COMMIT")
+    except (pg.FeatureNotSupported, pg.UndefinedFile) as error:
+        raise errors.StoreError(
+            f"{address} has no pgvector: install the extension on the server (package postgresql-NN-pgvector), "
+            "or choose a server that has it; nothing was changed"
+        ) from error
+    except pg.InsufficientPrivilege as error:
+        raise errors.StoreError(
+            f"the database user may not prepare {address} ({first_line(error)}): as its owner run `CREATE EXTENSION vector` "
+            f"and `CREATE SCHEMA {SCHEMA} AUTHORIZATION` that user; nothing was changed"
+        ) from error
+    finally:
+        connection.rollback()
+    connection.learn(address)
+    _check_vector(connection, address)
+
+
+def _check_vector(connection: Connection, address: Address) -> None:
+    row = connection.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()
+    version = tuple(int(part) for part in str(row[0]).split(".")[:2]) if row else (0, 0)
+    if version < VECTOR_MIN:
+        raise errors.StoreError(
+            f"{address} has pgvector {'.'.join(map(str, version))}; run `ALTER EXTENSION vector UPDATE` for "
+            f"{'.'.join(map(str, VECTOR_MIN))} or later"
+        )

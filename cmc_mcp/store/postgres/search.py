@@ -1,0 +1,159 @@
+"""Views of a workspace on PostgreSQL: the shared ones, and what this database finds in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cmc_mcp.store.postgres.connection import Connection, Vector
+from cmc_mcp.store.postgres.fulltext import Tokens, Words
+from cmc_mcp.store.rows import AtomRow, Filter, Head
+from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.search import SearchView, conditions
+from cmc_mcp.store.sql.statements import STATEMENTS
+from cmc_mcp.store.sql.unit import UnitOfWork
+from cmc_mcp.store.sql.view import View
+
+
+class _LongText(View):
+    """Looks up text of any length, of which only the beginning is part of a key."""
+
+    def facts_with_tag(self, name: str, value: str) -> list[int]:
+        """Give the bodies of facts that carry a tag."""
+        rows = self._c.execute(
+            "SELECT facts FROM tags WHERE ws = ?1 AND name = ?2 AND substr(value, 1, 256) = substr(?3, 1, 256)"
+            " AND value = ?3",
+            (self.ws, name, value),
+        )
+        return [pid for (pid,) in rows]
+
+    def facts_with_claim(self, subject: str, predicate: str) -> list[int]:
+        """Give the bodies of facts that make a claim about a subject and predicate."""
+        rows = self._c.execute(
+            "SELECT facts FROM claims WHERE ws = ?1 AND substr(subject, 1, 128) = substr(?2, 1, 128)"
+            " AND substr(predicate, 1, 128) = substr(?3, 1, 128) AND subject = ?2 AND predicate = ?3",
+            (self.ws, subject, predicate),
+        )
+        return [pid for (pid,) in rows]
+
+
+class _OneState(View):
+    """Sees one state, so what does not change in it is asked for once; many payloads are asked for together."""
+
+    _epoch: int | None = None
+
+    def epoch(self) -> int:
+        """Give the number of erasures so far: what was cached before one is dropped."""
+        if self._epoch is None:
+            self._epoch = super().epoch()
+        return self._epoch
+
+    def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Give the numbers of payloads by their hashes."""
+        rows = self._c.execute(
+            "SELECT hash, pid FROM payloads WHERE ws = $1 AND hash = ANY($2::bytea[])", (self.ws, list(hashes))
+        )
+        return dict(rows)
+
+
+class PostgresUnit(_LongText, _OneState, UnitOfWork):
+    """A write in progress."""
+
+    statements = STATEMENTS | {
+        "state_nodes": "INSERT INTO state_nodes VALUES(?, ?, ?) ON CONFLICT(ws, node) DO UPDATE SET body = excluded.body"
+    }
+
+    def foresee(self, hashes: Sequence[bytes]) -> None:
+        """Look up payloads that will be put, in one question."""
+        wanted = [hash_ for hash_ in dict.fromkeys(hashes) if hash_ not in self._pids and hash_ not in self._shared]
+        if len(wanted) > 1:
+            found = self.pids(wanted)
+            self._pids.update(found)
+            self._found.update(found)
+            self._absent.update(set(wanted) - found.keys())
+
+    def add_vector(self, model: int, content: int, vector: bytes) -> None:
+        """Add the vector of a content (fp32, unit length) under a model."""
+        super().add_vector(model, content, Vector(vector))
+
+
+class PostgresView(_LongText, _OneState, SearchView):
+    """A view that can also search."""
+
+    def __init__(self, connection: Connection, ws: int, cache: FactsCache, tokens: Tokens) -> None:
+        super().__init__(connection, ws, cache)
+        self.words = Words(connection, ws, tokens)
+        self._heads: dict[int, Head] = {}
+        self._seen: set[int] = set()
+        self._head: Head | None = None
+
+    # ------------------------------------------------------------------ what a view is asked again and again
+    def head(self) -> Head:
+        """Give the last transaction, or the empty state before the first."""
+        if self._head is None:
+            self._head = super().head()
+        return self._head
+
+    def atoms(self, rids: Sequence[int]) -> dict[int, AtomRow]:
+        """Give several atoms at once."""
+        found = super().atoms(rids)
+        self._seen.update(row.seq for row in found.values())
+        return found
+
+    def head_at(self, seq: int) -> Head:
+        """Give the state that transaction `seq` left. Those of the atoms at hand are asked for together."""
+        if seq and seq not in self._heads:
+            self._heads.update(self.heads_at(self._seen - self._heads.keys() | {seq}))
+            if seq not in self._heads:
+                return super().head_at(seq)
+        return self._heads[seq] if seq else super().head_at(0)
+
+    # ------------------------------------------------------------------ full text
+    def count_tokens(self, text: str) -> int:
+        """Count the tokens that full text makes of a text."""
+        return len(self.words.tokens(text)) if text else 0
+
+    def terms(self, text: str) -> dict[str, str]:
+        """Split a query into distinct terms: stem → the word as written, in order."""
+        data = text.encode("utf-8", "replace")
+        out: dict[str, str] = {}
+        for start, end, stem in self.words.tokens(text):
+            out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
+        return out
+
+    def frequency(self, term: str, upto: int, cap: int) -> int:
+        """Count the passages recorded up to a record number that hold a term, at most `cap`."""
+        return self.words.frequency(term, upto, cap)
+
+    def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
+        """Give where a term is; see `fulltext.Words.postings`."""
+        return self.words.postings(term, after, upto)
+
+    def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
+        """Give the passages that hold any of some terms, or every one, newest first."""
+        return self.words.holding(terms, after, upto, every=every)
+
+    def counts(self, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[int, bytes]]:
+        """Count terms in some passages; see `fulltext.Words.counts`. They are read by number, so no driver is needed."""
+        return self.words.counts(among, terms)
+
+    def lengths(self, rids: Sequence[int]) -> dict[int, int]:
+        """Give the tokens of passages, heading and text together."""
+        return self.words.lengths(rids)
+
+    # ------------------------------------------------------------------ vectors
+    def nearest(
+        self, model: int, query: bytes, k: int, seq: int, valid_at: int, limits: Filter
+    ) -> list[tuple[int, float]]:
+        """Find the `k` nearest atoms by cosine, filtered first: exact, and the truth that faster ways must equal.
+
+        Gives (rid, cosine), best first, ties by atom id.
+        """
+        passing, bindings = conditions(limits)
+        rows = self._c.execute(
+            "SELECT a.rid, 1.0 - (v.vector <=> ?) AS cosine FROM atoms a JOIN records r USING(ws, rid) JOIN vectors v"
+            " ON v.ws = a.ws AND v.model = ? AND v.content = a.content AND v.seq <= ? WHERE a.ws = ? AND EXISTS"
+            " (SELECT 1 FROM pieces p WHERE p.ws = a.ws AND p.rid = a.rid AND p.tx_from <= ? AND p.tx_to > ?"
+            f" AND p.valid_from <= ? AND p.valid_to > ?{passing}) ORDER BY cosine DESC, r.key LIMIT ?",
+            (Vector(query), model, seq, self.ws, seq, seq, valid_at, valid_at, *bindings, k),
+        )
+        return list(rows)

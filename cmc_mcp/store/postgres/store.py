@@ -1,0 +1,265 @@
+"""The store on a server: opening, migrating, reading, writing, looking after one database that many processes share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psycopg
+
+from cmc_mcp import errors
+from cmc_mcp.clock import Clock
+from cmc_mcp.limits import LOCK_WAIT_MS_MAX
+from cmc_mcp.store.postgres import fulltext, migrate, structure
+from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, translated
+from cmc_mcp.store.postgres.pool import Pool
+from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
+from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
+from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
+from cmc_mcp.store.protocol import Objects
+from cmc_mcp.store.rows import Head
+from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.unit import Kept, TreeCache
+
+_ERASED_FROM: Final = (
+    "payloads", "passages", "headings", "tags", "claims", "confidences", "vectors", "codes", "transactions", "nodes",
+    "node_vectors", "idempotency_keys", "speakers", "atoms", "quarantine", "objects",
+)  # fmt: skip
+
+
+class PostgresStore:
+    """One database, many servers, one writer of a workspace at a time. Thread-safe."""
+
+    backend = "postgres"
+
+    def __init__(self, address: Address, *, clock: Clock, pool: Pool | None = None) -> None:
+        self.address = address
+        self.pool = pool or Pool(address)
+        self._clock = clock
+        self._tokens = fulltext.tokenizer()
+        self._facts: dict[int, FactsCache] = {}
+        self._trees: dict[int, TreeCache] = {}
+        self._kept: dict[int, Kept] = {}
+        self._guard = threading.Lock()
+        self._turns: dict[int, threading.Lock] = {}
+
+    # ------------------------------------------------------------------ life
+    @classmethod
+    def open(cls, url: str, *, clock: Clock, read_only: bool = False) -> PostgresStore:
+        """Open a store, making or migrating its tables.
+
+        Raises:
+            InvalidInput: the address; StoreError: it cannot be opened; FutureStore, IntegrityError as their names say.
+        """
+        address = Address.of(url, read_only=read_only)
+        migrate.run(address, clock)
+        return cls(address, clock=clock)
+
+    def close(self) -> None:
+        """Close every connection; those in use are closed when they are given back."""
+        self.pool.close()
+
+    # ------------------------------------------------------------------ reading
+    @contextmanager
+    def reader(self, ws: int) -> Iterator[PostgresView]:
+        """Open a read transaction on a workspace: everything in it belongs to one state."""
+        with translated(self.address):
+            connection = self._begun()
+            try:
+                yield PostgresView(connection, ws, self._facts.setdefault(ws, FactsCache()), self._tokens)
+            finally:
+                connection.rollback()
+                self.pool.give(connection)
+
+    def _begun(self) -> Connection:
+        """Take a connection into a read transaction; those that a restart of the server left behind are put away."""
+        while True:
+            connection = self.pool.take()
+            fresh = not connection.since_s
+            try:
+                connection.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return connection
+            except BaseException as error:
+                connection.close()
+                self.pool.give(connection)
+                if fresh or not isinstance(error, psycopg.Error) or not is_lost(error):
+                    raise
+                self.pool.forget()
+
+    # ------------------------------------------------------------------ writing
+    @contextmanager
+    def writer(self, ws: int) -> Iterator[PostgresUnit]:
+        """Hold the workspace's lock and a write transaction. The block calls `flush`; leaving it commits.
+
+        Raises:
+            Busy: the lock could not be had; StoreError: nothing was changed; OutcomeUnknown: the server did not come back
+            to say whether anything was, look the idempotency key up.
+        """
+        self._may_write()
+        with self._turn(ws), translated(self.address):
+            connection = Writing(self.pool, ws)
+            trees = self._trees.pop(ws, None)
+            try:
+                facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
+                text = fulltext.Passages(connection, ws, self._tokens)
+                unit = PostgresUnit(connection, ws, facts, trees, kept, text)
+                connection.begun_at(unit.before)
+                yield unit
+                connection.commit(unit.after)
+            except BaseException:
+                self._facts.pop(ws, None)  # it may hold what only this unit saw
+                connection.abandon()
+                raise
+            self._trees[ws] = unit.tree_cache
+            kept.learn(unit)
+
+    @contextmanager
+    def _turn(self, ws: int) -> Iterator[None]:
+        """Wait for the threads of this process in a row of their own, so that they do not all hold a connection."""
+        with self._guard:
+            turn = self._turns.setdefault(ws, threading.Lock())
+        if not turn.acquire(timeout=LOCK_WAIT_MS_MAX / 1000):
+            raise errors.Busy("another thread writes to this workspace; nothing was changed, try again")
+        try:
+            yield
+        finally:
+            turn.release()
+
+    def _may_write(self) -> None:
+        if self.address.read_only:
+            raise errors.StoreError("this store was opened read-only; open it for writing to change it")
+
+    # ------------------------------------------------------------------ workspaces
+    def workspace(self, name: str, *, create: bool) -> int:
+        """Give the number of a workspace; 0 when it does not exist and is not to be created.
+
+        Raises:
+            NotFound: it is to be created in a store that was opened read-only.
+        """
+        with self.reader(0) as view:
+            number = view.workspace_number(name)
+        if number or not create:
+            return number
+        if self.address.read_only:
+            raise errors.NotFound(
+                f"there is no workspace {name} in this store, and it was opened read-only; `workspaces` lists them"
+            )
+        with self.exclusive() as connection:
+            connection.execute("INSERT INTO workspaces(name) VALUES(?) ON CONFLICT DO NOTHING", (name,))
+            row = connection.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
+            assert row is not None
+            return int(row[0])
+
+    def workspaces(self) -> list[tuple[int, str]]:
+        """Give every workspace as (number, name), by name."""
+        with self.reader(0) as view:
+            return view.workspace_names()
+
+    # ------------------------------------------------------------------ maintenance
+    @contextmanager
+    def exclusive(self) -> Iterator[Connection]:
+        """Take a connection without a transaction, for maintenance; each statement is committed by itself."""
+        self._may_write()
+        with translated(self.address):
+            connection = self._begun()
+            connection.rollback()
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+                self.pool.give(connection)
+
+    def pages_pending(self) -> bool:
+        """Say whether an erase still has rows to destroy: a reader, or the end of its process, came between."""
+        with self.reader(0) as view:
+            return not self.address.read_only and view.pages_pending()
+
+    def scrub(self, ws: int, epoch: int) -> bool:
+        """Vacuum what was erased, so that dead rows leave the tables; False when a reader may still see them.
+
+        Then the erasures of a workspace up to an epoch are finished; a later one, of another server, is not.
+        """
+        with self.exclusive() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " AND backend_type = 'client backend' AND backend_xmin IS NOT NULL"
+            ).fetchone()
+            connection.run(f"VACUUM (INDEX_CLEANUP ON) {', '.join(_ERASED_FROM)}")
+            seen = bool(row and row[0])
+            if not seen:
+                connection.execute("UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, epoch))
+            return not seen
+
+    def text_faults(self, ws: int, objects: Objects) -> list[str]:
+        """Compare full text with what it was made of."""
+        wrong = total = 0
+        with self.reader(ws) as view:
+            for rows in passages_of(view, objects):
+                total += len(rows)
+                wrong += len(view.words.faults(rows))
+            if not wrong and view.words.total() == total:
+                return []
+        return ["full text does not match what it was made of; `cmc rebuild` mends it"]
+
+    def file_faults(self) -> list[tuple[str, str, str]]:
+        """Check what belongs to no workspace: what the server knows of damage, tables, stray rows."""
+        with self.reader(0) as view:
+            return structure.damage(view.connection) or [
+                *structure.faults(view.connection, structure.wanted(self.address)),
+                *view.strays(structure.tables(view.connection)),
+            ]
+
+    @contextmanager
+    def rebuilding(self, ws: int, objects: Objects) -> Iterator[PostgresRebuild]:
+        """Hold the workspace's lock and a transaction in which derived tables are written anew; leaving it commits."""
+        with self._turn(ws), self.exclusive() as connection:
+            connection.run(f"BEGIN; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {int(ws)})")
+            yield PostgresRebuild(connection, ws, self._tokens, objects)
+            connection.run("COMMIT")
+            self._trees.pop(ws, None)
+            for table, _ in structure.tables(connection):
+                connection.run(f"REINDEX TABLE {table}")
+
+    def inspect(self) -> dict[str, str]:
+        """Say how the database is reached and set, for `doctor`."""
+        with self.reader(0) as view:
+            row = view.connection.execute(
+                "SELECT current_setting('server_version'), (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
+                " current_setting('fsync'), current_setting('synchronous_commit'), current_setting('data_checksums'),"
+                " current_setting('full_page_writes'), pg_database_size(current_database()),"
+                " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, (SELECT max(number) FROM migrations)"
+            ).fetchone()
+            pending = view.pages_pending()
+        assert row is not None
+        names = ("server", "pgvector", "fsync", "synchronous_commit", "data_checksums", "full_page_writes", "bytes")
+        skew_ms = (self._clock.now_us() - int(row[7])) / 1000
+        return {
+            "database": str(self.address),
+            **{name: str(value) for name, value in zip(names, row[:7], strict=True)},
+            "clock_ahead_ms": f"{skew_ms:.0f}",
+            "user_version": str(row[8]),
+            "psycopg": psycopg.__version__,
+            "encrypted": "false",
+            "erased_pages_pending": str(pending).lower(),
+        }
+
+    def backup(
+        self, target: Path, beside: Callable[[], None], progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Refuse: a database is copied by its own tools.
+
+        Raises:
+            StoreError: always; the message says which.
+        """
+        raise errors.StoreError(
+            f"a PostgreSQL store is copied by its own tools: `pg_dump -Fc` of {self.address} to a file, or continuous "
+            "archiving; objects that are kept elsewhere are copied by theirs"
+        )
+
+    def head(self, ws: int) -> Head:
+        """Give the last transaction of a workspace."""
+        with self.reader(ws) as view:
+            return view.head()

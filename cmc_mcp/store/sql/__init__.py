@@ -1,0 +1,1 @@
+"""Rows in SQL: what every backend that speaks it reads and writes in the same words."""

@@ -1,0 +1,299 @@
+"""The searching part of a view: everything but full text and the nearest vectors, which each backend finds its own way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from cmc_mcp.kernel.kinds import AtomKind
+from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.store.rows import Filter
+from cmc_mcp.store.sql import nodes
+from cmc_mcp.store.sql.audit import AuditView
+
+
+class SearchView(AuditView):
+    """A view that can also search."""
+
+    # ------------------------------------------------------------------ workspaces and models
+    def workspace_number(self, name: str) -> int:
+        """Give the number of a workspace, 0 for none."""
+        row = self._c.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def workspace_names(self) -> list[tuple[int, str]]:
+        """Give every workspace as (number, name), by name."""
+        return list(self._c.execute("SELECT ws, name FROM workspaces ORDER BY name"))
+
+    def pages_pending(self) -> bool:
+        """Say whether an erase still has pages in the write-ahead log."""
+        return bool(self._c.execute("SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1").fetchone())
+
+    def erased(self) -> list[int]:
+        """Give every atom whose content was erased, in order."""
+        rows = self._c.execute(
+            "SELECT a.rid FROM payloads p JOIN atoms a ON a.ws = p.ws AND a.content = p.pid WHERE p.ws = ?"
+            " AND p.body IS NULL AND p.object = 0 ORDER BY a.rid",
+            (self.ws,),
+        )
+        return [rid for (rid,) in rows]
+
+    def models(self) -> list[tuple[int, str, str, str, int]]:
+        """Give the embedding models as (model, name, digest, precision, dimension)."""
+        return list(
+            self._c.execute(
+                "SELECT model, name, digest, precision, dimension FROM embedding_models WHERE ws = ? ORDER BY model",
+                (self.ws,),
+            )
+        )
+
+    # ------------------------------------------------------------------ vectors
+    def selected(self, seq: int, valid_at: int, limits: Filter) -> list[int]:
+        """Give every atom that holds at a read point and passes a filter, in order."""
+        passing, bindings = conditions(limits)
+        rows = self._c.execute(
+            "SELECT DISTINCT p.rid FROM pieces p JOIN atoms a USING(ws, rid) WHERE p.ws = ? AND p.tx_from <= ?"
+            f" AND p.tx_to > ? AND p.valid_from <= ? AND p.valid_to > ?{passing} ORDER BY p.rid",
+            (self.ws, seq, seq, valid_at, valid_at, *bindings),
+        )
+        return [rid for (rid,) in rows]
+
+    def vectors_of(self, model: int, rids: Sequence[int], seq: int) -> dict[int, bytes]:
+        """Give the fp32 vectors that atoms had at a transaction."""
+        rows = self._c.execute(
+            "SELECT a.rid, v.vector FROM atoms a JOIN vectors v ON v.ws = a.ws AND v.model = ?2"
+            " AND v.content = a.content AND v.seq <= ?4 WHERE +a.ws = ?1 AND a.rid IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(rids), seq),
+        )
+        return dict(rows)
+
+    def vector_rows(self, model: int, vids: Sequence[int]) -> dict[int, bytes]:
+        """Give fp32 vectors by their numbers."""
+        rows = self._c.execute(
+            "SELECT vid, vector FROM vectors WHERE +ws = ?1 AND +model = ?2 AND vid IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(vids)),
+        )
+        return dict(rows)
+
+    def embedded(self, model: int, contents: Sequence[int]) -> set[int]:
+        """Give those contents that have a vector under a model."""
+        rows = self._c.execute(
+            "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(contents)),
+        )
+        return {pid for (pid,) in rows}
+
+    def pending(self, model: int, limit: int = -1) -> list[tuple[int, int]]:
+        """Give the live text atoms without a vector under a model, as (rid, content)."""
+        return list(
+            self._c.execute(
+                "SELECT a.rid, a.content FROM atoms a WHERE a.ws = ?1 AND a.modality < 5 AND NOT EXISTS"
+                " (SELECT 1 FROM vectors v WHERE v.ws = ?1 AND v.model = ?2 AND v.content = a.content) AND EXISTS"
+                " (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_to = ?3) ORDER BY a.rid LIMIT ?4",
+                (self.ws, model, OPEN, OPEN if limit < 0 else limit),
+            )
+        )
+
+    def count_pending(self, model: int, seq: int, valid_at: int) -> int:
+        """Count the text atoms that hold at a read point without a vector under a model."""
+        rows = self._c.execute(
+            "SELECT count(DISTINCT p.rid) FROM pieces p JOIN atoms a USING(ws, rid) WHERE p.ws = ?1 AND a.modality < 5"
+            " AND p.tx_from <= ?3 AND p.tx_to > ?3 AND p.valid_from <= ?4 AND p.valid_to > ?4 AND NOT EXISTS"
+            " (SELECT 1 FROM vectors v WHERE v.ws = ?1 AND v.model = ?2 AND v.content = a.content AND v.seq <= ?3)",
+            (self.ws, model, seq, valid_at),
+        ).fetchall()
+        return cast(int, rows[0][0])
+
+    # ------------------------------------------------------------------ entries of collections
+    def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Give the numbers of payloads by their hashes."""
+        return {hash_: pid for hash_ in hashes if (pid := self.pid(hash_)) is not None}
+
+    def facts_of_origin(self, origin: int, after: int, upto: int) -> list[tuple[int, bytes, bytes | None]]:
+        """Give the bodies of facts that atoms of an origin took on in (after, upto], as (number, hash, body)."""
+        start, opened = (
+            "pieces p INDEXED BY pieces_from CROSS JOIN atoms a USING(ws, rid)",
+            "p.tx_from",
+        )
+        if not after:  # all of them: by atom, not by the indexes over time
+            opened = "+p.tx_from"
+            start = "atoms a INDEXED BY atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid"
+        return list(
+            self._c.execute(
+                f"SELECT DISTINCT p.facts, f.hash, f.body FROM {start} CROSS JOIN payloads f ON f.ws = p.ws AND f.pid = p.facts"
+                f" WHERE p.ws = ?1 AND a.ws = ?1 AND a.origin = ?2 AND a.origin > 0 AND {opened} > ?3 AND {opened} <= ?4",
+                (self.ws, origin, after, upto),
+            )
+        )
+
+    def pieces_of_origin(
+        self, origin: int, seq: int, valid_at: int
+    ) -> list[tuple[int, bytes, int, int, int, int, int]]:
+        """Give what atoms of an origin hold at a read point: (rid, id, first seq, witness, valid_from, valid_to, facts)."""
+        return list(
+            self._c.execute(
+                "SELECT a.rid, r.key, a.seq, a.witness, p.valid_from, p.valid_to, p.facts FROM atoms a INDEXED BY"
+                " atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid"
+                " JOIN records r ON r.ws = a.ws AND r.rid = a.rid"
+                " WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND +p.tx_from <= ?3 AND +p.tx_to > ?3"
+                " AND +p.valid_from <= ?4 AND +p.valid_to > ?4 ORDER BY a.rid",
+                (self.ws, origin, seq, valid_at),
+            )
+        )
+
+    def witnesses_of_origin(self, origin: int) -> list[int]:
+        """Give the witness payloads of the atoms of an origin."""
+        rows = self._c.execute(
+            "SELECT DISTINCT witness FROM atoms INDEXED BY atoms_origin WHERE ws = ? AND origin > 0 AND origin = ?",
+            (self.ws, origin),
+        )
+        return sorted(pid for (pid,) in rows)
+
+    def opened(self, rids: Sequence[int], seq: int) -> dict[int, int]:
+        """Give the transaction that last changed each of some records, as of a transaction at which they hold."""
+        rows = self._c.execute(
+            "SELECT rid, max(tx_from) FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
+            " AND +tx_from <= ?3 AND +tx_to > ?3 GROUP BY rid",
+            (self.ws, json.dumps(rids), seq),
+        )
+        return dict(rows)
+
+    def has_other_vectors(self, origin: int, model: int, other: int) -> bool:
+        """Say whether a live atom of an origin has a vector under another model and none under this one."""
+        row = self._c.execute(
+            "SELECT 1 FROM atoms a INDEXED BY atoms_origin CROSS JOIN vectors v ON v.ws = a.ws AND v.model = ?3"
+            " AND v.content = a.content WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND NOT EXISTS"
+            " (SELECT 1 FROM vectors w WHERE w.ws = ?1 AND w.model = ?4 AND w.content = a.content) AND EXISTS"
+            " (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_to = ?5) LIMIT 1",
+            (self.ws, origin, other, model, OPEN),
+        ).fetchone()
+        return row is not None
+
+    # ------------------------------------------------------------------ nodes
+    def nodes_embedded(self, model: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Give those nodes that have a vector under a model."""
+        return nodes.embedded(self._c, self.ws, model, keys)
+
+    def nodes_pending(self, model: int) -> list[tuple[int, bytes]]:
+        """Give the nodes of present versions without a vector under a model, as (source, key)."""
+        return nodes.pending(self._c, self.ws, model)
+
+    def nodes_opened(self, after: int, upto: int) -> list[tuple[int, str, int, int, bytes]]:
+        """Give the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
+        return nodes.opened(self._c, self.ws, after, upto)
+
+    def nodes_closed(self, after: int, upto: int) -> list[tuple[int, str, int, int]]:
+        """Give the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
+        return nodes.closed(self._c, self.ws, after, upto)
+
+    def node_vectors(self, model: int, after: int, upto: int) -> list[tuple[bytes, int, bytes]]:
+        """Give the vectors of nodes that were made in (after, upto] as (key, seq, fp32)."""
+        return nodes.vectors(self._c, self.ws, model, after, upto)
+
+    # ------------------------------------------------------------------ rows of the matrix in memory
+    def traits(self, rids: Sequence[int]) -> list[tuple[int, int, int, int, int]]:
+        """Give atoms as (rid, modality, origin, traits, speaker), ascending."""
+        return list(
+            self._c.execute(
+                "SELECT rid, modality, origin, traits, speaker FROM atoms WHERE +ws = ?1"
+                " AND rid IN (SELECT value FROM json_each(?2)) ORDER BY rid",
+                (self.ws, json.dumps(rids)),
+            )
+        )
+
+    def between(self, after: int, before: int) -> list[tuple[int, int]]:
+        """Give the atoms with a record number in (after, before) as (rid, origin), ascending."""
+        return list(
+            self._c.execute(
+                "SELECT rid, origin FROM atoms WHERE +ws = ? AND rid > ? AND rid < ? ORDER BY rid",
+                (self.ws, after, before),
+            )
+        )
+
+    def speakers(self, keys: Sequence[int], upto: int) -> set[int]:
+        """Give those speakers, by number, of whom an atom was recorded up to a record number."""
+        rows = self._c.execute(
+            "SELECT speaker FROM speakers WHERE ws = ?1 AND speaker IN (SELECT value FROM json_each(?2)) AND rid <= ?3",
+            (self.ws, json.dumps(keys), upto),
+        )
+        return {cast(int, key) for (key,) in rows}
+
+    def atom_columns(
+        self, model: int, after: int, upto: int
+    ) -> Iterator[tuple[int, int, int, int, int, int, int | None]]:
+        """Give atoms with a record number in (after, upto]: (rid, modality, origin, witness, traits, speaker, vid)."""
+        return iter(
+            self._c.execute(
+                "SELECT a.rid, a.modality, a.origin, a.witness, a.traits, a.speaker, v.vid FROM atoms a LEFT JOIN vectors v"
+                " ON v.ws = a.ws AND v.model = ?2 AND v.content = a.content WHERE +a.ws = ?1 AND a.rid > ?3"
+                " AND a.rid <= ?4 ORDER BY a.rid",
+                (self.ws, model, after, upto),
+            )
+        )
+
+    def piece_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int, int, int]]:
+        """Give atoms' pieces opened in (after, upto]: (rid, valid_from, valid_to, tx_from, tx_to, facts)."""
+        return iter(
+            self._c.execute(
+                "SELECT p.rid, p.valid_from, p.valid_to, p.tx_from, p.tx_to, p.facts FROM pieces p JOIN records r"
+                " USING(ws, rid) WHERE p.ws = ? AND p.tx_from > ? AND p.tx_from <= ? AND r.kind = ?"
+                " ORDER BY p.rid, p.valid_from, p.tx_from",
+                (self.ws, after, upto, AtomKind.code),
+            )
+        )
+
+    def closed_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int]]:
+        """Give atoms' pieces closed in (after, upto]: (rid, valid_from, tx_from, tx_to)."""
+        return iter(
+            self._c.execute(
+                "SELECT p.rid, p.valid_from, p.tx_from, p.tx_to FROM pieces p JOIN records r USING(ws, rid)"
+                " WHERE p.ws = ? AND p.tx_to > ? AND p.tx_to <= ? AND p.tx_to < 4611686018427387903 AND r.kind = ?",
+                (self.ws, after, upto, AtomKind.code),
+            )
+        )
+
+    def packed_codes(self, model: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
+        """Give the packed segments of codes as (segment, and what `codes.pack` made), in order."""
+        return iter(
+            self._c.execute(
+                "SELECT segment, vids, seqs, errors, codes FROM codes WHERE ws = ? AND model = ? ORDER BY segment",
+                (self.ws, model),
+            )
+        )
+
+    def vector_columns(self, model: int, after: int, before: int) -> list[tuple[int, int, bytes]]:
+        """Give vectors with a number between two others as (vid, seq, vector)."""
+        return list(
+            self._c.execute(
+                "SELECT vid, seq, vector FROM vectors WHERE +ws = ?1 AND vid > ?3 AND vid < ?4 AND +model = ?2 ORDER BY vid",
+                (self.ws, model, after, before),
+            )
+        )
+
+    def late_vectors(self, model: int, after: int, upto_rid: int) -> list[tuple[int, int]]:
+        """Give atoms recorded before whose vector came later: (rid, vid) with a vector number past `after`."""
+        return list(
+            self._c.execute(
+                "SELECT a.rid, v.vid FROM vectors v CROSS JOIN atoms a ON a.ws = v.ws AND a.content = v.content"
+                " WHERE +v.ws = ?1 AND v.vid > ?3 AND v.vid < (?1 + 1) << 40 AND +v.model = ?2 AND a.rid <= ?4",
+                (self.ws, model, after, upto_rid),
+            )
+        )
+
+
+def conditions(limits: Filter) -> tuple[str, list[object]]:
+    """Give the conditions of a filter, and what they are bound to."""
+    parts: list[str] = []
+    bindings: list[object] = []
+    for column, values in (
+        ("a.modality", limits.modalities),
+        ("a.origin", limits.origins),
+        ("a.witness", limits.witnesses),
+        ("a.rid", limits.rids),
+        *(("p.facts", facts) for facts in limits.facts),
+    ):
+        if values is not None:
+            parts.append(f" AND {column} IN (SELECT value FROM json_each(?))")
+            bindings.append(json.dumps(values))
+    return "".join(parts), bindings

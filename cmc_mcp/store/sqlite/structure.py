@@ -1,0 +1,58 @@
+"""The file itself: whether its structure holds, and its tables, indexes and full text are those that the migrations make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import apsw
+
+from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS
+
+
+def faults(connection: apsw.Connection) -> list[tuple[str, str, str]]:
+    """Check what a file has beside rows of a workspace; gives (table, key, reason)."""
+    return [
+        *(("file", "", line) for (line,) in connection.execute("PRAGMA integrity_check(20)") if line != "ok"),
+        *_schema(connection),
+        *_full_text(connection),
+    ]
+
+
+def tables(connection: apsw.Connection) -> list[tuple[str, str]]:
+    """Name the tables that have a workspace, each with the first other column of its key."""
+    found = connection.execute(
+        "SELECT t.name, (SELECT name FROM pragma_table_info(t.name) WHERE pk > 0 AND name <> 'ws' ORDER BY pk)"
+        " FROM pragma_table_list t JOIN pragma_table_info(t.name) c ON c.name = 'ws' WHERE t.type = 'table'"
+        " AND t.name <> 'workspaces'"
+    )
+    return [(str(table), str(key)) for table, key in found]
+
+
+def _schema(connection: apsw.Connection) -> Iterator[tuple[str, str, str]]:
+    """Compare tables, indexes, views and triggers with those that the migrations make."""
+    with apsw.Connection(":memory:") as fresh:
+        for statement in (BOOKKEEPING, *(s for migration in MIGRATIONS for s in migration.up)):
+            fresh.execute(statement).fetchall()
+        wanted, found = _objects(fresh), _objects(connection)
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            yield "sqlite_schema", name, "is missing" if name not in found else "is not what the migrations made"
+
+
+def _full_text(connection: apsw.Connection) -> Iterator[tuple[str, str, str]]:
+    """Check what full text's own check leaves out: its settings, its kinds of values, and rows that are none of its."""
+    config = dict(connection.execute("SELECT k, v FROM passages_config"))
+    if set(config) != {"version", "secure-delete"} or config["secure-delete"] != 1 or config["version"] not in (4, 5):
+        yield "passages", "passages_config", "full text is not set as the migrations set it"
+    for table, key, column in (("passages_data", "id", "block"), ("passages_docsize", "id", "sz")):
+        for (found,) in connection.execute(
+            f"SELECT {key} FROM {table} WHERE typeof({column}) <> 'blob' LIMIT 20"
+        ).fetchall():
+            yield "passages", f"{table}/{found}", "it is no bytes"
+
+
+def _objects(connection: apsw.Connection) -> dict[str, object]:
+    rows: Iterable[tuple[object, object]] = connection.execute(
+        "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    )
+    return {str(name): sql for name, sql in rows}

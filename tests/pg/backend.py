@@ -1,0 +1,128 @@
+"""The same tests on another backend: `pytest --backend postgres` gives every store that a test opens a database of its own.
+
+The seam is `Memory.open`: the path that a test hands to it names a database, made from a template that has the tables. What
+is about a file, its settings, its lock, its bytes, or a process that opens one, is listed here and left out by name.
+CMC_TEST_POSTGRES names a server to use; without it one is started (`tests/pg/server.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from cmc_mcp.clock import SystemClock
+from cmc_mcp.memory import Memory
+from cmc_mcp.store.postgres.store import PostgresStore
+
+VARIABLE = "CMC_TEST_POSTGRES"
+SQLITE_ONLY: tuple[str, ...] = (
+    # the file: its bytes, its lock, its settings, its migrations, and tampering with it (`tests/pg/test_server.py` has ours)
+    "tests/store/",
+    "tests/crash/",
+    "tests/test_bad_input.py",
+    "tests/test_rules.py",
+    "tests/history/test_verify.py::test_a_deleted_row_is_found",
+    "tests/history/test_verify.py::test_an_edited_column_is_found",
+    "tests/history/test_verify.py::test_an_inserted_row_is_found",
+    "tests/history/test_verify.py::test_an_older_copy_a_cut_tail_and_a_fork",
+    "tests/history/test_verify.py::test_an_untouched_store_holds_after_reopening_vacuum_and_backup",
+    "tests/history/test_verify.py::test_full_text_that_lost_or_kept_words",
+    "tests/history/test_verify.py::test_two_transactions_that_changed_places",
+    "tests/memory/test_conversations.py::test_an_append_costs_the_same",
+    "tests/memory/test_erase.py::test_not_one_byte_is_left",
+    "tests/write/test_nodes.py::test_erased_words_are_in_no_byte_of_the_file",
+    "tests/write/test_nodes.py::test_a_changed_index_is_a_fault",
+    # other processes, which the seam does not reach
+    "tests/cli/",
+    "tests/adapters/",
+    "tests/benchmarks/",
+    "tests/server/",
+    "tests/test_demo.py",
+    "tests/test_doctests.py",
+    "tests/test_packaging.py",
+    "tests/test_readme.py",
+    "tests/history/test_zoom.py::test_the_tool_and_the_command_line",
+    "tests/memory/test_batches.py::test_one_key_in_several_processes",
+    # of the kernel's oracle, not of what it is compared with
+    "tests/kernel/test_seeded_bugs.py",
+)
+"""Beginnings of the names of tests that are about SQLite's file."""
+
+
+def with_database(url: str, name: str) -> str:
+    """Give the address of another database of the same server."""
+    given = conninfo_to_dict(url) | {"dbname": name}
+    host = given.pop("host", "")
+    rest = "&".join(f"{key}={value}" for key, value in given.items() if key not in ("dbname", "user", "password"))
+    who = (
+        f"{given['user']}{':' + str(given['password']) if given.get('password') else ''}@" if given.get("user") else ""
+    )
+    return f"postgresql://{who}/{name}?host={host}" + (f"&{rest}" if rest else "")
+
+
+class Databases:
+    """Databases by the paths that tests hand out, on one server."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self.url, self._prefix = url, prefix
+        self._admin = psycopg.connect(make_conninfo(url), autocommit=True)
+        self._made: dict[Path, str] = {}
+        self._template: str | None = None
+
+    def of(self, path: Path) -> str:
+        """Give the address of a path's database, making it when it is new."""
+        path = path.expanduser().absolute()
+        if path not in self._made:
+            self.drop(gone for gone in list(self._made) if not gone.parent.exists())
+            name = f"{self._prefix}_{hashlib.sha256(str(path).encode()).hexdigest()[:24]}"
+            self._admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{self._templated()}" STRATEGY FILE_COPY')
+            self._made[path] = name
+        return with_database(self.url, self._made[path])
+
+    def _templated(self) -> str:
+        if self._template is None:
+            name = f"{self._prefix}_template"
+            self._drop(name)
+            self._admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+            PostgresStore.open(with_database(self.url, name), clock=SystemClock()).close()
+            self._template = name
+        return self._template
+
+    def drop(self, paths: Iterator[Path]) -> None:
+        """Drop databases, whoever is still connected."""
+        for path in list(paths):
+            self._drop(self._made.pop(path))
+
+    def under(self, folder: Path) -> Iterator[Path]:
+        """Give the paths in a folder that have a database."""
+        return (path for path in list(self._made) if path.is_relative_to(folder))
+
+    def close(self) -> None:
+        """Drop everything."""
+        self.drop(iter(self._made))
+        if self._template is not None:
+            self._drop(self._template)
+        self._admin.close()
+
+    def _drop(self, name: str) -> None:
+        self._admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def divert(databases: Databases) -> None:
+    """Have `Memory.open` open a path's database in place of its file."""
+    original = Memory.open.__func__  # type: ignore[attr-defined]
+
+    def opened(cls: type[Memory], path_or_url: str | Path, **arguments: Any) -> Memory:
+        text = str(path_or_url)
+        if "://" not in text:
+            arguments.setdefault("objects", f"{Path(text).expanduser().absolute()}.objects")
+            text = databases.of(Path(text))
+        made: Memory = original(cls, text, **arguments)
+        return made
+
+    Memory.open = classmethod(opened)  # type: ignore[assignment, method-assign]

@@ -1,0 +1,355 @@
+"""The tables, their migrations, and everything that a server can be that a store cannot use: said, with the way out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import psycopg
+import pytest
+
+from cmc_mcp.cli.app import run
+from cmc_mcp.clock import SystemClock
+from cmc_mcp.config import Configuration, Settings, shown
+from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, InvalidInput, NotFound, StoreError
+from cmc_mcp.memory import Memory
+from cmc_mcp.store.postgres import connection, migrate
+from cmc_mcp.store.postgres.connection import Address
+from cmc_mcp.store.postgres.schema import MIGRATIONS
+from cmc_mcp.store.sql.schema import MIGRATIONS as ON_SQLITE
+from tests.pg.backend import Databases, with_database
+from tests.pg.made import on
+from tests.pg.server import running
+
+_SECRET = "hunter2hunter2"
+
+
+@pytest.fixture
+def url(databases: Databases, tmp_path: Path) -> str:
+    """A database with tables and nothing in them."""
+    return databases.of(tmp_path / "pg")
+
+
+@pytest.fixture
+def bare(databases: Databases) -> Iterator[str]:
+    """A database with nothing in it at all."""
+    with psycopg.connect(databases.url, autocommit=True) as admin:
+        admin.execute("DROP DATABASE IF EXISTS cmc_bare WITH (FORCE)")
+        admin.execute("CREATE DATABASE cmc_bare TEMPLATE template0")
+        yield with_database(databases.url, "cmc_bare")
+        admin.execute("DROP DATABASE cmc_bare WITH (FORCE)")
+
+
+def _run(url: str, *statements: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url, autocommit=True) as raw:
+        rows: list[tuple[object, ...]] = []
+        for statement in statements:
+            cursor = raw.execute(statement.encode())
+            rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+
+def _columns(url: str) -> dict[str, list[str]]:
+    rows = _run(
+        url,
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'cmc' ORDER BY 1, ordinal_position",
+    )
+    out: dict[str, list[str]] = {}
+    for table, column in rows:
+        out.setdefault(str(table), []).append(str(column))
+    return out
+
+
+# ---------------------------------------------------------------------- the tables
+def test_both_backends_have_the_same_tables_with_the_same_columns_in_the_same_order(url: str, tmp_path: Path) -> None:
+    on(tmp_path / "memory.db").close()
+    file = apsw.Connection(str(tmp_path / "memory.db"))
+    names = [
+        str(name)
+        for (name,) in file.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'passages%' AND name NOT LIKE 'sqlite%'"
+        )
+    ]
+    on_file = {name: [str(row[1]) for row in file.execute(f"PRAGMA table_info({name})")] for name in names}
+    file.close()
+    on_server = _columns(url)
+    assert {name: on_server[name] for name in on_file} == on_file
+    assert on_server.keys() - on_file.keys() == {"passages", "objects"}
+    assert [(m.number, m.title, bool(m.down)) for m in MIGRATIONS] == [
+        (m.number, m.title, bool(m.down)) for m in ON_SQLITE
+    ]
+
+
+def test_the_workspace_leads_every_key(url: str) -> None:
+    rows = _run(
+        url,
+        "SELECT c.relname, pg_get_indexdef(i.indexrelid, 1, true) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam"
+        " WHERE n.nspname = 'cmc' AND m.amname = 'btree'",
+    )
+    assert len(rows) > 30
+    assert {first for table, first in rows if table not in ("workspaces", "migrations")} == {"ws"}
+
+
+def test_migrations_go_back_and_forth(url: str) -> None:
+    before = _columns(url)
+    migrate.down(Address.of(url), 1)
+    assert "nodes" not in _columns(url) and "traits" not in _columns(url)["atoms"]
+    with pytest.raises(StoreError, match="it can be taken back to"):
+        migrate.down(Address.of(url), 1)
+    migrate.run(Address.of(url), SystemClock())
+    assert _columns(url) == before
+    with on(url) as memory:
+        memory.remember("# A\n\none\n\n# B\n\ntwo", source="guide.md")
+    migrate.down(Address.of(url), 1)
+    with on(url) as memory:
+        assert memory.recall("two").items and memory.verify().holds
+
+
+def test_many_servers_that_start_at_once_make_one_set_of_tables(bare: str) -> None:
+    failures: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            on(bare).close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert _run(bare, "SELECT number FROM cmc.migrations ORDER BY 1") == [(m.number,) for m in MIGRATIONS]
+
+
+def test_a_migration_that_fails_leaves_nothing_of_it(bare: str) -> None:
+    broken = MIGRATIONS[0].__class__(len(MIGRATIONS) + 1, "broken", ("CREATE TABLE half(ws bigint)", "SELECT nonsense"))
+    with pytest.raises(StoreError, match="the database refused"):
+        migrate.run(Address.of(bare), SystemClock(), (*MIGRATIONS, broken))
+    assert not _columns(bare)
+
+
+# ---------------------------------------------------------------------- what cannot be opened
+@pytest.mark.parametrize(
+    "place",
+    [
+        f"postgresql://maya:{_SECRET}@/db?nonsense=1",
+        f"postgresql://maya:{_SECRET}@[::1/db",
+        f"postgresql://maya:{_SECRET}@db.invalid:port/db",
+        f"postgresql://maya:{_SECRET}@127.0.0.1:1/db?connect_timeout=1",
+        f"postgresql://maya:{_SECRET}@/db?host=/nowhere",
+    ],
+)
+def test_an_address_that_leads_nowhere_is_said_without_its_password(place: str) -> None:
+    with pytest.raises((InvalidInput, StoreError)) as caught:
+        Memory.open(place, embedder=None)
+    said = [str(caught.value), repr(caught.value), str(caught.value.as_dict())]
+    error: BaseException | None = caught.value
+    while error is not None:
+        said += [str(error), repr(error)]
+        error = error.__cause__
+    said += [repr(Configuration(place)), shown(place)]
+    assert _SECRET not in " ".join(said)
+
+
+def test_the_password_shows_in_no_repr_and_in_no_configuration(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    place = url.replace("postgres@", f"postgres:{_SECRET}@", 1)
+    with on(place) as memory:
+        assert _SECRET not in repr(memory._store.address) + str(memory.inspect())  # type: ignore[attr-defined]
+    assert run(["--store", place, "--no-model", "doctor", "--quick"]) in (0, 1)
+    assert run(["--store", place, "config"]) == 0
+    assert run(["--store", place, "--no-model", "recall", "x"]) == 0
+    shown_ = capsys.readouterr()
+    assert _SECRET not in shown_.out + shown_.err and "postgresql://postgres@" in shown_.out
+
+
+def test_a_database_that_is_not_there_is_named(databases: Databases) -> None:
+    with pytest.raises(StoreError, match=r"createdb"):
+        on(with_database(databases.url, "no_such_database"))
+
+
+def test_without_pgvector_it_says_what_to_install_and_makes_nothing(bare: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "EXTENSION", "no_such_extension")
+    with pytest.raises(StoreError, match="has no pgvector: install"):
+        on(bare)
+    assert _run(bare, "SELECT 1 FROM pg_namespace WHERE nspname = 'cmc'") == []
+
+
+def test_a_user_without_rights_is_told_what_the_owner_must_run(bare: str) -> None:
+    _run(bare, "DROP ROLE IF EXISTS cmc_guest", "CREATE ROLE cmc_guest LOGIN")
+    guest = bare.replace("postgres@", "cmc_guest@", 1)
+    with pytest.raises(StoreError, match="CREATE EXTENSION vector"):
+        on(guest)
+    on(bare).close()
+    with pytest.raises(StoreError, match="may not do this"):
+        on(guest)
+    _run(bare, "DROP ROLE cmc_guest")
+
+
+def test_an_old_server_and_an_old_pgvector_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="needs 99 or later"):
+        patch.setattr(connection, "SERVER_MIN", 99)
+        on(url)
+    monkeypatch.setattr(migrate, "VECTOR_MIN", (99, 0))
+    with pytest.raises(StoreError, match="ALTER EXTENSION vector UPDATE"):
+        on(url)
+
+
+@pytest.mark.slow
+def test_the_oldest_server_that_is_supported_works() -> None:
+    with running(version=connection.SERVER_MIN) as server, on(server.url()) as memory:
+        memory.remember("The deploy target is Fly.io", source="guide.md")
+        assert memory.recall("deploy").items and memory.verify().holds
+        assert memory.inspect()["server"].startswith(f"{connection.SERVER_MIN}.")
+
+
+def test_a_schema_from_the_future_and_an_edited_one_are_refused(url: str) -> None:
+    _run(url, "INSERT INTO cmc.migrations VALUES(99, 'later', 'x', 0)")
+    with pytest.raises(FutureStore, match="upgrade cmc-mcp"):
+        on(url)
+    _run(
+        url, "DELETE FROM cmc.migrations WHERE number = 99", "UPDATE cmc.migrations SET checksum = 'x' WHERE number = 2"
+    )
+    with pytest.raises(IntegrityError, match="migration 2"):
+        on(url)
+
+
+def test_reading_only_makes_nothing(bare: str, url: str) -> None:
+    with pytest.raises(StoreError, match="open it once for writing"):
+        Memory.open(bare, embedder=None, read_only=True)
+    assert _run(bare, "SELECT 1 FROM pg_namespace WHERE nspname = 'cmc'") == []
+    on(url, workspace="there").close()
+    with pytest.raises(NotFound, match="opened read-only"):
+        Memory.open(url, embedder=None, read_only=True, workspace="elsewhere")
+    with Memory.open(url, embedder=None, read_only=True, workspace="there") as memory:
+        with pytest.raises(StoreError, match="read-only"):
+            memory.remember("note")
+
+
+def test_a_key_is_for_files(url: str) -> None:
+    with pytest.raises(InvalidInput, match="its server encrypt"):
+        Memory.open(url, embedder=None, key=b"k" * 32)
+
+
+def test_a_backup_is_the_databases_own(url: str, tmp_path: Path) -> None:
+    with on(url) as memory, pytest.raises(StoreError, match="pg_dump"):
+        memory.backup(tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+
+
+# ---------------------------------------------------------------------- what is stored
+def test_objects_are_kept_in_the_database_or_where_one_says(url: str, tmp_path: Path) -> None:
+    long = "words that are kept aside " * 10
+    settings = Settings(inline_bytes=64)
+    with on(url, settings=settings) as memory:
+        receipt = memory.remember(long, modality="event", source="log:1")
+        assert _run(url, "SELECT count(*) FROM cmc.objects") == [(1,)]
+        assert memory.read_source("log:1") == long.encode() and memory.verify().holds
+        _run(url, "UPDATE cmc.objects SET body = 'x'")
+        assert not memory.verify().holds
+        with pytest.raises(IntegrityError, match="does not match its hash"):
+            memory.read_source("log:1")
+        _run(url, f"UPDATE cmc.objects SET body = '{long}'")
+        plan = memory.forget(receipt.added, erase=True, dry_run=True)
+        memory.forget(receipt.added, erase=True, digest=plan.digest)
+        assert _run(url, "SELECT count(*) FROM cmc.objects") == [(0,)]
+    with on(url, settings=settings, objects=tmp_path / "aside") as memory:
+        memory.remember(long + "more", modality="event", source="log:2")
+        assert _run(url, "SELECT count(*) FROM cmc.objects") == [(0,)]
+        assert len([path for path in (tmp_path / "aside").rglob("*") if path.is_file()]) == 1
+
+
+def test_text_of_any_length_and_any_letters_is_kept_found_and_verified(url: str) -> None:
+    many = " ".join(f"word{n}x{n * 7919 % 100_003}" for n in range(70_000))  # more than one tsvector holds
+    odd = "it's a \\ back'slash\\' \"quoted\" & | ! :* ( ) 東京 naïve 😀 " + "x" * 3_000
+    with on(url) as memory:
+        memory.remember(many, modality="event", tags={"long": "é" * 1_000})
+        memory.remember(odd, claim={"subject": "s" * 1_000, "predicate": "p" * 1_000, "object": "o"})
+        assert _run(url, "SELECT max(part) > 0 FROM cmc.passages") == [(True,)]
+        for query in ("word0x0", f"word69999x{69_999 * 7919 % 100_003}"):
+            assert memory.recall(query, limit=1).left_out, "found, and too long for any budget"
+        assert all(memory.recall(word, budget_tokens=20_000).items for word in ("東京", "x" * 3_000))
+        assert memory.recall("naïve", tags={"long": "é" * 1_000}).items == []
+        with memory._store.reader(memory._ws) as view:
+            last = view.head().last_rid
+            first, end = f"word0x{0}", f"word69999x{69_999 * 7919 % 100_003}"
+            assert len(list(view.holding([first, end], 0, last, every=True))) == 1
+            assert list(view.holding([first, "absent"], 0, last, every=True)) == []
+        assert memory.verify().holds
+
+
+def test_full_text_that_lost_or_kept_words_is_found(url: str) -> None:
+    with on(url) as memory:
+        memory.remember("the heron stands in the water")
+        assert memory.verify().holds
+        _run(url, "UPDATE cmc.passages SET words = ts_delete(words, '1:heron')")
+        assert [fault.table for fault in memory.verify().faults] == ["passages"]
+        _run(url, "DELETE FROM cmc.passages")
+        assert [fault.table for fault in memory.verify().faults] == ["passages"]
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        ("UPDATE cmc.payloads SET body = 'x' WHERE pid = (SELECT min(pid) FROM cmc.payloads)", "payloads"),
+        ("UPDATE cmc.transactions SET recorded_us = recorded_us + 1", "transactions"),
+        ("DELETE FROM cmc.log_nodes", "log_nodes"),
+        ("UPDATE cmc.state_nodes SET body = body || 'x'", "state_nodes"),
+        ("DELETE FROM cmc.pieces", "transactions"),
+        ("DELETE FROM cmc.tags", "tags"),
+    ],
+)
+def test_a_row_that_was_changed_behind_its_back_is_found(url: str, change: str, table: str) -> None:
+    with on(url) as memory:
+        memory.remember("note", tags={"a": "b"})
+        _run(url, change)
+        assert table in {fault.table for fault in memory.verify().faults}
+
+
+def test_erased_rows_leave_the_tables_as_soon_as_no_reader_can_see_them(url: str) -> None:
+    with on(url) as memory:
+        receipt = memory.remember("a canary in the mine", tags={"t": "canary"})
+        plan = memory.forget(receipt.added, erase=True, dry_run=True)
+        with memory._store.reader(memory._ws) as view:
+            view.head()
+            result = memory.forget(receipt.added, erase=True, digest=plan.digest)
+            assert result.receipt is not None and result.receipt.pages_pending
+        assert memory._store.pages_pending()
+    with Memory.open(url, embedder=None) as memory:
+        assert not memory._store.pages_pending()
+    assert _run(url, "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'payloads'") is not None
+
+
+def test_the_command_line_works_on_a_database(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    front = ["--store", url, "--no-model"]
+    assert run([*front, "remember", "The deploy target is Fly.io"]) == 0
+    assert run([*front, "recall", "deploy"]) == 0
+    assert run([*front, "verify"]) == 0
+    assert "Fly.io" in capsys.readouterr().out
+    assert run([*front, "doctor"]) == 1  # the server of the tests does not sync
+    assert "fsync" in capsys.readouterr().out
+    assert run([*front, "backup", "copy.db"]) == 3
+    assert "pg_dump" in capsys.readouterr().err
+
+
+def test_a_nul_in_a_text_is_stored_or_refused_alike(url: str, tmp_path: Path) -> None:
+    said = []
+    for place in (url, tmp_path / "memory.db"):
+        with on(place) as memory:
+            for arguments in (
+                {"tags": {"a": "b\0c"}},
+                {"title": "a\0b"},
+                {"source": "a\0b"},
+                {"speaker": "a\0b", "session": "s"},
+            ):
+                try:
+                    memory.remember("x\0y", **arguments)  # type: ignore[arg-type]
+                    said.append("kept")
+                except CmcError as error:
+                    said.append(error.code)
+            assert memory.verify().holds
+    assert said[:4] == said[4:]
