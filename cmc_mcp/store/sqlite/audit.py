@@ -129,10 +129,13 @@ class AuditView(View):
 
     def _schema(self) -> Iterator[tuple[str, str, str]]:
         """Compare tables, indexes, views and triggers with those that the migrations make."""
-        with apsw.Connection(":memory:") as fresh:
+        fresh = apsw.Connection(":memory:")
+        try:
             for statement in (BOOKKEEPING, *(s for migration in MIGRATIONS for s in migration.up)):
                 fresh.execute(statement).fetchall()
             wanted, found = _objects(fresh), _objects(self._c)
+        finally:
+            fresh.close()
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
                 yield "sqlite_schema", name, "is missing" if name not in found else "is not what the migrations made"
