@@ -91,9 +91,10 @@ class _Exchange:
         """Give the next part of the body, or say that the client has gone when it does not come in time."""
         if self._whole:
             return await self._receive()
-        with anyio.move_on_at(self._until) as scope:
-            message = await self._receive()
-        if scope.cancelled_caught:
+        try:
+            with anyio.fail_after(self._until - anyio.current_time()):
+                message = await self._receive()
+        except TimeoutError:
             return await self._refuse(*_SLOW)
         size = len(message.get("body", b""))
         self._bytes += size

@@ -67,15 +67,24 @@ class Large(Outcome):
 
 
 def items(rng: random.Random, batch: int) -> Iterator[dict[str, Any]]:
-    """A realistic mix: notes, turns of conversations, pages of documents, facts with claims."""
+    """A realistic mix: notes, turns of conversations, pages of documents, facts with claims, pictures."""
     for number in range(BATCH):
         kind = rng.random()
+        if kind > 0.75:  # small pictures lie in the file itself, up to 64 KiB
+            data = b"\x89PNG\r\n\x1a\n" + rng.randbytes(rng.randrange(10_000, 60_000))
+            yield {
+                "content": data,
+                "modality": "image",
+                "media_type": "image/png",
+                "title": f"picture {batch}/{number}",
+            }
+            continue
         text = " ".join(rng.choices(WORDS, k=rng.randrange(30, 400)))
-        if kind < 0.5:
+        if kind < 0.4:
             yield {"content": text, "tags": {"topic": f"t{rng.randrange(50)}"}, "confidence": round(rng.random(), 2)}
-        elif kind < 0.8:
+        elif kind < 0.6:
             yield {"content": text, "session": f"talk/{batch}/{number % 10}", "speaker": rng.choice(("Ann", "Bob"))}
-        elif kind < 0.95:
+        elif kind < 0.71:
             claim = {"subject": f"s{rng.randrange(9999)}", "predicate": "is", "object": text[:60]}
             yield {"content": text, "claim": claim, "valid_from": f"20{rng.randrange(10, 26)}-01-01"}
         else:

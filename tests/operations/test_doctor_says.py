@@ -198,8 +198,8 @@ CASES = {
     "the vocabulary is missing": Bad("tokenizer", "note", "an upper bound", "install cmc-mcp again", _no_vocabulary),
     "the temporary folder is missing": Bad("round trip", "fault", "FileNotFoundError", "check TMPDIR", _no_temporary_folder),
     "what was remembered is not found": Bad(
-        "round trip", "fault", "did not find", "install cmc-mcp again", _round_trip_finds
-        _nothing,
+        "round trip", "fault", "did not find", "install cmc-mcp again",
+        _round_trip_finds_nothing,
     ),
     "a network file system": Bad("file system", "fault", "nfs4", "local disk", _network),
     "the folder is read-only": Bad("folder", "fault", "not writable", "chmod u+w", _no_right("folder", os.W_OK)),

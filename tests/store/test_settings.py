@@ -151,7 +151,7 @@ def test_a_place_that_cannot_hold_a_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "link.db").symlink_to(tmp_path / "nowhere" / "x.db")
     for path, said in (
-        (tmp_path / "file" / "memory.db", "cannot be made"),
+        (tmp_path / "file" / "memory.db", "cannot be opened"),
         (tmp_path / "link.db", "broken link"),
         (tmp_path, "is a folder"),
     ):

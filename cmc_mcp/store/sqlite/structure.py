@@ -30,10 +30,13 @@ def tables(connection: apsw.Connection) -> list[tuple[str, str]]:
 
 def _schema(connection: apsw.Connection) -> Iterator[tuple[str, str, str]]:
     """Compare tables, indexes, views and triggers with those that the migrations make."""
-    with apsw.Connection(":memory:") as fresh:
+    fresh = apsw.Connection(":memory:")
+    try:
         for statement in (BOOKKEEPING, *(s for migration in MIGRATIONS for s in migration.up)):
             fresh.execute(statement).fetchall()
         wanted, found = _objects(fresh), _objects(connection)
+    finally:
+        fresh.close()
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             yield "sqlite_schema", name, "is missing" if name not in found else "is not what the migrations made"
