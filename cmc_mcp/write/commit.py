@@ -232,7 +232,7 @@ class Batch:
     def _again(self, draft: Draft, previous: Manifest, witness: Witness, origin: int) -> list[bytes]:
         """Re-affirm the atoms of the same bytes as they were divided before, by an older atomizer too."""
         for part in previous.parts:
-            self._assert(draft, draft.parts[0], part.atom, witness, origin, b"")
+            self._assert(draft, draft.parts[0], part.atom, witness, origin, b"", stands=True)
         return [part.atom for part in previous.parts]
 
     def _held(self, rid: int, known: Mapping[tuple[tuple[int, int, int], int], AtomRow]) -> list[bytes]:
@@ -314,9 +314,18 @@ class Batch:
 
     # ------------------------------------------------------------------ one atom
     def _assert(
-        self, draft: Draft, part: Part, key: bytes, witness: Witness, origin: int, discriminator: bytes
+        self,
+        draft: Draft,
+        part: Part,
+        key: bytes,
+        witness: Witness,
+        origin: int,
+        discriminator: bytes,
+        *,
+        stands: bool = False,
     ) -> bytes:
-        rid, new = self.unit.intern(atom_record(key))
+        # an id covers the content, so where the content was never seen there is no such atom
+        rid, new = self.unit.intern(atom_record(key), unknown=not stands and self.unit.pid(part.hash) is None)
         if new:
             self._add(rid, draft, part, witness, origin, discriminator)
             pieces: Pieces = (Piece(draft.request.valid_from, draft.request.valid_to, self._facts_of(draft)),)

@@ -197,12 +197,12 @@ class UnitOfWork(View):
         for atom, text in spoken:  # who said it is known again
             self.set_traits(cast(int, atom), *derived_traits(cast("bytes | None", text) or b"", body))
 
-    def intern(self, record: Record) -> tuple[int, bool]:
-        """Give the number of a record, and whether it is new to the workspace."""
+    def intern(self, record: Record, *, unknown: bool = False) -> tuple[int, bool]:
+        """Give the number of a record, and whether it is new to the workspace; `unknown` spares looking it up."""
         known = self._rids.get(record)
         if known is not None:
             return known, False
-        found = self.rid(record)
+        found = None if unknown else self.rid(record)
         new = found is None
         if found is None:
             found = self._next_rid
