@@ -156,6 +156,9 @@ ELSEWHERE = {
     "EMBED_TIMEOUT_S": "tests/embed/test_http.py: how long one waits",
     "EMBED_BATCH_MAX": "tests/embed/test_http.py: more texts are more requests",
     "HTTP_BODY_BYTES_MAX": "tests/server/test_http.py: the transport answers 413",
+    "HTTP_BODIES_BYTES_MAX": "tests/serving/test_hostile_http.py: bodies past the sum are answered with 503",
+    "HTTP_CONNECTIONS_MAX": "tests/serving/test_hostile_http.py: one connection more is answered with 503",
+    "HTTP_PATIENCE_S": "tests/serving/test_hostile_http.py: how long a client may take",
     "ANSWER_CHARS_MAX": "tests/tools/test_respond.py: what is longer is cut, and named",
     "MATRIX_BYTES_MAX": "tests/read/test_vectors.py: beyond it the exact path answers",
 }

@@ -86,11 +86,11 @@ def test_no_changed_proof_verifies(k: bytes) -> None:
 
 
 @pytest.mark.parametrize("k", [keyed(3), ABSENT[0]])
-def test_every_single_bit_of_a_proof_matters(k: bytes) -> None:
+def test_a_bit_of_every_single_byte_of_a_proof_matters(k: bytes) -> None:
     nodes = prove(NODES.get, k).nodes
     for i, node in enumerate(nodes):
-        for bit in range(8 * len(node)):
-            changed = StateProof((*nodes[:i], flip(node, bit), *nodes[i + 1 :]))
+        for at in range(len(node)):
+            changed = StateProof((*nodes[:i], flip(node, 8 * at + at % 8), *nodes[i + 1 :]))
             rejected(ROOT, k, ENTRIES.get(k, value(0)), changed)
 
 
