@@ -57,20 +57,12 @@ def _ledger(memory: Memory) -> dict[str, Any]:
         return {
             "head": view.head(),
             "transactions": rows,
-            "log": view.all_log_nodes(),
-            "trees": [view.all_state_nodes(0), view.all_state_nodes(1)],
             "records": view.all_records(),
             "pieces": list(view.piece_events()),
             "atoms": list(view.all_atoms()),
             "payloads": list(view.all_payloads()),
-            "tags": view.all_index_rows("tags"),
-            "claims": view.all_index_rows("claims"),
-            "nodes": view.all_index_rows("nodes"),
-            "items": view.all_index_rows("items"),
-            "speakers": view.all_index_rows("speakers"),
             "lengths": view.lengths([row.rid for row in view.all_atoms()]),
-            "traits": view.traits([row.rid for row in view.all_atoms()]),
-            "codes": list(view.packed_codes(1)),
+            "derived": {table: view.all_index_rows(table) for table in INDEXES},
         }
 
 

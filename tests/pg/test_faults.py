@@ -246,7 +246,7 @@ def test_a_workspace_that_another_server_writes_to_is_busy_and_another_workspace
                 memory.remember("note")
             free.remember("note")
 
-        held = f"SELECT pg_advisory_xact_lock({writing._LOCK_CLASS}, {memory._ws})"
+        held = f"SELECT pg_advisory_xact_lock({writing.LOCK_CLASS}, {memory._ws})"
         _holding(databases.of(tmp_path / "pg"), held, write)
         assert memory.remember("note").transaction == 1
 
