@@ -18,6 +18,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.retrieve import Selection
+from cmc_mcp.store.sql.audit import INDEXES
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.pg.backend import Databases
 from tests.pg.made import START_US, on
