@@ -91,6 +91,11 @@ class AuditView(View):
         row = self._c.execute("SELECT name, epoch, pages_pending FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
         return cast("tuple[str, int, int]", row or ("", 0, 0))
 
+    def nodes_since_us(self) -> int:
+        """Give when the table of nodes was made: with the store, or by a migration of an older one."""
+        row = self._c.execute("SELECT applied_us FROM migrations WHERE title = 'nodes of documents'").fetchone()
+        return int(row[0]) if row else 0
+
     # ------------------------------------------------------------------ the whole file
     def file_faults(self) -> list[tuple[str, str, str]]:
         """Check what belongs to no workspace: structure, tables, stray rows; gives (table, key, reason)."""
