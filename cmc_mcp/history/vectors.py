@@ -74,7 +74,17 @@ def shape(view: ReadView, ledger: Ledger, nodes: set[Row], report: Report) -> No
         node_seen[key, model] = seq
     for model, count in sorted(orphans.items()):
         report("embedding_models", model, f"the model of {count} vectors is missing")
-    _together(ledger, texts, begun, made, seen, node_seen, report, erased=bool(view.epoch()))
+    _together(
+        ledger,
+        texts,
+        begun,
+        made,
+        seen,
+        node_seen,
+        report,
+        erased=bool(view.epoch()),
+        nodes_since_us=view.nodes_since_us(),
+    )
     _completed(view, ledger, made, report)
 
 
@@ -88,6 +98,7 @@ def _together(
     report: Report,
     *,
     erased: bool,
+    nodes_since_us: int,
 ) -> None:
     """A transaction that has one vector of a model has those of all its new texts: they are made together or not at all."""
     making = {row.seq for row in ledger.rows if row.verb in _MAKING}
@@ -96,8 +107,10 @@ def _together(
         if ledger.payloads[content].hash not in ledger.ever_erased:
             fresh.setdefault(seq, []).append(content)
     nodes: dict[int, list[bytes]] = {}
+    later = {row.seq for row in ledger.rows if row.recorded_us <= nodes_since_us}
     for key, seq in begun.items() if not erased else ():
-        nodes.setdefault(seq, []).append(key)
+        if seq not in later:  # what is older than the table has its vectors from `embed`
+            nodes.setdefault(seq, []).append(key)
     for seq, model in sorted(made):
         if seq not in making:
             continue

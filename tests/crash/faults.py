@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple
 
 from cmc_mcp.errors import IntegrityError, OutcomeUnknown, StoreError
 from tests.crash.faulty import FAULTS, Fault, Faulty, faulty
+from tests.crash.lossy import without_checksums
 from tests.crash.subject import Subject, Told, judge, opened
 from tests.crash.workload import PHASES as CALLS
 from tests.crash.workload import Operation, Workload, take_back
@@ -94,13 +95,14 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self._folder, self._current, self._old = folder, folder / "current", folder / "old"
         self._current.mkdir()
-        with opened(self._current / "memory.db") as subject:
+        with without_checksums(), opened(self._current / "memory.db") as subject:
             work = Workload(random.Random(1), "t")
             for phase in ("remember", "object", "document", "pending", "entries", "snapshot", "revise"):
                 work.next(subject, phase).run(subject)
             self._recalled, self._ledger = _answer(subject), subject.ledger()
         shutil.copytree(self._current, self._old)
-        take_back(self._old / "memory.db", random.Random(1))
+        with without_checksums():
+            take_back(self._old / "memory.db", random.Random(1))
         self._expected: dict[str, int] = {}
 
     def points(self, case: Case) -> int:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import apsw
 
 from tests.crash.files import Event, watched
-from tests.crash.lossy import REAL
+from tests.crash.lossy import REAL, lying_under_all
 
 Fault = Literal["error", "full", "short"]
 FAULTS: Final[tuple[Fault, ...]] = ("error", "full", "short")
@@ -72,12 +72,8 @@ class Faulty:
 def faulty(folder: Path) -> Iterator[Faulty]:
     """Put a disk that can fail under everything below a folder."""
     faults = Faulty()
-    vfs = _FaultyVFS(faults)
-    try:
-        with watched(folder, faults):
-            yield faults
-    finally:
-        vfs.unregister()
+    with lying_under_all(_FaultyVFS(faults)), watched(folder, faults):
+        yield faults
 
 
 class _FaultyVFS(apsw.VFS):

@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -88,8 +89,10 @@ class _Child:
                 os.close(read)
                 for line in _work(path, phase, rng, f"k{number}"):
                     os.write(write, json.dumps(line).encode() + b"\n")
+            except BaseException:  # it never ends by itself, so this is what is told
+                os.write(write, json.dumps({"died": traceback.format_exc()}).encode() + b"\n")
             finally:
-                os._exit(1)  # it never ends by itself
+                os._exit(1)
         os.close(write)
         self._read, self._rest = read, b""
 
@@ -131,6 +134,8 @@ def _one(path: Path, wanted: str, rng: random.Random, number: int, told: Told, l
     def hear(*, wait: bool) -> str:
         nonlocal phase
         for line in child.lines(wait=wait):
+            if "died" in line:
+                raise RuntimeError(line["died"])
             if "begin" in line:
                 phase = line["begin"]
                 told.begin(line["most"], line["asked"])

@@ -7,14 +7,33 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from unittest.mock import patch
 
 import apsw
 
+from cmc_mcp.store.sqlite import checksums
 from tests.crash.files import Event, watched
 
 SECTOR_BYTES = 512
-REAL = apsw.vfs_names()[0]
+REAL = next(name for name in apsw.vfs_names() if name != checksums.VFS)
 """The VFS that does what the others watch."""
+
+
+@contextmanager
+def lying_under_all(vfs: apsw.VFS) -> Iterator[None]:
+    """Have every file opened through a VFS that is the default one."""
+    try:
+        with without_checksums():
+            yield
+    finally:
+        vfs.unregister()
+
+
+@contextmanager
+def without_checksums() -> Iterator[None]:
+    """Make no checksums of pages: they would lie below what watches, and be none of what it sees."""
+    with patch.object(checksums, "available", lambda: False):
+        yield
 
 
 class _Trace:
@@ -34,12 +53,8 @@ class _Trace:
 def recorded(folder: Path) -> Iterator[list[Event]]:
     """Record every operation that changes the disk below a folder, SQLite's and our own; gives the growing list."""
     trace = _Trace()
-    vfs = _LossyVFS(trace.events)
-    try:
-        with watched(folder, trace):
-            yield trace.events
-    finally:
-        vfs.unregister()
+    with lying_under_all(_LossyVFS(trace.events)), watched(folder, trace):
+        yield trace.events
 
 
 class _LossyVFS(apsw.VFS):

@@ -14,6 +14,7 @@ from cmc_mcp.store.sqlite import store as sqlite_store
 from cmc_mcp.write import forget
 from tests.crash.faults import CASES, KINDS, Bench, Case, run
 from tests.crash.faulty import Faulty, faulty
+from tests.crash.lossy import without_checksums
 from tests.crash.subject import opened
 from tests.soak import Job
 
@@ -64,7 +65,7 @@ def test_the_harness_notices_a_commit_that_is_not_looked_up(bench: Bench, monkey
 
 
 def test_the_harness_notices_an_error_after_the_commit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forget, "_finished", lambda engine, _: engine.store.scrub())
+    monkeypatch.setattr(forget, "_finished", lambda engine, _, epoch, **__: engine.store.scrub(engine.ws, epoch))
     assert any("it said" in line for line in failures(bench, Case("erase", "short", "once", False)))
 
 
@@ -78,7 +79,7 @@ def test_the_harness_notices_a_connection_that_is_used_on_after_its_disk_failed(
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Faulty]:
-    with opened(tmp_path / "memory.db") as subject:
+    with without_checksums(), opened(tmp_path / "memory.db") as subject:
         subject.memory.remember("The deploy target is Fly.io", tags={"topic": "deploy"})
     with faulty(tmp_path) as made:
         yield made

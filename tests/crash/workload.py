@@ -156,7 +156,9 @@ class Workload:
 
         def call() -> str:
             note = subject.memory.checkpoint(SIGNING_KEY).checkpoint
-            subject.store.scrub()
+            with subject.store.reader(subject.ws) as view:
+                epoch = view.epoch()
+            subject.store.scrub(subject.ws, epoch)
             return note
 
         return Operation("checkpoint", call, most=0)

@@ -49,12 +49,14 @@ NEIGHBOURS = {
     "vectors": {"embedding_models", "notes", "transactions"},
     # a workspace that lost its row, or its name, is found empty: the checkpoint has more transactions than it
     "workspaces": {"transactions"},
+    # a heading is in full text, and its words are counted
+    "headings": {"passages", "transactions"},
 }  # fmt: skip
 """Where else an edit of a table may show up first, and why."""
 
 BEYOND = {
     ("migrations", "applied_us"), ("idempotency_keys", "key"), ("idempotency_keys", "delete"),
-    ("idempotency_keys", "exchange"),
+    ("idempotency_keys", "exchange"), ("workspaces", "pages_pending"),
 }  # fmt: skip
 """Operational rows (`spec/kernel.md` §7), which are checked for damage alone: when a migration ran, and by which name a
 caller knows its own request; to lose one is to forget that a request was answered."""

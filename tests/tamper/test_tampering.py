@@ -34,5 +34,5 @@ def test_whatever_is_edited_in_whatever_table_is_found_and_named(judge: Judge) -
         wrong += [said] if said else []
         if edit is None and what not in ROW_KINDS:
             untried.append(f"{table.name}.{what}")
-    assert wrong == []
+    assert wrong == [], "\n".join(wrong)
     assert untried == [], "a column that no edit could change was not tested"

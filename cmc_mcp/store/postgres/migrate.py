@@ -109,6 +109,9 @@ def down(address: Address, to: int, migrations: Migrations = MIGRATIONS) -> None
 def _up(connection: Connection, clock: Clock, migrations: Migrations) -> None:
     version = version_of(connection, migrations)  # again: another server may have been first
     connection.run(BOOKKEEPING)
+    # never before what it migrates, whatever the clock says: `verify` tells by it what is older than a table
+    last = connection.execute("SELECT max(recorded_us) FROM transactions").fetchone() if version else None
+    now_us = max(clock.now_us(), int(last[0] or 0) if last else 0)
     for migration in migrations:
         if migration.number <= version:
             continue
@@ -118,7 +121,7 @@ def _up(connection: Connection, clock: Clock, migrations: Migrations) -> None:
             fill(connection)
         connection.execute(
             "INSERT INTO migrations VALUES(?, ?, ?, ?)",
-            (migration.number, migration.title, migration.checksum, clock.now_us()),
+            (migration.number, migration.title, migration.checksum, now_us),
         )
 
 

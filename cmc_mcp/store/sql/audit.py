@@ -89,6 +89,11 @@ class AuditView(View):
         row = self._c.execute("SELECT name, epoch, pages_pending FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
         return cast("tuple[str, int, int]", row or ("", 0, 0))
 
+    def nodes_since_us(self) -> int:
+        """Give when the table of nodes was made: with the store, or by a migration of an older one."""
+        row = self._c.execute("SELECT applied_us FROM migrations WHERE title = 'nodes of documents'").fetchone()
+        return int(row[0]) if row else 0
+
     # ------------------------------------------------------------------ every workspace
     def strays(self, tables: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
         """Give rows of workspaces that do not exist, or whose number is of another one, as (table, key, reason).

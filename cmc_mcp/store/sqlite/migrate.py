@@ -55,6 +55,9 @@ def run(location: Location, clock: Clock, migrations: Migrations = MIGRATIONS) -
 
     def apply(connection: apsw.Connection, version: int) -> None:
         connection.execute(BOOKKEEPING)
+        # never before what it migrates, whatever the clock says: `verify` tells by it what is older than a table
+        last = connection.execute("SELECT max(recorded_us) FROM transactions").fetchone() if version else None
+        now_us = max(clock.now_us(), int(last[0] or 0) if last else 0)
         for migration in migrations:
             if migration.number <= version:
                 continue
@@ -64,7 +67,7 @@ def run(location: Location, clock: Clock, migrations: Migrations = MIGRATIONS) -
                 fill(connection)
             connection.execute(
                 "INSERT INTO migrations VALUES(?, ?, ?, ?)",
-                (migration.number, migration.title, migration.checksum, clock.now_us()),
+                (migration.number, migration.title, migration.checksum, now_us),
             )
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", migrations[-1].number)
