@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,7 @@ def test_ctrl_c_ends_a_command_with_130_and_leaves_nothing_half_made(verb: str, 
         text=True,
     ) as process:
         # it is at work once it has the store open
-        descriptors = Path(f"/proc/{process.pid}/fd")
-        until(lambda: any(str(p.resolve()) == str(store) for p in _entries(descriptors)), "the store opened")
+        until(lambda: str(store) in _open_files(process.pid), "the store opened")
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         said = process.stderr.read()
@@ -111,8 +111,10 @@ def test_ctrl_c_ends_a_command_with_130_and_leaves_nothing_half_made(verb: str, 
             assert memory.snapshot().snapshot == before
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    with suppress(OSError):  # it ended
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # it was closed meanwhile
+                found.add(str(entry.readlink()))
+    return found
