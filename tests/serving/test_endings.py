@@ -36,6 +36,16 @@ def test_a_server_ends_within_two_seconds_and_leaves_nothing(case: Case, tmp_pat
     assert ended.wrong == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_between_the_binding_and_the_serving_is_not_lost(number: int, tmp_path: Path) -> None:
+    with Server((CMC, "serve", "--http", "127.0.0.1:0"), tmp_path) as server:
+        server.until_logged("url=")
+        server.process.send_signal(number)
+        seconds = server.ended(BAR_S * 4)
+        assert seconds is not None and seconds <= BAR_S
+        assert server.process.returncode == 0 and "Traceback" not in server.stderr()
+
+
 def test_the_long_run_covers_every_way_and_every_state() -> None:
     assert set(CHOSEN) <= set(cases())
     assert {case.state for case in cases()} == {case.state for case in CHOSEN}
