@@ -21,7 +21,7 @@ from cmc_mcp import limits
 from cmc_mcp.canon import canonical, payload_hash
 from cmc_mcp.errors import InvalidInput, Problem, StoreError
 
-PIPELINE_VERSION: Final = "cmc-recall/2"
+PIPELINE_VERSION: Final = "cmc-recall/3"
 PASSPHRASE_CHARS_MIN: Final = 16
 SETTINGS_BYTES_MAX: Final = 1 << 20
 KEY_DIGITS: Final = 64

@@ -99,7 +99,7 @@ def serve_http(
     check_exposure(host, allowed_hosts, known)
     listening = _bound(host, port)
     session = session_for(configuration, known)
-    with _signals_ignored():
+    with _signals_end_at_once():
         try:
             _run(http_app(http_server(session, known), host, allowed_hosts, allowed_origins), listening)
         finally:
@@ -233,9 +233,9 @@ def _stopped() -> None:
 
 
 @contextmanager
-def _signals_ignored() -> Iterator[None]:
-    """Have no signal cut off the closing of the store; while it serves, uvicorn has handlers of its own."""
-    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGTERM, signal.SIGINT)}
+def _signals_end_at_once() -> Iterator[None]:
+    """Have a signal end the process before it serves and while the store is closed; in between uvicorn has handlers."""
+    kept = {number: signal.signal(number, lambda *_: leave()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

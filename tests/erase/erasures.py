@@ -10,13 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import CmcError
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.memory import Memory
+from cmc_mcp.store.sqlite import migrate
+from cmc_mcp.store.sqlite.connection import Location
 from tests.encryption.points import Points, PointsVFS
 from tests.erase import scan
 from tests.erase.plants import PLANTS
 from tests.erase.world import SEED, erase, world
+from tests.memory.made import START_US
 from tests.soak import Job, Outcome, Soak
 
 ERASURES_A_STORE = 12
@@ -42,6 +46,8 @@ def run(job: Job) -> Erasures:
         if number % ERASURES_A_STORE == 0 or not folder.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
+            # without checksums of pages, which the VFS of the points would not keep
+            migrate.run(Location(folder / "memory.db", vfs="unix"), FixedClock(START_US))
             gone = []
         rng = random.Random(f"{job.seed}/{number}")
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from cmc_mcp.errors import NotFound, SourceIncomplete
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import ForgetResult
 from cmc_mcp.store.objects.files import FileObjects
-from cmc_mcp.store.sqlite.connection import Location
+from cmc_mcp.store.sqlite.connection import Location, connect
 from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.write.erase import finish_erasures
 from tests.erase.plants import INLINE_BYTES
@@ -109,7 +108,7 @@ def answers(memory: Memory, ids: Sequence[str], words: Sequence[str], *, points:
 
 def vectors(path: Path) -> npt.NDArray[np.float32]:
     """Give every vector that a store keeps, of texts and of sections."""
-    raw = sqlite3.connect(path)
+    raw = connect(Location(path, read_only=True))
     rows = raw.execute("SELECT vector FROM vectors UNION ALL SELECT vector FROM node_vectors").fetchall()
     raw.close()
     return np.frombuffer(b"".join(row[0] for row in rows), np.float32).reshape(-1, DIMENSION)

@@ -50,11 +50,11 @@ class Trace:
     def note(self, cursor: apsw.Cursor | apsw.Connection, sql: str, bindings: Any) -> bool:
         """Judge one execution; SQLite goes on whatever is found."""
         self.executed += 1
-        place = _place(sys._getframe(1))
+        place, whole = _place(sys._getframe(1))
         if place is not None:
             self.places.add(place)
-        if place is not None and place[0] == "migrate.py":
-            return True  # works on the whole file, under tests of its own
+        if whole:
+            return True
         connection = cursor if isinstance(cursor, apsw.Connection) else cursor.connection
         ws, bound = self._handles.get(id(connection), 0), tuple(bindings or ())
         kept = self.seen.setdefault(sql, {}).setdefault(ws, [])
@@ -73,19 +73,21 @@ def faults(sql: str, bindings: Sequence[Any], ws: int) -> list[str]:
     return [] if " ".join(sql.split()) in ALLOWED else Judge(sql, bindings, ws).problems
 
 
-def _place(frame: FrameType | None) -> tuple[str, int] | None:
-    """Give the file and line of the store that executes, None for others; of a migration, always its own file."""
-    place = None
+def _place(frame: FrameType | None) -> tuple[tuple[str, int] | None, bool]:
+    """Give the file and line of the store that executes, None for others, and whether it works on the whole file.
+
+    A migration does, and the check of what belongs to no workspace; both are under tests of their own.
+    """
+    place, whole = None, False
     while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith(_PREFIX):
             place = place or (name.removeprefix(_PREFIX), frame.f_lineno)
-            if name == _MIGRATE:
-                return "migrate.py", frame.f_lineno
+            whole = whole or name == _MIGRATE or frame.f_code.co_name == "file_faults"
         elif place is not None:
             break
         frame = frame.f_back
-    return place
+    return place, whole
 
 
 @contextmanager

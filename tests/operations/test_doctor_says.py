@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -20,7 +19,8 @@ from cmc_mcp.cli.app import run
 from cmc_mcp.embed import MiniLM
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.memory import Memory
-from cmc_mcp.store.sqlite import connection
+from cmc_mcp.store.sqlite import checksums, connection
+from cmc_mcp.store.sqlite.connection import Location
 from tests.operations.test_golden import Golden
 
 Break = Callable[[Path, pytest.MonkeyPatch], None]
@@ -38,9 +38,20 @@ class Bad(NamedTuple):
 
 
 def _raw(store: Path, statement: str) -> None:
-    with sqlite3.connect(store) as raw:
-        raw.execute(statement)
+    raw = connection.connect(Location(store))
+    raw.execute(statement).fetchall()
     raw.close()
+
+
+def _open_key_file(store: Path, patch: pytest.MonkeyPatch) -> None:
+    key = store.parent / "key.txt"
+    key.write_text("00" * 32)
+    key.chmod(0o644)
+    patch.setenv("CMC_KEY_FILE", str(key))
+
+
+def _no_checksums(store: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(checksums, "are_on", lambda raw: False)
 
 
 def _missing_package(store: Path, patch: pytest.MonkeyPatch) -> None:
@@ -208,6 +219,8 @@ CASES = {
     "others may read": Bad("file", "fault", "other users can read", "chmod 600", lambda s, _: s.chmod(0o644)),
     "nobody may write": Bad("file", "fault", "read-only", "chmod u+w", lambda s, _: s.chmod(0o400)),
     "one may not read": Bad("file", "fault", "not readable", "chmod u+rw", _no_right("file", os.R_OK)),
+    "others may read the key": Bad("key file", "fault", "other users can read the key", "chmod 600", _open_key_file),
+    "pages have no checksums": Bad("bit rot", "note", "no checksums", "cmc rebuild", _no_checksums),
     "the journal is large": Bad("journal", "note", "0 MB", "close idle servers", _large_journal),
     "old copies lie about": Bad(
         "copies", "note", "memory.db.v1.backup", "delete",

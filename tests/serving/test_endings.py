@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ CHOSEN = [
 def test_a_server_ends_within_two_seconds_and_leaves_nothing(case: Case, tmp_path: Path) -> None:
     ended = run_case(case, tmp_path, random.Random(str(case)))
     assert ended.wrong == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_between_the_binding_and_the_serving_is_not_lost(number: int, tmp_path: Path) -> None:
+    with Server((CMC, "serve", "--http", "127.0.0.1:0"), tmp_path) as server:
+        server.until_logged("url=")
+        server.process.send_signal(number)
+        seconds = server.ended(BAR_S * 4)
+        assert seconds is not None and seconds <= BAR_S
+        assert server.process.returncode == 0 and "Traceback" not in server.stderr()
 
 
 def test_the_long_run_covers_every_way_and_every_state() -> None:
@@ -95,8 +106,7 @@ def test_ctrl_c_ends_a_command_with_130_and_leaves_nothing_half_made(verb: str, 
         text=True,
     ) as process:
         # it is at work once it has the store open
-        descriptors = Path(f"/proc/{process.pid}/fd")
-        until(lambda: any(str(p.resolve()) == str(store) for p in _entries(descriptors)), "the store opened")
+        until(lambda: str(store) in _open_files(process.pid), "the store opened")
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         said = process.stderr.read()
@@ -111,8 +121,10 @@ def test_ctrl_c_ends_a_command_with_130_and_leaves_nothing_half_made(verb: str, 
             assert memory.snapshot().snapshot == before
 
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
+def _open_files(pid: int) -> set[str]:
+    found = set()
+    with suppress(OSError):  # it ended
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # it was closed meanwhile
+                found.add(str(entry.readlink()))
+    return found

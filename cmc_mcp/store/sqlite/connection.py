@@ -119,7 +119,7 @@ def vfs_of(location: Location) -> str | None:
     if location.vfs is not None:
         return location.vfs if location.key is None else f"{_CIPHER}{location.vfs}"
     if location.key is not None:
-        return next((name for name in apsw.vfs_names() if name.startswith(_CIPHER)), None)
+        return f"{_CIPHER}unix"
     return page_checksums.VFS if page_checksums.available() else None
 
 
