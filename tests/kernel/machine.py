@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
@@ -13,8 +14,9 @@ from tests.kernel.rig import HOUR_US, START_US, TEXTS, Rig
 
 WHO = ("ana", "ben", "eve")
 ORIGINS = ("guide.txt", "plan.txt")
+_EXAMPLES = 8 if "CMC_TEST_POSTGRES" in os.environ else 60  # each makes a database there
 FAST = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
+    max_examples=_EXAMPLES, stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 HUNT = settings(FAST, max_examples=150, phases=(Phase.generate,), report_multiple_bugs=False)
