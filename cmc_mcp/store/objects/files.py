@@ -1,11 +1,22 @@
-"""Objects as files in a folder beside the store: written once, synced, checked on every read."""
+"""Objects as files in a folder beside the store: written once, synced, checked on every read.
+
+Without a key a file is the content itself. With one it is
+
+    b"cmcobj\\0\\2" · nonce, 12 random bytes · AES-256-GCM ciphertext · tag, 16 bytes
+
+and authenticates `cmc/object/2\\0`, the workspace's number (8 bytes, big-endian) and the hash, so that it opens under its
+own name, in its own workspace, and nowhere else. Its key is derived from the store's by HKDF-SHA-256 with a label: no
+key serves both the database and the objects. Files of the first format have no header, authenticate the hash alone, and
+their key is SHA-256 over a label and the store's key; they are still read.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,16 +25,18 @@ from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, StoreError
 from cmc_mcp.store.sqlite.connection import make_folder, sync_folder
 
+_HEADER: Final = b"cmcobj\0\2"
 _NONCE_BYTES: Final = 12
 _PART: Final = ".part"
 
 
 class FileObjects:
-    """Objects under `folder/workspace/ab/hash`; with a key, each encrypted by AES-256-GCM, its hash authenticated."""
+    """Objects under `folder/workspace/ab/hash`, encrypted where there is a key."""
 
     def __init__(self, folder: Path, key: bytes | None = None) -> None:
         self._folder = folder
-        self._key = None if key is None else hashlib.sha256(b"cmc/objects/1\0" + key).digest()
+        self._key = None if key is None else _derived(key)
+        self._first_key = None if key is None else hashlib.sha256(b"cmc/objects/1\0" + key).digest()
 
     def put(self, workspace: int, hash_: bytes, data: bytes) -> None:
         """Write an object durably; one that is there already stays.
@@ -32,10 +45,13 @@ class FileObjects:
             StoreError: it cannot be written.
         """
         path = self._path(workspace, hash_)
-        if path.exists():
-            return
         try:
-            _write(path, self._sealed(hash_, data))
+            if path.exists():
+                # whoever put it may have ended, or failed, before its name was durable
+                for depth in range(4):
+                    sync_folder(path.parents[depth])
+            else:
+                _write(path, self._sealed(workspace, hash_, data))
         except OSError as error:
             raise StoreError(
                 f"an object cannot be written ({error.strerror}); nothing was changed. Check the folder {self._folder} and "
@@ -49,7 +65,7 @@ class FileObjects:
             IntegrityError: it is missing or damaged.
         """
         try:
-            data = self._opened(hash_, self._path(workspace, hash_).read_bytes())
+            data = self._opened(workspace, hash_, self._path(workspace, hash_).read_bytes())
         except FileNotFoundError as error:
             raise IntegrityError(
                 "an object is missing; bring it back from a backup", table="objects", key=hash_.hex()
@@ -63,17 +79,17 @@ class FileObjects:
         return data
 
     def delete(self, workspace: int, hash_: bytes) -> None:
-        """Remove an object durably, if it is there.
+        """Remove an object durably, if it is there, and what a writer that was killed left of it.
 
         Raises:
             StoreError: it cannot be removed.
         """
         path = self._path(workspace, hash_)
         try:
-            path.unlink()
-            sync_folder(path.parent)
-        except FileNotFoundError:
-            return
+            for found in path.parent.glob(f"{path.name}*"):
+                found.unlink(missing_ok=True)
+            if path.parent.exists():
+                sync_folder(path.parent)
         except OSError as error:
             raise StoreError(f"an object cannot be removed ({error.strerror}): {path}") from error
 
@@ -92,6 +108,20 @@ class FileObjects:
         except OSError as error:
             raise StoreError(f"the objects cannot be copied ({error.strerror})") from error
 
+    def reseal_to(self, folder: Path, key: bytes | None, progress: Callable[[int, int], None] | None = None) -> None:
+        """Write every object anew under another key, or none, into another folder.
+
+        Raises:
+            IntegrityError: one is damaged; StoreError: one cannot be read or written.
+        """
+        target = FileObjects(folder, key)
+        paths = [path for path in sorted(self._folder.glob("*/*/*")) if path.suffix != _PART]
+        for number, path in enumerate(paths, 1):
+            workspace, hash_ = int(path.parts[-3]), bytes.fromhex(path.name)
+            target.put(workspace, hash_, self.get(workspace, hash_))
+            if progress:
+                progress(number, len(paths))
+
     def hashes(self, workspace: int) -> Iterator[bytes]:
         """Give the hash of every object of a workspace, sorted."""
         for path in sorted((self._folder / str(workspace)).glob("*/*")):
@@ -102,24 +132,42 @@ class FileObjects:
         name = hash_.hex()
         return self._folder / str(workspace) / name[:2] / name
 
-    def _sealed(self, hash_: bytes, data: bytes) -> bytes:
+    def _sealed(self, workspace: int, hash_: bytes, data: bytes) -> bytes:
         if self._key is None:
             return data
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         nonce = os.urandom(_NONCE_BYTES)
-        return nonce + AESGCM(self._key).encrypt(nonce, data, hash_)
+        return _HEADER + nonce + AESGCM(self._key).encrypt(nonce, data, _bound(workspace, hash_))
 
-    def _opened(self, hash_: bytes, data: bytes) -> bytes:
-        if self._key is None:
+    def _opened(self, workspace: int, hash_: bytes, data: bytes) -> bytes:
+        if self._key is None or self._first_key is None:
             return data
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+        if data.startswith(_HEADER):
+            key, bound, data = self._key, _bound(workspace, hash_), data[len(_HEADER) :]
+        else:
+            key, bound = self._first_key, hash_
         try:
-            return AESGCM(self._key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], hash_)
+            return AESGCM(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], bound)
         except (InvalidTag, ValueError) as error:
-            raise IntegrityError("an object cannot be decrypted", table="objects", key=hash_.hex()) from error
+            raise IntegrityError(
+                "an object cannot be decrypted: it is damaged, or another key encrypts it; bring it back from a backup",
+                table="objects",
+                key=hash_.hex(),
+            ) from error
+
+
+def _derived(key: bytes) -> bytes:
+    """Derive the key of objects from the store's: HKDF-SHA-256 without a salt, one block."""
+    secret = hmac.digest(bytes(32), key, "sha256")
+    return hmac.digest(secret, b"cmc/objects/2\1", "sha256")
+
+
+def _bound(workspace: int, hash_: bytes) -> bytes:
+    return b"cmc/object/2\0" + workspace.to_bytes(8, "big") + hash_
 
 
 def _write(path: Path, data: bytes) -> None:
