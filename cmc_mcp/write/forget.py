@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cmc_mcp import limits
 from cmc_mcp.canon import Json, digest, payload_hash
-from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded
+from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, StoreError
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.results import ForgetResult, Receipt
 from cmc_mcp.store.protocol import LedgerView
@@ -75,10 +75,18 @@ def forget(
         head = engine.commit(unit, "erase" if erase else "forget", arguments, cancel)
     receipt = Receipt(transaction=head.seq, snapshot=pair(unit.before, head), retracted=retracted)
     if erase:
+        receipt = receipt.model_copy(update={"pages_pending": not _destroyed(engine, objects)})
+    return plan.model_copy(update={"receipt": receipt, "dry_run": False})
+
+
+def _destroyed(engine: Engine, objects: Sequence[bytes]) -> bool:
+    """Destroy what lies outside the transaction; False when the next open has to finish it."""
+    try:
         for hash_ in objects:
             engine.objects.delete(engine.ws, hash_)
-        receipt = receipt.model_copy(update={"pages_pending": not engine.store.scrub()})
-    return plan.model_copy(update={"receipt": receipt, "dry_run": False})
+    except StoreError:
+        return False  # the erase itself is committed, and so is the mark that something is left
+    return engine.store.scrub()
 
 
 def _check(selection: Selection, reason: str | None) -> None:

@@ -242,8 +242,8 @@ class S3Objects:
             raise StoreError(f"there are no credentials for {self._bucket} ({error}); {_GIVE}") from error
         except (BotoCoreError, HTTPError, _Torn) as error:
             raise StoreError(
-                f"the objects in {self._bucket} could not be {done} ({_first_line(error)}); nothing was changed, try again. "
-                "If it goes on, check the network and the endpoint"
+                f"the objects in {self._bucket} could not be {done} ({_first_line(error)}); {_again(done)}. If it goes on, "
+                "check the network and the endpoint"
             ) from error
 
 
@@ -290,9 +290,12 @@ def _refused(bucket: Bucket, code: str, done: str) -> CmcError:
     if code in _ELSEWHERE:
         return StoreError(f"{bucket} is in another region ({code}); give it in the address: ?region=NAME")
     return StoreError(
-        f"the objects in {bucket} could not be {done}: the server answered {code or 'nothing it explains'}; nothing was "
-        "changed, try again"
+        f"the objects in {bucket} could not be {done}: the server answered {code or 'without a reason'}; {_again(done)}"
     )
+
+
+def _again(done: str) -> str:
+    return "nothing was changed, try again" if done == "written" else "try again"
 
 
 def _first_line(error: BaseException) -> str:
