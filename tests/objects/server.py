@@ -68,6 +68,7 @@ class Proxy:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self._faults: dict[str, list[str]] = {}
+        self.page = 0  # keys in one page of a list, where it is not the server's own 1,000
         self.over = threading.Event()
 
     def spoil(self, method: str, fault: str, times: int = 1) -> None:
@@ -124,7 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
         connection = http.client.HTTPConnection(endpoint().removeprefix("http://"), timeout=30)
         try:
             kept = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-            connection.request(self.command, self.path, body, kept)
+            path = (
+                f"{self.path}&max-keys={self.told.page}" if "list-type=2" in self.path and self.told.page else self.path
+            )
+            connection.request(self.command, path, body, kept)
             answer = connection.getresponse()
             return answer.status, answer.getheaders(), answer.read()
         finally:
