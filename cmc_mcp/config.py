@@ -249,7 +249,7 @@ def configuration(
         store=store or env.get("CMC_STORE") or from_file.get("store") or default_store(),
         workspace=check_workspace(name),
         principal=principal or env.get("CMC_PRINCIPAL") or from_file.get("principal"),
-        key=_key(env),
+        key=key_from(env),
         objects=objects or env.get("CMC_OBJECTS") or from_file.get("objects"),
     )
 
@@ -282,11 +282,15 @@ def _file(path: Path) -> dict[str, str]:
     return {name: str(value) for name, value in found.items()}
 
 
-def _key(env: Mapping[str, str]) -> bytes | None:
-    """Read the key of the file: CMC_KEY (64 hex digits, or a passphrase of 16 characters or more) or CMC_KEY_FILE."""
-    text, path = env.get("CMC_KEY"), env.get("CMC_KEY_FILE")
+def key_from(env: Mapping[str, str], name: str = "CMC_KEY") -> bytes | None:
+    """Read a key (32 bytes) from a variable, or from the file that the variable with `_FILE` names; None without both.
+
+    Raises:
+        StoreError: the file cannot be read; InvalidInput: it is no key.
+    """
+    text, path = env.get(name), env.get(f"{name}_FILE")
     if text:
-        return parse_key(text)
+        return parse_key(text, name)
     if not path:
         return None
     try:

@@ -92,6 +92,7 @@ def run(arguments: Sequence[str]) -> int:
         "verbs",
         "looking",
         "keeping",
+        "migrate",
         "setup",
     ):  # each registers its commands; this is their order in the help
         import_module(f"cmc_mcp.cli.{name}")

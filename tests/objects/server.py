@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import http.client
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,14 +42,18 @@ def signed_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
+@cache
+def _client(process: int) -> Any:
+    return boto3.client(
+        "s3", endpoint_url=endpoint(), region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y"
+    )
+
+
 class Server:
     """The server behind the store's back."""
 
     def __init__(self) -> None:
-        self.client: Any = boto3.client(
-            "s3", endpoint_url=endpoint(), region_name="us-east-1",
-            aws_access_key_id="x", aws_secret_access_key="y",
-        )  # fmt: skip
+        self.client: Any = _client(os.getpid())
 
     def bucket(self, path: Path) -> str:
         """Make the bucket of a test, named after its folder."""

@@ -23,7 +23,7 @@ from tests.objects.server import CREDENTIALS, Proxy, Server, proxy, signed_in
 
 DATA = b"some bytes that are too many for the database " * 40
 HASH = payload_hash(DATA)
-QUICK = Bounds(connect_s=2, read_s=0.5, body_s=0.8, tries=3, pause_s=0.01)
+QUICK = Bounds(connect_s=2, read_s=1.0, body_s=1.5, tries=3, pause_s=0.01)
 
 
 class Rig:
@@ -63,7 +63,7 @@ def test_a_read_that_fails_twice_is_tried_again_and_is_whole(rig: Rig, fault: st
         ("flip", IntegrityError, "does not match its hash; bring it back from a backup"),
         ("short", IntegrityError, "does not match"),
         ("long", IntegrityError, "does not match"),
-        ("trickle", StoreError, r"bytes came in 0\.8 s"),
+        ("trickle", StoreError, r"bytes came in 1\.5 s"),
     ],
 )
 def test_a_read_that_always_fails_ends_within_its_bound_and_says_why(
