@@ -137,7 +137,7 @@ def _bytes(result: RecallResult) -> str:
     return result.model_copy(update={"trace": timeless}).model_dump_json()
 
 
-def dense(memory: Memory) -> list[tuple[int, float]]:
+def dense(memory: Memory) -> list[int]:
     """The exact order of every vector against one query."""
     from cmc_mcp.store.rows import Filter
 
@@ -145,4 +145,4 @@ def dense(memory: Memory) -> list[tuple[int, float]]:
         vector = HashVectors().embed(["deploy target"])[0].tobytes()
         (model, *_), *_ = view.models()
         found = view.nearest(model, vector, 1_000, view.head().seq, START_US, Filter())
-    return [(rid - (memory._ws << 40), round(score, 6)) for rid, score in found]
+    return [rid - (memory._ws << 40) for rid, _ in found]
