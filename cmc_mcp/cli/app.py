@@ -93,6 +93,7 @@ def run(arguments: Sequence[str]) -> int:
         "looking",
         "keeping",
         "rekey",
+        "migrate",
         "setup",
     ):  # each registers its commands; this is their order in the help
         import_module(f"cmc_mcp.cli.{name}")

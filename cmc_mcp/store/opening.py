@@ -40,8 +40,8 @@ def open_store(
     from cmc_mcp.store.sqlite.store import SqliteStore
 
     path = file_of(text)
-    store = SqliteStore.open(Location(path, key, read_only), clock=clock)
-    return _with_objects(store, objects or f"{path}.objects", key)
+    kept = open_objects(objects or f"{path}.objects", key)  # first: without them no store is to be made
+    return SqliteStore.open(Location(path, key, read_only), clock=clock), kept
 
 
 def rekey(
@@ -92,13 +92,6 @@ def _on_server(
         raise StoreError(
             f"a PostgreSQL store needs its driver ({error.name} is missing): install `cmc-mcp[postgres]`"
         ) from error
+    kept = None if objects is None else open_objects(objects)  # first: without them no tables are to be made
     store = PostgresStore.open(url, clock=clock, read_only=read_only)
-    return (store, TableObjects(store)) if objects is None else _with_objects(store, objects, None)
-
-
-def _with_objects(store: Store, objects: str | Path, key: bytes | None) -> tuple[Store, Objects]:
-    try:
-        return store, open_objects(objects, key)
-    except BaseException:
-        store.close()
-        raise
+    return store, kept or TableObjects(store)

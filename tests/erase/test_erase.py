@@ -11,6 +11,7 @@ from cmc_mcp.errors import Conflict, InvalidInput, SourceIncomplete
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import ForgetResult
 from tests.memory.made import CountingEmbedder, opened, raw_bytes, root
+from tests.objects.kept import PLACES, kept_in
 
 CANARY = "Qx7vZ1kWn4Rt8Lp2Bs6Hd0Gf3Jm5Yc9A"  # 32 bytes that occur nowhere else
 assert len(CANARY) == 32
@@ -243,9 +244,14 @@ def test_an_erase_of_a_reader_in_the_way_says_so_and_the_next_open_finishes(tmp_
     assert _is_gone(tmp_path, reopened)
 
 
-def test_large_content_goes_with_its_last_reference_in_the_workspace(tmp_path: Path) -> None:
-    settings = Settings(inline_bytes=64)
-    first, second = (opened(tmp_path, workspace=name, settings=settings) for name in ("one", "two"))
+@pytest.mark.parametrize("place", PLACES)
+def test_large_content_goes_with_its_last_reference_in_the_workspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    settings, objects = Settings(inline_bytes=64), kept_in(place, tmp_path, monkeypatch)
+    first, second = (
+        opened(tmp_path, workspace=name, settings=settings, objects=objects.place) for name in ("one", "two")
+    )
     text = f"{CANARY} " * 10
     gone = first.remember(text, modality="event").added
     kept = second.remember(text, modality="event").added
@@ -254,7 +260,7 @@ def test_large_content_goes_with_its_last_reference_in_the_workspace(tmp_path: P
     assert first.history(gone[0]).memory.text == "[erased]"  # type: ignore[union-attr]
     assert first.verify().faults == second.verify().faults == []
     _erase(second, kept)
-    assert [path for path in (tmp_path / "memory.db.objects").rglob("*") if path.is_file()] == []
+    assert objects.raw() == {}
 
 
 def test_a_source_is_erased_with_what_its_versions_dropped(tmp_path: Path) -> None:

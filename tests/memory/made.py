@@ -52,6 +52,7 @@ def opened(
     embedder: Embedder | None = None,
     settings: Settings | None = None,
     start_us: int = START_US,
+    objects: str | None = None,
 ) -> Memory:
     """Open a store in a folder, with a clock that steps a second a look."""
     return Memory.open(
@@ -61,6 +62,7 @@ def opened(
         embedder=embedder,
         clock=FixedClock(start_us, step_us=1_000_000),
         settings=settings,
+        objects=objects or str(folder / f"{name}.objects"),
     )
 
 

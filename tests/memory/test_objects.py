@@ -10,33 +10,35 @@ from cmc_mcp.errors import IntegrityError, InvalidInput, LimitExceeded
 from cmc_mcp.limits import CONTENT_BYTES_MAX, INLINE_BYTES
 from cmc_mcp.memory import Memory
 from tests.memory.made import CountingEmbedder, opened
+from tests.objects.kept import PLACES, Kept, kept_in
+
+
+@pytest.fixture(params=PLACES)
+def kept(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    return kept_in(request.param, tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path, embedder=CountingEmbedder())
-
-
-def _objects(folder: Path) -> list[Path]:
-    return [path for path in (folder / "memory.db.objects").rglob("*") if path.is_file()]
+def memory(tmp_path: Path, kept: Kept) -> Memory:
+    return opened(tmp_path, embedder=CountingEmbedder(), objects=kept.place)
 
 
 @pytest.mark.parametrize(("size", "count"), [(INLINE_BYTES, 0), (INLINE_BYTES + 1, 1), (100_000, 1)])
 def test_only_what_is_past_the_bound_goes_to_the_object_store(
-    memory: Memory, tmp_path: Path, size: int, count: int
+    memory: Memory, kept: Kept, size: int, count: int
 ) -> None:
     text = ("needle " + "größer " * size).encode()[: size - 1].decode("utf-8", "ignore")
     text += "x" * (size - len(text.encode()))
     assert len(text.encode()) == size
     receipt = memory.remember(text, modality="event", source="log.json", tags={"kind": "big"})
-    assert len(_objects(tmp_path)) == count
+    assert len(kept.raw()) == count
     assert memory.read_source("log.json") == text.encode()
     assert memory.history(receipt.added[0]).memory.text == text  # type: ignore[union-attr]
     answer = memory.recall("needle", budget_tokens=100_000)
     assert [item.text for item in answer.items] == [text]
     assert memory.verify(deep=True).faults == []
     memory.remember(text, modality="event", source="log.json")
-    assert len(_objects(tmp_path)) == count
+    assert len(kept.raw()) == count
 
 
 @pytest.mark.parametrize(("modality", "media"), [("image", "image/png"), ("audio", "audio/ogg")])
@@ -58,13 +60,11 @@ def test_a_binary_memory_is_found_by_its_title_and_tags(memory: Memory, modality
     assert memory.verify().faults == []
 
 
-def test_a_large_image_is_kept_whole_and_bytes_that_look_like_text_are_not_indexed(
-    memory: Memory, tmp_path: Path
-) -> None:
+def test_a_large_image_is_kept_whole_and_bytes_that_look_like_text_are_not_indexed(memory: Memory, kept: Kept) -> None:
     data = b"needle " + bytes(200_000)
     memory.remember(data, modality="image", media_type="image/png", title="a chart")
     small = memory.remember(b"needle in hay", modality="image", media_type="image/png", title="small")
-    assert len(_objects(tmp_path)) == 1
+    assert len(kept.raw()) == 1
     assert memory.recall("needle").items == []
     assert memory.recall("chart").items[0].text.endswith("200,007 bytes]")
     assert memory.recall("small").items[0].id == small.added[0]
@@ -84,12 +84,12 @@ def test_binary_content_given_as_text_and_the_other_way_is_refused(memory: Memor
     assert memory.status()["transaction"] == 0
 
 
-def test_a_missing_object_is_named_and_nothing_else_is_lost(tmp_path: Path) -> None:
-    memory = opened(tmp_path)
+def test_a_missing_object_is_named_and_nothing_else_is_lost(tmp_path: Path, kept: Kept) -> None:
+    memory = opened(tmp_path, objects=kept.place)
     memory.remember("x " * 50_000, modality="event", source="big")
     memory.remember("small")
-    (path,) = _objects(tmp_path)
-    path.unlink()
+    (name,) = kept.raw()
+    kept.remove(name)
     assert [fault.table for fault in memory.verify().faults if fault.table == "objects"] == ["objects"]
     assert memory.recall("small").items[0].text == "small"
     with pytest.raises(IntegrityError, match="object"):

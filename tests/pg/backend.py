@@ -23,6 +23,8 @@ VARIABLE = "CMC_TEST_POSTGRES"
 SQLITE_ONLY: tuple[str, ...] = (
     # the file: its bytes, its lock, its settings, its migrations, and tampering with it (`tests/pg/test_server.py` has ours)
     "tests/store/",
+    "tests/objects/",
+    "tests/moving/",
     "tests/crash/",
     "tests/tamper/",  # `tests/pg/test_structure.py` has ours
     "tests/encryption/",

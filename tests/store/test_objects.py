@@ -9,6 +9,7 @@ from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, StoreError
 from cmc_mcp.store.objects import files
 from cmc_mcp.store.objects.files import FileObjects
+from tests.objects.kept import PLACES, Kept, kept_in
 from tests.store.made import memory
 
 DATA = b"some bytes that are too many for the database"
@@ -16,75 +17,75 @@ HASH = payload_hash(DATA)
 KEYS = pytest.mark.parametrize("key", [None, b"k" * 32])
 
 
-def the_file(folder: Path) -> Path:
-    (path,) = (path for path in folder.rglob("*") if path.is_file())
-    return path
+@pytest.fixture(params=PLACES)
+def kept(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
+    return kept_in(request.param, tmp_path, monkeypatch)
 
 
 @KEYS
-def test_an_object_comes_back_as_it_went(tmp_path: Path, key: bytes | None) -> None:
-    objects = FileObjects(tmp_path, key)
+def test_an_object_comes_back_as_it_went(kept: Kept, key: bytes | None) -> None:
+    objects = kept.open(key)
     objects.put(1, HASH, DATA)
     assert objects.get(1, HASH) == DATA
     assert list(objects.hashes(1)) == [HASH]
-    assert (DATA in the_file(tmp_path).read_bytes()) == (key is None)
+    (envelope,) = kept.raw().values()
+    assert (DATA in envelope) == (key is None)
 
 
 @KEYS
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
-def test_a_damaged_object_is_never_given_back(tmp_path: Path, key: bytes | None, damage: str) -> None:
-    objects = FileObjects(tmp_path, key)
+def test_a_damaged_object_is_never_given_back(kept: Kept, key: bytes | None, damage: str) -> None:
+    objects = kept.open(key)
     objects.put(1, HASH, DATA)
-    path = the_file(tmp_path)
-    body = bytearray(path.read_bytes())
+    ((name, envelope),) = kept.raw().items()
+    body = bytearray(envelope)
     body[len(body) // 2] ^= 1
-    path.write_bytes({"flip": bytes(body), "cut": bytes(body[:-1]), "empty": b""}[damage])
+    kept.write(name, {"flip": bytes(body), "cut": bytes(body[:-1]), "empty": b""}[damage])
     with pytest.raises(IntegrityError) as caught:
         objects.get(1, HASH)
     assert HASH.hex() == caught.value.fields["key"]
 
 
-def test_a_missing_object_is_damage_and_says_what_helps(tmp_path: Path) -> None:
+def test_a_missing_object_is_damage_and_says_what_helps(kept: Kept) -> None:
     with pytest.raises(IntegrityError, match=r"missing.*backup"):
-        FileObjects(tmp_path).get(1, HASH)
+        kept.open().get(1, HASH)
 
 
-def test_an_object_moved_under_another_hash_does_not_decrypt(tmp_path: Path) -> None:
-    objects = FileObjects(tmp_path, b"k" * 32)
+def test_an_object_moved_under_another_hash_does_not_decrypt(kept: Kept) -> None:
+    objects = kept.open(b"k" * 32)
     objects.put(1, HASH, DATA)
     other = payload_hash(b"other")
     objects.put(1, other, b"other")
-    for path in tmp_path.rglob("*"):
-        if path.name == other.hex():
-            path.write_bytes(next(p for p in tmp_path.rglob(HASH.hex())).read_bytes())
+    raw = {name.rpartition("/")[2]: (name, envelope) for name, envelope in kept.raw().items()}
+    kept.write(raw[other.hex()][0], raw[HASH.hex()][1])
     with pytest.raises(IntegrityError):
         objects.get(1, other)
 
 
-def test_another_key_does_not_open_an_object(tmp_path: Path) -> None:
-    FileObjects(tmp_path, b"k" * 32).put(1, HASH, DATA)
+def test_another_key_does_not_open_an_object(kept: Kept) -> None:
+    kept.open(b"k" * 32).put(1, HASH, DATA)
     with pytest.raises(IntegrityError, match="decrypted"):
-        FileObjects(tmp_path, b"l" * 32).get(1, HASH)
+        kept.open(b"l" * 32).get(1, HASH)
 
 
-def test_workspaces_do_not_share_objects(tmp_path: Path) -> None:
-    objects = FileObjects(tmp_path)
+def test_workspaces_do_not_share_objects(kept: Kept) -> None:
+    objects = kept.open()
     objects.put(1, HASH, DATA)
     with pytest.raises(IntegrityError):
         objects.get(2, HASH)
     assert list(objects.hashes(2)) == []
 
 
-def test_an_object_is_written_once(tmp_path: Path) -> None:
-    objects = FileObjects(tmp_path)
+def test_an_object_is_written_once(kept: Kept) -> None:
+    objects = kept.open(b"k" * 32)
     objects.put(1, HASH, DATA)
-    before = the_file(tmp_path).stat()
+    before = kept.raw()
     objects.put(1, HASH, DATA)
-    assert before.st_mtime_ns == the_file(tmp_path).stat().st_mtime_ns
+    assert before == kept.raw()  # an envelope has a nonce of its own
 
 
-def test_many_threads_may_write_the_same_object_at_once(tmp_path: Path) -> None:
-    objects = FileObjects(tmp_path)
+def test_many_threads_may_write_the_same_object_at_once(kept: Kept) -> None:
+    objects = kept.open()
     failed: list[BaseException] = []
     ready = threading.Barrier(8)
 
@@ -102,7 +103,7 @@ def test_many_threads_may_write_the_same_object_at_once(tmp_path: Path) -> None:
         thread.join()
     assert failed == []
     assert objects.get(1, HASH) == DATA
-    assert [HASH.hex()] == [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert [HASH.hex()] == [name.rpartition("/")[2] for name in kept.raw()]
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,8 +116,8 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_deleting_what_is_not_there_is_no_error(tmp_path: Path) -> None:
-    objects = FileObjects(tmp_path)
+def test_deleting_what_is_not_there_is_no_error(kept: Kept) -> None:
+    objects = kept.open()
     objects.put(1, HASH, DATA)
     objects.delete(1, HASH)
     objects.delete(1, HASH)

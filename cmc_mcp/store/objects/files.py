@@ -1,19 +1,7 @@
-"""Objects as files in a folder beside the store: written once, synced, checked on every read.
-
-Without a key a file is the content itself. With one it is
-
-    b"cmcobj\\0\\2" · nonce, 12 random bytes · AES-256-GCM ciphertext · tag, 16 bytes
-
-and authenticates `cmc/object/2\\0`, the workspace's number (8 bytes, big-endian) and the hash, so that it opens under its
-own name, in its own workspace, and nowhere else. Its key is derived from the store's by HKDF-SHA-256 with a label: no
-key serves both the database and the objects. Files of the first format have no header, authenticate the hash alone, and
-their key is SHA-256 over a label and the store's key; they are still read.
-"""
+"""Objects as files in a folder beside the store: written once, synced, checked on every read (`sealing.py`)."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -21,12 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from cmc_mcp.canon import payload_hash
-from cmc_mcp.errors import IntegrityError, StoreError
+from cmc_mcp.errors import StoreError
+from cmc_mcp.store.objects.sealing import Seal, damaged
 from cmc_mcp.store.sqlite.connection import make_folder, sync_folder
 
-_HEADER: Final = b"cmcobj\0\2"
-_NONCE_BYTES: Final = 12
 _PART: Final = ".part"
 
 
@@ -35,8 +21,7 @@ class FileObjects:
 
     def __init__(self, folder: Path, key: bytes | None = None) -> None:
         self._folder = folder
-        self._key = None if key is None else _derived(key)
-        self._first_key = None if key is None else hashlib.sha256(b"cmc/objects/1\0" + key).digest()
+        self._seal = Seal(key)
 
     def put(self, workspace: int, hash_: bytes, data: bytes) -> None:
         """Write an object durably; one that is there already stays.
@@ -51,7 +36,7 @@ class FileObjects:
                 for depth in range(4):
                     sync_folder(path.parents[depth])
             else:
-                _write(path, self._sealed(workspace, hash_, data))
+                write_file(path, self._seal.close(workspace, hash_, data))
         except OSError as error:
             raise StoreError(
                 f"an object cannot be written ({error.strerror}); nothing was changed. Check the folder {self._folder} and "
@@ -65,18 +50,12 @@ class FileObjects:
             IntegrityError: it is missing or damaged.
         """
         try:
-            data = self._opened(workspace, hash_, self._path(workspace, hash_).read_bytes())
+            envelope = self._path(workspace, hash_).read_bytes()
         except FileNotFoundError as error:
-            raise IntegrityError(
-                "an object is missing; bring it back from a backup", table="objects", key=hash_.hex()
-            ) from error
+            raise damaged("an object is missing", hash_) from error
         except OSError as error:
             raise StoreError(f"an object cannot be read ({error.strerror}); check the folder {self._folder}") from error
-        if payload_hash(data) != hash_:
-            raise IntegrityError(
-                "an object does not match its hash; bring it back from a backup", table="objects", key=hash_.hex()
-            )
-        return data
+        return self._seal.open(workspace, hash_, envelope)
 
     def delete(self, workspace: int, hash_: bytes) -> None:
         """Remove an object durably, if it is there, and what a writer that was killed left of it.
@@ -104,7 +83,7 @@ class FileObjects:
                 target = folder / path.relative_to(self._folder)
                 if path.suffix != _PART and not target.exists():
                     with suppress(FileNotFoundError):  # erased meanwhile
-                        _write(target, path.read_bytes())
+                        write_file(target, path.read_bytes())
         except OSError as error:
             raise StoreError(f"the objects cannot be copied ({error.strerror})") from error
 
@@ -132,45 +111,8 @@ class FileObjects:
         name = hash_.hex()
         return self._folder / str(workspace) / name[:2] / name
 
-    def _sealed(self, workspace: int, hash_: bytes, data: bytes) -> bytes:
-        if self._key is None:
-            return data
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        nonce = os.urandom(_NONCE_BYTES)
-        return _HEADER + nonce + AESGCM(self._key).encrypt(nonce, data, _bound(workspace, hash_))
-
-    def _opened(self, workspace: int, hash_: bytes, data: bytes) -> bytes:
-        if self._key is None or self._first_key is None:
-            return data
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        if data.startswith(_HEADER):
-            key, bound, data = self._key, _bound(workspace, hash_), data[len(_HEADER) :]
-        else:
-            key, bound = self._first_key, hash_
-        try:
-            return AESGCM(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], bound)
-        except (InvalidTag, ValueError) as error:
-            raise IntegrityError(
-                "an object cannot be decrypted: it is damaged, or another key encrypts it; bring it back from a backup",
-                table="objects",
-                key=hash_.hex(),
-            ) from error
-
-
-def _derived(key: bytes) -> bytes:
-    """Derive the key of objects from the store's: HKDF-SHA-256 without a salt, one block."""
-    secret = hmac.digest(bytes(32), key, "sha256")
-    return hmac.digest(secret, b"cmc/objects/2\1", "sha256")
-
-
-def _bound(workspace: int, hash_: bytes) -> bytes:
-    return b"cmc/object/2\0" + workspace.to_bytes(8, "big") + hash_
-
-
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
     """Write a file of mode 0600 durably; it appears whole or not at all."""
     make_folder(path.parent)
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}{_PART}")

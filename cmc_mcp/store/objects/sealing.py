@@ -1,0 +1,82 @@
+"""The envelope of an object, the same wherever it is kept, and the check that what comes out of it is what went in.
+
+Without a key the envelope is the content itself. With one it is
+
+    b"cmcobj\\0\\2" · nonce, 12 random bytes · AES-256-GCM ciphertext · tag, 16 bytes
+
+and authenticates `cmc/object/2\\0`, the workspace's number (8 bytes, big-endian) and the hash, so that it opens under its
+own name, in its own workspace, and nowhere else. Its key is derived from the store's by HKDF-SHA-256 with a label: no
+key serves both the database and the objects. Files of the first format have no header, authenticate the hash alone, and
+their key is SHA-256 over a label and the store's key; they are still read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from typing import Final
+
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.errors import IntegrityError
+
+_HEADER: Final = b"cmcobj\0\2"
+_NONCE_BYTES: Final = 12
+
+
+class Seal:
+    """Closes and opens the envelopes of one store."""
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = None if key is None else _derived(key)
+        self._first_key = None if key is None else hashlib.sha256(b"cmc/objects/1\0" + key).digest()
+
+    def close(self, workspace: int, hash_: bytes, data: bytes) -> bytes:
+        """Give the envelope of some content."""
+        if self._key is None:
+            return data
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        nonce = os.urandom(_NONCE_BYTES)
+        return _HEADER + nonce + AESGCM(self._key).encrypt(nonce, data, _bound(workspace, hash_))
+
+    def open(self, workspace: int, hash_: bytes, envelope: bytes) -> bytes:
+        """Give the content of an envelope.
+
+        Raises:
+            IntegrityError: it does not match its hash, or cannot be decrypted.
+        """
+        data = self._decrypted(workspace, hash_, envelope)
+        if payload_hash(data) != hash_:
+            raise damaged("an object does not match its hash", hash_)
+        return data
+
+    def _decrypted(self, workspace: int, hash_: bytes, envelope: bytes) -> bytes:
+        if self._key is None or self._first_key is None:
+            return envelope
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        if envelope.startswith(_HEADER):
+            key, bound, envelope = self._key, _bound(workspace, hash_), envelope[len(_HEADER) :]
+        else:
+            key, bound = self._first_key, hash_
+        try:
+            return AESGCM(key).decrypt(envelope[:_NONCE_BYTES], envelope[_NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError) as error:
+            raise damaged("an object cannot be decrypted: it is damaged, or another key encrypts it", hash_) from error
+
+
+def damaged(what: str, hash_: bytes) -> IntegrityError:
+    """Build the error of an object that is not as it went in."""
+    return IntegrityError(f"{what}; bring it back from a backup", table="objects", key=hash_.hex())
+
+
+def _derived(key: bytes) -> bytes:
+    """Derive the key of objects from the store's: HKDF-SHA-256 without a salt, one block."""
+    secret = hmac.digest(bytes(32), key, "sha256")
+    return hmac.digest(secret, b"cmc/objects/2\1", "sha256")
+
+
+def _bound(workspace: int, hash_: bytes) -> bytes:
+    return b"cmc/object/2\0" + workspace.to_bytes(8, "big") + hash_
