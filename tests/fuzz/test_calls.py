@@ -147,7 +147,7 @@ def test_memory_that_grows_is_found() -> None:
 
 def test_memory_that_a_handler_keeps_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[bytes] = []
-    monkeypatch.setattr(calls, "_one", lambda job, result, number, count: kept.append(bytes(range(256)) * 40_000))
+    monkeypatch.setattr(calls, "_one", lambda job, result, number, count: kept.append(bytes(range(256)) * 400_000))
     result = run(Job(8 * CHAPTER, 1, tmp_path))
     assert any("memory is not flat" in line for line in result.failures)
 
