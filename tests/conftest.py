@@ -13,6 +13,7 @@ settings.register_profile("cmc", deadline=None, suppress_health_check=[HealthChe
 settings.load_profile("cmc")
 
 POSTGRES_ONLY = ("tests/pg/",)
+_EXAMPLES_MAX = 5
 _STACK = pytest.StashKey[ExitStack]()
 _DATABASES = pytest.StashKey[object]()
 
@@ -52,6 +53,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from tests.pg.backend import SQLITE_ONLY as left_out
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid.startswith(left_out)])
     items[:] = [item for item in items if not item.nodeid.startswith(left_out)]
+    if config.getoption("--backend") == "postgres":
+        _with_fewer_examples(items)
+
+
+def _with_fewer_examples(items: list[pytest.Item]) -> None:
+    """Try fewer examples where each makes a database: what they are about is tried at length on the other backend."""
+    for item in items:
+        function = getattr(item, "obj", None)
+        chosen = getattr(function, "_hypothesis_internal_use_settings", None)
+        if chosen is not None:
+            fewer = settings(chosen, max_examples=min(chosen.max_examples, _EXAMPLES_MAX))
+            function._hypothesis_internal_use_settings = fewer  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
@@ -12,8 +13,9 @@ from tests.kernel.moves import ORIGINS, WHO, Moves
 from tests.kernel.oracle import CELLS
 from tests.kernel.rig import TEXTS, Rig
 
+_EXAMPLES = 8 if "CMC_TEST_POSTGRES" in os.environ else 25  # each makes a database there
 FAST = settings(
-    max_examples=25, stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
+    max_examples=_EXAMPLES, stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 HUNT = settings(FAST, max_examples=150, phases=(Phase.generate,), report_multiple_bugs=False)
