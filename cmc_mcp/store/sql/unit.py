@@ -190,8 +190,8 @@ class UnitOfWork(View):
         if self._facts is not None:
             self._facts.pop(pid, None)
         spoken = self._c.execute(
-            "SELECT a.rid, p.body FROM atoms a JOIN payloads p ON p.pid = a.content WHERE a.ws = ?1 AND a.discriminator > 0"
-            " AND a.discriminator = ?2 AND a.modality < ?3 AND (p.object OR p.body IS NOT NULL)",
+            "SELECT a.rid, p.body FROM atoms a JOIN payloads p ON p.ws = a.ws AND p.pid = a.content WHERE a.ws = ?1"
+            " AND a.discriminator > 0 AND a.discriminator = ?2 AND a.modality < ?3 AND (p.object = 1 OR p.body IS NOT NULL)",
             (self.ws, pid, TEXTUAL),
         ).fetchall()
         for atom, text in spoken:  # who said it is known again
