@@ -1,4 +1,8 @@
-"""What holds for every test: a slow machine is no failure of a property, and the backend is the one that was asked for."""
+"""What holds for every test: the same code gives the same answer, on the backend that was asked for.
+
+`--backend postgres` keeps every store in a database. `--hypothesis-profile explore` draws other examples each time, as the
+soak runs do (`python -m tests.soak`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,9 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("cmc", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+_COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("cmc", _COMMON, derandomize=True)
+settings.register_profile("explore", _COMMON)
 settings.load_profile("cmc")
 
 POSTGRES_ONLY = ("tests/pg/",)

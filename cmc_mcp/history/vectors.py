@@ -123,7 +123,11 @@ def _together(
 
 
 def _completed(view: ReadView, ledger: Ledger, made: Mapping[tuple[int, int], int], report: Report) -> None:
-    """A completion says how many vectors it made; an erase may have taken some of them, and a rival writer's stay his."""
+    """A completion says how many vectors it made; an erase or a way back to older tables may have taken some of them.
+
+    A rival writer's stay his.
+    """
+    recorded = {row.seq: row.recorded_us for row in ledger.rows}
     totals: dict[int, int] = {}
     for (seq, _), count in made.items():
         totals[seq] = totals.get(seq, 0) + count
@@ -131,9 +135,10 @@ def _completed(view: ReadView, ledger: Ledger, made: Mapping[tuple[int, int], in
     for rid, _ in ledger.of_kind(EmbeddingKind.code):
         seq, facts = ledger.first[rid]
         said = ledger.registers(facts[0])
-        there = totals.get(seq, 0)
-        if there > int(str(said["vectors"])) or (there < int(str(said["vectors"])) and not view.epoch()):
-            report("vectors", f"transaction {seq}", f"it made {said['vectors']}, and there are {there}")
+        there, wanted = totals.get(seq, 0), int(str(said["vectors"]))
+        fewer = bool(view.epoch()) or recorded[seq] <= view.nodes_since_us()
+        if there > wanted or (there < wanted and not fewer):
+            report("vectors", f"transaction {seq}", f"it made {wanted}, and there are {there}")
         if (str(said["model"]), str(said["digest"])) not in names and there:
             report("embedding_models", str(said["model"]), f"the model of transaction {seq} is missing")
 

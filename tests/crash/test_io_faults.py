@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from tests.soak import Job
 
 @pytest.mark.slow
 def test_whatever_fails_in_whichever_call_the_caller_is_told_the_truth_and_nothing_breaks(tmp_path: Path) -> None:
-    told = run(Job(len(CASES), secrets.randbelow(1 << 31), tmp_path))
+    told = run(Job(len(CASES), 20_261_125, tmp_path))
     assert told.failures == [], told
     assert len(CASES) == told.case and told.done >= 0.75 * len(CASES)
     assert {"not kept", "unknown"} <= told.answers.keys() <= {"not kept", "unknown", "kept", "answered", "unmet"}, told

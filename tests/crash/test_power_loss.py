@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ SYNCED = [
 
 @pytest.mark.slow
 def test_power_losses_at_any_moment_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    seed = secrets.randbelow(1 << 31)
+    seed = 20_261_125
     told = run(Job(300, seed, tmp_path))
     assert (told.failures, told.lost, told.done) == ([], 0, 300), told
     assert told.acknowledged > 1000, told

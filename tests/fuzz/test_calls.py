@@ -25,7 +25,7 @@ CALLS = 3_000
 
 @pytest.mark.slow
 def test_no_call_crashes_writes_in_part_or_says_what_it_should_not(tmp_path: Path) -> None:
-    seed = secrets.randbelow(1 << 31)
+    seed = 20_261_125
     result = run(Job(CALLS, seed, tmp_path))
     assert result.failures == [], f"python -m tests.soak fuzz --seed {seed} --count {CALLS}"
     assert result.done == CALLS

@@ -9,6 +9,7 @@ from cmc_mcp.errors import FutureStore, IntegrityError, NotFound, StoreError, Wr
 from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, connect
+from tests.read.made import HashVectors
 from tests.store.made import NOON_US, contents, memory, raw, store
 
 CLOCK = FixedClock(NOON_US)
@@ -218,3 +219,15 @@ def test_the_nodes_of_documents_that_were_there_before_are_written_by_the_migrat
     with memory(path) as opened:
         assert opened.verify().holds
     assert len(before) > 3 and raw(path).execute(query).fetchall() == before
+
+
+def test_vectors_of_sections_that_went_with_a_way_back_are_no_alarm(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    with memory(path) as opened:
+        opened.remember("# A\n\none\n\n# B\n\ntwo\n", source="guide.md")
+        opened.with_embedder(HashVectors(8)).embed_pending()
+    assert raw(path).execute("SELECT count(*) FROM node_vectors").fetchall() != [(0,)]
+    migrate.down(Location(path), 1)
+    with memory(path) as opened:
+        assert opened.verify().holds
+    assert raw(path).execute("SELECT count(*) FROM node_vectors").fetchall() == [(0,)]
