@@ -278,8 +278,8 @@ class Mover:
         for rid, modality, heading, hash_, object_, body in rows:
             if body is None and not object_:
                 continue  # erased
-            data: bytes = b"" if modality >= TEXTUAL else self._kept.get(self._from, hash_) if object_ else body
-            found.append((rid + by, heading or "", data.decode()))
+            data = b"" if modality >= TEXTUAL else self._kept.get(self._from, hash_) if object_ else body
+            found.append((rid + by, heading or "", (data or b"").decode()))
         self._index(target, found)
 
     def _index(self, target: Any, rows: list[tuple[int, str, str]]) -> None:

@@ -214,8 +214,9 @@ def _configure(raw: psycopg.Connection[Any], address: Address) -> None:
         settings["synchronous_commit"] = "on"  # an answer says that the change is kept
     bounds = {"statement_timeout": STATEMENT_MS, "lock_timeout": LOCK_WAIT_MS_MAX, _IDLE: IDLE_MS}
     settings |= {name: str(bound) for (name, bound), own in zip(bounds.items(), waits, strict=True) if own == "0"}
+    calls = ", ".join(f"set_config(${2 * n + 1}, ${2 * n + 2}, false)" for n in range(len(settings)))
     raw.execute(
-        f"SELECT {', '.join(f'set_config(${2 * n + 1}, ${2 * n + 2}, false)' for n in range(len(settings)))}",
+        f"SELECT {calls}".encode(),
         [word for pair in settings.items() for word in pair],
     )
     if oid is not None:
