@@ -5,9 +5,16 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("cmc", _COMMON, derandomize=True)
 settings.register_profile("explore", _COMMON)
 settings.load_profile("cmc")
+
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # as a shell's background jobs have it; processes that tests start inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
