@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,40 @@ def test_a_store_in_use_during_a_fork_is_refused_in_the_child(tmp_path: Path) ->
     with held.reader(0):
         pass
     held.close()
+
+
+# ---------------------------------------------------------------------- statements that nobody read to the end
+EVERY = "SELECT seq, hash FROM transactions"
+
+
+class Cut(Exception):
+    """The work stopped in the middle."""
+
+
+def test_a_statement_cut_off_in_a_write_holds_no_later_write_up(tmp_path: Path) -> None:
+    with closing(store(tmp_path / "memory.db")) as opened, memory(tmp_path / "memory.db") as other:
+        for number in range(3):
+            other.remember(f"note {number}")
+        with pytest.raises(Cut), opened.writer(1) as unit:
+            half = iter(unit._c.execute(EVERY))
+            next(half)
+            raise Cut
+        other.remember("written meanwhile")
+        with opened.exclusive() as connection:
+            connection.execute("CREATE TEMP TABLE written(a)")
+            connection.execute("VACUUM")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_statement_cut_off_in_a_read_shows_no_old_state_to_the_next(tmp_path: Path, fails: bool) -> None:
+    with closing(store(tmp_path / "memory.db")) as opened, memory(tmp_path / "memory.db") as other:
+        for number in range(3):
+            other.remember(f"note {number}")
+        with suppress(Cut), opened.reader(1) as view:
+            half = iter(view._c.execute(EVERY))
+            next(half)
+            if fails:
+                raise Cut
+        other.remember("written meanwhile")
+        with opened.reader(1) as view:
+            assert view.head().seq == 4

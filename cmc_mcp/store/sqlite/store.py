@@ -143,6 +143,7 @@ class SqliteStore:
                 finally:
                     with suppress(apsw.Error):
                         reader.connection.execute("ROLLBACK")
+                    sound = sound and not _goes_on(reader.connection)
         finally:
             self._give(reader, sound)
 
@@ -307,6 +308,9 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
         except apsw.Error:
             self._in_doubt = True
+            self._drop_writer()
+            return
+        if _goes_on(connection):
             self._drop_writer()
 
     def _commit(self, connection: apsw.Connection, unit: UnitOfWork) -> None:
@@ -503,6 +507,11 @@ class SqliteStore:
         """Give the last transaction of a workspace."""
         with self.reader(ws) as view:
             return view.head()
+
+
+def _goes_on(connection: apsw.Connection) -> bool:
+    """Say whether a statement that somebody left half read goes on: then what is read next would be of its old state."""
+    return connection.txn_state() != apsw.SQLITE_TXN_NONE
 
 
 def _fingerprint(path: Path) -> tuple[int, int, int]:

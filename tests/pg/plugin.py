@@ -1,0 +1,89 @@
+"""The backend of a test run: `--backend postgres` keeps every store in a database. For the suites too: `-p tests.pg.plugin`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import settings
+
+POSTGRES_ONLY = ("tests/pg/",)
+_EXAMPLES_MAX = 5
+_STACK = pytest.StashKey[ExitStack]()
+_DATABASES = pytest.StashKey[object]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend", choices=("sqlite", "postgres"), default="sqlite", help="what keeps the stores")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--backend") != "postgres":
+        return
+    from tests.pg import backend, server
+
+    stack = config.stash[_STACK] = ExitStack()
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if backend.VARIABLE not in os.environ:  # by the first process; its workers inherit it
+        os.environ[backend.VARIABLE] = stack.enter_context(server.running()).url()
+        stack.callback(os.environ.pop, backend.VARIABLE)
+    if worker or not config.getoption("numprocesses", None):
+        prefix = f"cmc_test_{os.getppid() if worker else os.getpid()}_{worker or 'one'}"
+        databases = backend.Databases(os.environ[backend.VARIABLE], prefix)
+        stack.callback(databases.close)
+        backend.divert(databases)
+        config.stash[_DATABASES] = databases
+        config.pluginmanager.register(_PerTest(databases), "cmc-databases")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _STACK in config.stash:
+        config.stash[_STACK].close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--backend") != "postgres":
+        left_out = POSTGRES_ONLY
+    else:
+        from tests.pg.backend import SQLITE_ONLY as left_out
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid.startswith(left_out)])
+    items[:] = [item for item in items if not item.nodeid.startswith(left_out)]
+    if config.getoption("--backend") == "postgres":
+        _with_fewer_examples(items)
+
+
+def _with_fewer_examples(items: list[pytest.Item]) -> None:
+    """Try fewer examples where each makes a database: what they are about is tried at length on the other backend."""
+    for item in items:
+        function = getattr(item, "obj", None)
+        chosen = getattr(function, "_hypothesis_internal_use_settings", None)
+        if chosen is not None:
+            fewer = settings(chosen, max_examples=min(chosen.max_examples, _EXAMPLES_MAX))
+            function._hypothesis_internal_use_settings = fewer  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="session")
+def databases(pytestconfig: pytest.Config) -> object:
+    """Databases by path, for the tests that ask for them beside the seam (`tests/pg`)."""
+    return pytestconfig.stash[_DATABASES]
+
+
+class _PerTest:
+    """Drops the databases of a test's own folder when it ends."""
+
+    def __init__(self, databases: object) -> None:
+        from tests.pg.backend import Databases
+
+        assert isinstance(databases, Databases)
+        self._databases = databases
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
+        folder = getattr(item, "funcargs", {}).get("tmp_path")
+        try:
+            return (yield)
+        finally:
+            if folder is not None:
+                self._databases.drop(self._databases.under(folder))
