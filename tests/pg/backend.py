@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cmc_mcp.clock import SystemClock
@@ -21,6 +22,7 @@ from cmc_mcp.store.postgres.store import PostgresStore
 
 VARIABLE = "CMC_TEST_POSTGRES"
 SQLITE_ONLY: tuple[str, ...] = (
+    "tests/embed/",
     # the file: its bytes, its lock, its settings, its migrations, and tampering with it (`tests/pg/test_server.py` has ours)
     "tests/store/",
     "tests/objects/",
@@ -30,6 +32,7 @@ SQLITE_ONLY: tuple[str, ...] = (
     "tests/encryption/",
     "tests/erase/",  # looks for words in the bytes of files
     "tests/operations/",  # golden files, restoring a file, doctor in a process of its own
+    "tests/fuzz/",  # sees half a write in the file; paths and terminals
     "tests/isolation/test_sql_scope.py",  # reads the plans of SQLite's own statements
     "tests/isolation/test_timing.py",  # a round trip hides what it measures
     "tests/test_bad_input.py",
@@ -60,6 +63,19 @@ SQLITE_ONLY: tuple[str, ...] = (
     "tests/kernel/test_seeded_bugs.py",
 )
 """Beginnings of the names of tests that are about SQLite's file."""
+MEMORIES = (
+    "tests/isolation/test_noninterference.py",
+    "tests/kernel/test_histories.py",
+    "tests/kernel/test_state_machine.py",
+    "tests/pg/",
+)
+"""Tests that open stores without a folder of the test's own."""
+
+
+def opens_a_store(item: pytest.Item) -> bool:
+    """Say whether a test can open a store: one without a folder for it gives the same answer on every backend."""
+    names = getattr(item, "fixturenames", ())
+    return "tmp_path" in names or "tmp_path_factory" in names or item.nodeid.startswith(MEMORIES)
 
 
 def with_database(url: str, name: str) -> str:

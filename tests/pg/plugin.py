@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -45,13 +45,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--backend") != "postgres":
-        left_out = POSTGRES_ONLY
-    else:
-        from tests.pg.backend import SQLITE_ONLY as left_out
-    config.hook.pytest_deselected(items=[item for item in items if item.nodeid.startswith(left_out)])
-    items[:] = [item for item in items if not item.nodeid.startswith(left_out)]
-    if config.getoption("--backend") == "postgres":
-        _with_fewer_examples(items)
+        _keep(config, items, lambda item: not item.nodeid.startswith(POSTGRES_ONLY))
+        return
+    from tests.pg.backend import SQLITE_ONLY, opens_a_store
+
+    _keep(config, items, lambda item: opens_a_store(item) and not item.nodeid.startswith(SQLITE_ONLY))
+    _with_fewer_examples(items)
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = [item for item in items if wanted(item)]
 
 
 def _with_fewer_examples(items: list[pytest.Item]) -> None:
