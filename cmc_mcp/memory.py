@@ -583,6 +583,16 @@ class Memory:
             setattr(self._caches, name, getattr(fresh, name))
         return self.verify()
 
+    def index(self, *, drop: bool = False, progress: Progress | None = None) -> list[tuple[int, int]]:
+        """Have the database find the nearest vectors approximately, by an HNSW index a model; or end that.
+
+        It matters where no matrix is kept in memory (`Settings.matrix_bytes_max`). Gives (model, bytes) of each index.
+
+        Raises:
+            InvalidInput: the store is a file, or the workspace too small to gain by it.
+        """
+        return self._store.index(self._ws, drop=drop, progress=progress)
+
     def workspaces(self) -> list[str]:
         """Give the names of the store's workspaces, sorted."""
         return [name for _, name in self._store.workspaces()]

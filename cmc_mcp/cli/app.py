@@ -94,6 +94,7 @@ def run(arguments: Sequence[str]) -> int:
         "keeping",
         "rekey",
         "migrate",
+        "index",
         "setup",
     ):  # each registers its commands; this is their order in the help
         import_module(f"cmc_mcp.cli.{name}")

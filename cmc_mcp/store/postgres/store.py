@@ -13,7 +13,7 @@ import psycopg
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
-from cmc_mcp.store.postgres import fulltext, migrate, structure
+from cmc_mcp.store.postgres import fulltext, hnsw, migrate, structure
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, translated
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
@@ -172,6 +172,16 @@ class PostgresStore:
                 connection.rollback()
                 self.pool.give(connection)
 
+    def index(self, ws: int, *, drop: bool = False, progress: hnsw.Progress | None = None) -> list[tuple[int, int]]:
+        """Make, or drop, what finds the nearest vectors of a workspace approximately; give (model, bytes) of each.
+
+        Raises:
+            InvalidInput: the workspace is too small to gain by it; as `hnsw.make` besides.
+        """
+        self._may_write()
+        found = hnsw.drop(self.address, ws) if drop else hnsw.make(self.address, ws, progress=progress)
+        return [(graph.model, graph.bytes) for graph in found]
+
     def pages_pending(self) -> bool:
         """Say whether an erase still has rows to destroy: a reader, or the end of its process, came between."""
         with self.reader(0) as view:
@@ -233,6 +243,7 @@ class PostgresStore:
                 " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, (SELECT max(number) FROM migrations)"
             ).fetchone()
             pending = view.pages_pending()
+            graphs, named = hnsw.graphs(view.connection), dict(view.workspace_names())
         assert row is not None
         names = ("server", "pgvector", "fsync", "synchronous_commit", "data_checksums", "full_page_writes", "bytes")
         skew_ms = (self._clock.now_us() - int(row[7])) / 1000
@@ -244,6 +255,10 @@ class PostgresStore:
             "psycopg": psycopg.__version__,
             "encrypted": "false",
             "erased_pages_pending": str(pending).lower(),
+            "approximate": ", ".join(
+                f"{named.get(graph.ws, graph.ws)} ({graph.bytes / 1e6:.1f} MB{'' if graph.valid else ', unfinished'})"
+                for graph in graphs
+            ),
         }
 
     def backup(

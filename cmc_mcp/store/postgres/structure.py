@@ -8,6 +8,7 @@ from typing import Final
 import psycopg
 from psycopg import errors as pg
 
+from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.connection import Address, connect, first_line
 from cmc_mcp.store.postgres.schema import BOOKKEEPING, MIGRATIONS
 from cmc_mcp.store.sql.connection import Connection
@@ -67,6 +68,7 @@ def tables(connection: Connection) -> list[tuple[str, str]]:
 def faults(connection: Connection, wanted: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Compare tables, indexes and what else there is with those that the migrations make."""
     found = _catalogue(connection, "current_schema()::regnamespace")
+    found = {name: words for name, words in found.items() if not hnsw.is_ours(name, words)}
     for name in sorted(wanted.keys() | found.keys()) if wanted else ():
         if wanted.get(name) != found.get(name):
             yield "pg_catalog", name, "is missing" if name not in found else "is not what the migrations made"

@@ -16,6 +16,9 @@ from cmc_mcp.store.sql.audit import AuditView
 class SearchView(AuditView):
     """A view that can also search."""
 
+    approximate = False
+    """Whether the last `nearest` was answered by an index that may miss one."""
+
     # ------------------------------------------------------------------ workspaces and models
     def workspace_number(self, name: str) -> int:
         """Give the number of a workspace, 0 for none."""
@@ -282,18 +285,20 @@ class SearchView(AuditView):
         )
 
 
-def conditions(limits: Filter) -> tuple[str, list[object]]:
-    """Give the conditions of a filter, and what they are bound to."""
-    parts: list[str] = []
-    bindings: list[object] = []
-    for column, values in (
+def limited(limits: Filter) -> list[tuple[str, Sequence[int]]]:
+    """Give the columns that a filter is about, of atoms `a` and pieces `p`, each with the values that pass."""
+    columns = (
         ("a.modality", limits.modalities),
         ("a.origin", limits.origins),
         ("a.witness", limits.witnesses),
         ("a.rid", limits.rids),
         *(("p.facts", facts) for facts in limits.facts),
-    ):
-        if values is not None:
-            parts.append(f" AND {column} IN (SELECT value FROM json_each(?))")
-            bindings.append(json.dumps(values))
-    return "".join(parts), bindings
+    )
+    return [(column, values) for column, values in columns if values is not None]
+
+
+def conditions(limits: Filter) -> tuple[str, list[object]]:
+    """Give the conditions of a filter, and what they are bound to."""
+    found = limited(limits)
+    words = "".join(f" AND {column} IN (SELECT value FROM json_each(?))" for column, _ in found)
+    return words, [json.dumps(values) for _, values in found]
