@@ -196,7 +196,7 @@ def patient(address: Address) -> Iterator[Connection]:
     """Open a connection of its own, for maintenance that takes as long as it takes."""
     connection = connect(address)
     try:
-        connection.run("SET statement_timeout = 0")
+        connection.run("SET statement_timeout = 0; SET lock_timeout = 0")
         yield connection
     finally:
         connection.close()

@@ -87,7 +87,7 @@ class PostgresView(_LongText, _OneState, SearchView):
         self._heads: dict[int, Head] = {}
         self._seen: set[int] = set()
         self._head: Head | None = None
-        self._indexed: dict[int, bool] = {}
+        self.indexed: dict[int, bool] = {}
 
     # ------------------------------------------------------------------ what a view is asked again and again
     def head(self) -> Head:
@@ -170,9 +170,9 @@ class PostgresView(_LongText, _OneState, SearchView):
     def _walks(self, model: int, seq: int, valid_at: int, limits: Filter) -> bool:
         """Say whether there is an index, and enough may be found for it to be the better way."""
         head = self.head()
-        if model not in self._indexed:
-            self._indexed[model] = hnsw.ready(self._c, self.ws, model, head.passages)
-        if not self._indexed[model]:
+        if model not in self.indexed:
+            self.indexed[model] = hnsw.ready(self._c, self.ws, model, head.passages)
+        if not self.indexed[model]:
             return False
         everything = limits.is_open and seq == head.seq and valid_at >= head.recorded_us
         return everything or not hnsw.few(self._c, self.ws, head.passages, seq, valid_at, limits)
