@@ -72,6 +72,11 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
             self._found.update(found)
             self._absent.update(set(wanted) - found.keys())
 
+    def erase(self, pids: Sequence[int], rids: Sequence[int], texts: dict[int, tuple[str, str]]) -> None:
+        """Destroy payloads, and forget the number of erasures so far, which this is one more of."""
+        super().erase(pids, rids, texts)
+        self._epoch = None
+
     def add_vector(self, model: int, content: int, vector: bytes) -> None:
         """Add the vector of a content (fp32, unit length) under a model."""
         super().add_vector(model, content, Vector(vector))
