@@ -47,6 +47,7 @@ from cmc_mcp.model.time import TimeLike, format_time
 from cmc_mcp.read.agree import Statements
 from cmc_mcp.read.clues import clues_of
 from cmc_mcp.read.entries import Tables
+from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.pipeline import Asked, Sight, recall
 from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
 from cmc_mcp.read.query import Question, question
@@ -82,6 +83,7 @@ class _Caches:
     nodes: NodeMatrix | None = None
     manifests: Manifests = field(default_factory=Manifests)
     statements: Statements = field(default_factory=Statements)
+    embedded: Embedded = field(default_factory=Embedded)
     tables: Tables = field(default_factory=Tables)
 
 
@@ -697,6 +699,7 @@ class Memory:
             objects=self._objects,
             manifests=caches.manifests,
             statements=caches.statements,
+            embedded=caches.embedded,
             matrix=matrix,
             nodes=self._nodes_for(view, model),
             model=model,
@@ -714,6 +717,7 @@ class Memory:
         with self._guard:
             if self._caches.epoch != epoch:
                 self._caches.epoch, self._caches.manifests, self._caches.statements = epoch, Manifests(), Statements()
+                self._caches.embedded = Embedded()
             return replace(self._caches)
 
     def _matrix_for(self, view: ReadView, model: int) -> Matrix | None:

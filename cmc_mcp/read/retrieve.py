@@ -49,8 +49,7 @@ class Selection:
         """Give the lowest and the highest number of who may be found; (0, 0) when nobody is."""
         if self.matrix is not None:
             return self.matrix.bounds(self._chosen)
-        rids = self._selected(self.limits.rids)
-        return (rids[0], rids[-1]) if rids else (0, 0)
+        return self.view.bounds(self.point.head.seq, self.point.valid_at, self.limits)
 
     def size(self) -> int:
         """Count who may be found."""

@@ -170,6 +170,7 @@ def make(address: Address, ws: int, *, least: int | None = None, progress: Progr
         for model, dimension, rows in models:
             if model not in there and rows >= least:
                 _make(address, connection, (ws, model, dimension, rows), progress)
+        connection.run("ANALYZE vectors, atoms, pieces, records")  # what is asked beside it is planned by figures
         return graphs(connection, ws)
 
 
