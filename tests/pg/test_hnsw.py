@@ -27,6 +27,12 @@ def url(databases: Databases, tmp_path: Path) -> str:
     return databases.of(tmp_path / "pg")
 
 
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have it walked for so few as there are in a test."""
+    monkeypatch.setattr(hnsw, "FEW_MIN", 0)
+
+
 def _run(url: str, *statements: str) -> list[tuple[object, ...]]:
     with psycopg.connect(url, autocommit=True) as raw:
         rows: list[tuple[object, ...]] = []
@@ -133,7 +139,7 @@ def test_a_matrix_in_memory_answers_before_it(url: str) -> None:
 def test_a_small_workspace_and_a_file_have_none(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (
         _small(url) as memory,
-        pytest.raises(InvalidInput, match=r"300 vectors; below 10,000 the exact way is as quick"),
+        pytest.raises(InvalidInput, match=r"300 vectors; below 10,000 the exact way is about as quick"),
     ):
         memory.index()
     with on(tmp_path / "memory.db") as memory, pytest.raises(InvalidInput, match="searched exactly"):

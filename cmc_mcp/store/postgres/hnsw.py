@@ -23,13 +23,14 @@ from cmc_mcp.store.sql.connection import Connection as AnyConnection
 from cmc_mcp.store.sql.search import conditions, limited
 
 ROWS_MIN: Final = 10_000
-"""Vectors below which the exact way is as quick (`tests/pg/nearby.py` measures it)."""
+"""Vectors below which there is little to gain: the exact way takes some tens of ms (`tests/pg/nearby.py` measures it)."""
 DIMENSION_MAX: Final = 4_000  # of a halfvec that pgvector indexes
 EF: Final = 800  # 400 found all but .02 of the nearest 66 where a tenth passes a filter
 ITERATIVE: Final = "relaxed_order"  # what it gives is put into the order of the vectors themselves
 _WALK_MIN: Final = 2_000  # tuples that a walk may visit: a tenth of the workspace, in these bounds
 _WALK_MAX: Final = 20_000
 _FEW_SHARE: Final = 20  # where less than a twentieth passes a filter, a walk misses some, and the exact way is quick
+FEW_MIN: Final = 2_000
 _FEW_MAX: Final = 20_000
 _OVERSAMPLED: Final = 2  # those at the edge of a walk are the least sure
 _NAME: Final = re.compile(r"vectors_hnsw_(\d+)_(\d+)")
@@ -68,7 +69,7 @@ def ready(connection: AnyConnection, ws: int, model: int, rows: int) -> bool:
 def few(connection: AnyConnection, ws: int, rows: int, seq: int, valid_at: int, limits: Filter) -> bool:
     """Say whether so few of a workspace's `rows` may be found that they are better all looked at."""
     passing, bindings = conditions(limits)
-    least = min(rows // _FEW_SHARE, _FEW_MAX)
+    least = min(max(rows // _FEW_SHARE, FEW_MIN), _FEW_MAX)
     row = connection.execute(
         "SELECT count(*) FROM (SELECT 1 FROM pieces p JOIN atoms a USING(ws, rid) WHERE p.ws = ? AND p.tx_from <= ?"
         f" AND p.tx_to > ? AND p.valid_from <= ? AND p.valid_to > ?{passing} LIMIT ?) AS found",
@@ -163,8 +164,7 @@ def make(address: Address, ws: int, *, least: int | None = None, progress: Progr
         if most < least:
             raise errors.InvalidInput.at(
                 "workspace",
-                f"has {most:,} vectors; below {least:,} the exact way is as quick, so there is nothing to gain. "
-                "Nothing was changed",
+                f"has {most:,} vectors; below {least:,} the exact way is about as quick. Nothing was changed",
             )
         there = {graph.model for graph in graphs(connection, ws) if graph.valid}
         for model, dimension, rows in models:
