@@ -25,7 +25,8 @@ PIPELINE_VERSION: Final = "cmc-recall/3"
 PASSPHRASE_CHARS_MIN: Final = 16
 SETTINGS_BYTES_MAX: Final = 1 << 20
 KEY_DIGITS: Final = 64
-FILE_SETTINGS: Final = ("objects", "principal", "store", "workspace")
+FILE_SETTINGS: Final = ("matrix_bytes", "objects", "principal", "store", "workspace")
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}\Z")
 
 
@@ -232,13 +233,14 @@ def configuration(
     workspace: str | None = None,
     principal: str | None = None,
     objects: str | None = None,
+    matrix_bytes: str | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Configuration:
-    """Resolve the configuration: arguments, then CMC_STORE, _WORKSPACE, _PRINCIPAL, _OBJECTS, _KEY[_FILE], then a file.
+    """Resolve the configuration: arguments, then the environment, then a file.
 
-    The file is `cmc.toml` in the platform's configuration folder. The workspace `auto` becomes the enclosing
-    repository's folder.
+    The variables are CMC_STORE, _WORKSPACE, _PRINCIPAL, _OBJECTS, _MATRIX_BYTES and _KEY[_FILE]. The file is `cmc.toml` in
+    the platform's configuration folder. The workspace `auto` becomes the enclosing repository's folder.
 
     Raises:
         InvalidInput: a value is malformed; StoreError: the file cannot be read.
@@ -248,13 +250,30 @@ def configuration(
     name = workspace or env.get("CMC_WORKSPACE") or from_file.get("workspace") or "default"
     if name == "auto":
         name = automatic_workspace(folder or Path.cwd())
+    matrix = matrix_bytes or env.get("CMC_MATRIX_BYTES") or from_file.get("matrix_bytes")
     return Configuration(
+        settings=Settings() if matrix is None else Settings(matrix_bytes_max=byte_count(matrix, "matrix_bytes")),
         store=store or env.get("CMC_STORE") or from_file.get("store") or default_store(),
         workspace=check_workspace(name),
         principal=principal or env.get("CMC_PRINCIPAL") or from_file.get("principal"),
         key=key_from(env),
         objects=objects or env.get("CMC_OBJECTS") or from_file.get("objects"),
     )
+
+
+def byte_count(text: str, path: str) -> int:
+    """Read a number of bytes, such as 512M; K, M and G are powers of 1024.
+
+    Raises:
+        InvalidInput: it is none.
+
+    >>> byte_count("512M", "matrix_bytes"), byte_count("0", "matrix_bytes")
+    (536870912, 0)
+    """
+    found = re.fullmatch(r"([0-9]{1,15})([KMG]?)", text.strip().upper())
+    if found is None:
+        raise InvalidInput.at(path, f"{text!r:.60} is no number of bytes, such as 512M, 2G or 0")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def read_small(path: Path) -> str:

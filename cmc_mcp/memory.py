@@ -47,6 +47,7 @@ from cmc_mcp.model.time import TimeLike, format_time
 from cmc_mcp.read.agree import Statements
 from cmc_mcp.read.clues import clues_of
 from cmc_mcp.read.entries import Tables
+from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.pipeline import Asked, Sight, recall
 from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
 from cmc_mcp.read.query import Question, question
@@ -82,6 +83,7 @@ class _Caches:
     nodes: NodeMatrix | None = None
     manifests: Manifests = field(default_factory=Manifests)
     statements: Statements = field(default_factory=Statements)
+    embedded: Embedded = field(default_factory=Embedded)
     tables: Tables = field(default_factory=Tables)
 
 
@@ -583,6 +585,16 @@ class Memory:
             setattr(self._caches, name, getattr(fresh, name))
         return self.verify()
 
+    def index(self, *, drop: bool = False, progress: Progress | None = None) -> list[tuple[int, int]]:
+        """Have the database find the nearest vectors approximately, by an HNSW index a model; or end that.
+
+        It matters where no matrix is kept in memory (`Settings.matrix_bytes_max`). Gives (model, bytes) of each index.
+
+        Raises:
+            InvalidInput: the store is a file, or the workspace too small to gain by it.
+        """
+        return self._store.index(self._ws, drop=drop, progress=progress)
+
     def workspaces(self) -> list[str]:
         """Give the names of the store's workspaces, sorted."""
         return [name for _, name in self._store.workspaces()]
@@ -687,6 +699,7 @@ class Memory:
             objects=self._objects,
             manifests=caches.manifests,
             statements=caches.statements,
+            embedded=caches.embedded,
             matrix=matrix,
             nodes=self._nodes_for(view, model),
             model=model,
@@ -704,6 +717,7 @@ class Memory:
         with self._guard:
             if self._caches.epoch != epoch:
                 self._caches.epoch, self._caches.manifests, self._caches.statements = epoch, Manifests(), Statements()
+                self._caches.embedded = Embedded()
             return replace(self._caches)
 
     def _matrix_for(self, view: ReadView, model: int) -> Matrix | None:

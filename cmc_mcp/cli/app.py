@@ -94,6 +94,8 @@ def run(arguments: Sequence[str]) -> int:
         "keeping",
         "rekey",
         "migrate",
+        "index",
+        "partition",
         "setup",
     ):  # each registers its commands; this is their order in the help
         import_module(f"cmc_mcp.cli.{name}")

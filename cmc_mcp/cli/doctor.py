@@ -330,10 +330,17 @@ def _refused(error: CmcError) -> Finding:
 def _opened(memory: Memory) -> Iterator[Finding]:
     settings = memory.inspect()
     pending = settings.pop("erased_pages_pending") == "true"
+    indexed = settings.pop("approximate", "")
     yield _ok("store", "opens; " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()))
     if settings.get("page_checksums") == "off":
         says = "its pages have no checksums, so that only `cmc verify` finds what the disk does to them"
         yield _note("bit rot", says, "cmc rebuild, which gives them checksums where this installation can keep them")
+    if "unfinished" in indexed:
+        yield _note(
+            "index", f"{indexed}: one was not finished, and serves nobody", "cmc index makes it anew, --drop ends it"
+        )
+    elif indexed:
+        yield _ok("index", f"{indexed}: where no matrix is in memory, the nearest are found approximately")
     if pending:
         yield _note(
             "erasure",

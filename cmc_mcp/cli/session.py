@@ -39,6 +39,7 @@ class Session:
     json: bool = False
     model: bool = True
     objects: str | None = None
+    matrix_bytes: str | None = None
     out: Out = field(default_factory=Out)
 
     def configuration(self) -> Configuration:
@@ -49,7 +50,13 @@ class Session:
         """
         from cmc_mcp.config import configuration
 
-        return configuration(store=self.store, workspace=self.workspace, principal=self.principal, objects=self.objects)
+        return configuration(
+            store=self.store,
+            workspace=self.workspace,
+            principal=self.principal,
+            objects=self.objects,
+            matrix_bytes=self.matrix_bytes,
+        )
 
     @contextmanager
     def memory(self, use: Use = "read") -> Iterator[Memory]:

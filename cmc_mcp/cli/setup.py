@@ -34,6 +34,14 @@ def serve(
             help="Who may connect: TOML or JSON with a list of tokens (see SECURITY.md). Beyond loopback: required.",
         ),
     ] = None,
+    matrix_bytes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BYTES",
+            help="How much memory a workspace's vectors may take, such as 512M (or CMC_MATRIX_BYTES; default: 2G). Past it, "
+            "and with 0, the database finds the nearest: see `cmc index`.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the memory to agents over MCP.
 
@@ -46,6 +54,7 @@ def serve(
     state = session_of(context)
     if not state.model:
         raise InvalidInput.at("--no-model", "goes not with serve: agents ask in their own words, which needs the model")
+    state.matrix_bytes = matrix_bytes
     configuration = state.configuration()
     if http is None:
         for name, value in (("allow-host", allow_host), ("allow-origin", allow_origin), ("token-file", token_file)):

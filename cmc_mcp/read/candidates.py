@@ -71,7 +71,8 @@ class Candidates:
         """Give what twice the depth finds that was not found before; nothing when that is all."""
         while self._depth:
             dense = [] if self._query is None else self._selection.dense(self._model, self._query, self._depth)
-            self._trace.lap("dense", len(dense))
+            by = {"approximate": "HNSW index"} if self._selection.approximate else {}
+            self._trace.lap("dense", len(dense), **by)
             words = self._words.best(self._depth)
             self._trace.lap("lexical", len(words), terms=dict(self._words.terms), frequent=list(self._words.frequent))
             more = max(len(dense), len(words)) >= self._depth

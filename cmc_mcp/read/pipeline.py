@@ -22,6 +22,7 @@ from cmc_mcp.read.fit import Page, both_ends, fit
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.lexical import Words
 from cmc_mcp.read.navigate import Candidate, navigated
+from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.point import Cursor, Point
 from cmc_mcp.read.quality import parts
 from cmc_mcp.read.query import Question, limits_of
@@ -50,6 +51,7 @@ class Sight:
     objects: Objects
     manifests: Manifests
     statements: Statements
+    embedded: Embedded
     matrix: Matrix | None
     nodes: NodeMatrix | None
     model: int  # 0: no vectors
@@ -121,7 +123,7 @@ def _pending(view: ReadView, sight: Sight, point: Point) -> int:
     if sight.model_name is None:
         return 0
     if sight.matrix is None or sight.matrix.seq < point.head.seq:
-        return view.count_pending(sight.model, point.head.seq, point.valid_at)
+        return sight.embedded.pending(view, sight.model, point)
     return sight.matrix.pending(point.head.seq, point.valid_at)
 
 

@@ -29,6 +29,7 @@ class Selection:
             head = view.head()
             matrix.catch_up(view, head.seq, head.last_rid)
             self._chosen = matrix.select(point.head.seq, point.valid_at, limits)
+        self.approximate = False
 
     def passing(self, rids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Say which of some atoms may be found."""
@@ -48,8 +49,7 @@ class Selection:
         """Give the lowest and the highest number of who may be found; (0, 0) when nobody is."""
         if self.matrix is not None:
             return self.matrix.bounds(self._chosen)
-        rids = self._selected(self.limits.rids)
-        return (rids[0], rids[-1]) if rids else (0, 0)
+        return self.view.bounds(self.point.head.seq, self.point.valid_at, self.limits)
 
     def size(self) -> int:
         """Count who may be found."""
@@ -102,12 +102,16 @@ class Selection:
         return {rid: body.decode() for rid, body in found.items() if body is not None}
 
     def dense(self, model: int, query: npt.NDArray[np.float32], k: int) -> list[tuple[int, float]]:
-        """Find the `k` nearest as (rid, cosine), best first, ties by atom id: exact, whichever way."""
+        """Find the `k` nearest as (rid, cosine), best first, ties by atom id: exact, but for an index in the database.
+
+        `approximate` says afterwards whether one was used.
+        """
         found = None
         if self.matrix is not None and self.matrix.model == model:
             found = self.matrix.nearest(self.view, query, k, self._chosen)
         if found is None:
             found = self._by_sql(model, query, k)
+            self.approximate |= self.view.approximate
         return self._cut(found, k)
 
     def _cut(self, found: list[tuple[int, float]], k: int) -> list[tuple[int, float]]:

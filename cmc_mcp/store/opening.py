@@ -59,6 +59,24 @@ def rekey(
     rekey(Location(path, key), new_key, progress)
 
 
+def partition(place: str, parts: int, *, clock: Clock) -> None:
+    """Make the tables of an empty database, each in so many parts by a hash of the workspace.
+
+    Raises:
+        InvalidInput: the place names a file, or the number is none from 2 to 256; Conflict: there are tables already;
+        StoreError: the database cannot be reached, or refuses.
+    """
+    if _scheme(place) not in _SERVERS:
+        raise InvalidInput.at("store", "is no PostgreSQL store, and only its tables can be divided")
+    from cmc_mcp.store.postgres import migrate
+    from cmc_mcp.store.postgres.connection import Address
+    from cmc_mcp.store.postgres.partitions import PARTITIONS_MAX
+
+    if not 2 <= parts <= PARTITIONS_MAX:
+        raise InvalidInput.at("partitions", f"{parts} is not from 2 to {PARTITIONS_MAX}")
+    migrate.run(Address.of(place), clock, parts=parts)
+
+
 def file_of(place: str | Path) -> Path:
     """Give the file that a place names.
 

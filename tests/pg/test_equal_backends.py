@@ -120,8 +120,12 @@ def _told(memory: Memory) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_one_workload_gives_equal_hashes_rows_and_answers(tmp_path: Path, databases: Databases, seed: int) -> None:
+    assert_equal((tmp_path / "memory.db", databases.of(tmp_path / "pg")), seed)
+
+
+def assert_equal(places: tuple[Path, str], seed: int) -> None:
+    """Do one workload on both, and compare everything that is hashed, found and told."""
     settings = Settings(inline_bytes=64)
-    places = (tmp_path / "memory.db", databases.of(tmp_path / "pg"))
     stores = [
         on(place, embedder=HashVectors(), clock=FixedClock(START_US, step_us=1_000), settings=settings)
         for place in places

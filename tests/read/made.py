@@ -141,4 +141,6 @@ def assert_equal_paths(
         assert model_pending is not None
         pending = model_pending.pending(point.head.seq, point.valid_at)
         assert pending == view.count_pending(model, point.head.seq, point.valid_at)
+        embedded = memory._caches.embedded  # whatever it knows of other states by now
+        assert [pending, pending] == [embedded.pending(view, model, point) for _ in range(2)]
         return rows

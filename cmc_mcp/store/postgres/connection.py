@@ -123,6 +123,14 @@ class Connection:
         cursor.execute(spoken(statement).encode(), bindings or None, binary=True)
         return cursor
 
+    def alone(self, words: str, bindings: Any, without: str) -> list[Any]:
+        """Run one query of PostgreSQL's own, planned for what it is bound to, without a method of the planner."""
+        with self.raw.pipeline(), self.raw.cursor() as cursor:
+            self.run(f"SET LOCAL {without} = off")
+            cursor.execute(words.encode(), bindings, prepare=False, binary=True)
+            self.run(f"SET LOCAL {without} = on")
+            return cursor.fetchall()
+
     def executemany(self, statement: str, rows: Iterable[Any]) -> None:
         """Run one statement for each of some rows, in one round trip."""
         with self.raw.cursor() as cursor:
@@ -183,6 +191,17 @@ def connect(address: Address) -> Connection:
     return Connection(raw)
 
 
+@contextmanager
+def patient(address: Address) -> Iterator[Connection]:
+    """Open a connection of its own, for maintenance that takes as long as it takes."""
+    connection = connect(address)
+    try:
+        connection.run("SET statement_timeout = 0; SET lock_timeout = 0")
+        yield connection
+    finally:
+        connection.close()
+
+
 def _adapters() -> AdaptersMap:
     adapters = AdaptersMap(psycopg.adapters)
     adapters.register_dumper(int, Int8Dumper)
@@ -209,7 +228,7 @@ def _configure(raw: psycopg.Connection[Any], address: Address) -> None:
     place, patience, durable, oid = cast("tuple[str | None, str, str, int | None]", found[:4])
     waits = (patience, *cast("tuple[str, str]", found[4:]))  # what the address or the user sets counts
     path = f"{SCHEMA}, {_identifier(place)}" if place else SCHEMA
-    settings = {"search_path": path, "timezone": "UTC"}
+    settings = {"search_path": path, "timezone": "UTC", "jit": "off"}  # no query is long enough to be worth compiling
     if durable == "off":
         settings["synchronous_commit"] = "on"  # an answer says that the change is kept
     bounds = {"statement_timeout": STATEMENT_MS, "lock_timeout": LOCK_WAIT_MS_MAX, _IDLE: IDLE_MS}

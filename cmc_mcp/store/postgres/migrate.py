@@ -9,6 +9,7 @@ from psycopg import errors as pg
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.store.postgres import partitions
 from cmc_mcp.store.postgres.connection import SCHEMA, VECTOR_MIN, Address, Connection, connect, first_line, translated
 from cmc_mcp.store.postgres.schema import BOOKKEEPING, MIGRATIONS
 from cmc_mcp.store.sql import nodes, traits
@@ -52,15 +53,20 @@ def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> i
     return version
 
 
-def run(address: Address, clock: Clock, migrations: Migrations = MIGRATIONS) -> None:
+def run(address: Address, clock: Clock, migrations: Migrations = MIGRATIONS, *, parts: int = 0) -> None:
     """Bring a database to the newest version: every missing migration in one transaction, by one server at a time.
 
+    `parts` divides the tables of a database that has none yet (`partitions.py`).
+
     Raises:
-        As `version_of`; StoreError: it is empty or old and may not be written, lacks pgvector, or refuses.
+        As `version_of`; StoreError: it is empty or old and may not be written, lacks pgvector, or refuses; Conflict: it is
+        to be divided and has tables.
     """
     connection = connect(address)
     try:
         with translated(address):
+            if parts and version_of(connection, migrations):
+                raise _has_tables(address)
             if version_of(connection, migrations) == migrations[-1].number:
                 _check_vector(connection, address)
                 return
@@ -70,7 +76,7 @@ def run(address: Address, clock: Clock, migrations: Migrations = MIGRATIONS) -> 
                 )
             _prepare(connection, address)
         with translated(address):
-            _in_one_transaction(connection, lambda: _up(connection, clock, migrations))
+            _in_one_transaction(connection, lambda: _up(address, connection, clock, migrations, parts))
     finally:
         connection.close()
 
@@ -106,8 +112,18 @@ def down(address: Address, to: int, migrations: Migrations = MIGRATIONS) -> None
         connection.close()
 
 
-def _up(connection: Connection, clock: Clock, migrations: Migrations) -> None:
+def _has_tables(address: Address) -> errors.Conflict:
+    return errors.Conflict(
+        f"{address} has tables already, and they are divided before the first memory or never; nothing was changed. Create "
+        "a new database, divide that one, and copy the memory over with `cmc migrate`"
+    )
+
+
+def _up(address: Address, connection: Connection, clock: Clock, migrations: Migrations, parts: int) -> None:
     version = version_of(connection, migrations)  # again: another server may have been first
+    if parts and version:
+        raise _has_tables(address)
+    parts = parts or partitions.count(connection)
     connection.run(BOOKKEEPING)
     # never before what it migrates, whatever the clock says: `verify` tells by it what is older than a table
     last = connection.execute("SELECT max(recorded_us) FROM transactions").fetchone() if version else None
@@ -116,7 +132,8 @@ def _up(connection: Connection, clock: Clock, migrations: Migrations) -> None:
         if migration.number <= version:
             continue
         for statement in migration.up:
-            connection.run(statement)
+            for own in partitions.arranged(statement, parts):
+                connection.run(own)
         if fill := _FILLS.get(migration.title):
             fill(connection)
         connection.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.connection import Connection, Vector
 from cmc_mcp.store.postgres.fulltext import Tokens, Words
 from cmc_mcp.store.rows import AtomRow, Filter, Head
@@ -71,6 +72,11 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
             self._found.update(found)
             self._absent.update(set(wanted) - found.keys())
 
+    def erase(self, pids: Sequence[int], rids: Sequence[int], texts: dict[int, tuple[str, str]]) -> None:
+        """Destroy payloads, and forget the number of erasures so far, which this is one more of."""
+        super().erase(pids, rids, texts)
+        self._epoch = None
+
     def add_vector(self, model: int, content: int, vector: bytes) -> None:
         """Add the vector of a content (fp32, unit length) under a model."""
         super().add_vector(model, content, Vector(vector))
@@ -81,10 +87,12 @@ class PostgresView(_LongText, _OneState, SearchView):
 
     def __init__(self, connection: Connection, ws: int, cache: FactsCache, tokens: Tokens) -> None:
         super().__init__(connection, ws, cache)
+        self._own = connection
         self.words = Words(connection, ws, tokens)
         self._heads: dict[int, Head] = {}
         self._seen: set[int] = set()
         self._head: Head | None = None
+        self.indexed: dict[int, bool] = {}
 
     # ------------------------------------------------------------------ what a view is asked again and again
     def head(self) -> Head:
@@ -144,10 +152,16 @@ class PostgresView(_LongText, _OneState, SearchView):
     def nearest(
         self, model: int, query: bytes, k: int, seq: int, valid_at: int, limits: Filter
     ) -> list[tuple[int, float]]:
-        """Find the `k` nearest atoms by cosine, filtered first: exact, and the truth that faster ways must equal.
+        """Find the `k` nearest atoms by cosine, filtered first: exact, unless somebody made an index (`hnsw.py`).
 
         Gives (rid, cosine), best first, ties by atom id.
         """
+        found = None
+        if self._walks(model, seq, valid_at, limits):
+            found = hnsw.nearest(self._own, self.ws, model, query, k, seq, valid_at, limits)
+        self.approximate = found is not None
+        if found is not None:
+            return found
         passing, bindings = conditions(limits)
         rows = self._c.execute(
             "SELECT a.rid, 1.0 - (v.vector <=> ?) AS cosine FROM atoms a JOIN records r USING(ws, rid) JOIN vectors v"
@@ -157,3 +171,13 @@ class PostgresView(_LongText, _OneState, SearchView):
             (Vector(query), model, seq, self.ws, seq, seq, valid_at, valid_at, *bindings, k),
         )
         return list(rows)
+
+    def _walks(self, model: int, seq: int, valid_at: int, limits: Filter) -> bool:
+        """Say whether there is an index, and enough may be found for it to be the better way."""
+        head = self.head()
+        if model not in self.indexed:
+            self.indexed[model] = hnsw.ready(self._c, self.ws, model, head.passages)
+        if not self.indexed[model]:
+            return False
+        everything = limits.is_open and seq == head.seq and valid_at >= head.recorded_us
+        return everything or not hnsw.few(self._c, self.ws, head.passages, seq, valid_at, limits)

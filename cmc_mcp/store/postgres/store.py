@@ -13,8 +13,8 @@ import psycopg
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
-from cmc_mcp.store.postgres import fulltext, migrate, structure
-from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, translated
+from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, structure
+from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, patient, translated
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
 from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
@@ -172,6 +172,16 @@ class PostgresStore:
                 connection.rollback()
                 self.pool.give(connection)
 
+    def index(self, ws: int, *, drop: bool = False, progress: hnsw.Progress | None = None) -> list[tuple[int, int]]:
+        """Make, or drop, what finds the nearest vectors of a workspace approximately; give (model, bytes) of each.
+
+        Raises:
+            InvalidInput: the workspace is too small to gain by it; as `hnsw.make` besides.
+        """
+        self._may_write()
+        found = hnsw.drop(self.address, ws) if drop else hnsw.make(self.address, ws, progress=progress)
+        return [(graph.model, graph.bytes) for graph in found]
+
     def pages_pending(self) -> bool:
         """Say whether an erase still has rows to destroy: a reader, or the end of its process, came between."""
         with self.reader(0) as view:
@@ -208,7 +218,7 @@ class PostgresStore:
         """Check what belongs to no workspace: what the server knows of damage, tables, stray rows."""
         with self.reader(0) as view:
             return structure.damage(view.connection) or [
-                *structure.faults(view.connection, structure.wanted(self.address)),
+                *structure.faults(view.connection, structure.wanted(self.address, partitions.count(view.connection))),
                 *view.strays(structure.tables(view.connection)),
             ]
 
@@ -220,6 +230,7 @@ class PostgresStore:
             yield PostgresRebuild(connection, ws, self._tokens, objects)
             connection.run("COMMIT")
             self._trees.pop(ws, None)
+        with translated(self.address), patient(self.address) as connection:
             for table, _ in structure.tables(connection):
                 connection.run(f"REINDEX TABLE {table}")
 
@@ -233,17 +244,24 @@ class PostgresStore:
                 " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, (SELECT max(number) FROM migrations)"
             ).fetchone()
             pending = view.pages_pending()
+            parts = partitions.count(view.connection)
+            graphs, named = hnsw.graphs(view.connection), dict(view.workspace_names())
         assert row is not None
         names = ("server", "pgvector", "fsync", "synchronous_commit", "data_checksums", "full_page_writes", "bytes")
         skew_ms = (self._clock.now_us() - int(row[7])) / 1000
         return {
             "database": str(self.address),
             **{name: str(value) for name, value in zip(names, row[:7], strict=True)},
+            **({"partitions": str(parts)} if parts else {}),
             "clock_ahead_ms": f"{skew_ms:.0f}",
             "user_version": str(row[8]),
             "psycopg": psycopg.__version__,
             "encrypted": "false",
             "erased_pages_pending": str(pending).lower(),
+            "approximate": ", ".join(
+                f"{named.get(graph.ws, graph.ws)} ({graph.bytes / 1e6:.1f} MB{'' if graph.valid else ', unfinished'})"
+                for graph in graphs
+            ),
         }
 
     def backup(

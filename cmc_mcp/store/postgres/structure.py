@@ -8,6 +8,7 @@ from typing import Final
 import psycopg
 from psycopg import errors as pg
 
+from cmc_mcp.store.postgres import hnsw, partitions
 from cmc_mcp.store.postgres.connection import Address, connect, first_line
 from cmc_mcp.store.postgres.schema import BOOKKEEPING, MIGRATIONS
 from cmc_mcp.store.sql.connection import Connection
@@ -15,20 +16,26 @@ from cmc_mcp.store.sql.connection import Connection
 _CATALOGUE: Final = """
     WITH mine AS (
         SELECT c.oid, c.relname, c.relkind, c.relpersistence, n.nspname FROM pg_class c JOIN pg_namespace n
-        ON n.oid = c.relnamespace WHERE n.oid = {schema}
+        ON n.oid = c.relnamespace WHERE n.oid = {schema} AND NOT c.relispartition
     )
-    SELECT 'table ' || relname, (relpersistence = 'u')::text || ': ' || string_agg(concat_ws(' ', attname,
+    SELECT 'table ' || relname, concat(pg_get_partkeydef(mine.oid), ' ') || (relpersistence = 'u')::text || ': ' ||
+        string_agg(concat_ws(' ', attname,
         format_type(atttypid, atttypmod), collname, CASE WHEN attnotnull THEN 'NOT NULL' END, attidentity::text,
         pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum)
         FROM mine JOIN pg_attribute a ON attrelid = mine.oid AND attnum > 0 AND NOT attisdropped
         LEFT JOIN pg_collation l ON l.oid = attcollation LEFT JOIN pg_attrdef d ON adrelid = attrelid AND adnum = attnum
-        WHERE relkind = 'r' GROUP BY relname, relpersistence
-    UNION ALL SELECT 'index ' || relname, indisvalid::text || ': ' || replace(pg_get_indexdef(mine.oid), nspname || '.', '')
+        WHERE relkind IN ('r', 'p') GROUP BY mine.oid, relname, relpersistence
+    UNION ALL SELECT 'index ' || relname, indisvalid::text || ': ' ||
+        replace(replace(pg_get_indexdef(mine.oid), nspname || '.', ''), ' ON ONLY ', ' ON ')
         FROM mine JOIN pg_index ON indexrelid = mine.oid
     UNION ALL SELECT 'trigger ' || tgname, relname || ' ' || tgfoid::regproc::text
         FROM mine JOIN pg_trigger ON tgrelid = mine.oid WHERE NOT tgisinternal
     UNION ALL SELECT 'rule ' || rulename, relname FROM mine JOIN pg_rewrite ON ev_class = mine.oid
-    UNION ALL SELECT relkind::text || ' ' || relname, '' FROM mine WHERE relkind NOT IN ('r', 'i')
+    UNION ALL SELECT relkind::text || ' ' || relname, '' FROM mine WHERE relkind NOT IN ('r', 'p', 'i', 'I')
+"""
+_PARTS: Final = """
+    SELECT c.relname::text, count(i.inhrelid) FROM pg_class c LEFT JOIN pg_inherits i ON i.inhparent = c.oid
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'p' GROUP BY c.relname ORDER BY 1
 """
 _INDEXES: Final = """
     SELECT count(bt_index_check(i.indexrelid)) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -59,7 +66,7 @@ def tables(connection: Connection) -> list[tuple[str, str]]:
         for table, key in connection.execute(
             "SELECT c.relname::text, (SELECT k.attname::text FROM pg_attribute k WHERE k.attrelid = c.oid"
             " AND k.attnum = i.indkey[1]) FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary"
-            " WHERE c.relnamespace = current_schema()::regnamespace AND i.indnkeyatts > 1 ORDER BY 1"
+            " WHERE c.relnamespace = current_schema()::regnamespace AND NOT c.relispartition AND i.indnkeyatts > 1 ORDER BY 1"
         )
     ]
 
@@ -67,12 +74,17 @@ def tables(connection: Connection) -> list[tuple[str, str]]:
 def faults(connection: Connection, wanted: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Compare tables, indexes and what else there is with those that the migrations make."""
     found = _catalogue(connection, "current_schema()::regnamespace")
+    found = {name: words for name, words in found.items() if not hnsw.is_ours(name, words)}
     for name in sorted(wanted.keys() | found.keys()) if wanted else ():
         if wanted.get(name) != found.get(name):
             yield "pg_catalog", name, "is missing" if name not in found else "is not what the migrations made"
+    parts = partitions.count(connection)
+    for table, count in connection.execute(_PARTS):
+        if count != parts:
+            yield "pg_catalog", f"table {table}", f"has {count} partitions, and pieces has {parts}"
 
 
-def wanted(address: Address) -> dict[str, str]:
+def wanted(address: Address, parts: int) -> dict[str, str]:
     """Give the catalogue of the tables as the migrations make them, by having this server make them for a moment.
 
     Nothing where it lets nobody make even temporary tables: on a standby, or for a user without the right.
@@ -84,7 +96,8 @@ def wanted(address: Address) -> dict[str, str]:
             " FROM current_setting('search_path') AS s"
         )
         for statement in (BOOKKEEPING, *(s for migration in MIGRATIONS for s in migration.up)):
-            connection.run(statement)
+            for own in partitions.arranged(statement, parts, empty=True):
+                connection.run(own)
         return _catalogue(connection, "pg_my_temp_schema()")
     except (pg.ReadOnlySqlTransaction, pg.InsufficientPrivilege):
         return {}

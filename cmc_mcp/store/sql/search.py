@@ -11,10 +11,14 @@ from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.audit import AuditView
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
 
 
 class SearchView(AuditView):
     """A view that can also search."""
+
+    approximate = False
+    """Whether the last `nearest` was answered by an index that may miss one."""
 
     # ------------------------------------------------------------------ workspaces and models
     def workspace_number(self, name: str) -> int:
@@ -59,6 +63,20 @@ class SearchView(AuditView):
         )
         return [rid for (rid,) in rows]
 
+    def bounds(self, seq: int, valid_at: int, limits: Filter) -> tuple[int, int]:
+        """Give the lowest and the highest atom that `selected` would give; (0, 0) when there is none."""
+        passing, bindings = conditions(limits)
+        ends = [
+            self._c.execute(
+                "SELECT p.rid FROM pieces p JOIN atoms a USING(ws, rid) WHERE p.ws = ? AND p.tx_from <= ? AND p.tx_to > ?"
+                f" AND p.valid_from <= ? AND p.valid_to > ?{passing} ORDER BY p.rid {order} LIMIT 1",
+                (self.ws, seq, seq, valid_at, valid_at, *bindings),
+            ).fetchone()
+            for order in ("ASC", "DESC")
+        ]
+        first, last = ends
+        return (int(first[0]), int(last[0])) if first and last else (0, 0)
+
     def vectors_of(self, model: int, rids: Sequence[int], seq: int) -> dict[int, bytes]:
         """Give the fp32 vectors that atoms had at a transaction."""
         rows = self._c.execute(
@@ -97,13 +115,25 @@ class SearchView(AuditView):
 
     def count_pending(self, model: int, seq: int, valid_at: int) -> int:
         """Count the text atoms that hold at a read point without a vector under a model."""
+        return self.unembedded(model, seq, valid_at, 0, OPEN)[0]
+
+    def unembedded(self, model: int, seq: int, valid_at: int, after: int, upto: int) -> tuple[int, int]:
+        """Count the text atoms recorded in (after, upto] without a vector at a transaction: those that hold, and all."""
         rows = self._c.execute(
-            "SELECT count(DISTINCT p.rid) FROM pieces p JOIN atoms a USING(ws, rid) WHERE p.ws = ?1 AND a.modality < 5"
-            " AND p.tx_from <= ?3 AND p.tx_to > ?3 AND p.valid_from <= ?4 AND p.valid_to > ?4 AND NOT EXISTS"
+            "SELECT count(CASE WHEN EXISTS (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_from <= ?3"
+            " AND p.tx_to > ?3 AND p.valid_from <= ?4 AND p.valid_to > ?4) THEN 1 END), count(*) FROM atoms a WHERE +a.ws = ?1"
+            " AND a.rid > ?5 AND a.rid <= ?6 AND a.modality < 5 AND NOT EXISTS"
             " (SELECT 1 FROM vectors v WHERE v.ws = ?1 AND v.model = ?2 AND v.content = a.content AND v.seq <= ?3)",
-            (self.ws, model, seq, valid_at),
+            (
+                self.ws,
+                model,
+                seq,
+                valid_at,
+                max(after, self.ws << WORKSPACE_SHIFT),
+                min(upto, (self.ws + 1 << WORKSPACE_SHIFT) - 1),
+            ),
         ).fetchall()
-        return cast(int, rows[0][0])
+        return cast("tuple[int, int]", rows[0])
 
     # ------------------------------------------------------------------ entries of collections
     def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
@@ -282,18 +312,20 @@ class SearchView(AuditView):
         )
 
 
-def conditions(limits: Filter) -> tuple[str, list[object]]:
-    """Give the conditions of a filter, and what they are bound to."""
-    parts: list[str] = []
-    bindings: list[object] = []
-    for column, values in (
+def limited(limits: Filter) -> list[tuple[str, Sequence[int]]]:
+    """Give the columns that a filter is about, of atoms `a` and pieces `p`, each with the values that pass."""
+    columns = (
         ("a.modality", limits.modalities),
         ("a.origin", limits.origins),
         ("a.witness", limits.witnesses),
         ("a.rid", limits.rids),
         *(("p.facts", facts) for facts in limits.facts),
-    ):
-        if values is not None:
-            parts.append(f" AND {column} IN (SELECT value FROM json_each(?))")
-            bindings.append(json.dumps(values))
-    return "".join(parts), bindings
+    )
+    return [(column, values) for column, values in columns if values is not None]
+
+
+def conditions(limits: Filter) -> tuple[str, list[object]]:
+    """Give the conditions of a filter, and what they are bound to."""
+    found = limited(limits)
+    words = "".join(f" AND {column} IN (SELECT value FROM json_each(?))" for column, _ in found)
+    return words, [json.dumps(values) for _, values in found]

@@ -471,6 +471,18 @@ class SqliteStore:
         finally:
             close(fresh.connection)
 
+    def index(
+        self, ws: int, *, drop: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> list[tuple[int, int]]:
+        """Refuse: a file is read by the process that searches it.
+
+        Raises:
+            InvalidInput: always.
+        """
+        raise errors.InvalidInput.at(
+            "store", "is a file, which is searched exactly: there is nothing to index. It is for a PostgreSQL store"
+        )
+
     def inspect(self) -> dict[str, str]:
         """Say how the file is opened, for `doctor`."""
         with self.reader(0) as view:

@@ -1,0 +1,24 @@
+"""What full text alone can find: counted anew only from where every text had a vector."""
+
+from __future__ import annotations
+
+from cmc_mcp.read.point import Point
+from cmc_mcp.store.protocol import ReadView
+
+
+class Embedded:
+    """Up to which state of a workspace, in one epoch, no text is without a vector. Shared by threads: it is set whole."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self) -> None:
+        self._whole = (0, 0, 0)  # under which model, at which transaction, up to which record
+
+    def pending(self, view: ReadView, model: int, point: Point) -> int:
+        """Count the text atoms that hold at a point without a vector under a model."""
+        known, seq, rid = self._whole
+        after = rid if known == model and seq <= point.head.seq else 0
+        pending, lacking = view.unembedded(model, point.head.seq, point.valid_at, after, point.head.last_rid)
+        if not lacking:
+            self._whole = (model, point.head.seq, point.head.last_rid)
+        return pending
