@@ -30,7 +30,7 @@ def open_store(
         InvalidInput: a URL of an unknown kind; StoreError: it cannot be opened.
     """
     text, scheme = str(place), _scheme(place)
-    if scheme in _SERVERS:
+    if is_database(place):
         return _on_server(text, clock, key, read_only, objects)
     if scheme != "file":
         raise InvalidInput.at(
@@ -57,6 +57,15 @@ def rekey(
     from cmc_mcp.store.sqlite.rekey import rekey
 
     rekey(Location(path, key), new_key, progress)
+
+
+def is_database(place: str | Path) -> bool:
+    """Say whether a place names a database, which many servers may share.
+
+    >>> is_database("postgresql://cmc@db.internal/memory"), is_database("memory.db")
+    (True, False)
+    """
+    return _scheme(place) in _SERVERS
 
 
 def file_of(place: str | Path) -> Path:

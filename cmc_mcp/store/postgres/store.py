@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from psycopg import errors as pg
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
-from cmc_mcp.store.postgres import fulltext, migrate, structure
+from cmc_mcp.store.postgres import fulltext, migrate, rates, structure
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, translated
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
@@ -23,6 +24,7 @@ from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.unit import Kept, TreeCache
+from cmc_mcp.store.tally import Tally
 
 _ERASED_FROM: Final = (
     "payloads", "passages", "headings", "tags", "claims", "confidences", "vectors", "codes", "transactions", "nodes",
@@ -45,6 +47,7 @@ class PostgresStore:
         self._kept: dict[int, Kept] = {}
         self._guard = threading.Lock()
         self._turns: dict[int, threading.Lock] = {}
+        self._tally = Tally()
 
     # ------------------------------------------------------------------ life
     @classmethod
@@ -222,6 +225,17 @@ class PostgresStore:
             self._trees.pop(ws, None)
             for table, _ in structure.tables(connection):
                 connection.run(f"REINDEX TABLE {table}")
+
+    def count_call(self, ws: int, principal: str) -> tuple[int, int]:
+        """Count a call of a principal; give how many it made in this minute over all servers, and the seconds left of it.
+
+        Where nothing can be written, a standby, each server counts for itself.
+        """
+        with translated(self.address):
+            try:
+                return rates.count(self.pool, ws, principal)
+            except pg.ReadOnlySqlTransaction:
+                return self._tally.count(ws, principal, self._clock.now_us())
 
     def inspect(self) -> dict[str, str]:
         """Say how the database is reached and set, for `doctor`."""

@@ -15,7 +15,7 @@ from cmc_mcp.store.sql.connection import Connection
 _CATALOGUE: Final = """
     WITH mine AS (
         SELECT c.oid, c.relname, c.relkind, c.relpersistence, n.nspname FROM pg_class c JOIN pg_namespace n
-        ON n.oid = c.relnamespace WHERE n.oid = {schema}
+        ON n.oid = c.relnamespace WHERE n.oid = {schema} AND relname NOT IN ('rates', 'rates_pkey')
     )
     SELECT 'table ' || relname, (relpersistence = 'u')::text || ': ' || string_agg(concat_ws(' ', attname,
         format_type(atttypid, atttypmod), collname, CASE WHEN attnotnull THEN 'NOT NULL' END, attidentity::text,
