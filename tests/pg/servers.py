@@ -44,12 +44,19 @@ TOKENS = (
     {"principal": "carol", "workspace": "acme", "read_only": True},
     *({"principal": f"hasty{n}", "workspace": "acme", "per_minute": 5} for n in range(4)),
     *({"principal": f"writer{n}", "workspace": "load"} for n in range(CLIENTS)),
+    *({"principal": f"tenant{n}", "workspace": f"tenant{n}"} for n in range(CLIENTS)),
 )
 
 
 def token(principal: str) -> str:
     """The token of a principal of the tests."""
     return f"{principal}-{'t' * 24}"
+
+
+WITHOUT_MODEL = (
+    "from cmc_mcp.server.principals import TokenSession\nTokenSession.__init__.__kwdefaults__['embedder'] = None"
+)
+"""What has a server find by words alone: what is asked of then is the server."""
 
 
 def with_clock(ahead_us: int) -> str:
