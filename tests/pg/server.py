@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 _NOBODY = 65534
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=4GB", "wal_level=minimal")
@@ -106,7 +107,7 @@ class Server:
             raise RuntimeError(f"{program} failed: {done.stderr.decode()[-2000:]}")
 
 
-def _as_nobody() -> dict[str, object]:  # keyword arguments of `subprocess`
+def _as_nobody() -> dict[str, Any]:  # keyword arguments of `subprocess`
     if os.geteuid():
         return {}
     return {"user": _NOBODY, "group": _NOBODY, "extra_groups": [], "cwd": "/"}
