@@ -57,6 +57,12 @@ def _made(server: Database, name: str) -> str:
     return with_database(server.url(), name)
 
 
+def _settled(url: str) -> None:
+    """Do what autovacuum does within a minute, which the server of the tests leaves out: without statistics plans are poor."""
+    with psycopg.connect(url, autocommit=True) as raw:
+        raw.execute("VACUUM ANALYZE")
+
+
 # ---------------------------------------------------------------------- one call
 class _Trips:
     """Watches what the store says to the server: round trips, and statements that can be said again."""
@@ -142,6 +148,8 @@ def one_call(server: Database, place: Path) -> Figures:
                 told.clear()
                 memory.remember_many([{"content": text, "tags": TAGS} for text in words[start : start + 500]])
                 bare.say(told.written)
+        _settled(url)
+        _settled(copy)
         for text in words[ATOMS:]:
             took["file"].append(timed(lambda: on_file.remember(text, tags=TAGS)))
             told.clear()
@@ -255,8 +263,11 @@ async def _burst(urls: Sequence[str], count: int) -> tuple[int, float]:
 def many_servers(server: Database, place: Path, calls: int = 25) -> Figures:
     """One, two and four servers for eight clients; a thousand requests at once over two. The servers embed nothing."""
     figures: Figures = {}
-    url = _made(server, "many")
-    Memory.open(url, embedder=None).close()
+    url, words = _made(server, "many"), texts(200, words=24)
+    with Memory.open(url, embedder=None, workspace="load") as memory:
+        for name in ("load", *(f"tenant{n}" for n in range(CLIENTS))):
+            memory.as_principal("maya", name).remember_many([{"content": text, "tags": TAGS} for text in words])
+    _settled(url)
     for count in (1, 2, 4):
         with fleet(place, url, [WITHOUT_MODEL] * count) as urls:
             for kind, said in (("tenant", "workspace of its own"), ("writer", "one workspace")):
@@ -288,12 +299,12 @@ def many_workspaces(server: Database, place: Path) -> Figures:
     """A thousand workspaces of ten memories, and a recall in one of them against the same in a store with only it."""
     given, words = GivenVectors(), texts(200, words=24)
     first = [{"content": text, "tags": TAGS} for text in words]
-    asked = questions(READS)
+    asked, urls = questions(READS), [_made(server, name) for name in ("alone", "among")]
     alone_ms: list[float] = []
     among_ms: list[float] = []
     with (
-        Memory.open(_made(server, "alone"), embedder=given, workspace="first") as alone,
-        Memory.open(_made(server, "among"), embedder=given, workspace="first") as among,
+        Memory.open(urls[0], embedder=given, workspace="first") as alone,
+        Memory.open(urls[1], embedder=given, workspace="first") as among,
     ):
         for memory in (alone, among):
             memory.remember_many(first)
@@ -311,6 +322,8 @@ def many_workspaces(server: Database, place: Path) -> Figures:
             thread.join()
         made_s = time.perf_counter() - began
         assert len(among.workspaces()) == WORKSPACES
+        for url in urls:
+            _settled(url)
         for text, vector in asked * 2:
             alone_ms.append(timed(lambda: alone.recall_by_vector(text, vector)))
             among_ms.append(timed(lambda: among.recall_by_vector(text, vector)))
@@ -325,8 +338,8 @@ def many_workspaces(server: Database, place: Path) -> Figures:
 # ---------------------------------------------------------------------- growth
 def _tables(url: str) -> dict[str, tuple[int, int]]:
     """Rows and bytes, indexes and what is kept aside included, of every table."""
+    _settled(url)
     with psycopg.connect(url, autocommit=True) as raw:
-        raw.execute("VACUUM ANALYZE")
         names = raw.execute(
             "SELECT relname::text, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r'"
             " AND relnamespace = 'cmc'::regnamespace ORDER BY 1"

@@ -234,7 +234,10 @@ class PostgresStore:
         with translated(self.address):
             try:
                 return rates.count(self.pool, ws, principal)
-            except pg.ReadOnlySqlTransaction:
+            except (
+                pg.ReadOnlySqlTransaction,
+                pg.FeatureNotSupported,
+            ):  # the second of a standby, which has no such tables
                 return self._tally.count(ws, principal, self._clock.now_us())
 
     def inspect(self) -> dict[str, str]:

@@ -59,7 +59,8 @@ def tables(connection: Connection) -> list[tuple[str, str]]:
         for table, key in connection.execute(
             "SELECT c.relname::text, (SELECT k.attname::text FROM pg_attribute k WHERE k.attrelid = c.oid"
             " AND k.attnum = i.indkey[1]) FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary"
-            " WHERE c.relnamespace = current_schema()::regnamespace AND i.indnkeyatts > 1 ORDER BY 1"
+            " WHERE c.relnamespace = current_schema()::regnamespace AND i.indnkeyatts > 1"
+            " AND c.relpersistence = 'p' ORDER BY 1"
         )
     ]
 
