@@ -31,6 +31,13 @@ _ERASED_FROM: Final = (
     "node_vectors", "idempotency_keys", "speakers", "atoms", "quarantine", "objects",
 )  # fmt: skip
 
+_SEEN: Final = (  # by whom rows may be seen that the erasure, the last to change the workspace's row, took away
+    "SELECT count(*) FROM workspaces w, (SELECT backend_xmin FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    " AND (datname = current_database() OR datname IS NULL) UNION ALL SELECT xmin FROM pg_replication_slots"
+    " UNION ALL SELECT transaction FROM pg_prepared_xacts WHERE database = current_database()) AS held(since)"
+    " WHERE w.ws = ? AND held.since IS NOT NULL AND age(held.since) >= age(w.xmin)"
+)
+
 
 class PostgresStore:
     """One database, many servers, one writer of a workspace at a time. Thread-safe."""
@@ -186,10 +193,7 @@ class PostgresStore:
         Then the erasures of a workspace up to an epoch are finished; a later one, of another server, is not.
         """
         with self.exclusive() as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                " AND backend_type = 'client backend' AND backend_xmin IS NOT NULL"
-            ).fetchone()
+            row = connection.execute(_SEEN, (ws,)).fetchone()
             connection.run(f"VACUUM (INDEX_CLEANUP ON) {', '.join(_ERASED_FROM)}")
             seen = bool(row and row[0])
             if not seen:
