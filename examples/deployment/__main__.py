@@ -7,6 +7,7 @@ tests. Everything lies in a temporary folder, and is gone at the end. `--once` e
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import secrets
@@ -146,6 +147,7 @@ def demonstrate(servers: list[Server], token: str) -> None:
 def main() -> int:
     """Run it; 0 when it was ended by Ctrl-C, or went through once."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the bucket's server tells of every request
     try:
         print("starting PostgreSQL, a bucket and two servers …", flush=True)
         with deployed() as (servers, token):
