@@ -238,10 +238,7 @@ class PostgresStore:
         with translated(self.address):
             try:
                 return rates.count(self.pool, ws, principal)
-            except (
-                pg.ReadOnlySqlTransaction,
-                pg.FeatureNotSupported,
-            ):  # the second of a standby, which has no such tables
+            except (pg.ReadOnlySqlTransaction, pg.FeatureNotSupported):  # a standby has no unlogged tables
                 return self._tally.count(ws, principal, self._clock.now_us())
 
     def inspect(self) -> dict[str, str]:
