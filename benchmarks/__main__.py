@@ -18,7 +18,7 @@ _ONLY_WHEN_NAMED = ("peers",)
 
 
 def _sections(sizes: tuple[int, ...]) -> dict[str, Callable[[], Figures]]:
-    from benchmarks import adapters, floors, footprint, history, peers, reading, serving, write
+    from benchmarks import adapters, floors, footprint, history, peers, reading, scale, serving, write
 
     return {
         "single": write.single,
@@ -34,6 +34,7 @@ def _sections(sizes: tuple[int, ...]) -> dict[str, Callable[[], Figures]]:
         "serving": serving.serving,
         "writers": floors.writers,
         "adapters": adapters.adapters,
+        "scale": lambda: scale.scale(sizes),
         "peers": peers.peers,
     }
 

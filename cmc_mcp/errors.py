@@ -9,6 +9,7 @@
       Ambiguous             ambiguous              a reference could be two things
       Conflict              conflict               the head moved, a label exists, an idempotency key was used otherwise
       AccessDenied          access_denied          the principal may not do this
+        RateLimited         rate_limited           it has made all the calls of this minute; nothing was changed
       SourceIncomplete      source_incomplete      a source cannot be given back whole; the parts are named
       EmbedderError         embedder_unavailable   no vector could be made
         DimensionMismatch   dimension_mismatch     a vector has another length than its model's
@@ -125,6 +126,12 @@ class AccessDenied(CmcError):
     """Raised when the principal of the connection may not do this."""
 
     code = "access_denied"
+
+
+class RateLimited(AccessDenied):
+    """Raised when the principal has made all the calls that it may in this minute; `retry_after_s` says until when."""
+
+    code = "rate_limited"
 
 
 class SourceIncomplete(CmcError):

@@ -57,6 +57,7 @@ HTTP_BODIES_BYTES_MAX: Final = 256 * 1024 * 1024  # of all requests that are bei
 HTTP_CONNECTIONS_MAX: Final = 2_048
 HTTP_PATIENCE_S: Final = 30.0  # for a request to arrive, and for its answer to be taken
 ANSWER_CHARS_MAX: Final = 200_000
+CALLS_PER_MINUTE_MAX: Final = 1_000_000  # that a token may be given
 
 # memory
 MATRIX_BYTES_MAX: Final = 2 * 1024**3

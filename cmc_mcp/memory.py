@@ -199,6 +199,13 @@ class Memory:
         with self._store.reader(self._ws) as view:
             return max(self._clock.now_us(), view.head().recorded_us)
 
+    def count_call(self) -> tuple[int, int]:
+        """Count a call of this principal; give how many it made in this minute, and the seconds left of the minute.
+
+        Over every server of a database; of a file, in this process.
+        """
+        return self._store.count_call(self._ws, self.principal)
+
     def close(self) -> None:
         """Close the store, and give the model's memory back. Closing twice is allowed."""
         self._store.close()

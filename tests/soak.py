@@ -77,6 +77,7 @@ RUNS = {
     "large": "tests.operations.large",
     "tamper": "tests.tamper.tampering",
     "bitrot": "tests.tamper.bitrot",
+    "servers": "tests.pg.servers",
 }
 """Each module has a `SOAK`; they are imported when asked for, since some fork and want no threads beside them."""
 

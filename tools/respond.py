@@ -104,6 +104,7 @@ _NEXT: Final[dict[str, str]] = {
     "proof": "Call verify, and tell whoever runs this server what it names.",
     "store": "Tell whoever runs this server; `cmc doctor` says what to do.",
     "busy": "Nothing was changed. Call {tool} again in a few seconds.",
+    "rate_limited": "Nothing was changed. Call {tool} again when the time that is named is over, and less often.",
     "future_store": "Tell whoever runs this server to update it; nothing was changed.",
     "wrong_key": "Tell whoever runs this server to check CMC_KEY; nothing was changed.",
     "outcome_unknown": "Call {tool} again with the same idempotency_key: it is done at most once.",

@@ -17,8 +17,8 @@ from mcp.server.auth.provider import AccessToken
 
 from cmc_mcp.config import check_workspace, read_small
 from cmc_mcp.errors import AccessDenied, InvalidInput, StoreError
-from cmc_mcp.limits import PRINCIPAL_CHARS_MAX
-from cmc_mcp.server.session import DECLARED, Caller, Model, Stores, open_memory
+from cmc_mcp.limits import CALLS_PER_MINUTE_MAX, PRINCIPAL_CHARS_MAX
+from cmc_mcp.server.session import DECLARED, Caller, Model, Stores, check_rate, open_memory
 
 if TYPE_CHECKING:
     from cmc_mcp.config import Configuration
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from cmc_mcp.memory import Memory
 
 TOKEN_CHARS_MIN: Final = 16
-_FIELDS: Final = ("token", "principal", "workspace", "read_only")
-_HELP: Final = 'each entry is like {"token": "…", "principal": "alice", "workspace": "acme", "read_only": false}'
+_FIELDS: Final = ("token", "principal", "workspace", "read_only", "per_minute")
+_HELP: Final = (
+    'each entry is like {"token": "…", "principal": "alice", "workspace": "acme", "read_only": true, "per_minute": 60}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,13 @@ def _principal(entry: object, path: str, workspace: str) -> Principal:
         )
     if not isinstance(read_only, bool):
         raise InvalidInput.at(path, "read_only is true or false")
+    often = values.get("per_minute", 0)
+    if isinstance(often, bool) or not isinstance(often, int) or not 0 <= often <= CALLS_PER_MINUTE_MAX:
+        raise InvalidInput.at(
+            path, f"per_minute is a number of calls up to {CALLS_PER_MINUTE_MAX:,}; 0, or nothing, sets no limit"
+        )
     space = check_workspace(str(values.get("workspace", workspace)))
-    return Principal(_checked(values.get("token"), path), Caller(name, space, read_only))
+    return Principal(_checked(values.get("token"), path), Caller(name, space, read_only, often))
 
 
 def _checked(token: object, path: str) -> str:
@@ -145,8 +152,14 @@ class TokenSession:
         return caller
 
     def memory(self, caller: Caller) -> Memory:
-        """Give the caller's memory."""
-        return self._stores.memory(caller)
+        """Give the caller's memory, for one call, which counts.
+
+        Raises:
+            RateLimited: the caller has made all that it may in this minute.
+        """
+        memory = self._stores.memory(caller)
+        check_rate(caller, memory)
+        return memory
 
     def probe(self) -> None:
         """Read from the store as the first principal, opening it when nobody has yet."""

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
-from cmc_mcp.errors import AccessDenied, StoreError
+from cmc_mcp.errors import AccessDenied, RateLimited, StoreError
 from cmc_mcp.limits import PRINCIPAL_CHARS_MAX
 
 if TYPE_CHECKING:
@@ -26,11 +26,12 @@ CLIENT: Final[ContextVar[str | None]] = ContextVar("cmc_client", default=None)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The principal of a call, its workspace, and whether it may write."""
+    """The principal of a call, its workspace, whether it may write, and how often it may call (0: as it likes)."""
 
     principal: str
     workspace: str
     read_only: bool = False
+    per_minute: int = 0
 
 
 class Provider(Protocol):
@@ -193,6 +194,24 @@ def open_memory(configuration: Configuration, caller: Caller, embedder: Embedder
         key=configuration.key,
         objects=configuration.objects,
     )
+
+
+def check_rate(caller: Caller, memory: Memory) -> None:
+    """Count a call, and refuse it when the principal has made all that it may in this minute, whichever server it asked.
+
+    Raises:
+        RateLimited: it has.
+    """
+    if not caller.per_minute:
+        return
+    calls, left_s = memory.count_call()
+    if calls > caller.per_minute:
+        raise RateLimited(
+            f"{caller.principal} may make {caller.per_minute:,} calls a minute and has made them; nothing was changed, "
+            f"try again in {left_s} s",
+            principal=caller.principal,
+            retry_after_s=left_s,
+        )
 
 
 def check_may_write(caller: Caller, tool: str) -> None:

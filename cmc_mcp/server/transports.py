@@ -94,6 +94,7 @@ def serve_http(
         InvalidInput: the address is open to the network without these, or cannot be bound.
     """
     from cmc_mcp.server.principals import load_principals
+    from cmc_mcp.store.opening import is_database
 
     known = load_principals(configuration, file=tokens) if tokens is None or isinstance(tokens, Path) else tokens
     check_exposure(host, allowed_hosts, known)
@@ -101,7 +102,9 @@ def serve_http(
     session = session_for(configuration, known)
     with _signals_end_at_once():
         try:
-            _run(http_app(http_server(session, known), host, allowed_hosts, allowed_origins), listening)
+            stateless = is_database(configuration.store)  # others serve it too, and know no session of ours
+            app = http_app(http_server(session, known), host, allowed_hosts, allowed_origins, stateless=stateless)
+            _run(app, listening)
         finally:
             listening.close()
             session.close()
@@ -174,8 +177,13 @@ def http_app(
     host: str = "127.0.0.1",
     allowed_hosts: Sequence[str] = (),
     allowed_origins: Sequence[str] = (),
+    *,
+    stateless: bool = False,
 ) -> Starlette:
-    """Make the ASGI application, which checks the Host and Origin headers whatever the address."""
+    """Make the ASGI application, which checks the Host and Origin headers whatever the address.
+
+    `stateless` keeps no sessions of the older era, so that any request may come to any server.
+    """
     from mcp.server.transport_security import TransportSecuritySettings
 
     local = _LOOPBACK_HOSTS if is_loopback(host) else ()
@@ -187,6 +195,7 @@ def http_app(
             allowed_origins=[*(f"http://{name}" for name in local), *allowed_origins],
         ),
         host=host,
+        stateless_http=stateless,
     )
 
 

@@ -30,7 +30,7 @@ def open_store(
         InvalidInput: a URL of an unknown kind; StoreError: it cannot be opened.
     """
     text, scheme = str(place), _scheme(place)
-    if scheme in _SERVERS:
+    if is_database(place):
         return _on_server(text, clock, key, read_only, objects)
     if scheme != "file":
         raise InvalidInput.at(
@@ -75,6 +75,15 @@ def partition(place: str, parts: int, *, clock: Clock) -> None:
     if not 2 <= parts <= PARTITIONS_MAX:
         raise InvalidInput.at("partitions", f"{parts} is not from 2 to {PARTITIONS_MAX}")
     migrate.run(Address.of(place), clock, parts=parts)
+
+
+def is_database(place: str | Path) -> bool:
+    """Say whether a place names a database, which many servers may share.
+
+    >>> is_database("postgresql://cmc@db.internal/memory"), is_database("memory.db")
+    (True, False)
+    """
+    return _scheme(place) in _SERVERS
 
 
 def file_of(place: str | Path) -> Path:

@@ -16,14 +16,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 _NOBODY = 65534
-_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_wal_size=4GB", "wal_level=minimal")
+_FAST = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "max_wal_size=4GB",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+)
 _ALWAYS = (
     "listen_addresses=",
     "max_connections=200",
     "shared_buffers=64MB",
-    "max_wal_senders=0",
     "autovacuum=off",
     "jit=off",
     "max_prepared_transactions=0",
@@ -50,13 +57,35 @@ class Server:
     @classmethod
     def made(cls, *, version: int = 18, durable: bool = False) -> Server:
         """Make a new cluster in a temporary folder."""
+        made = cls._empty(version, durable=durable)
+        made._run(
+            "initdb", "-D", str(made.folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
+        )
+        return made
+
+    def standby(self) -> Server:
+        """Make a server that follows this one, which is durable and runs, and takes no writes."""
+        made = self._empty(18, durable=True)
+        self._run(
+            "pg_basebackup",
+            "-h",
+            str(self.folder),
+            "-U",
+            "postgres",
+            "-D",
+            str(made.folder / "data"),
+            "-R",
+            "-c",
+            "fast",
+        )
+        return made
+
+    @classmethod
+    def _empty(cls, version: int, *, durable: bool) -> Server:
         folder = Path(tempfile.mkdtemp(prefix="cmc-pg-", dir=None if durable else _memory()))
         made = cls(folder, _readable(programs(version), folder), durable)
         if os.geteuid() == 0:
             os.chown(folder, _NOBODY, _NOBODY)
-        made._run(
-            "initdb", "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"
-        )
         return made
 
     def start(self) -> None:
@@ -106,7 +135,7 @@ class Server:
             raise RuntimeError(f"{program} failed: {done.stderr.decode()[-2000:]}")
 
 
-def _as_nobody() -> dict[str, object]:  # keyword arguments of `subprocess`
+def _as_nobody() -> dict[str, Any]:  # keyword arguments of `subprocess`
     if os.geteuid():
         return {}
     return {"user": _NOBODY, "group": _NOBODY, "extra_groups": [], "cwd": "/"}

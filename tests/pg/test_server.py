@@ -19,6 +19,7 @@ from cmc_mcp.store.postgres import connection, migrate
 from cmc_mcp.store.postgres.connection import Address
 from cmc_mcp.store.postgres.schema import MIGRATIONS
 from cmc_mcp.store.sql.schema import MIGRATIONS as ON_SQLITE
+from cmc_mcp.write.erase import finish_erasures
 from tests.pg.backend import Databases, with_database
 from tests.pg.made import on
 from tests.pg.server import running
@@ -326,6 +327,20 @@ def test_erased_rows_leave_the_tables_as_soon_as_no_reader_can_see_them(url: str
     with Memory.open(url, embedder=None) as memory:
         assert not memory._store.pages_pending()
     assert _run(url, "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'payloads'") is not None
+
+
+def test_who_began_to_read_after_an_erase_does_not_keep_its_rows(url: str) -> None:
+    with on(url) as memory, on(url) as other:
+        receipt = memory.remember("a canary in the mine")
+        plan = memory.forget(receipt.added, erase=True, dry_run=True)
+        with other._store.reader(other._ws) as view:
+            view.head()
+            memory.forget(receipt.added, erase=True, digest=plan.digest)
+            assert not finish_erasures(memory._store, memory._objects)
+        with other._store.reader(other._ws) as view:
+            view.head()
+            assert finish_erasures(memory._store, memory._objects)
+        assert not memory._store.pages_pending()
 
 
 def test_the_command_line_works_on_a_database(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,10 @@ import json
 import anyio
 import pytest
 
+from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Configuration
-from cmc_mcp.errors import AccessDenied, InvalidInput, StoreError
-from cmc_mcp.limits import PRINCIPAL_CHARS_MAX
+from cmc_mcp.errors import AccessDenied, InvalidInput, RateLimited, StoreError
+from cmc_mcp.limits import CALLS_PER_MINUTE_MAX, PRINCIPAL_CHARS_MAX
 from cmc_mcp.server.principals import Principal, StaticTokens, TokenSession, load_principals
 from cmc_mcp.server.session import CLIENT, Caller, LocalSession, declared
 
@@ -34,11 +35,11 @@ def test_a_toml_file_names_principals_and_workspaces(tmp_path):
     file = tmp_path / "tokens.toml"
     file.write_text(
         f'[[tokens]]\ntoken = "{ALICE}"\nprincipal = "alice"\nworkspace = "acme"\n'
-        f'[[tokens]]\ntoken = "{BOB}"\nprincipal = "bob"\nread_only = true\n'
+        f'[[tokens]]\ntoken = "{BOB}"\nprincipal = "bob"\nread_only = true\nper_minute = 60\n'
     )
     assert [p.caller for p in load(CMC_TOKENS=str(file))] == [
         Caller("alice", "acme"),
-        Caller("bob", "home", read_only=True),
+        Caller("bob", "home", read_only=True, per_minute=60),
     ]
 
 
@@ -60,6 +61,9 @@ def test_a_json_file_does_too_and_a_file_that_is_given_goes_before_the_environme
         ({"token": ALICE, "principal": "a", "workspace": "No Such"}, "workspace"),
         ({"token": ALICE, "principal": "a", "read_only": "yes"}, "true or false"),
         ({"token": ALICE, "principal": "a", "admin": True}, "admin"),
+        ({"token": ALICE, "principal": "a", "per_minute": CALLS_PER_MINUTE_MAX + 1}, "per_minute"),
+        ({"token": ALICE, "principal": "a", "per_minute": -1}, "per_minute"),
+        ({"token": ALICE, "principal": "a", "per_minute": True}, "per_minute"),
         ("alice", "no entry"),
     ],
 )
@@ -130,3 +134,28 @@ def test_a_configured_principal_goes_before_the_declared_one():
         assert LocalSession(Configuration("m.db")).caller().principal == "declared:claude-code"
     finally:
         CLIENT.reset(token)
+
+
+def test_a_limit_of_calls_a_minute_holds_for_its_principal_alone(tmp_path):
+    hasty, other = Caller("alice", "home", per_minute=3), Caller("bob", "home")
+    session = TokenSession(
+        Configuration(store=str(tmp_path / "memory.db")),
+        StaticTokens([Principal(ALICE, hasty), Principal(BOB, other)]),
+        embedder=None,
+    )
+    memory = session.memory(other)
+    memory._store._clock = FixedClock(60_000_000)
+    for _ in range(3):
+        session.memory(hasty)
+    with pytest.raises(RateLimited, match="try again in 60 s") as caught:
+        session.memory(hasty)
+    assert caught.value.fields == {"principal": "alice", "retry_after_s": 60}
+    for _ in range(9):
+        session.memory(other)
+    session.probe()
+    memory._store._clock.set_us(119_999_999)
+    with pytest.raises(RateLimited, match="try again in 1 s"):
+        session.memory(hasty)
+    memory._store._clock.set_us(120_000_000)
+    assert session.memory(hasty).status()
+    session.close()

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from psycopg import errors as pg
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
-from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, structure
+from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, rates, structure
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, patient, translated
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
@@ -23,11 +24,19 @@ from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.unit import Kept, TreeCache
+from cmc_mcp.store.tally import Tally
 
 _ERASED_FROM: Final = (
     "payloads", "passages", "headings", "tags", "claims", "confidences", "vectors", "codes", "transactions", "nodes",
     "node_vectors", "idempotency_keys", "speakers", "atoms", "quarantine", "objects",
 )  # fmt: skip
+
+_SEEN: Final = (  # by whom rows may be seen that the erasure, the last to change the workspace's row, took away
+    "SELECT count(*) FROM workspaces w, (SELECT backend_xmin FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    " AND (datname = current_database() OR datname IS NULL) UNION ALL SELECT xmin FROM pg_replication_slots"
+    " UNION ALL SELECT transaction FROM pg_prepared_xacts WHERE database = current_database()) AS held(since)"
+    " WHERE w.ws = ? AND held.since IS NOT NULL AND age(held.since) >= age(w.xmin)"
+)
 
 
 class PostgresStore:
@@ -45,6 +54,7 @@ class PostgresStore:
         self._kept: dict[int, Kept] = {}
         self._guard = threading.Lock()
         self._turns: dict[int, threading.Lock] = {}
+        self._tally = Tally()
 
     # ------------------------------------------------------------------ life
     @classmethod
@@ -193,10 +203,7 @@ class PostgresStore:
         Then the erasures of a workspace up to an epoch are finished; a later one, of another server, is not.
         """
         with self.exclusive() as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                " AND backend_type = 'client backend' AND backend_xmin IS NOT NULL"
-            ).fetchone()
+            row = connection.execute(_SEEN, (ws,)).fetchone()
             connection.run(f"VACUUM (INDEX_CLEANUP ON) {', '.join(_ERASED_FROM)}")
             seen = bool(row and row[0])
             if not seen:
@@ -233,6 +240,17 @@ class PostgresStore:
         with translated(self.address), patient(self.address) as connection:
             for table, _ in structure.tables(connection):
                 connection.run(f"REINDEX TABLE {table}")
+
+    def count_call(self, ws: int, principal: str) -> tuple[int, int]:
+        """Count a call of a principal; give how many it made in this minute over all servers, and the seconds left of it.
+
+        Where nothing can be written, a standby, each server counts for itself.
+        """
+        with translated(self.address):
+            try:
+                return rates.count(self.pool, ws, principal)
+            except (pg.ReadOnlySqlTransaction, pg.FeatureNotSupported):  # a standby has no unlogged tables
+                return self._tally.count(ws, principal, self._clock.now_us())
 
     def inspect(self) -> dict[str, str]:
         """Say how the database is reached and set, for `doctor`."""

@@ -17,6 +17,7 @@ _CATALOGUE: Final = """
     WITH mine AS (
         SELECT c.oid, c.relname, c.relkind, c.relpersistence, n.nspname FROM pg_class c JOIN pg_namespace n
         ON n.oid = c.relnamespace WHERE n.oid = {schema} AND NOT c.relispartition
+            AND relname NOT IN ('rates', 'rates_pkey')
     )
     SELECT 'table ' || relname, concat(pg_get_partkeydef(mine.oid), ' ') || (relpersistence = 'u')::text || ': ' ||
         string_agg(concat_ws(' ', attname,
@@ -66,7 +67,8 @@ def tables(connection: Connection) -> list[tuple[str, str]]:
         for table, key in connection.execute(
             "SELECT c.relname::text, (SELECT k.attname::text FROM pg_attribute k WHERE k.attrelid = c.oid"
             " AND k.attnum = i.indkey[1]) FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary"
-            " WHERE c.relnamespace = current_schema()::regnamespace AND NOT c.relispartition AND i.indnkeyatts > 1 ORDER BY 1"
+            " WHERE c.relnamespace = current_schema()::regnamespace AND NOT c.relispartition AND i.indnkeyatts > 1"
+            " AND c.relpersistence = 'p' ORDER BY 1"
         )
     ]
 

@@ -34,6 +34,7 @@ from cmc_mcp.store.sqlite.connection import (
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.rebuild import SqliteRebuild, give_checksums
 from cmc_mcp.store.sqlite.search import SqliteView
+from cmc_mcp.store.tally import Tally
 
 _IDLE_READERS_MAX: Final = 8
 _CLOSE_WAIT_S: Final = 2.0
@@ -71,6 +72,7 @@ class SqliteStore:
         self._facts: dict[int, FactsCache] = {}
         self._trees: dict[int, TreeCache] = {}
         self._kept: dict[int, Kept] = {}
+        self._tally = Tally()
         self._closed = threading.Event()
         self._file: tuple[int, int] | None = None
         self._lost: list[object] = []  # connections of the parent: not even closing them is allowed in a child
@@ -105,6 +107,10 @@ class SqliteStore:
         """Say whether an erase still has bytes to destroy: a reader, or the end of its process, came between."""
         with self.reader(0) as view:
             return not self.location.read_only and view.pages_pending()
+
+    def count_call(self, ws: int, principal: str) -> tuple[int, int]:
+        """Count a call of a principal; give how many it made in this minute of this process, and the seconds left of it."""
+        return self._tally.count(ws, principal, self._clock.now_us())
 
     def close(self) -> None:
         """Close every connection. Reads and a write in progress in other threads finish, then close their own."""

@@ -1,0 +1,32 @@
+"""Calls of each principal in the present minute, as one process counts them."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+MINUTE_S = 60
+
+
+class Tally:
+    """Counts calls by workspace and principal; what was counted is forgotten when a minute ends. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._calls: Counter[tuple[int, str]] = Counter()
+
+    def count(self, ws: int, principal: str, now_us: int) -> tuple[int, int]:
+        """Count a call; give how many this makes in the present minute, and the seconds until the next.
+
+        >>> tally = Tally()
+        >>> tally.count(1, "maya", 59_000_000), tally.count(1, "maya", 59_999_999), tally.count(1, "maya", 60_000_000)
+        ((1, 1), (2, 1), (1, 60))
+        """
+        minute, second = divmod(now_us // 1_000_000, MINUTE_S)
+        with self._lock:
+            if minute != self._minute:
+                self._minute = minute
+                self._calls.clear()
+            self._calls[ws, principal] += 1
+            return self._calls[ws, principal], MINUTE_S - second
