@@ -11,6 +11,7 @@ import pytest
 
 from cmc_mcp.read import point
 from cmc_mcp.store.objects.files import FileObjects
+from cmc_mcp.store.postgres.store import PostgresStore
 from cmc_mcp.store.sql.ledger import FactsCache, LedgerRows
 from cmc_mcp.store.sql.unit import Kept
 from cmc_mcp.store.sqlite.store import SqliteStore
@@ -56,8 +57,6 @@ def objects_are_shared(patch: pytest.MonkeyPatch) -> None:
 
 
 def payload_numbers_are_shared(patch: pytest.MonkeyPatch) -> None:
-    init = SqliteStore.__init__
-
     class Same(dict[int, Kept]):
         def setdefault(self, key: int, default: Any = None) -> Any:
             return super().setdefault(1, default)
@@ -65,11 +64,17 @@ def payload_numbers_are_shared(patch: pytest.MonkeyPatch) -> None:
         def __getitem__(self, key: int) -> Kept:
             return super().__getitem__(1)
 
-    def shared(self: SqliteStore, *arguments: Any, **named: Any) -> None:
-        init(self, *arguments, **named)
-        self._kept = Same()
+    def seed(kind: Any) -> None:
+        init = kind.__init__
 
-    patch.setattr(SqliteStore, "__init__", shared)
+        def shared(self: Any, *arguments: Any, **named: Any) -> None:
+            init(self, *arguments, **named)
+            self._kept = Same()
+
+        patch.setattr(kind, "__init__", shared)
+
+    seed(SqliteStore)
+    seed(PostgresStore)
 
 
 def cursors_are_of_any_workspace(patch: pytest.MonkeyPatch) -> None:

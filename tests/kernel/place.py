@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from cmc_mcp import Memory
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.embed import load_token_counter
+from cmc_mcp.errors import StoreError
+from cmc_mcp.store.protocol import Store
+from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sqlite.store import SqliteStore
 
 START_US = 1_780_000_000_000_000
@@ -38,10 +44,13 @@ class Place:
         return self.folder / str(self.generation) / "memory.db"
 
     @property
-    def store(self) -> SqliteStore:
-        store = self.root._store
-        assert isinstance(store, SqliteStore)
-        return store
+    def store(self) -> Store:
+        return self.root._store
+
+    @property
+    def file(self) -> SqliteStore | None:
+        """The store, where it is a file; on a server nothing can be copied as it lies there."""
+        return self.store if isinstance(self.store, SqliteStore) else None
 
     def _open(self) -> Memory:
         memory = Memory.open(self.path, embedder=None, clock=self.clock, settings=Settings(inline_bytes=64))
@@ -74,6 +83,8 @@ class Place:
 
     def image(self) -> int:
         """Copy the files as they lie there, with the log and without its index, as a kill would leave them."""
+        if self.file is None:
+            return self.generation
         taken = self.generation + 1
         target = self.folder / str(taken)
         shutil.rmtree(target, ignore_errors=True)
@@ -87,8 +98,10 @@ class Place:
 
     def boot(self, image: int) -> None:
         """Go on from an image; what was going on is gone, and so is whatever its closing writes."""
+        file = self.file
         self.root.close()
-        shutil.rmtree(self.path.parent)
+        if file is not None:
+            shutil.rmtree(self.path.parent)
         self.generation = image
         self.root = self._open()
 
@@ -99,7 +112,6 @@ class Place:
         Gives the image of that moment, or none when so many statements were not needed.
         """
         images: list[int] = []
-        writer = self.store._write_connection()
         left = moment
 
         def refuse() -> bool:
@@ -114,13 +126,44 @@ class Place:
                 raise Pulled
             return True
 
-        if moment:
-            writer.exec_trace = trace
-        else:
-            writer.set_commit_hook(refuse)
-        try:
+        with _of_file(self.file, moment, trace, refuse) if self.file else _of_server(moment, trace, refuse):
             yield images
-        finally:
-            if self.store._writer is writer:
-                writer.exec_trace = None
-                writer.set_commit_hook(None)
+
+
+@contextmanager
+def _of_file(store: SqliteStore, moment: int, trace: Callable[..., bool], refuse: Callable[[], bool]) -> Iterator[None]:
+    writer = store._write_connection()
+    if moment:
+        writer.exec_trace = trace
+    else:
+        writer.set_commit_hook(refuse)
+    try:
+        yield
+    finally:
+        if store._writer is writer:
+            writer.exec_trace = None
+            writer.set_commit_hook(None)
+
+
+@contextmanager
+def _of_server(moment: int, trace: Callable[..., bool], refuse: Callable[[], bool]) -> Iterator[None]:
+    from cmc_mcp.store.postgres import store
+
+    class Cut(store.Writing):
+        def execute(self, statement: str, bindings: Any = None) -> Any:
+            trace()
+            return super().execute(statement, bindings)
+
+        def executemany(self, statement: str, rows: Iterable[Any]) -> None:
+            trace()
+            super().executemany(statement, rows)
+
+        def commit(self, after: Head | None) -> None:
+            if not moment and after is not None:
+                refuse()
+                raise StoreError("the database refuses")
+            super().commit(after)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "Writing", Cut)
+        yield

@@ -47,9 +47,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--backend") != "postgres":
         _keep(config, items, lambda item: not item.nodeid.startswith(POSTGRES_ONLY))
         return
-    from tests.pg.backend import SQLITE_ONLY, opens_a_store
+    from tests.pg.backend import is_for_postgres
 
-    _keep(config, items, lambda item: opens_a_store(item) and not item.nodeid.startswith(SQLITE_ONLY))
+    _keep(config, items, is_for_postgres)
     _with_fewer_examples(items)
 
 
