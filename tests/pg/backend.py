@@ -54,13 +54,20 @@ SQLITE_ONLY: tuple[str, ...] = (
     "tests/cli/",
     "tests/adapters/",
     "tests/benchmarks/",
-    "tests/server/",
+    "tests/server/clients/",
+    "tests/server/conformance/",
+    "tests/server/test_errors.py::test_a_file_that_is_no_store_is_said",
+    "tests/server/test_errors.py::test_a_store_that_cannot_be_opened_is_said",
+    "tests/server/test_http.py",
+    "tests/server/test_principals.py::test_a_limit_of_calls_a_minute",  # by the database's clock: `tests/pg/test_servers.py`
+    "tests/server/test_stdio.py",
     "tests/serving/",
     "tests/test_demo.py",
     "tests/test_doctests.py",
     "tests/test_packaging.py",
     "tests/test_readme.py",
     "tests/history/test_zoom.py::test_the_tool_and_the_command_line",
+    "tests/read/test_vectors.py::test_what_another_process_writes",
     "tests/read/test_equal_answers.py::test_the_order_of_a_process_s_own_sets",
     "tests/memory/test_batches.py::test_one_key_in_several_processes",
     # of the kernel's oracle, not of what it is compared with
@@ -73,7 +80,8 @@ MEMORIES = (
     "tests/pg/",
 )
 """Tests that open stores without a folder of the test's own."""
-DRAWS_MAX = 2
+DRAWS_MAX = 1
+_DEPTH = re.compile(r"under_every_filter\[.*-(?!10\])\d+\]$")  # one of five depths is enough here
 
 
 def is_for_postgres(item: pytest.Item) -> bool:
@@ -85,7 +93,7 @@ def is_for_postgres(item: pytest.Item) -> bool:
     if name.startswith(SQLITE_ONLY):
         return False
     draw = re.search(r"\[(\d+)\]$", name)
-    if draw is not None and int(draw[1]) > DRAWS_MAX and not name.startswith("tests/pg/"):
+    if (_DEPTH.search(name) or (draw is not None and int(draw[1]) > DRAWS_MAX)) and not name.startswith("tests/pg/"):
         return False
     return "tmp_path" in names or "tmp_path_factory" in names or name.startswith(MEMORIES)
 

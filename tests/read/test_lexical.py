@@ -51,7 +51,8 @@ def _oracle(memory: Memory, query: str, seq: int | None = None) -> dict[int, flo
         point = point_at(view, seq)
         last = point.head.last_rid
         rows = [row for row in view.all_atoms() if row.rid <= last]
-        stems = lambda text: [stem for _, _, stem in view._tokens(text)]  # type: ignore[attr-defined]  # noqa: E731
+        tokens = view._tokens if hasattr(view, "_tokens") else view.words.tokens  # type: ignore[attr-defined]
+        stems = lambda text: [stem for _, _, stem in tokens(text)]  # noqa: E731
         texts = {row.rid: stems((view.payload(row.content) or b"").decode()) for row in rows}
         heads = {row.rid: stems(view.heading(row.rid)) for row in rows}
         live = set(view.live_atoms(point.head.seq, point.valid_at))  # type: ignore[attr-defined]
