@@ -26,19 +26,16 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("framework", sorted(NEEDS))
 def test_the_suites_of_a_framework_pass_offline(tmp_path, framework):
-    installed = ("-e", f"{ROOT}[{framework}]", *COMMON, *NEEDS[framework])
-    python = external.python_with(f"adapter-{framework}", *installed)
-    files = sorted(str(path) for path in (HERE / "suites").glob(f"{framework}_*.py"))
-    assert files
-    command = [
-        python,
-        "-m",
-        "pytest",
-        "-q",
-        "-c",
-        str(HERE / "suites" / "pytest.ini"),
-        f"--basetemp={tmp_path / 't'}",
-        *files,
-    ]
-    result = external.run(command, tmp_path, timeout_s=600)
+    passes(tmp_path, framework, f"{framework}_*.py")
+
+
+def passes(folder: Path, framework: str, files: str, *options: str) -> None:
+    """Run suites in the framework's own environment."""
+    installed = ("-e", f"{ROOT}[{framework},postgres]", *COMMON, *NEEDS[framework])
+    python = external.python_with(f"suites-{framework}", *installed)
+    found = sorted(str(path) for path in (HERE / "suites").glob(files))
+    assert found
+    ini = str(HERE / "suites" / "pytest.ini")
+    command = [python, "-m", "pytest", "-q", "-c", ini, f"--basetemp={folder / 't'}", *options, *found]
+    result = external.run(command, folder, timeout_s=600)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
