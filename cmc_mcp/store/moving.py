@@ -73,7 +73,7 @@ TABLES: Final = (
     _table("vectors", "vid", "vid content"),
     _table("codes", "model segment", page=8),
     _table("nodes", "tx_from source path", "source"),
-    _table("node_vectors", "model node", own="nid"),
+    _table("node_vectors", "seq model node", own="nid"),  # their own numbers rise with the transactions
     _table("idempotency_keys", "key", page=500),
     _table("state_nodes", "node", "node", page=1_000, shift=_NODE_SHIFT),
     _table("log_nodes", "place"),

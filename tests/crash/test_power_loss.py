@@ -56,7 +56,7 @@ def test_the_harness_notices_an_object_that_was_not_synced(
         if left_out != "the folder":
             connection.sync_folder(path.parent)
 
-    monkeypatch.setattr(object_files, "_write", unsynced)
+    monkeypatch.setattr(object_files, "write_file", unsynced)
     monkeypatch.setattr(workload, "PHASES", ("object",))
     failures = run(Job(20, 7, tmp_path)).failures
     assert any("object" in line for line in failures), failures

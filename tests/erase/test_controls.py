@@ -16,7 +16,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
 from cmc_mcp.store.sql.unit import UnitOfWork
-from cmc_mcp.store.sqlite import connection, migrate
+from cmc_mcp.store.sqlite import connection, fulltext, migrate
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
 from tests.crash.test_sigkill import ROOT, soak
@@ -67,7 +67,7 @@ def _no_secure_delete(patch: pytest.MonkeyPatch) -> None:
 
 def _no_full_text_delete(patch: pytest.MonkeyPatch) -> None:
     """Neither its secure-delete nor the optimize after it: either alone is enough."""
-    _without("'optimize'")(patch)
+    patch.setattr(fulltext.Passages, "tidy", lambda self: None)
     made = SqliteStore.open.__func__  # type: ignore[attr-defined]
 
     def without(cls: type[SqliteStore], location: Location, **more: object) -> SqliteStore:

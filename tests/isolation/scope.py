@@ -185,8 +185,12 @@ class Judge:
             table = [word for word in table if word not in ("CROSS", "LEFT", "INNER", "OUTER", "AS")]
             on = [word for word in on if word not in ("CROSS", "LEFT", "INNER", "OUTER")]
             if table and isinstance(table[0], str) and table[0] in COLUMNS:
-                alias = table[1] if len(table) > 1 and table[1] != "INDEXED" else table[0]
+                alias = table[1] if len(table) > 1 and table[1] not in ("INDEXED", "USING") else table[0]
                 names[alias] = table[0]
+            if using := table[_index(table, {"USING"}) + 1 :]:  # the same columns as the first table's
+                first = next(iter(names))
+                for column in (word for word in using[0] if word != ","):
+                    on += [*(["AND"] if on else []), alias, ".", column, "=", first, ".", column]
             holding += (["AND"] if holding else []) + on if on else []
         if where < end:
             holding += (["AND"] if holding else []) + words[where + 1 : end]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -372,3 +373,11 @@ def test_a_nul_in_a_text_is_stored_or_refused_alike(url: str, tmp_path: Path) ->
                     said.append(error.code)
             assert memory.verify().holds
     assert said[:4] == said[4:]
+
+
+def test_doctor_says_that_a_server_without_fsync_loses_writes(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--json", "--no-model", "--store", url, "remember", "The deploy target is Fly.io"]) == 0
+    capsys.readouterr()
+    run(["--json", "--no-model", "--store", url, "doctor"])
+    found = [f for f in json.loads(capsys.readouterr().out)["findings"] if f["check"] == "durability"]
+    assert [(f["state"], "fsync" in f["says"]) for f in found] == [("fault", True)]
