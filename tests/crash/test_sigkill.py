@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def soak(*arguments: str) -> dict[str, Any]:
-    """Run the harness in a process of its own: forking wants a parent without threads."""
+    """Run the harness in a process of its own: forking wants a parent without threads. The same seed unless one is given."""
+    seed = () if {"--seed", "--resume"} & {*arguments} else ("--seed", "20261125")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.soak", *arguments],
+        [sys.executable, "-m", "tests.soak", *arguments, *seed],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,

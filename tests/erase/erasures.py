@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmc_mcp.clock import FixedClock
-from cmc_mcp.errors import CmcError
+from cmc_mcp.errors import CmcError, InvalidInput
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.sqlite import migrate
@@ -68,10 +68,15 @@ def _one(folder: Path, rng: random.Random, gone: list[str], result: Erasures) ->
     what = rng.choice(sorted(PLANTS))
     with world(folder) as memory:
         history(memory, rng)
-        ids = [*dict.fromkeys(PLANTS[what](memory, word))]
-        for entry in memory.quarantine() if not ids else ():  # a neighbour of it was erased before
-            let_in = memory.release(entry.id)
-            ids += [*let_in.added, *let_in.restored, *let_in.reaffirmed]
+        try:
+            ids = [*dict.fromkeys(PLANTS[what](memory, word))]
+            for entry in memory.quarantine() if not ids else ():  # a neighbour of it was erased before
+                let_in = memory.release(entry.id)
+                ids += [*let_in.added, *let_in.restored, *let_in.reaffirmed]
+        except InvalidInput as error:
+            if "was erased" not in error.message:
+                raise
+            return []  # words beside it were erased before, and are not let in again: nothing was planted
         history(memory, rng)
         ids += [id for id in _atoms(memory) if id not in ids and _tells(memory, id, word)]  # what took its facts over
         checkpoint = memory.checkpoint(SEED)
