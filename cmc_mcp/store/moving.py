@@ -158,6 +158,9 @@ class Mover:
                     "another target"
                 )
             target.execute("UPDATE workspaces SET name = ? WHERE ws = ?", (name, self._to))
+        if self._target.backend == "postgres":  # whose planner is blind to what came in at once until it has looked
+            with self._target.exclusive() as target:
+                target.execute("ANALYZE")
 
     def _copy_models(self, source: Connection) -> None:
         """Add the embedding models, in order, and note the number that each has in the target."""

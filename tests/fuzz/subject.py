@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import apsw
 import numpy as np
@@ -30,6 +30,7 @@ from cmc_mcp.errors import CmcError
 from cmc_mcp.limits import ANSWER_CHARS_MAX
 from cmc_mcp.server.app import create_server
 from cmc_mcp.server.session import Caller, Provider
+from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.tools import TOOLS
 from cmc_mcp.tools.tool import ToolSpec
 
@@ -42,8 +43,9 @@ CODES: Final = frozenset(
 """The documented set. `internal` is not in it: an error of ours is a failure here."""
 
 LEAKS: Final = re.compile(
-    r"Traceback|File \"|\.py\b|pydantic|errors\.pydantic|apsw|sqlite|SELECT .* FROM|INSERT INTO|constraint failed"
-    r"|no such (?:table|column)|object at 0x|\bself\._|NoneType|unhashable|not subscriptable|codec can't",
+    r"Traceback|File \"|\.py\b|pydantic|errors\.pydantic|apsw|sqlite|psycopg|SELECT .* FROM|INSERT INTO"
+    r"|constraint failed|unique constraint|no such (?:table|column)|(?:relation|column) \"|object at 0x|\bself\._"
+    r"|NoneType|unhashable|not subscriptable|codec can't",
 )
 Call = tuple[str, Any]
 
@@ -93,6 +95,34 @@ class One(Provider):
         self._memory.close()
 
 
+class Look(Protocol):
+    """Sees, on a connection of its own, whether anything was committed."""
+
+    def __call__(self) -> object: ...
+    def close(self) -> None: ...
+
+
+class _LookAtFile:
+    def __init__(self, path: Path) -> None:
+        self._raw = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+
+    def __call__(self) -> object:
+        return self._raw.execute("PRAGMA data_version").fetchall()
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+def looking(memory: Memory) -> Look:
+    """Give what looks at a memory's store."""
+    store = memory._store
+    if isinstance(store, SqliteStore):
+        return _LookAtFile(store.location.path)
+    from tests.pg.made import LookAtDatabase
+
+    return LookAtDatabase(store)
+
+
 class Subject:
     """A store with its server, and a second connection that sees whether anything at all was committed."""
 
@@ -105,7 +135,7 @@ class Subject:
         self.foreign = other.remember(FOREIGN, source="doc:foreign").added
         self.server = create_server(One(self.store))
         self.tools: dict[str, ToolSpec[Any, Any]] = {tool.name: tool for tool in TOOLS}
-        self._raw = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        self._look = looking(self.store)
         self._objects = Path(f"{path}.objects")
         self._validators = VALIDATORS
 
@@ -117,16 +147,14 @@ class Subject:
 
     def close(self) -> None:
         """Close it, and leave no file."""
-        self._raw.close()
+        self._look.close()
         self.store.close()
         for left in sorted(self.path.parent.glob(f"{self.path.name}*"), reverse=True):
             remove(left)
 
     def seen(self) -> object:
-        """Give what any commit and any object file would change. It costs microseconds."""
-        (version,) = self._raw.execute("PRAGMA data_version").fetchall()
-        files = sorted(name for _, _, names in os.walk(self._objects) for name in names)
-        return version, files
+        """Give what any commit and any object file would change. On a file it costs microseconds."""
+        return self._look(), sorted(name for _, _, names in os.walk(self._objects) for name in names)
 
     async def call(self, call: Call) -> tuple[CallToolResult | None, list[str]]:
         """Make one call, and say what is wrong with how it went."""

@@ -18,9 +18,10 @@ from tests.fuzz import calls
 from tests.fuzz.calls import CHAPTER, Fuzzed, chapter, opened, run, shortest, spread
 from tests.fuzz.given import Giver, Pool
 from tests.fuzz.subject import CODES, NetworkUsed, Subject, no_network
+from tests.pg.plugin import examples
 from tests.soak import Job
 
-CALLS = 3_000
+CALLS = examples(3_000, 1_000)
 
 
 @pytest.mark.slow

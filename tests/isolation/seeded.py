@@ -12,8 +12,8 @@ import pytest
 from cmc_mcp.read import point
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.postgres.store import PostgresStore
+from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache, LedgerRows
-from cmc_mcp.store.sql.unit import Kept
 from cmc_mcp.store.sqlite.store import SqliteStore
 
 Leak = Callable[[pytest.MonkeyPatch], None]

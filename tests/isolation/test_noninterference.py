@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from tests.isolation.play import FITTING, TARGETS, Play, Reader, published
 from tests.isolation.seeded import LEAKS
 from tests.isolation.soak import run
 from tests.isolation.worlds import quick
+from tests.pg.plugin import examples
 from tests.soak import Job
 
 SEED = 20260601
-EXAMPLES = 8 if "CMC_TEST_POSTGRES" in os.environ else 30  # there each makes two databases
+EXAMPLES = examples(30, 8)
 FIRST_SHOWN = {
     "idempotency keys": 4, "transactions by time": 5, "what is in quarantine": 3, "the rollbacks before": 2, "objects": 10,
 }  # fmt: skip

@@ -25,7 +25,7 @@ _MIGRATE: Final = f"{_PREFIX}migrate.py"
 ALLOWED: Final = {
     "SELECT ws FROM workspaces WHERE name = ?": "a name becomes a number here",
     "SELECT ws, name FROM workspaces ORDER BY name": "the list of workspaces, for whoever has the file",
-    "INSERT OR IGNORE INTO workspaces(name) VALUES(?)": "a workspace is made here",
+    "INSERT INTO workspaces(name) VALUES(?) ON CONFLICT DO NOTHING": "a workspace is made here",
     "SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1": "whether the file's log holds pages of an erasure",
     "UPDATE workspaces SET pages_pending = 0 WHERE pages_pending = 1": "the file's log was truncated, for everybody",
     "INSERT INTO passages(passages) VALUES('optimize')": "merges the segments of the one full-text table; changes no row",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
@@ -12,12 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.kernel.moves import ORIGINS, WHO, Moves
 from tests.kernel.oracle import CELLS
 from tests.kernel.rig import TEXTS, Rig
+from tests.pg.plugin import examples
 
-_EXAMPLES = (
-    2 if "CMC_TEST_POSTGRES" in os.environ else 25
-)  # there each look is a round trip, and one takes half a minute
 FAST = settings(
-    max_examples=_EXAMPLES, stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
+    max_examples=examples(25, 2), stateful_step_count=20, deadline=None, database=None, derandomize=True, print_blob=False,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 HUNT = settings(FAST, max_examples=150, phases=(Phase.generate,), report_multiple_bugs=False)

@@ -21,7 +21,6 @@ from cmc_mcp.clock import SystemClock
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.postgres.store import PostgresStore
 
-VARIABLE = "CMC_TEST_POSTGRES"
 SQLITE_ONLY: tuple[str, ...] = (
     "tests/embed/",
     # the file: its bytes, its lock, its settings, its migrations, and tampering with it (`tests/pg/test_server.py` has ours)
@@ -33,7 +32,7 @@ SQLITE_ONLY: tuple[str, ...] = (
     "tests/encryption/",
     "tests/erase/",  # looks for words in the bytes of files
     "tests/operations/",  # golden files, restoring a file, doctor in a process of its own
-    "tests/fuzz/",  # sees half a write in the file; paths and terminals
+    "tests/fuzz/",  # paths, terminals, and what the judge sees whatever keeps the store
     "tests/isolation/test_noninterference.py::test_a_leak_is_told_from_the_answers[how many hold a word]",  # of FTS5
     "tests/isolation/test_sql_scope.py",  # reads the plans of SQLite's own statements
     "tests/kernel/test_histories.py",  # cuts writes between the statements of its connection; the state machine is for both
@@ -76,6 +75,18 @@ SQLITE_ONLY: tuple[str, ...] = (
     "tests/kernel/test_seeded_bugs.py",
 )
 """Beginnings of the names of tests that are about SQLite's file."""
+FOR_BOTH = (
+    "tests/fuzz/test_calls.py::test_a_write_before_the_check_is_found",
+    "tests/fuzz/test_calls.py::test_no_call_crashes_writes_in_part_or_says_what_it_should_not",
+)
+"""Those of them that are not."""
+OTHER_PROCESSES = (
+    "::test_another_process_sees_and_adds",
+    "::test_the_command_line_sees_the_history_of_a_document",
+    "::test_two_processes_on_one_file_see_each_other",
+    "::test_two_processes_write_to_one_file_and_a_third_reads_them",
+)
+"""Ends of the names of the adapters' tests whose second process opens the file that it is told."""
 MEMORIES = (
     "tests/isolation/test_noninterference.py",
     "tests/kernel/test_state_machine.py",
@@ -92,8 +103,10 @@ def is_for_postgres(item: pytest.Item) -> bool:
     A test without a folder for a store gives the same answer on every backend.
     """
     names, name = getattr(item, "fixturenames", ()), item.nodeid
-    if name.startswith(SQLITE_ONLY):
+    if name.endswith(OTHER_PROCESSES):
         return False
+    if name.startswith(SQLITE_ONLY):
+        return name.startswith(FOR_BOTH)
     draw = re.search(r"\[(\d+)\]$", name)
     if (_DEPTH.search(name) or (draw is not None and int(draw[1]) > DRAWS_MAX)) and not name.startswith("tests/pg/"):
         return False

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 from cmc_mcp.clock import Clock, FixedClock, SystemClock
 from cmc_mcp.config import Settings
@@ -24,3 +27,32 @@ def on(
         store, kept, workspace=workspace, principal=principal, embedder=embedder, clock=clock,
         settings=settings or Settings(),
     )  # fmt: skip
+
+
+def run_sql(url: str, *statements: str) -> list[tuple[object, ...]]:
+    """Run statements of PostgreSQL's own; give the rows of the last."""
+    with psycopg.connect(url, autocommit=True) as raw:
+        rows: list[tuple[object, ...]] = []
+        for statement in statements:
+            cursor = raw.execute(statement.encode())
+            rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+
+class LookAtDatabase:
+    """Sees whether anything was committed to the tables of a store: how many rows there are, and which wrote them."""
+
+    def __init__(self, store: Any) -> None:
+        self._raw = psycopg.connect(store.address.conninfo, autocommit=True)
+        tables = self._raw.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'cmc'::regnamespace AND relkind = 'r' AND relpersistence = 'p'"
+        ).fetchall()
+        self._asked = " UNION ALL ".join(
+            f"SELECT count(*), sum(xmin::text::bigint) FROM cmc.{name}" for (name,) in sorted(tables)
+        ).encode()
+
+    def __call__(self) -> object:
+        return self._raw.execute(self._asked).fetchall()
+
+    def close(self) -> None:
+        self._raw.close()

@@ -10,9 +10,15 @@ import pytest
 from hypothesis import settings
 
 POSTGRES_ONLY = ("tests/pg/",)
+VARIABLE = "CMC_TEST_POSTGRES"
 _EXAMPLES_MAX = 5
 _STACK = pytest.StashKey[ExitStack]()
 _DATABASES = pytest.StashKey[object]()
+
+
+def examples(many: int, few: int) -> int:
+    """Give how often something random is tried: few times where each makes a database and each look is a round trip."""
+    return few if VARIABLE in os.environ else many
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,12 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     stack = config.stash[_STACK] = ExitStack()
     worker = os.environ.get("PYTEST_XDIST_WORKER")
-    if backend.VARIABLE not in os.environ:  # by the first process; its workers inherit it
-        os.environ[backend.VARIABLE] = stack.enter_context(server.running()).url()
-        stack.callback(os.environ.pop, backend.VARIABLE)
+    if VARIABLE not in os.environ:  # by the first process; its workers inherit it
+        os.environ[VARIABLE] = stack.enter_context(server.running()).url()
+        stack.callback(os.environ.pop, VARIABLE)
     if worker or not config.getoption("numprocesses", None):
         prefix = f"cmc_test_{os.getppid() if worker else os.getpid()}_{worker or 'one'}"
-        databases = backend.Databases(os.environ[backend.VARIABLE], prefix)
+        databases = backend.Databases(os.environ[VARIABLE], prefix)
         stack.callback(databases.close)
         backend.divert(databases)
         config.stash[_DATABASES] = databases

@@ -14,32 +14,16 @@ from cmc_mcp.errors import InvalidInput
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.store import PostgresStore
-from tests.pg.backend import Databases
-from tests.pg.made import on
+from tests.pg.made import on, run_sql
 from tests.pg.nearby import Clustered, cases, fill
 
 NO_MATRIX = Settings(matrix_bytes_max=0)
-
-
-@pytest.fixture
-def url(databases: Databases, tmp_path: Path) -> str:
-    """A database with tables and nothing in them."""
-    return databases.of(tmp_path / "pg")
 
 
 @pytest.fixture(autouse=True)
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have it walked for so few as there are in a test."""
     monkeypatch.setattr(hnsw, "FEW_MIN", 0)
-
-
-def _run(url: str, *statements: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(url, autocommit=True) as raw:
-        rows: list[tuple[object, ...]] = []
-        for statement in statements:
-            cursor = raw.execute(statement.encode())
-            rows = cursor.fetchall() if cursor.description else []
-        return rows
 
 
 def _index(memory: Memory) -> list[hnsw.Graph]:
@@ -164,21 +148,21 @@ def test_the_command_makes_it_says_so_and_takes_it_away(
     assert "is gone" in capsys.readouterr().out
     assert run([*front, "index", "--drop"]) == 0
     assert "has no index" in capsys.readouterr().out
-    assert _run(url, "SELECT 1 FROM pg_indexes WHERE indexname LIKE 'vectors_hnsw%'") == []
+    assert run_sql(url, "SELECT 1 FROM pg_indexes WHERE indexname LIKE 'vectors_hnsw%'") == []
 
 
 def test_it_is_no_fault_unless_it_is_another_than_the_command_makes(url: str) -> None:
     with _small(url) as memory:
         _index(memory)
         assert memory.verify().holds
-        _run(url, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'cmc.vectors_hnsw_1_1'::regclass")
+        run_sql(url, "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'cmc.vectors_hnsw_1_1'::regclass")
         assert [fault.key for fault in memory.verify().faults] == ["index vectors_hnsw_1_1"]
         assert not _dense(memory), "an unfinished one serves nobody"
         assert "unfinished" in memory.inspect()["approximate"]
         _index(memory)
         assert memory.verify().holds and _dense(memory)
         assert "unfinished" not in memory.inspect()["approximate"]
-        _run(
+        run_sql(
             url,
             "DROP INDEX cmc.vectors_hnsw_1_1",
             "CREATE INDEX vectors_hnsw_1_1 ON cmc.vectors USING hnsw ((vector::public.halfvec(16)) public.halfvec_l2_ops)"
@@ -190,10 +174,12 @@ def test_it_is_no_fault_unless_it_is_another_than_the_command_makes(url: str) ->
 def test_a_rebuild_keeps_it(url: str) -> None:
     with _small(url) as memory:
         _index(memory)
-        before = _run(url, "SELECT relfilenode FROM pg_class WHERE relname = 'vectors_hnsw_1_1'")
+        before = run_sql(url, "SELECT relfilenode FROM pg_class WHERE relname = 'vectors_hnsw_1_1'")
         answer = _found(memory)
         assert memory.rebuild().holds
-        assert _run(url, "SELECT relfilenode FROM pg_class WHERE relname = 'vectors_hnsw_1_1'") != before, "made anew"
+        assert run_sql(url, "SELECT relfilenode FROM pg_class WHERE relname = 'vectors_hnsw_1_1'") != before, (
+            "made anew"
+        )
         assert _dense(memory) and _found(memory) == answer
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from cmc_mcp.cli.app import run
@@ -18,8 +16,8 @@ from cmc_mcp.store.postgres import connection, hnsw, migrate
 from cmc_mcp.store.postgres.connection import Address
 from cmc_mcp.store.postgres.schema import MIGRATIONS
 from cmc_mcp.store.postgres.store import PostgresStore
-from tests.pg.backend import Databases, with_database
-from tests.pg.made import on
+from tests.pg.backend import Databases
+from tests.pg.made import on, run_sql
 from tests.pg.nearby import Clustered, fill
 from tests.pg.server import running
 from tests.pg.test_equal_backends import assert_equal
@@ -30,29 +28,10 @@ WHOLE = {"workspaces", "migrations", "embedding_models"}
 
 
 @pytest.fixture
-def bare(databases: Databases) -> Iterator[str]:
-    """A database with nothing in it at all."""
-    with psycopg.connect(databases.url, autocommit=True) as admin:
-        admin.execute("DROP DATABASE IF EXISTS cmc_parts WITH (FORCE)")
-        admin.execute("CREATE DATABASE cmc_parts TEMPLATE template0")
-        yield with_database(databases.url, "cmc_parts")
-        admin.execute("DROP DATABASE cmc_parts WITH (FORCE)")
-
-
-@pytest.fixture
 def url(bare: str) -> str:
     """A database whose tables are in parts, and hold nothing."""
     partition(bare, PARTS, clock=SystemClock())
     return bare
-
-
-def _run(url: str, *statements: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(url, autocommit=True) as raw:
-        rows: list[tuple[object, ...]] = []
-        for statement in statements:
-            cursor = raw.execute(statement.encode())
-            rows = cursor.fetchall() if cursor.description else []
-        return rows
 
 
 def _work(memory: Memory) -> None:
@@ -71,10 +50,10 @@ def test_every_table_of_a_workspace_is_in_parts_and_a_workspace_in_one_of_each(u
     with on(url, embedder=HashVectors()) as memory:
         for name in ("default", "one", "two", "three"):
             _work(memory.as_principal("maya", name))
-    parents = {str(name) for (name,) in _run(url, "SELECT relname FROM pg_class WHERE relkind = 'p'")}
+    parents = {str(name) for (name,) in run_sql(url, "SELECT relname FROM pg_class WHERE relkind = 'p'")}
     whole = {
         str(name)
-        for (name,) in _run(
+        for (name,) in run_sql(
             url, "SELECT relname FROM pg_class WHERE relkind = 'r' AND NOT relispartition"
             " AND relnamespace = 'cmc'::regnamespace",
         )
@@ -82,7 +61,7 @@ def test_every_table_of_a_workspace_is_in_parts_and_a_workspace_in_one_of_each(u
     assert whole == WHOLE and len(parents) > 15
     used = set()
     for table in parents:
-        rows = _run(url, f"SELECT ws, array_agg(DISTINCT tableoid::regclass::text) FROM cmc.{table} GROUP BY ws")
+        rows = run_sql(url, f"SELECT ws, array_agg(DISTINCT tableoid::regclass::text) FROM cmc.{table} GROUP BY ws")
         assert all(len(parts) == 1 for _, parts in rows), table  # type: ignore[arg-type]
         used |= {str(parts).rpartition("_p")[2] for _, parts in rows}
     assert len(used) > 1, "four workspaces in more than one part"
@@ -164,7 +143,7 @@ def test_verify_rebuild_and_the_scrubbing_of_what_was_erased_work_in_parts(url: 
         _work(memory)
         assert memory.verify(deep=True).holds and memory.inspect()["partitions"] == str(PARTS)
         before = [item.id for item in memory.recall("deploy target limit").items]
-        _run(url, "DELETE FROM cmc.tags", "DELETE FROM cmc.passages")
+        run_sql(url, "DELETE FROM cmc.tags", "DELETE FROM cmc.passages")
         assert not memory.verify().holds
         assert memory.rebuild().holds
         assert [item.id for item in memory.recall("deploy target limit").items] == before
@@ -172,7 +151,7 @@ def test_verify_rebuild_and_the_scrubbing_of_what_was_erased_work_in_parts(url: 
         plan = memory.forget([gone], erase=True, dry_run=True)
         memory.forget([gone], erase=True, digest=plan.digest)
         assert memory.verify().holds and not memory._store.pages_pending()
-    vacuumed = _run(
+    vacuumed = run_sql(
         url, "SELECT sum(pg_stat_get_vacuum_count(c.oid)) FROM pg_class c WHERE relname LIKE 'payloads\\_p%' AND relkind = 'r'"
     )  # fmt: skip
     assert vacuumed[0][0], "the parts themselves were vacuumed"
@@ -192,7 +171,7 @@ def test_what_is_another_than_was_made_is_a_fault(url: str, statement: str) -> N
     with on(url) as memory:
         memory.remember("note")
         assert memory.verify().holds
-        _run(url, statement)
+        run_sql(url, statement)
         assert ALTERED[statement] in [(fault.key, fault.reason) for fault in memory.verify().faults]
 
 
@@ -214,7 +193,7 @@ def test_migrations_go_back_and_forth_in_parts(url: str) -> None:
         _work(memory)
         before = memory.status()["snapshot"]
     migrate.down(Address.of(url), 1)
-    assert _run(url, "SELECT to_regclass('cmc.nodes'), to_regclass('cmc.node_vectors_nid_seq')") == [(None, None)]
+    assert run_sql(url, "SELECT to_regclass('cmc.nodes'), to_regclass('cmc.node_vectors_nid_seq')") == [(None, None)]
     migrate.run(Address.of(url), SystemClock())
     with on(url, embedder=HashVectors()) as memory:
         assert memory.status()["snapshot"] == before and memory.verify().holds
@@ -224,7 +203,7 @@ def test_migrations_go_back_and_forth_in_parts(url: str) -> None:
         len(MIGRATIONS) + 1, "later", ("CREATE TABLE more(ws bigint NOT NULL, n bigint, PRIMARY KEY(ws, n))",)
     )
     migrate.run(Address.of(url), SystemClock(), (*MIGRATIONS, later))
-    assert _run(url, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'cmc.more'::regclass") == [(PARTS,)]
+    assert run_sql(url, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'cmc.more'::regclass") == [(PARTS,)]
 
 
 # ---------------------------------------------------------------------- asking for it
@@ -234,7 +213,7 @@ def test_it_is_asked_for_before_the_first_table_or_never(
     assert run(["--store", bare, "partition", "1"]) == 2
     assert run(["--store", bare, "partition", "257"]) == 2
     assert run(["--store", str(tmp_path / "memory.db"), "partition", "4"]) == 2
-    assert _run(bare, "SELECT 1 FROM pg_namespace WHERE nspname = 'cmc'") == []
+    assert run_sql(bare, "SELECT 1 FROM pg_namespace WHERE nspname = 'cmc'") == []
     assert run(["--store", bare, "partition", "4"]) == 0
     assert "each in 4 parts" in capsys.readouterr().out
     assert run(["--store", bare, "partition", "4"]) == 3
@@ -247,7 +226,7 @@ def test_it_is_asked_for_before_the_first_table_or_never(
 
 def test_without_being_asked_nothing_is_in_parts(databases: Databases, tmp_path: Path) -> None:
     url = databases.of(tmp_path / "pg")
-    assert _run(url, "SELECT count(*) FROM pg_class WHERE relkind = 'p'") == [(0,)]
+    assert run_sql(url, "SELECT count(*) FROM pg_class WHERE relkind = 'p'") == [(0,)]
     with pytest.raises(CmcError, match="has tables already"):
         partition(url, 4, clock=SystemClock())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -16,45 +15,20 @@ from cmc_mcp.clock import SystemClock
 from cmc_mcp.config import Configuration, Settings, shown
 from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, InvalidInput, NotFound, StoreError
 from cmc_mcp.memory import Memory
-from cmc_mcp.store.postgres import connection, migrate
+from cmc_mcp.store.postgres import connection, migrate, statistics
 from cmc_mcp.store.postgres.connection import Address
 from cmc_mcp.store.postgres.schema import MIGRATIONS
 from cmc_mcp.store.sql.schema import MIGRATIONS as ON_SQLITE
 from cmc_mcp.write.erase import finish_erasures
 from tests.pg.backend import Databases, with_database
-from tests.pg.made import on
+from tests.pg.made import on, run_sql
 from tests.pg.server import running
 
 _SECRET = "hunter2hunter2"
 
 
-@pytest.fixture
-def url(databases: Databases, tmp_path: Path) -> str:
-    """A database with tables and nothing in them."""
-    return databases.of(tmp_path / "pg")
-
-
-@pytest.fixture
-def bare(databases: Databases) -> Iterator[str]:
-    """A database with nothing in it at all."""
-    with psycopg.connect(databases.url, autocommit=True) as admin:
-        admin.execute("DROP DATABASE IF EXISTS cmc_bare WITH (FORCE)")
-        admin.execute("CREATE DATABASE cmc_bare TEMPLATE template0")
-        yield with_database(databases.url, "cmc_bare")
-        admin.execute("DROP DATABASE cmc_bare WITH (FORCE)")
-
-
-def _run(url: str, *statements: str) -> list[tuple[object, ...]]:
-    with psycopg.connect(url, autocommit=True) as raw:
-        rows: list[tuple[object, ...]] = []
-        for statement in statements:
-            cursor = raw.execute(statement.encode())
-            rows = cursor.fetchall() if cursor.description else []
-        return rows
-
-
 def _columns(url: str) -> dict[str, list[str]]:
-    rows = _run(
+    rows = run_sql(
         url,
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'cmc' ORDER BY 1, ordinal_position",
     )
@@ -85,7 +59,7 @@ def test_both_backends_have_the_same_tables_with_the_same_columns_in_the_same_or
 
 
 def test_the_workspace_leads_every_key(url: str) -> None:
-    rows = _run(
+    rows = run_sql(
         url,
         "SELECT c.relname, pg_get_indexdef(i.indexrelid, 1, true) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
         " JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam"
@@ -125,7 +99,7 @@ def test_many_servers_that_start_at_once_make_one_set_of_tables(bare: str) -> No
     for thread in threads:
         thread.join()
     assert not failures
-    assert _run(bare, "SELECT number FROM cmc.migrations ORDER BY 1") == [(m.number,) for m in MIGRATIONS]
+    assert run_sql(bare, "SELECT number FROM cmc.migrations ORDER BY 1") == [(m.number,) for m in MIGRATIONS]
 
 
 def test_a_migration_that_fails_leaves_nothing_of_it(bare: str) -> None:
@@ -178,18 +152,18 @@ def test_without_pgvector_it_says_what_to_install_and_makes_nothing(bare: str, m
     monkeypatch.setattr(migrate, "EXTENSION", "no_such_extension")
     with pytest.raises(StoreError, match="has no pgvector: install"):
         on(bare)
-    assert _run(bare, "SELECT 1 FROM pg_namespace WHERE nspname = 'cmc'") == []
+    assert run_sql(bare, "SELECT 1 FROM pg_namespace WHERE nspname = 'cmc'") == []
 
 
 def test_a_user_without_rights_is_told_what_the_owner_must_run(bare: str) -> None:
-    _run(bare, "DROP ROLE IF EXISTS cmc_guest", "CREATE ROLE cmc_guest LOGIN")
+    run_sql(bare, "DROP ROLE IF EXISTS cmc_guest", "CREATE ROLE cmc_guest LOGIN")
     guest = bare.replace("postgres@", "cmc_guest@", 1)
     with pytest.raises(StoreError, match="CREATE EXTENSION vector"):
         on(guest)
     on(bare).close()
     with pytest.raises(StoreError, match="may not do this"):
         on(guest)
-    _run(bare, "DROP ROLE cmc_guest")
+    run_sql(bare, "DROP ROLE cmc_guest")
 
 
 def test_an_old_server_and_an_old_pgvector_are_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,10 +184,10 @@ def test_the_oldest_server_that_is_supported_works() -> None:
 
 
 def test_a_schema_from_the_future_and_an_edited_one_are_refused(url: str) -> None:
-    _run(url, "INSERT INTO cmc.migrations VALUES(99, 'later', 'x', 0)")
+    run_sql(url, "INSERT INTO cmc.migrations VALUES(99, 'later', 'x', 0)")
     with pytest.raises(FutureStore, match="upgrade cmc-mcp"):
         on(url)
-    _run(
+    run_sql(
         url, "DELETE FROM cmc.migrations WHERE number = 99", "UPDATE cmc.migrations SET checksum = 'x' WHERE number = 2"
     )
     with pytest.raises(IntegrityError, match="migration 2"):
@@ -223,7 +197,7 @@ def test_a_schema_from_the_future_and_an_edited_one_are_refused(url: str) -> Non
 def test_reading_only_makes_nothing(bare: str, url: str) -> None:
     with pytest.raises(StoreError, match="open it once for writing"):
         Memory.open(bare, embedder=None, read_only=True)
-    assert _run(bare, "SELECT 1 FROM pg_namespace WHERE nspname = 'cmc'") == []
+    assert run_sql(bare, "SELECT 1 FROM pg_namespace WHERE nspname = 'cmc'") == []
     on(url, workspace="there").close()
     with pytest.raises(NotFound, match="opened read-only"):
         Memory.open(url, embedder=None, read_only=True, workspace="elsewhere")
@@ -249,19 +223,19 @@ def test_objects_are_kept_in_the_database_or_where_one_says(url: str, tmp_path: 
     settings = Settings(inline_bytes=64)
     with on(url, settings=settings) as memory:
         receipt = memory.remember(long, modality="event", source="log:1")
-        assert _run(url, "SELECT count(*) FROM cmc.objects") == [(1,)]
+        assert run_sql(url, "SELECT count(*) FROM cmc.objects") == [(1,)]
         assert memory.read_source("log:1") == long.encode() and memory.verify().holds
-        _run(url, "UPDATE cmc.objects SET body = 'x'")
+        run_sql(url, "UPDATE cmc.objects SET body = 'x'")
         assert not memory.verify().holds
         with pytest.raises(IntegrityError, match="does not match its hash"):
             memory.read_source("log:1")
-        _run(url, f"UPDATE cmc.objects SET body = '{long}'")
+        run_sql(url, f"UPDATE cmc.objects SET body = '{long}'")
         plan = memory.forget(receipt.added, erase=True, dry_run=True)
         memory.forget(receipt.added, erase=True, digest=plan.digest)
-        assert _run(url, "SELECT count(*) FROM cmc.objects") == [(0,)]
+        assert run_sql(url, "SELECT count(*) FROM cmc.objects") == [(0,)]
     with on(url, settings=settings, objects=tmp_path / "aside") as memory:
         memory.remember(long + "more", modality="event", source="log:2")
-        assert _run(url, "SELECT count(*) FROM cmc.objects") == [(0,)]
+        assert run_sql(url, "SELECT count(*) FROM cmc.objects") == [(0,)]
         assert len([path for path in (tmp_path / "aside").rglob("*") if path.is_file()]) == 1
 
 
@@ -271,7 +245,7 @@ def test_text_of_any_length_and_any_letters_is_kept_found_and_verified(url: str)
     with on(url) as memory:
         memory.remember(many, modality="event", tags={"long": "é" * 1_000})
         memory.remember(odd, claim={"subject": "s" * 1_000, "predicate": "p" * 1_000, "object": "o"})
-        assert _run(url, "SELECT max(part) > 0 FROM cmc.passages") == [(True,)]
+        assert run_sql(url, "SELECT max(part) > 0 FROM cmc.passages") == [(True,)]
         for query in ("word0x0", f"word69999x{69_999 * 7919 % 100_003}"):
             assert memory.recall(query, limit=1).left_out, "found, and too long for any budget"
         assert all(memory.recall(word, budget_tokens=20_000).items for word in ("東京", "x" * 3_000))
@@ -288,9 +262,9 @@ def test_full_text_that_lost_or_kept_words_is_found(url: str) -> None:
     with on(url) as memory:
         memory.remember("the heron stands in the water")
         assert memory.verify().holds
-        _run(url, "UPDATE cmc.passages SET words = ts_delete(words, '1:heron')")
+        run_sql(url, "UPDATE cmc.passages SET words = ts_delete(words, '1:heron')")
         assert [fault.table for fault in memory.verify().faults] == ["passages"]
-        _run(url, "DELETE FROM cmc.passages")
+        run_sql(url, "DELETE FROM cmc.passages")
         assert [fault.table for fault in memory.verify().faults] == ["passages"]
 
 
@@ -308,7 +282,7 @@ def test_full_text_that_lost_or_kept_words_is_found(url: str) -> None:
 def test_a_row_that_was_changed_behind_its_back_is_found(url: str, change: str, table: str) -> None:
     with on(url) as memory:
         memory.remember("note", tags={"a": "b"})
-        _run(url, change)
+        run_sql(url, change)
         assert table in {fault.table for fault in memory.verify().faults}
 
 
@@ -324,10 +298,10 @@ def test_erased_rows_leave_the_tables_as_soon_as_no_reader_can_see_them(url: str
         with on(url, workspace="other") as other:  # where nobody looks, the erase is finished with its call
             receipt = other.remember("a canary in the other mine")
             other.forget(receipt.added, erase=True, digest=other.forget(receipt.added, erase=True, dry_run=True).digest)
-            assert _run(url, "SELECT pages_pending FROM cmc.workspaces WHERE name = 'other'") == [(0,)]
+            assert run_sql(url, "SELECT pages_pending FROM cmc.workspaces WHERE name = 'other'") == [(0,)]
     with Memory.open(url, embedder=None) as memory:
         assert not memory._store.pages_pending()
-    assert _run(url, "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'payloads'") is not None
+    assert run_sql(url, "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'payloads'") is not None
 
 
 def test_who_began_to_read_after_an_erase_does_not_keep_its_rows(url: str) -> None:
@@ -381,3 +355,32 @@ def test_doctor_says_that_a_server_without_fsync_loses_writes(url: str, capsys: 
     run(["--json", "--no-model", "--store", url, "doctor"])
     found = [f for f in json.loads(capsys.readouterr().out)["findings"] if f["check"] == "durability"]
     assert [(f["state"], "fsync" in f["says"]) for f in found] == [("fault", True)]
+
+
+def test_a_workspace_that_has_grown_is_shown_to_the_planner_at_once(url: str) -> None:
+    """Autovacuum comes within a minute, and until then joins would be planned for empty tables."""
+
+    def looked() -> list[tuple[object, ...]]:
+        return run_sql(
+            url, "SELECT relname, reltuples FROM pg_class WHERE oid IN ('cmc.atoms'::regclass, 'cmc.pieces'::regclass)"
+        )
+
+    with on(url) as memory:
+        memory.remember("few")
+        assert {rows for _, rows in looked()} == {-1}  # never looked at
+        memory.remember_many([{"content": f"note {n}"} for n in range(200)])
+        seen = dict(looked())
+        assert all(rows >= 200 for rows in seen.values())  # type: ignore[operator]
+        memory.remember("one more")
+        assert dict(looked()) == seen
+
+
+def test_a_write_is_kept_though_the_planner_could_not_be_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> list[tuple[str, str]]:
+        raise psycopg.errors.QueryCanceled("too slow")
+
+    with on(url) as memory:
+        with monkeypatch.context() as patched:
+            patched.setattr(statistics.structure, "tables", fails)
+            memory.remember_many([{"content": f"note {n}"} for n in range(200)])
+        assert not memory.verify().faults and memory.status()["transaction"] == 1

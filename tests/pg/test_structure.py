@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from cmc_mcp.errors import IntegrityError, InvalidInput
 from cmc_mcp.memory import Memory
 from tests.pg.backend import Databases
-from tests.pg.made import on
+from tests.pg.made import on, run_sql
 from tests.read.made import HashVectors
 
 ALTERED = {
@@ -55,16 +54,11 @@ def url(databases: Databases, tmp_path: Path) -> str:
     return url
 
 
-def _run(url: str, statement: str) -> None:
-    with psycopg.connect(url, autocommit=True) as raw:
-        raw.execute(statement.encode())
-
-
 @pytest.mark.parametrize("statement", ALTERED)
 def test_what_is_another_than_the_migrations_made_is_a_fault(url: str, statement: str) -> None:
     with on(url) as memory:
         assert memory.verify().holds
-        _run(url, statement)
+        run_sql(url, statement)
         faults = memory.verify().faults
         assert ALTERED[statement] in [(fault.table, fault.key, fault.reason) for fault in faults]
 
@@ -73,7 +67,7 @@ def test_what_is_another_than_the_migrations_made_is_a_fault(url: str, statement
 def test_what_is_derived_is_written_anew(url: str, statement: str) -> None:
     with on(url, embedder=HashVectors()) as memory:
         before = memory.recall("deploy target limit").model_dump(exclude={"timings"})
-        _run(url, statement)
+        run_sql(url, statement)
         assert not memory.verify().holds
         assert memory.rebuild().holds
         assert memory.recall("deploy target limit").model_dump(exclude={"timings"}) == before
@@ -81,11 +75,11 @@ def test_what_is_derived_is_written_anew(url: str, statement: str) -> None:
 
 
 def test_nothing_is_built_of_a_ledger_that_does_not_hold(url: str) -> None:
-    _run(
+    run_sql(
         url,
         "UPDATE cmc.records SET key = decode(repeat('00', 32), 'hex') WHERE rid = (SELECT min(rid) FROM cmc.records)",
     )
-    _run(url, "DELETE FROM cmc.tags")
+    run_sql(url, "DELETE FROM cmc.tags")
     with on(url) as memory, pytest.raises(IntegrityError, match="nothing was changed"):
         memory.rebuild()
 

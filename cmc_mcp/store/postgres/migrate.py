@@ -12,17 +12,11 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.store.postgres import partitions
 from cmc_mcp.store.postgres.connection import SCHEMA, VECTOR_MIN, Address, Connection, connect, first_line, translated
 from cmc_mcp.store.postgres.schema import BOOKKEEPING, MIGRATIONS
-from cmc_mcp.store.sql import nodes, traits
-from cmc_mcp.store.sql.connection import Connection as AnyConnection
-from cmc_mcp.store.sql.schema import Migration
+from cmc_mcp.store.sql import migrating
+from cmc_mcp.store.sql.migrating import Migrations
 
-Migrations = tuple[Migration, ...]
 EXTENSION: Final = "vector"
 _LOCK: Final = 0x434D4332  # of whoever migrates
-_FILLS: Final[dict[str, Callable[[AnyConnection], None]]] = {
-    "nodes of documents": nodes.rebuild_all,
-    "traits of passages": traits.rebuild_all,
-}
 
 
 def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> int:
@@ -36,20 +30,7 @@ def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> i
         return 0
     applied = dict(connection.execute(f"SELECT number, checksum FROM {SCHEMA}.migrations").fetchall())
     version = max(applied, default=0)
-    if version > migrations[-1].number:
-        raise errors.FutureStore(
-            f"the store has format {version}, and this version knows up to {migrations[-1].number}; "
-            "upgrade cmc-mcp (nothing was written)",
-            format=version,
-        )
-    known = {m.number: m.checksum for m in migrations if m.number <= version}
-    for number in sorted(known.keys() | applied.keys()):
-        if known.get(number) != applied.get(number):
-            raise errors.IntegrityError(
-                f"migration {number} of this store is not the one this version ships; restore a backup",
-                table="migrations",
-                key=str(number),
-            )
+    migrating.check(version, applied, migrations)
     return version
 
 
@@ -92,18 +73,8 @@ def down(address: Address, to: int, migrations: Migrations = MIGRATIONS) -> None
 
     def back() -> None:
         version = version_of(connection, migrations)
-        later = [m for m in reversed(migrations) if to < m.number <= version]
-        if to < 1 or not later:
-            raise errors.StoreError(f"the store has format {version}; it can be taken back to 1 to {version - 1}")
-        if fixed := [m for m in later if not m.down]:
-            raise errors.StoreError(
-                f"migration {fixed[0].number} ({fixed[0].title}) cannot be undone without losing something; restore the "
-                "dump that was made before it"
-            )
-        for migration in later:
-            for statement in migration.down:
-                connection.run(statement)
-            connection.execute("DELETE FROM migrations WHERE number = ?", (migration.number,))
+        instead = "restore the dump that was made before it"
+        migrating.descend(connection, migrating.steps_down(version, to, migrations, lambda _: instead))
 
     try:
         with translated(address):
@@ -125,21 +96,7 @@ def _up(address: Address, connection: Connection, clock: Clock, migrations: Migr
         raise _has_tables(address)
     parts = parts or partitions.count(connection)
     connection.run(BOOKKEEPING)
-    # never before what it migrates, whatever the clock says: `verify` tells by it what is older than a table
-    last = connection.execute("SELECT max(recorded_us) FROM transactions").fetchone() if version else None
-    now_us = max(clock.now_us(), int(last[0] or 0) if last else 0)
-    for migration in migrations:
-        if migration.number <= version:
-            continue
-        for statement in migration.up:
-            for own in partitions.arranged(statement, parts):
-                connection.run(own)
-        if fill := _FILLS.get(migration.title):
-            fill(connection)
-        connection.execute(
-            "INSERT INTO migrations VALUES(?, ?, ?, ?)",
-            (migration.number, migration.title, migration.checksum, now_us),
-        )
+    migrating.climb(connection, version, clock, migrations, lambda statement: partitions.arranged(statement, parts))
 
 
 def _in_one_transaction(connection: Connection, work: Callable[[], None]) -> None:

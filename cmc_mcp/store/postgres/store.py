@@ -14,17 +14,16 @@ from psycopg import errors as pg
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
-from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, rates, structure
+from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, rates, statistics, structure
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, patient, translated
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
 from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
 from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
 from cmc_mcp.store.protocol import Objects
-from cmc_mcp.store.rows import Head
+from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
-from cmc_mcp.store.sql.unit import Kept, TreeCache
-from cmc_mcp.store.tally import Tally
+from cmc_mcp.store.sql.store import SqlStore
 
 _ERASED_FROM: Final = (
     "payloads", "passages", "headings", "tags", "claims", "confidences", "vectors", "codes", "transactions", "nodes",
@@ -39,22 +38,23 @@ _SEEN: Final = (  # by whom rows may be seen that the erasure, the last to chang
 )
 
 
-class PostgresStore:
+class PostgresStore(SqlStore):
     """One database, many servers, one writer of a workspace at a time. Thread-safe."""
 
     backend = "postgres"
 
     def __init__(self, address: Address, *, clock: Clock, pool: Pool | None = None) -> None:
+        super().__init__(clock)
         self.address = address
         self.pool = pool or Pool(address)
-        self._clock = clock
         self._tokens = fulltext.tokenizer()
-        self._facts: dict[int, FactsCache] = {}
-        self._trees: dict[int, TreeCache] = {}
-        self._kept: dict[int, Kept] = {}
         self._guard = threading.Lock()
         self._turns: dict[int, threading.Lock] = {}
-        self._tally = Tally()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it was opened for reading alone."""
+        return self.address.read_only
 
     # ------------------------------------------------------------------ life
     @classmethod
@@ -108,7 +108,7 @@ class PostgresStore:
             Busy: the lock could not be had; StoreError: nothing was changed; OutcomeUnknown: the server did not come back
             to say whether anything was, look the idempotency key up.
         """
-        self._may_write()
+        self.check_writable()
         with self._turn(ws), translated(self.address):
             connection = Writing(self.pool, ws)
             trees = self._trees.pop(ws, None)
@@ -125,6 +125,8 @@ class PostgresStore:
                 raise
             self._trees[ws] = unit.tree_cache
             kept.learn(unit)
+        if unit.after and statistics.outgrown(unit.before, unit.after):
+            statistics.renew(self.pool)
 
     @contextmanager
     def _turn(self, ws: int) -> Iterator[None]:
@@ -138,41 +140,11 @@ class PostgresStore:
         finally:
             turn.release()
 
-    def _may_write(self) -> None:
-        if self.address.read_only:
-            raise errors.StoreError("this store was opened read-only; open it for writing to change it")
-
-    # ------------------------------------------------------------------ workspaces
-    def workspace(self, name: str, *, create: bool) -> int:
-        """Give the number of a workspace; 0 when it does not exist and is not to be created.
-
-        Raises:
-            NotFound: it is to be created in a store that was opened read-only.
-        """
-        with self.reader(0) as view:
-            number = view.workspace_number(name)
-        if number or not create:
-            return number
-        if self.address.read_only:
-            raise errors.NotFound(
-                f"there is no workspace {name} in this store, and it was opened read-only; `workspaces` lists them"
-            )
-        with self.exclusive() as connection:
-            connection.execute("INSERT INTO workspaces(name) VALUES(?) ON CONFLICT DO NOTHING", (name,))
-            row = connection.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
-            assert row is not None
-            return int(row[0])
-
-    def workspaces(self) -> list[tuple[int, str]]:
-        """Give every workspace as (number, name), by name."""
-        with self.reader(0) as view:
-            return view.workspace_names()
-
     # ------------------------------------------------------------------ maintenance
     @contextmanager
     def exclusive(self) -> Iterator[Connection]:
         """Take a connection without a transaction, for maintenance; each statement is committed by itself."""
-        self._may_write()
+        self.check_writable()
         with translated(self.address):
             connection = self._begun()
             connection.rollback()
@@ -188,14 +160,9 @@ class PostgresStore:
         Raises:
             InvalidInput: the workspace is too small to gain by it; as `hnsw.make` besides.
         """
-        self._may_write()
+        self.check_writable()
         found = hnsw.drop(self.address, ws) if drop else hnsw.make(self.address, ws, progress=progress)
         return [(graph.model, graph.bytes) for graph in found]
-
-    def pages_pending(self) -> bool:
-        """Say whether an erase still has rows to destroy: a reader, or the end of its process, came between."""
-        with self.reader(0) as view:
-            return not self.address.read_only and view.pages_pending()
 
     def scrub(self, ws: int, epoch: int) -> bool:
         """Vacuum what was erased, so that dead rows leave the tables; False when a reader may still see them.
@@ -294,8 +261,3 @@ class PostgresStore:
             f"a PostgreSQL store is copied by its own tools: `pg_dump -Fc` of {self.address} to a file, or continuous "
             "archiving; objects that are kept elsewhere are copied by theirs"
         )
-
-    def head(self, ws: int) -> Head:
-        """Give the last transaction of a workspace."""
-        with self.reader(ws) as view:
-            return view.head()

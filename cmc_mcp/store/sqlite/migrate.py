@@ -12,8 +12,9 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
-from cmc_mcp.store.sql import nodes, traits
-from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS, Migration
+from cmc_mcp.store.sql import migrating
+from cmc_mcp.store.sql.migrating import Migrations
+from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS
 from cmc_mcp.store.sqlite import checksums
 from cmc_mcp.store.sqlite.connection import (
     APPLICATION_ID,
@@ -26,13 +27,7 @@ from cmc_mcp.store.sqlite.connection import (
     translated,
 )
 
-Migrations = tuple[Migration, ...]
 _BACKUP: Final = re.compile(r"\.v[0-9]+\.backup(\.part)?")
-_FILLS: Final[dict[str, Callable[[apsw.Connection], None]]] = {
-    "nodes of documents": nodes.rebuild_all,
-    "traits of passages": traits.rebuild_all,
-}
-"""What fills new tables where SQL alone cannot, by the title of the migration."""
 
 
 def is_current(location: Location, migrations: Migrations = MIGRATIONS) -> bool:
@@ -55,20 +50,7 @@ def run(location: Location, clock: Clock, migrations: Migrations = MIGRATIONS) -
 
     def apply(connection: apsw.Connection, version: int) -> None:
         connection.execute(BOOKKEEPING)
-        # never before what it migrates, whatever the clock says: `verify` tells by it what is older than a table
-        last = connection.execute("SELECT max(recorded_us) FROM transactions").fetchone() if version else None
-        now_us = max(clock.now_us(), int(last[0] or 0) if last else 0)
-        for migration in migrations:
-            if migration.number <= version:
-                continue
-            for statement in migration.up:
-                connection.execute(statement)
-            if fill := _FILLS.get(migration.title):
-                fill(connection)
-            connection.execute(
-                "INSERT INTO migrations VALUES(?, ?, ?, ?)",
-                (migration.number, migration.title, migration.checksum, now_us),
-            )
+        migrating.climb(connection, version, clock, migrations)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", migrations[-1].number)
 
@@ -90,20 +72,12 @@ def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> No
         As `is_current` besides.
     """
     version = _looked(location, migrations)
-    later = [m for m in reversed(migrations) if to < m.number <= version]
-    if to < 1 or not later:
-        raise errors.StoreError(f"the store has format {version}; it can be taken back to 1 to {version - 1}")
-    if fixed := [m for m in later if not m.down]:
-        raise errors.StoreError(
-            f"migration {fixed[0].number} ({fixed[0].title}) cannot be undone without losing something; open the backup "
-            f"that was made before it, {backup_path(location, fixed[0].number - 1)}"
-        )
+    steps = migrating.steps_down(
+        version, to, migrations, lambda v: f"open the backup that was made before it, {backup_path(location, v)}"
+    )
 
     def apply(connection: apsw.Connection, _: int) -> None:
-        for migration in later:
-            for statement in migration.down:
-                connection.execute(statement)
-            connection.execute("DELETE FROM migrations WHERE number = ?", (migration.number,))
+        migrating.descend(connection, steps)
         connection.pragma("user_version", to)
 
     connection = connect(location)
@@ -167,21 +141,7 @@ def _version(connection: apsw.Connection, migrations: Migrations) -> int:
         return 0
     if application != APPLICATION_ID:
         raise errors.WrongKey("the file is a SQLite database, but no CMC store; choose another path")
-    if version > migrations[-1].number:
-        raise errors.FutureStore(
-            f"the store has format {version}, and this version knows up to {migrations[-1].number}; "
-            "upgrade cmc-mcp (nothing was written)",
-            format=version,
-        )
-    known = {m.number: m.checksum for m in migrations if m.number <= version}
-    applied = dict(connection.execute("SELECT number, checksum FROM migrations"))
-    for number in sorted(known.keys() | applied.keys()):
-        if known.get(number) != applied.get(number):
-            raise errors.IntegrityError(
-                f"migration {number} of this store is not the one this version ships; restore a backup",
-                table="migrations",
-                key=str(number),
-            )
+    migrating.check(version, dict(connection.execute("SELECT number, checksum FROM migrations")), migrations)
     return version
 
 

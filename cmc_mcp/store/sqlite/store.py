@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,66 +16,50 @@ from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.protocol import Objects
-from cmc_mcp.store.rows import Head
+from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
-from cmc_mcp.store.sql.unit import Kept, TreeCache, UnitOfWork
+from cmc_mcp.store.sql.store import SqlStore
+from cmc_mcp.store.sql.unit import UnitOfWork
 from cmc_mcp.store.sqlite import checksums, fulltext, migrate, rekey, structure
 from cmc_mcp.store.sqlite.connection import (
     Location,
     check_regular,
     close,
     connect,
-    has_log,
     make_folder,
     prepare_folder,
     translated,
 )
 from cmc_mcp.store.sqlite.lock import WriteLock
+from cmc_mcp.store.sqlite.readers import Readers, goes_on
 from cmc_mcp.store.sqlite.rebuild import SqliteRebuild, give_checksums
 from cmc_mcp.store.sqlite.search import SqliteView
-from cmc_mcp.store.tally import Tally
 
-_IDLE_READERS_MAX: Final = 8
 _CLOSE_WAIT_S: Final = 2.0
 _SCRUB_WAIT_MS: Final = 1_000
 
 
-class _Reader:
-    """A connection for reading, with what is prepared on it."""
-
-    def __init__(self, location: Location) -> None:
-        self.connection = connect(location)
-        self.tokens = fulltext.prepare(self.connection)
-        self.seen = _fingerprint(location.path) if location.immutable else None
-
-    def is_stale(self, path: Path) -> bool:
-        """Say whether a file that was taken for immutable has changed after all."""
-        return self.seen is not None and (has_log(path) or _fingerprint(path) != self.seen)
-
-
-class SqliteStore:
+class SqliteStore(SqlStore):
     """One file, many readers, one writer at a time. Thread-safe; a forked child may go on with it."""
 
     backend = "sqlite"
 
     def __init__(self, location: Location, *, clock: Clock) -> None:
+        super().__init__(clock)
         self.location = location
-        self._clock = clock
         self._lock = WriteLock(Path(f"{location.path}.lock"))
-        self._idle: list[_Reader] = []
-        self._busy_readers = 0
-        self._guard = threading.Lock()
+        self._readers = Readers(location)
         self._writer: apsw.Connection | None = None
         self._text: fulltext.Passages | None = None
         self._in_doubt = False
-        self._facts: dict[int, FactsCache] = {}
-        self._trees: dict[int, TreeCache] = {}
-        self._kept: dict[int, Kept] = {}
-        self._tally = Tally()
         self._closed = threading.Event()
-        self._file: tuple[int, int] | None = None
         self._lost: list[object] = []  # connections of the parent: not even closing them is allowed in a child
         _STORES.add(self)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it was opened for reading alone."""
+        return self.location.read_only
 
     # ------------------------------------------------------------------ life
     @classmethod
@@ -103,11 +86,6 @@ class SqliteStore:
             migrate.run(location, clock)
         return store
 
-    def pages_pending(self) -> bool:
-        """Say whether an erase still has bytes to destroy: a reader, or the end of its process, came between."""
-        with self.reader(0) as view:
-            return not self.location.read_only and view.pages_pending()
-
     def count_call(self, ws: int, principal: str) -> tuple[int, int]:
         """Count a call of a principal; give how many it made in this minute of this process, and the seconds left of it."""
         return self._tally.count(ws, principal, self._clock.now_us())
@@ -115,10 +93,7 @@ class SqliteStore:
     def close(self) -> None:
         """Close every connection. Reads and a write in progress in other threads finish, then close their own."""
         self._closed.set()
-        with self._guard:
-            readers, self._idle = self._idle, []
-        for reader in readers:
-            close(reader.connection)
+        self._readers.close()
         with self._lock.idle(_CLOSE_WAIT_S) as idle:
             if idle:
                 self._drop_writer()
@@ -133,93 +108,15 @@ class SqliteStore:
     @contextmanager
     def reader(self, ws: int) -> Iterator[SqliteView]:
         """Open a read transaction on a workspace."""
-        reader = self._take()
-        sound = False
-        try:
-            with translated():
-                reader.connection.execute("BEGIN")
-                try:
-                    yield SqliteView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
-                    sound = True
-                except apsw.Error:
-                    raise
-                except BaseException:
-                    sound = True  # the failure is the caller's, not the connection's
-                    raise
-                finally:
-                    with suppress(apsw.Error):
-                        reader.connection.execute("ROLLBACK")
-                    sound = sound and not _goes_on(reader.connection)
-        finally:
-            self._give(reader, sound)
+        self._check_own()
+        with self._readers.transaction() as reader:
+            yield SqliteView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
 
-    def _take(self) -> _Reader:
-        stale: list[_Reader] = []
-        with self._guard:
-            if self._closed.is_set():
-                raise errors.StoreError("this store was closed; open it again")
-            if self._lost:
-                raise errors.StoreError(
-                    "this store was in use when the process was forked, and cannot be used in the child; open it there"
-                )
-            self._check_file()
-            self._busy_readers += 1
-            while self._idle:
-                reader = self._idle.pop()
-                if not reader.is_stale(self.location.path):
-                    return reader
-                stale.append(reader)
-        try:
-            for reader in stale:
-                close(reader.connection)
-            return self._connected()
-        except BaseException:
-            with self._guard:
-                self._busy_readers -= 1
-            raise
-
-    def _check_file(self) -> None:
-        """See that the path still names the file that was opened: else writes would go where nobody looks again.
-
-        Raises:
-            StoreError: it was removed, or another was put in its place.
-        """
-        try:
-            found = self.location.path.stat()
-        except OSError as error:
-            if self._file is None:
-                return  # opening says what is wrong
-            raise self._replaced() from error
-        if self._file is None:
-            self._file = found.st_dev, found.st_ino
-        elif self._file != (found.st_dev, found.st_ino):
-            raise self._replaced()
-
-    def _replaced(self) -> errors.StoreError:
-        return errors.StoreError(
-            f"{self.location.path} was moved or replaced while it was open; nothing was changed. Open it again: a server "
-            "is to be started again"
-        )
-
-    def _connected(self) -> _Reader:
-        try:
-            with translated():
-                return _Reader(self.location)
-        except errors.NotFound:
-            raise
-        except errors.StoreError:
-            if not self.location.read_only or has_log(self.location.path):
-                raise
-            # SQLite cannot make its side files in a read-only folder, and without a log beside it nobody is writing
-            return _Reader(replace(self.location, immutable=True))
-
-    def _give(self, reader: _Reader, sound: bool) -> None:
-        with self._guard:
-            self._busy_readers -= 1
-            if sound and not self._closed.is_set() and len(self._idle) < _IDLE_READERS_MAX:
-                self._idle.append(reader)
-                return
-        close(reader.connection)
+    def _check_own(self) -> None:
+        if self._lost:
+            raise errors.StoreError(
+                "this store was in use when the process was forked, and cannot be used in the child; open it there"
+            )
 
     # ------------------------------------------------------------------ writing
     @contextmanager
@@ -254,8 +151,7 @@ class SqliteStore:
     @contextmanager
     def _writing(self) -> Iterator[apsw.Connection]:
         """Hold the write lock; gives the connection that writes."""
-        if self.location.read_only:
-            raise errors.StoreError("this store was opened read-only; open it for writing to change it")
+        self.check_writable()
         with self._lock.held():
             if self._closed.is_set():
                 raise errors.StoreError("this store was closed; open it again")
@@ -266,11 +162,8 @@ class SqliteStore:
                     self._drop_writer()
 
     def _write_connection(self) -> apsw.Connection:
-        if self._lost:
-            raise errors.StoreError(
-                "this store was in use when the process was forked, and cannot be used in the child; open it there"
-            )
-        self._check_file()
+        self._check_own()
+        self._readers.check_file()
         if self._writer is None:
             with translated():
                 self._writer = connect(self.location)
@@ -316,7 +209,7 @@ class SqliteStore:
             self._in_doubt = True
             self._drop_writer()
             return
-        if _goes_on(connection):
+        if goes_on(connection):
             self._drop_writer()
 
     def _commit(self, connection: apsw.Connection, unit: UnitOfWork) -> None:
@@ -356,32 +249,6 @@ class SqliteStore:
         if kept is None:
             with translated():
                 raise failure
-
-    # ------------------------------------------------------------------ workspaces
-    def workspace(self, name: str, *, create: bool) -> int:
-        """Give the number of a workspace; 0 when it does not exist and is not to be created.
-
-        Raises:
-            NotFound: it is to be created in a store that was opened read-only.
-        """
-        with self.reader(0) as view:
-            number = view.workspace_number(name)
-        if number or not create:
-            return number
-        if self.location.read_only:
-            raise errors.NotFound(
-                f"there is no workspace {name} in this store, and it was opened read-only; `workspaces` lists them"
-            )
-        with self.exclusive() as connection:
-            connection.execute("INSERT OR IGNORE INTO workspaces(name) VALUES(?)", (name,))
-            row = connection.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
-            assert row is not None
-            return int(row[0])
-
-    def workspaces(self) -> list[tuple[int, str]]:
-        """Give every workspace as (number, name), by name."""
-        with self.reader(0) as view:
-            return view.workspace_names()
 
     # ------------------------------------------------------------------ maintenance
     @contextmanager
@@ -451,10 +318,7 @@ class SqliteStore:
                     connection.execute("ROLLBACK")
                 raise
             self._trees.clear()
-            with self._guard:
-                readers, self._idle = self._idle, []
-            for reader in readers:
-                close(reader.connection)
+            self._readers.forget()
             give_checksums(connection)
             self._drop_writer()
 
@@ -464,7 +328,7 @@ class SqliteStore:
         On a connection of its own: on an older one FTS5 checks its remembered structure against the present pages, and
         finds damage where there is none (seen with 3.54, after another connection had merged segments).
         """
-        fresh = self._connected()
+        fresh = self._readers.fresh()
         try:
             with translated():
                 view = SqliteView(fresh.connection, 0, FactsCache(), fresh.tokens)
@@ -521,21 +385,6 @@ class SqliteStore:
         except OSError as error:
             raise errors.StoreError(f"the backup cannot be written ({error.strerror})") from error
 
-    def head(self, ws: int) -> Head:
-        """Give the last transaction of a workspace."""
-        with self.reader(ws) as view:
-            return view.head()
-
-
-def _goes_on(connection: apsw.Connection) -> bool:
-    """Say whether a statement that somebody left half read goes on: then what is read next would be of its old state."""
-    return connection.txn_state() != apsw.SQLITE_TXN_NONE
-
-
-def _fingerprint(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
 
 # A SQLite connection must not cross a fork, not even to be closed (https://sqlite.org/howtocorrupt.html, 2.6): they are
 # closed before it, and parent and child open their own when next they need one.
@@ -549,10 +398,7 @@ def _before_fork() -> None:
         if stack.enter_context(store._lock.idle(_CLOSE_WAIT_S)):
             store._drop_writer()
             store._lock.close()
-        stack.enter_context(store._guard)
-        for reader in store._idle:
-            close(reader.connection)
-        store._idle.clear()
+        stack.enter_context(store._readers.still())
     _AROUND_FORK.append(stack)
 
 
@@ -563,9 +409,8 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     _AROUND_FORK.pop().pop_all()  # what it would release belongs to the parent
     for store in list(_STORES):
-        store._guard = threading.Lock()
         store._lock.forked()
-        if store._writer is not None or store._busy_readers:
+        if store._readers.forked() or store._writer is not None:
             store._lost.append(store._writer)
             store._writer = None
 

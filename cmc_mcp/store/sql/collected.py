@@ -1,0 +1,324 @@
+"""What a unit of work collects before it is written: payloads, records with their new pieces, rows of the indexes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, cast
+
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.errors import DimensionMismatch, IntegrityError
+from cmc_mcp.kernel.kinds import ErasureKind, Record
+from cmc_mcp.kernel.pieces import NOTHING, Pieces
+from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
+from cmc_mcp.model.traits import derived_traits
+from cmc_mcp.model.witness import Witness
+from cmc_mcp.store.rows import TEXTUAL, Head
+from cmc_mcp.store.sql import nodes
+from cmc_mcp.store.sql.connection import Connection
+from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.sql.view import View
+
+_KEPT_PAYLOADS_MAX = 10_000
+
+
+class Passages(Protocol):
+    """Full text as a unit writes it."""
+
+    def count(self, text: str) -> int:
+        """Count the tokens it makes of a text."""
+        ...
+
+    def add(self, rows: Sequence[tuple[int, str, str]]) -> None:
+        """Add passages: (record number, heading, text)."""
+        ...
+
+    def drop(self, rid: int, heading: str, text: str) -> None:
+        """Take a passage out, which it is told as it was added."""
+        ...
+
+    def tidy(self) -> None:
+        """Leave no trace of what was taken out."""
+        ...
+
+
+@dataclass(slots=True)
+class Kept:
+    """Numbers of payloads that are used again and again, and of models: once committed they never change."""
+
+    payloads: dict[bytes, int] = field(default_factory=dict)
+    models: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
+
+    def learn(self, unit: Collected) -> None:
+        """Keep what a committed unit found."""
+        if len(self.payloads) > _KEPT_PAYLOADS_MAX:
+            self.payloads.clear()
+        self.payloads.update(unit._found)
+        self.models.update(unit._models)
+
+
+@dataclass(slots=True)
+class Pending:
+    """A record that changes, with its pieces before and after."""
+
+    record: Record
+    before: Pieces
+    after: Pieces
+
+
+class Collected(View):
+    """What was collected so far. Reads see the state before it; `pieces` of a record it changed gives the new ones."""
+
+    def __init__(self, connection: Connection, ws: int, facts: FactsCache, kept: Kept, text: Passages) -> None:
+        super().__init__(connection, ws, facts)
+        self.before = self.head()
+        self.seq = self.before.seq + 1
+        self.after: Head | None = None
+        self._shared = kept.payloads
+        self._models = dict(kept.models)
+        self._text = text
+        low = ws << WORKSPACE_SHIFT
+        self._next_rid = max(self.before.last_rid, low) + 1
+        self._next_pid = max(self.before.last_pid, low) + 1
+        self._next_vid = max(self.before.last_vid, low) + 1
+        self._pending: dict[int, Pending] = {}
+        self._pids: dict[bytes, int] = {}
+        self._found: dict[bytes, int] = {}
+        self._absent: set[bytes] = set()
+        self._revived: set[int] = set()
+        self._rids: dict[Record, int] = {}
+        self._unknown: set[Record] = set()
+        self._inserts: dict[str, list[tuple[object, ...]]] = {}
+        self._passages: list[tuple[int, str, str]] = []
+        self._tokens = 0
+
+    # ------------------------------------------------------------------ payloads and records
+    def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False) -> int:
+        """Store bytes under their hash, once; with `object_`, only their hash (the bytes are in the object store)."""
+        key = payload_hash(body) if hash_ is None else hash_
+        return self._put(key, 0, len(body), object_, None if object_ else body)
+
+    def foresee(self, hashes: Sequence[bytes]) -> None:
+        """Note payloads that will be put; a file is asked for them one by one as quickly as together."""
+
+    def put_witness(self, witness: Witness) -> int:
+        """Store a witness, and index its writer."""
+        first = self._next_pid
+        pid = self._put(witness.key, 0, len(witness.body), False, witness.body)
+        if pid == first:
+            self._insert("witnesses", (self.ws, witness.writer, pid))
+        return pid
+
+    def put_facts(self, facts: Facts) -> int:
+        """Store a body of facts, and index its tags and its claim."""
+        if facts.body is None:
+            found = self.pid(facts.hash)
+            if found is None:
+                raise IntegrityError("facts that were erased cannot be asserted", table="payloads")
+            return found
+        first = self._next_pid
+        pid = self._put(facts.hash, 1, len(facts.body), False, facts.body)
+        if pid == first or pid in self._revived:
+            self._revived.discard(pid)
+            registers = facts.registers
+            for name, value in tags_of(registers).items():
+                self._insert("tags", (self.ws, name, value, pid))
+            if claim := claim_of(registers):
+                self._insert("claims", (self.ws, claim.subject, claim.predicate, pid))
+            if (confidence := number_of(registers, "confidence")) is not None:
+                self._insert("confidences", (self.ws, round(confidence * 1_000_000), pid))
+        return pid
+
+    def _put(self, key: bytes, domain: int, size: int, object_: bool, body: bytes | None) -> int:
+        found = self.pid(key)
+        if found is None:
+            found = self._next_pid
+            self._next_pid += 1
+            self._insert("payloads", (found, self.ws, key, domain, size, int(object_), body))
+        elif self._any_erased:
+            self._revive(found, key, body)
+        self._pids[key] = found
+        return found
+
+    @cached_property
+    def _any_erased(self) -> bool:
+        return self.epoch() > 0
+
+    def _revive(self, pid: int, key: bytes, body: bytes | None) -> None:
+        """Bytes that were erased and are told again are there again, and their erasure is no longer in force."""
+        rid = self.rid(ErasureKind.record(key))
+        if rid is None or not self.pieces(rid):
+            return
+        self.set_pieces(rid, NOTHING)
+        self._revived.add(pid)
+        self._c.execute(
+            "UPDATE payloads SET body = ?, object = ? WHERE ws = ? AND pid = ?", (body, int(body is None), self.ws, pid)
+        )
+        if self._facts is not None:
+            self._facts.pop(pid, None)
+        spoken = self._c.execute(
+            "SELECT a.rid, p.body FROM atoms a JOIN payloads p ON p.ws = a.ws AND p.pid = a.content WHERE a.ws = ?1"
+            " AND a.discriminator > 0 AND a.discriminator = ?2 AND a.modality < ?3 AND (p.object = 1 OR p.body IS NOT NULL)",
+            (self.ws, pid, TEXTUAL),
+        ).fetchall()
+        for atom, text in spoken:  # who said it is known again
+            self.set_traits(cast(int, atom), *derived_traits(cast("bytes | None", text) or b"", body))
+
+    def intern(self, record: Record, *, unknown: bool = False) -> tuple[int, bool]:
+        """Give the number of a record, and whether it is new to the workspace; `unknown` spares looking it up."""
+        known = self._rids.get(record)
+        if known is not None:
+            return known, False
+        found = None if unknown else self.rid(record)
+        new = found is None
+        if found is None:
+            found = self._next_rid
+            self._next_rid += 1
+            self._insert("records", (found, self.ws, record.kind, record.key))
+        self._rids[record] = found
+        if new:
+            self._pending[found] = Pending(record, NOTHING, NOTHING)
+        return found, new
+
+    def pid(self, hash_: bytes) -> int | None:
+        """Give the number of a payload, those this unit added included; each is looked up once."""
+        found = self._pids.get(hash_, self._shared.get(hash_))
+        if found is None and hash_ not in self._absent:
+            found = super().pid(hash_)
+            if found is None:
+                self._absent.add(hash_)
+            else:
+                self._pids[hash_] = self._found[hash_] = found
+        return found
+
+    def rid(self, record: Record) -> int | None:
+        """Give the number of a record, those this unit added included."""
+        known = self._rids.get(record)
+        if known is None and record not in self._unknown:
+            known = super().rid(record)
+            if known is None:
+                self._unknown.add(record)
+        return known
+
+    def record(self, rid: int) -> Record:
+        """Give the record of a number, those this unit added included."""
+        pending = self._pending.get(rid)
+        return pending.record if pending is not None else super().record(rid)
+
+    def pieces(self, rid: int, seq: int | None = None) -> Pieces:
+        """Give the pieces of a record as this unit would leave them, or as they were after `seq`."""
+        if seq is None or seq >= self.seq:
+            pending = self._pending.get(rid)
+            if pending is not None:
+                return pending.after
+            return super().pieces(rid)
+        return super().pieces(rid, seq)
+
+    def set_pieces(self, rid: int, pieces: Pieces) -> None:
+        """Give a record its new pieces; only the net difference is written."""
+        pending = self._pending.get(rid)
+        if pending is None:
+            before = super().pieces(rid)
+            self._pending[rid] = Pending(super().record(rid), before, pieces)
+        else:
+            pending.after = pieces
+
+    # ------------------------------------------------------------------ rows of the indexes
+    def add_atom(self, rid: int, row: tuple[int, int, int, int, int, int], traits: int, speaker: int) -> None:
+        """Add the immutable part of a new atom: modality, then payload numbers as in `AtomRow`, and its traits."""
+        self._insert("atoms", (rid, self.ws, *row, self.seq, traits, speaker))
+        if speaker:
+            self._insert("speakers", (self.ws, speaker, rid))
+
+    def set_traits(self, rid: int, traits: int, speaker: int) -> None:
+        """Give an atom its traits again, whose content was erased and came back."""
+        self._c.execute(
+            "UPDATE atoms SET traits = ?, speaker = ? WHERE ws = ? AND rid = ?", (traits, speaker, self.ws, rid)
+        )
+        if speaker:
+            self._insert("speakers", (self.ws, speaker, rid))
+
+    def add_passage(self, rid: int, heading: str, text: str) -> None:
+        """Add an atom to full text."""
+        if heading:
+            self._insert("headings", (rid, self.ws, heading))
+            self._tokens += self._text.count(heading)
+        self._passages.append((rid, heading, text))
+        self._tokens += self._text.count(text)
+
+    def add_source(self, rid: int, origin: int) -> None:
+        """Add the head of a document to its index."""
+        self._insert("sources", (rid, self.ws, origin))
+
+    def add_item(self, rid: int, origin: int, position: int, atom: int) -> None:
+        """Add an atom at a position of a conversation to its index."""
+        self._insert("items", (self.ws, origin, position, rid, atom))
+
+    def add_edge(self, rid: int, source: int, kind: str, target: int) -> None:
+        """Add an edge to its index."""
+        self._insert("edges", (rid, self.ws, source, kind, target))
+
+    def add_label(self, rid: int, label: str) -> None:
+        """Add a label to its index."""
+        self._insert("labels", (rid, self.ws, label))
+
+    def add_quarantine(self, rid: int, request: int) -> None:
+        """Add a quarantined request to its index."""
+        self._insert("quarantine", (rid, self.ws, request))
+
+    def add_vector(self, model: int, content: int, vector: bytes) -> None:
+        """Add the vector of a content (fp32, unit length) under a model."""
+        self._insert("vectors", (self._next_vid, self.ws, model, content, self.seq, vector))
+        self._next_vid += 1
+
+    def model_number(self, name: str, digest: str, precision: str, dimension: int) -> int:
+        """Give the number of an embedding model, adding it when it is new to the workspace."""
+        key = (name, digest, precision, dimension)
+        if key not in self._models:
+            self._models[key] = self._model_number(*key)
+        return self._models[key]
+
+    def _model_number(self, name: str, digest: str, precision: str, dimension: int) -> int:
+        key = (self.ws, name, digest, precision)
+        for _ in range(2):
+            for number, found in self._c.execute(
+                "SELECT model, dimension FROM embedding_models WHERE ws = ? AND name = ? AND digest = ? AND precision = ?",
+                key,
+            ):
+                if found != dimension:
+                    raise DimensionMismatch(
+                        f"the model {name} has {dimension} dimensions, and the vectors stored under it {found}; "
+                        "give the model another name, or the embedder the right dimension"
+                    )
+                return cast(int, number)
+            self._c.execute(
+                "INSERT INTO embedding_models(ws, name, digest, precision, dimension) VALUES(?, ?, ?, ?, ?)",
+                (*key, dimension),
+            )
+        raise AssertionError("the model was just added")
+
+    def embedded(self, model: int, contents: Sequence[int]) -> set[int]:
+        """Give those contents that have a vector under a model."""
+        rows = self._c.execute(
+            "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(contents)),
+        )
+        return {cast(int, pid) for (pid,) in rows}
+
+    def nodes_embedded(self, model: int, keys: Sequence[bytes]) -> set[bytes]:
+        """Give those nodes that have a vector under a model."""
+        return nodes.embedded(self._c, self.ws, model, keys)
+
+    def add_node_vector(self, model: int, key: bytes, vector: bytes) -> None:
+        """Add the vector of a node's text (fp32, unit length) under a model, unless it has one."""
+        nodes.add_vector(self._c, self.ws, model, key, self.seq, vector)
+
+    def add_key(self, key: str, request: bytes, receipt: bytes) -> None:
+        """Claim an idempotency key for this transaction."""
+        self._insert("idempotency_keys", (self.ws, key, request, self.seq, receipt))
+
+    def _insert(self, table: str, row: tuple[object, ...]) -> None:
+        self._inserts.setdefault(table, []).append(row)

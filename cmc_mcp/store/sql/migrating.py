@@ -1,0 +1,91 @@
+"""What migrating is on every database: the version that is there, the steps that are missing, the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from cmc_mcp import errors
+from cmc_mcp.clock import Clock
+from cmc_mcp.store.sql import nodes, traits
+from cmc_mcp.store.sql.connection import Connection
+from cmc_mcp.store.sql.schema import Migration
+
+Migrations = tuple[Migration, ...]
+FILLS: Final[dict[str, Callable[[Connection], None]]] = {
+    "nodes of documents": nodes.rebuild_all,
+    "traits of passages": traits.rebuild_all,
+}
+"""What fills new tables where SQL alone cannot, by the title of the migration."""
+
+
+def check(version: int, applied: Mapping[int, str], migrations: Migrations) -> None:
+    """Refuse tables of a version that this code does not know, or that are not those it would have made.
+
+    Raises:
+        FutureStore: a newer version made them; IntegrityError: a migration was edited.
+    """
+    if version > migrations[-1].number:
+        raise errors.FutureStore(
+            f"the store has format {version}, and this version knows up to {migrations[-1].number}; "
+            "upgrade cmc-mcp (nothing was written)",
+            format=version,
+        )
+    known = {m.number: m.checksum for m in migrations if m.number <= version}
+    for number in sorted(known.keys() | applied.keys()):
+        if known.get(number) != applied.get(number):
+            raise errors.IntegrityError(
+                f"migration {number} of this store is not the one this version ships; restore a backup",
+                table="migrations",
+                key=str(number),
+            )
+
+
+def climb(
+    connection: Connection,
+    version: int,
+    clock: Clock,
+    migrations: Migrations,
+    arranged: Callable[[str], Sequence[str]] = lambda statement: (statement,),
+) -> None:
+    """Run every step that is missing, inside the caller's transaction; `arranged` says how a statement is put there."""
+    # never before what it migrates, whatever the clock says: `verify` tells by it what is older than a table
+    last = connection.execute("SELECT max(recorded_us) FROM transactions").fetchone() if version else None
+    now_us = max(clock.now_us(), int(last[0] or 0) if last else 0)
+    for migration in migrations:
+        if migration.number <= version:
+            continue
+        for statement in migration.up:
+            for own in arranged(statement):
+                connection.execute(own)
+        if fill := FILLS.get(migration.title):
+            fill(connection)
+        connection.execute(
+            "INSERT INTO migrations VALUES(?, ?, ?, ?)",
+            (migration.number, migration.title, migration.checksum, now_us),
+        )
+
+
+def steps_down(version: int, to: int, migrations: Migrations, instead: Callable[[int], str]) -> Migrations:
+    """Give the steps to undo, the last first; `instead` names what holds a version that cannot be gone back to.
+
+    Raises:
+        StoreError: there is no such version below, or one of the steps cannot be undone without losing something.
+    """
+    later = tuple(m for m in reversed(migrations) if to < m.number <= version)
+    if to < 1 or not later:
+        raise errors.StoreError(f"the store has format {version}; it can be taken back to 1 to {version - 1}")
+    if fixed := [m for m in later if not m.down]:
+        raise errors.StoreError(
+            f"migration {fixed[0].number} ({fixed[0].title}) cannot be undone without losing something; "
+            f"{instead(fixed[0].number - 1)}"
+        )
+    return later
+
+
+def descend(connection: Connection, steps: Migrations) -> None:
+    """Undo steps, inside the caller's transaction."""
+    for migration in steps:
+        for statement in migration.down:
+            connection.execute(statement)
+        connection.execute("DELETE FROM migrations WHERE number = ?", (migration.number,))

@@ -1,0 +1,84 @@
+"""What a store in SQL is on every database: the workspaces' numbers, and what is kept between calls."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+
+from cmc_mcp import errors
+from cmc_mcp.clock import Clock
+from cmc_mcp.store.rows import Head
+from cmc_mcp.store.sql.collected import Kept
+from cmc_mcp.store.sql.connection import Connection
+from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.search import SearchView
+from cmc_mcp.store.sql.unit import TreeCache
+from cmc_mcp.store.tally import Tally
+
+
+class SqlStore(ABC):
+    """Many readers, one writer of a workspace at a time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tally = Tally()
+        self._facts: dict[int, FactsCache] = {}
+        self._trees: dict[int, TreeCache] = {}
+        self._kept: dict[int, Kept] = {}
+
+    @property
+    @abstractmethod
+    def read_only(self) -> bool:
+        """Whether it was opened for reading alone."""
+
+    @abstractmethod
+    def reader(self, ws: int) -> AbstractContextManager[SearchView]:
+        """Open a read transaction on a workspace: everything in it belongs to one state."""
+
+    @abstractmethod
+    def exclusive(self) -> AbstractContextManager[Connection]:
+        """Take a connection that may write, without a transaction, for maintenance."""
+
+    def check_writable(self) -> None:
+        """Refuse to write to a store that was opened for reading.
+
+        Raises:
+            StoreError: it was.
+        """
+        if self.read_only:
+            raise errors.StoreError("this store was opened read-only; open it for writing to change it")
+
+    def workspace(self, name: str, *, create: bool) -> int:
+        """Give the number of a workspace; 0 when it does not exist and is not to be created.
+
+        Raises:
+            NotFound: it is to be created in a store that was opened read-only.
+        """
+        with self.reader(0) as view:
+            number = view.workspace_number(name)
+        if number or not create:
+            return number
+        if self.read_only:
+            raise errors.NotFound(
+                f"there is no workspace {name} in this store, and it was opened read-only; `workspaces` lists them"
+            )
+        with self.exclusive() as connection:
+            connection.execute("INSERT INTO workspaces(name) VALUES(?) ON CONFLICT DO NOTHING", (name,))
+            row = connection.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
+            assert row is not None
+            return int(row[0])
+
+    def workspaces(self) -> list[tuple[int, str]]:
+        """Give every workspace as (number, name), by name."""
+        with self.reader(0) as view:
+            return view.workspace_names()
+
+    def head(self, ws: int) -> Head:
+        """Give the last transaction of a workspace."""
+        with self.reader(ws) as view:
+            return view.head()
+
+    def pages_pending(self) -> bool:
+        """Say whether an erase still has bytes to destroy: a reader, or the end of its process, came between."""
+        with self.reader(0) as view:
+            return not self.read_only and view.pages_pending()
