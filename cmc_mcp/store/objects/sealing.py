@@ -13,7 +13,6 @@ their key is SHA-256 over a label and the store's key; they are still read.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import os
 from typing import Final
 
@@ -73,9 +72,11 @@ def damaged(what: str, hash_: bytes) -> IntegrityError:
 
 
 def _derived(key: bytes) -> bytes:
-    """Derive the key of objects from the store's: HKDF-SHA-256 without a salt, one block."""
-    secret = hmac.digest(bytes(32), key, "sha256")
-    return hmac.digest(secret, b"cmc/objects/2\1", "sha256")
+    """Derive the key of objects from the store's (RFC 5869, without a salt)."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    return HKDF(SHA256(), length=32, salt=None, info=b"cmc/objects/2").derive(key)
 
 
 def _bound(workspace: int, hash_: bytes) -> bytes:
