@@ -16,6 +16,7 @@ from cmc_mcp.store.sqlite import fulltext
 from cmc_mcp.store.sqlite.connection import Location, close, connect, has_log, translated
 
 IDLE_MAX: Final = 8
+CACHE_KIB: Final = 8 * 1024  # pages with checksums cannot be mapped, so each reader has copies of its own
 
 
 class Reader:
@@ -23,6 +24,7 @@ class Reader:
 
     def __init__(self, location: Location) -> None:
         self.connection = connect(location)
+        self.connection.pragma("cache_size", -CACHE_KIB)
         self.tokens = fulltext.prepare(self.connection)
         self.seen = _fingerprint(location.path) if location.immutable else None
 
