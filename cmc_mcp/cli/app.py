@@ -13,6 +13,7 @@ from typing import Annotated, Final, TypeVar
 
 import typer
 
+from cmc_mcp import __version__
 from cmc_mcp.cli.session import DONE, INTERRUPTED, REFUSED, USAGE, Session
 from cmc_mcp.errors import CmcError, InvalidInput
 
@@ -21,7 +22,7 @@ TIME: Final = "Look back and take back"
 PROOF: Final = "Prove and keep"
 CARE: Final = "Set up and look after"
 _BUG: Final = 70  # EX_SOFTWARE: none of the four codes that mean something
-_FLAGS: Final = ("--json", "--no-model")
+_FLAGS: Final = ("--json", "--no-model", "--version")
 _VALUES: Final = ("--store", "--workspace", "--principal", "--objects")
 
 app = typer.Typer(
@@ -50,6 +51,12 @@ def command(name: str, panel: str, example: str, *, into: typer.Typer = app) -> 
         return function
 
     return register
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cmc {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -81,6 +88,9 @@ def _options(
     ] = False,
     no_model: Annotated[
         bool, typer.Option("--no-model", help="Load no embedding model: full text alone. Quicker to start.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     context.obj = Session(store, workspace, principal, json, not no_model, objects)

@@ -66,7 +66,7 @@ def test_help_groups_the_commands(cmc: Any) -> None:
     assert places == sorted(places)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["version"]])
+@pytest.mark.parametrize("words", [["--help"], ["version"], ["--version"]])
 def test_help_and_version_load_nothing_heavy(words: list[str], store: Path) -> None:
     code = (
         "import sys; from cmc_mcp.cli.app import run; run(sys.argv[1:]); "
