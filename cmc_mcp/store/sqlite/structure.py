@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 
 import apsw
 
@@ -31,22 +30,16 @@ def tables(connection: apsw.Connection) -> list[tuple[str, str]]:
 
 def _schema(connection: apsw.Connection) -> Iterator[tuple[str, str, str]]:
     """Compare tables, indexes, views and triggers with those that the migrations make."""
-    wanted, found = _wanted(), _objects(connection)
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            yield "sqlite_schema", name, "is missing" if name not in found else "is not what the migrations made"
-
-
-@lru_cache(maxsize=1)
-def _wanted() -> Mapping[str, object]:
-    """Make the tables once, in memory, to see what they should be."""
     fresh = apsw.Connection(":memory:")
     try:
         for statement in (BOOKKEEPING, *(s for migration in MIGRATIONS for s in migration.up)):
             fresh.execute(statement).fetchall()
-        return _objects(fresh)
+        wanted, found = _objects(fresh), _objects(connection)
     finally:
         fresh.close()
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            yield "sqlite_schema", name, "is missing" if name not in found else "is not what the migrations made"
 
 
 def _full_text(connection: apsw.Connection) -> Iterator[tuple[str, str, str]]:
