@@ -209,6 +209,7 @@ class Matrix:
     def _load_pieces(self, view: ReadView, seq: int) -> None:
         import numpy as np
 
+        closed = list(view.closed_columns(self.seq, seq)) if self.seq else []
         found = view.piece_columns(self.seq, seq)
         columns = (self._valid_from, self._valid_to, self._tx_from, self._tx_to, self._facts)
         while rows := list(islice(found, _CHUNK)):
@@ -216,8 +217,7 @@ class Matrix:
             self._atom.extend(np.searchsorted(self._rid.rows, rids))
             for column, value in zip(columns, values, strict=True):
                 column.extend(value)
-        if self.seq:
-            self._close(list(view.closed_columns(self.seq, seq)))
+        self._close(closed)
 
     def _close(self, rows: Sequence[tuple[int, int, int, int]]) -> None:
         import numpy as np

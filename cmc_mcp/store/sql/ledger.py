@@ -201,24 +201,24 @@ class LedgerRows:
                 "SELECT valid_from, valid_to, facts FROM pieces WHERE ws = ? AND rid = ? AND tx_to = ?"
                 " ORDER BY valid_from",
                 (self.ws, rid, OPEN),
-            )
+            ).fetchall()
         else:
             rows = self._c.execute(
                 "SELECT valid_from, valid_to, facts FROM pieces WHERE ws = ? AND rid = ? AND tx_from <= ?"
                 " AND tx_to > ? ORDER BY valid_from",
                 (self.ws, rid, seq, seq),
-            )
+            ).fetchall()
+        # read whole before facts are asked for: apsw 3.54.0.0 never frees a cursor that lived while another came and went
         found = tuple([Piece(a, b, self.facts(pid)) for a, b, pid in rows])
         return found or NOTHING
 
     def pieces_of(self, rids: Sequence[int], seq: int) -> dict[int, Pieces]:
         """Give the pieces of several records that were live after transaction `seq`; records without any are left out."""
-        rows = self._c.execute(
+        found = self._c.execute(
             "SELECT rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
             " AND +tx_from <= ?3 AND +tx_to > ?3 ORDER BY rid, valid_from",  # by record, not by the indexes over time
             (self.ws, json.dumps(rids), seq),
-        )
-        found = cast("list[tuple[int, int, int, int]]", rows.fetchall())
+        ).fetchall()
         self._load_facts({row[3] for row in found})
         out: dict[int, Pieces] = {}
         for rid, start, end, pid in found:
