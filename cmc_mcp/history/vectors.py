@@ -57,7 +57,8 @@ def shape(view: ReadView, ledger: Ledger, nodes: set[Row], report: Report) -> No
             report("vectors", vid, "it was made in another transaction than it says")
         made[seq, model] = made.get((seq, model), 0) + 1
         seen[content, model] = seq
-    whole("vectors", view, vids, view.head().last_vid, report, gaps=bool(view.epoch()))
+    erased = bool(view.epoch())  # after an erase there are gaps, and the first version of a node may be gone
+    whole("vectors", view, vids, view.head().last_vid, report, gaps=erased)
     before = 0
     node_seen: dict[tuple[bytes, int], int] = {}
     making = {row.seq for row in ledger.rows if row.verb in _MAKING or row.verb == _COMPLETING}
@@ -66,7 +67,7 @@ def shape(view: ReadView, ledger: Ledger, nodes: set[Row], report: Report) -> No
             orphans[model] = orphans.get(model, 0) + 1
         elif not _is_unit(vector, dimensions[model]):
             report("node_vectors", f"{nid}/{key.hex()}", "it is no vector of its model")
-        first = 0 if view.epoch() else begun.get(key, OPEN)  # after an erase the first version of a node may be gone
+        first = 0 if erased else begun.get(key, OPEN)
         if key not in begun or seq < max(first, before) or seq not in making:
             report("node_vectors", f"{nid}/{key.hex()}", "it is the vector of no node, or was made at another time")
         before = max(before, seq)
@@ -82,7 +83,7 @@ def shape(view: ReadView, ledger: Ledger, nodes: set[Row], report: Report) -> No
         seen,
         node_seen,
         report,
-        erased=bool(view.epoch()),
+        erased=erased,
         nodes_since_us=view.nodes_since_us(),
     )
     _completed(view, ledger, made, report)

@@ -14,6 +14,7 @@ import apsw
 import pytest
 
 from cmc_mcp.memory import Memory
+from tests.memory.made import CountingEmbedder
 
 
 def _cursors() -> int:
@@ -28,14 +29,16 @@ CALLS: dict[str, Callable[[Memory], object]] = {
     "history": lambda memory: memory.history(),
     "history of one": lambda memory: memory.history(memory.recall("deploy").items[0].id),
     "rollback, planned": lambda memory: memory.rollback(1, dry_run=True),
+    "verify": lambda memory: memory.verify(deep=True),
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_no_cursor_outlives_a_call(tmp_path: Path, call: str) -> None:
-    with Memory.open(tmp_path / "memory.db", embedder=None) as memory:
+    with Memory.open(tmp_path / "memory.db", embedder=CountingEmbedder()) as memory:
         for number in range(12):
             memory.remember(f"The deploy target was host {number}", confidence=number / 20)
+        memory.remember("# Deploys\n\nThe target is Fly.io.\n\n## Later\n\nIt was Heroku once.", source="deploys.md")
         CALLS[call](memory)
         before = _cursors()
         for _ in range(5):
