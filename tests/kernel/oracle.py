@@ -38,6 +38,17 @@ def merge(facts: str | None, changes: Changes) -> str:
     return encoded(out)
 
 
+def planned(parts: Sequence[str], *, redacted: bool) -> str:
+    """The facts of a document's head: one register, so that an undo carries it over whole or not at all."""
+    return encoded({"plan": {"parts": parts, "redacted": redacted}})
+
+
+def plan_of(facts: str) -> Mapping[str, Any]:
+    """The one register of a document's head."""
+    read: Mapping[str, Any] = json.loads(facts)["plan"]
+    return read
+
+
 def text_of(name: Name) -> str | None:
     """The words of an atom."""
     return {"note": 2, "part": 3, "turn": 3}.get(name[0]) and str(name[{"note": 2, "part": 3, "turn": 3}[name[0]]])
@@ -189,7 +200,7 @@ class Oracle:
             return
         head = ("source", origin)
         known = (head, 0) in state and (origin, state[head, 0]) not in self.lost
-        before = json.loads(state[head, 0])["parts"] if known else None
+        before = plan_of(state[head, 0])["parts"] if known else None
         old = [self.by_repr(part) for part in before or ()]
         numbered = aligned([(name[3], name[4]) for name in old], list(texts))
         new = [("part", origin, media, text, number) for text, number in numbered]
@@ -200,7 +211,7 @@ class Oracle:
         self.remove(state, set(old) - set(new))
 
     def head(self, state: State, origin: str, parts: list[str], *, redacted: bool) -> None:
-        facts = encoded({"parts": parts, "redacted": redacted})
+        facts = planned(parts, redacted=redacted)
         self.lost.discard((origin, facts))
         for cell in CELLS:
             state[("source", origin), cell] = facts
@@ -340,7 +351,7 @@ class Oracle:
         both = [*self.facts(name, seq - 1).values(), *self.facts(name, seq).values()]
         if name[0] == "item":
             return {self.by_repr(json.loads(facts)["atom"]) for facts in both}
-        parts = {self.by_repr(part) for facts in both for part in json.loads(facts)["parts"]}
+        parts = {self.by_repr(part) for facts in both for part in plan_of(facts)["parts"]}
         return {part for part in parts if self.changed(part, seq)}
 
     def _tagged(self, name: Name, seq: int, tags: tuple[tuple[str, str], ...]) -> bool:
@@ -360,11 +371,11 @@ class Oracle:
             plans = {
                 past[head, 0] for past in self.states if (head, 0) in past and (origin, past[head, 0]) not in self.lost
             }
-            titled = {plan for plan in plans if not json.loads(plan)["redacted"]}
-            if any(set(json.loads(plan)["parts"]) <= mine for plan in titled):
-                self.lost |= {(origin, plan) for plan in titled}
+            titled = {facts for facts in plans if not plan_of(facts)["redacted"]}
+            if any(set(plan_of(facts)["parts"]) <= mine for facts in titled):
+                self.lost |= {(origin, facts) for facts in titled}
                 if state.get((head, 0)) in titled:
-                    self.head(state, origin, json.loads(state[head, 0])["parts"], redacted=True)
+                    self.head(state, origin, plan_of(state[head, 0])["parts"], redacted=True)
         return [name for name in every if name not in names]
 
 

@@ -15,7 +15,7 @@ from cmc_mcp.store.loading import ERASED
 from cmc_mcp.store.manifest import decode_manifest
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import MODALITIES
-from tests.kernel.oracle import BOUNDS, CELLS, Name, State, encoded
+from tests.kernel.oracle import BOUNDS, CELLS, Name, State, encoded, planned
 
 _ENDS = {SINCE_ALWAYS: 0, **{bound: n + 1 for n, bound in enumerate(BOUNDS)}, UNTIL_FURTHER_NOTICE: len(CELLS)}
 
@@ -86,9 +86,9 @@ class Reading:
             pid = view.pid(bytes.fromhex(registers["manifest"]))
             body = None if pid is None else view.payload(pid)
             assert body is not None
-            plan = decode_manifest(body)
-            parts = [repr(self._names_of[part.atom.hex()]) for part in plan.parts]
-            return encoded({"parts": parts, "redacted": any(node.title == ERASED for node in plan.nodes)})
+            manifest = decode_manifest(body)
+            parts = [repr(self._names_of[part.atom.hex()]) for part in manifest.parts]
+            return planned(parts, redacted=any(node.title == ERASED for node in manifest.nodes))
         if kind == "item":
             name = self._names_of[registers["atom"]]
             if registers["chain"] not in self._chains:

@@ -68,6 +68,19 @@ def test_a_write_cut_before_any_of_its_statements_leaves_nothing(move: Step) -> 
         rig.close()
 
 
+def test_undoing_a_version_keeps_the_plan_that_an_erasure_put_in_its_place() -> None:
+    whole: list[str] = [TEXTS[1], TEXTS[0], TEXTS[1]]
+    later = {"cells": EVERYWHERE, "changes": {"tag:a": "2"}}
+    play(
+        [
+            ("document", {"by": "eve", "origin": "plan.txt", "parts": whole, "cells": EVERYWHERE, "changes": {}}),
+            ("document", {"by": "ben", "origin": "plan.txt", "parts": whole[1:2], **later}),
+            ("erase", {"by": "eve", "number": 0}),
+            ("undo", {"by": "ana", "steps": 4, "writer": "ben", "source": None, "key": None}),
+        ]
+    )
+
+
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = run(Job(6, 3, tmp_path))
     half = run(Job(3, 3, tmp_path))
