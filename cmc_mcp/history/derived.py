@@ -38,6 +38,8 @@ Report = Callable[[str, object, str], None]
 
 HEADING_SEPARATOR: Final = " › "
 _PAIRED_MAX: Final = 64
+_KEPT_BYTES_MAX: Final = 1024
+"""Longer contents are read again where they are needed: a store may be larger than memory."""
 _LINKS: Final = (b"supersedes", b"derives")
 
 
@@ -45,10 +47,12 @@ _LINKS: Final = (b"supersedes", b"derives")
 class Ledger:
     """What the replay read of the committed tables, and what it found on the way."""
 
-    payloads: dict[int, PayloadRow]
+    view: ReadView
     records: dict[int, Record]
     atoms: list[AtomRow]
     rows: list[TransactionRow]
+    payloads: dict[int, PayloadRow] = field(default_factory=dict)  # without the bytes of long contents: `body` has them
+    inline: set[int] = field(default_factory=set)  # the payloads whose bytes are in their row
     first: dict[int, tuple[int, list[int]]] = field(default_factory=dict)  # rid → its first transaction, facts in it
     held: set[int] = field(default_factory=set)  # every payload that is facts of a piece
     trees: tuple[dict[int, bytes], dict[int, bytes]] = field(default_factory=lambda: ({}, {}))
@@ -58,13 +62,17 @@ class Ledger:
 
     @classmethod
     def of(cls, view: ReadView) -> Ledger:
-        """Read the committed tables of a workspace."""
-        return cls(
-            {row.pid: row for row in view.all_payloads()},
-            view.all_records(),
-            list(view.all_atoms()),
-            sorted(view.transactions(), key=lambda row: row.seq),
-        )
+        """Read the committed tables of a workspace; the payloads are kept one by one, as they are checked."""
+        rows = sorted(view.transactions(), key=lambda row: row.seq)
+        return cls(view, view.all_records(), list(view.all_atoms()), rows)
+
+    def keep(self, row: PayloadRow) -> None:
+        """Keep a payload, but not the bytes of a long content."""
+        if row.body is not None:
+            self.inline.add(row.pid)
+            if not row.domain and len(row.body) > _KEPT_BYTES_MAX:
+                row = row._replace(body=None)
+        self.payloads[row.pid] = row
 
     def registers(self, pid: int) -> Registers:
         """Give the facts of a payload; none when they were erased."""
@@ -73,8 +81,20 @@ class Ledger:
 
     def body(self, pid: int) -> bytes | None:
         """Give inline bytes."""
-        row = self.payloads.get(pid)
-        return None if row is None else row.body
+        if pid not in self.inline:
+            return None
+        held = self.payloads[pid].body
+        return self.view.payload(pid) if held is None else held
+
+    def text(self, objects: Objects, pid: int) -> bytes | None:
+        """Give the bytes of a content, from the table or the object store; None when they are gone or damaged."""
+        row = self.payloads[pid]
+        if not row.object:
+            return self.body(pid)
+        try:
+            return objects.get(self.view.ws, row.hash)
+        except CmcError:
+            return None  # named by the check of objects
 
     def of_kind(self, code: int) -> Iterator[tuple[int, Record]]:
         """Give the records of a kind, in order of first recording."""
@@ -229,9 +249,9 @@ def _traits(view: ReadView, objects: Objects, ledger: Ledger) -> set[Row]:
     for atom in ledger.atoms:
         made = (0, 0)
         row = ledger.payloads[atom.content]
-        if MODALITIES[atom.modality] not in BINARY and (row.object or row.body is not None):
+        if MODALITIES[atom.modality] not in BINARY and (row.object or row.pid in ledger.inline):
             said = ledger.body(atom.discriminator)
-            made = derived_traits(text_of(view, objects, row) or b"", said)
+            made = derived_traits(ledger.text(objects, row.pid) or b"", said)
             if row.object and stored.get(atom.rid) == (unread := derived_traits(b"", said)):
                 made = unread  # a migration cannot look at objects
         out.add((atom.rid, *made))
@@ -244,16 +264,6 @@ def _speakers(traits: set[Row]) -> set[Row]:
         if speaker:
             first[speaker] = min(first.get(speaker, rid), rid)
     return set(first.items())
-
-
-def text_of(view: ReadView, objects: Objects, row: PayloadRow) -> bytes | None:
-    """Give the bytes of a payload, from the table or the object store; None when they are gone or damaged."""
-    if row.body is not None or not row.object:
-        return row.body
-    try:
-        return objects.get(view.ws, row.hash)
-    except CmcError:
-        return None  # named by the check of objects
 
 
 def headings(

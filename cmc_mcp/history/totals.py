@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
-from cmc_mcp.history.derived import Ledger, Report, text_of
+from cmc_mcp.history.derived import Ledger, Report
 from cmc_mcp.kernel.kinds import GateKind, PolicyKind, SourceKind
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.protocol import Objects, ReadView
@@ -103,7 +103,7 @@ def _passages(view: ReadView, objects: Objects, ledger: Ledger, headings: Mappin
         if content.hash not in ledger.ever_erased:
             size += view.count_tokens(headings.get(atom.rid, ""))
             if MODALITIES[atom.modality] not in BINARY:
-                size += view.count_tokens((text_of(view, objects, content) or b"").decode("utf-8", "replace"))
+                size += view.count_tokens((ledger.text(objects, content.pid) or b"").decode("utf-8", "replace"))
         made[atom.seq] = (count + 1, size)
     passages = tokens = 0
     for row in ledger.rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
-from cmc_mcp.history.derived import Ledger, Report, Row, text_of
+from cmc_mcp.history.derived import Ledger, Report, Row
 from cmc_mcp.history.totals import whole
 from cmc_mcp.kernel.kinds import EmbeddingKind, SourceKind
 from cmc_mcp.kernel.transaction import OPEN
@@ -160,7 +160,7 @@ def atoms(view: ReadView, objects: Objects, ledger: Ledger, embedder: Embedder, 
     rids, seq, count = sorted(rows), view.head().seq, 0
     for start in range(0, len(rids), 64):
         stored = view.vectors_of(model, rids[start : start + 64], seq)
-        texts = {rid: text_of(view, objects, ledger.payloads[rows[rid].content]) for rid in stored}
+        texts = {rid: ledger.text(objects, rows[rid].content) for rid in stored}
         known = [rid for rid, body in texts.items() if body is not None]
         made = embedder.embed([(texts[rid] or b"").decode() for rid in known]) if known else ()
         for rid, vector in zip(known, made, strict=True):

@@ -93,13 +93,14 @@ class Verifier:
 
     # ------------------------------------------------------------------ committed tables
     def _payloads(self) -> None:
-        for row in self.ledger.payloads.values():
+        for row in self.view.all_payloads():
             if row.body is not None:
                 expected = facts_hash(row.body) if row.domain else payload_hash(row.body)
                 if expected != row.hash:
                     self.fault("payloads", row.pid, "its bytes do not match their hash")
                 elif len(row.body) != row.size:
                     self.fault("payloads", row.pid, "its recorded size is wrong")
+            self.ledger.keep(row)
         for rid, record in self.ledger.records.items():
             if record.kind not in KINDS or len(record.key) != KEY_BYTES:
                 self.fault("records", rid, "it is of no kind, or its key of another length")
@@ -218,9 +219,9 @@ class Verifier:
         for row in ledger.payloads.values():
             if row.domain != (row.pid in ledger.held):
                 self.fault("payloads", row.pid, "it says that it is facts, and is none, or the other way about")
-            if row.object and (row.body is not None or row.hash in ledger.erased):
+            if row.object and (row.pid in ledger.inline or row.hash in ledger.erased):
                 self.fault("payloads", row.pid, "it says that the object store has it, which cannot be")
-            if row.body is not None or row.hash in ledger.erased:
+            if row.pid in ledger.inline or row.hash in ledger.erased:
                 continue
             if not row.object:
                 self.fault("payloads", row.pid, "its bytes are missing, and no erasure says why")
@@ -236,7 +237,7 @@ class Verifier:
         ledger, nothing = self.ledger, payload_hash(b"")
         for row in ledger.atoms:
             try:
-                media = ledger.payloads[row.media_type].body or b""
+                media = ledger.body(ledger.payloads[row.media_type].pid) or b""
                 content = ledger.payloads[row.content].hash
                 origin = (
                     ledger.payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -243,6 +244,20 @@ def test_a_proof_of_inclusion_verifies_without_the_store(tmp_path: Path) -> None
     key = atom_record(bytes.fromhex(gone.removeprefix("atom_"))).tree_key
     state = tree.StateProof(tuple(bytes.fromhex(node) for node in dead.state_proof))
     tree.verify_absence(bytes.fromhex(dead.state_root), key, state)
+
+
+def test_long_contents_do_not_stay_in_memory(tmp_path: Path) -> None:
+    with open_(tmp_path / "memory.db") as memory:
+        for number in range(150):
+            memory.remember(b"\x89PNG\r\n\x1a\n" + number.to_bytes(2, "big") * 25_000, modality="image",
+                            media_type="image/png")  # fmt: skip
+        tracemalloc.start()
+        try:
+            assert memory.verify().faults == []
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 2_000_000, "there are 7,500,000 bytes of contents"
 
 
 # ---------------------------------------------------------------------- no false alarm
