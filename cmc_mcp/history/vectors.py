@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.history.derived import Ledger, Report, Row
@@ -27,99 +29,105 @@ _MAKING: Final = frozenset({"remember", "release", "revise"})
 _COMPLETING: Final = "embed"
 
 
+@dataclass(slots=True)
+class _Found:
+    """What there is to be a vector of, since which transaction; and the vectors found, with the one that made each."""
+
+    texts: dict[int, int]
+    begun: dict[bytes, int]
+    made: Counter[tuple[int, int]] = field(default_factory=Counter)  # (transaction, model)
+    seen: dict[tuple[int, int], int] = field(default_factory=dict)  # (text, model)
+    node_seen: dict[tuple[bytes, int], int] = field(default_factory=dict)  # (node, model)
+    orphans: Counter[int] = field(default_factory=Counter)  # models that are missing
+
+    @classmethod
+    def among(cls, ledger: Ledger, nodes: set[Row]) -> _Found:
+        found = cls({}, {})
+        for atom in ledger.atoms:
+            if atom.modality < TEXTUAL:
+                found.texts[atom.content] = min(found.texts.get(atom.content, OPEN), atom.seq)
+        for row in nodes:
+            key, seq = cast("tuple[bytes, int]", (row[3], row[4]))
+            found.begun[key] = min(found.begun.get(key, OPEN), seq)
+        return found
+
+
 def shape(view: ReadView, ledger: Ledger, nodes: set[Row], report: Report) -> None:
     """Check everything about vectors but their directions: models, lengths, what they are of, when they were made."""
     dimensions = {number: dimension for number, *_, dimension in view.models()}
-    texts: dict[int, int] = {}  # payload → the transaction of its first atom
-    for atom in ledger.atoms:
-        if atom.modality < TEXTUAL:
-            texts[atom.content] = min(texts.get(atom.content, OPEN), atom.seq)
-    begun: dict[bytes, int] = {}
-    for row in nodes:
-        key, seq = cast("tuple[bytes, int]", (row[3], row[4]))
-        begun[key] = min(begun.get(key, OPEN), seq)
-    made: dict[tuple[int, int], int] = {}
+    erased = bool(view.epoch())  # after an erase there are gaps, and the first version of a node may be gone
+    found = _Found.among(ledger, nodes)
+    vids = _of_texts(view, ledger, found, dimensions, report)
+    whole("vectors", view, vids, view.head().last_vid, report, gaps=erased)
+    _of_nodes(view, ledger, found, dimensions, report, erased=erased)
+    for model, count in sorted(found.orphans.items()):
+        report("embedding_models", model, f"the model of {count} vectors is missing")
+    _together(ledger, found, report, erased=erased, nodes_since_us=view.nodes_since_us())
+    _completed(view, ledger, found.made, report)
+
+
+def _of_texts(
+    view: ReadView, ledger: Ledger, found: _Found, dimensions: Mapping[int, int], report: Report
+) -> list[int]:
+    """Look at each vector of a text alone; give their numbers."""
     lasts = [(row.seq, row.last_vid) for row in ledger.rows]
-    place, orphans = 0, dict[int, int]()
-    seen: dict[tuple[int, int], int] = {}
-    vids: list[int] = []
+    place, vids = 0, list[int]()
     for vid, model, content, seq, vector in view.all_vectors():
         vids.append(vid)
         while place < len(lasts) and lasts[place][1] < vid:
             place += 1
         if model not in dimensions:
-            orphans[model] = orphans.get(model, 0) + 1
+            found.orphans[model] += 1
         elif not _is_unit(vector, dimensions[model]):
             report("vectors", vid, "it is no vector of its model: its length is not 1, or its size another")
-        if content not in texts or ledger.payloads[content].hash in ledger.erased:
+        if content not in found.texts or ledger.payloads[content].hash in ledger.erased:
             report("vectors", vid, "it is the vector of no text")
-        elif seq < texts[content] or place == len(lasts) or lasts[place][0] != seq:
+        elif seq < found.texts[content] or place == len(lasts) or lasts[place][0] != seq:
             report("vectors", vid, "it was made in another transaction than it says")
-        made[seq, model] = made.get((seq, model), 0) + 1
-        seen[content, model] = seq
-    erased = bool(view.epoch())  # after an erase there are gaps, and the first version of a node may be gone
-    whole("vectors", view, vids, view.head().last_vid, report, gaps=erased)
+        found.made[seq, model] += 1
+        found.seen[content, model] = seq
+    return vids
+
+
+def _of_nodes(
+    view: ReadView, ledger: Ledger, found: _Found, dimensions: Mapping[int, int], report: Report, *, erased: bool
+) -> None:
+    """Look at each vector of a node alone."""
     before = 0
-    node_seen: dict[tuple[bytes, int], int] = {}
     making = {row.seq for row in ledger.rows if row.verb in _MAKING or row.verb == _COMPLETING}
     for nid, model, key, seq, vector in view.all_node_vectors():
         if model not in dimensions:
-            orphans[model] = orphans.get(model, 0) + 1
+            found.orphans[model] += 1
         elif not _is_unit(vector, dimensions[model]):
             report("node_vectors", f"{nid}/{key.hex()}", "it is no vector of its model")
-        first = 0 if erased else begun.get(key, OPEN)
-        if key not in begun or seq < max(first, before) or seq not in making:
+        first = 0 if erased else found.begun.get(key, OPEN)
+        if key not in found.begun or seq < max(first, before) or seq not in making:
             report("node_vectors", f"{nid}/{key.hex()}", "it is the vector of no node, or was made at another time")
         before = max(before, seq)
-        made[seq, model] = made.get((seq, model), 0) + 1
-        node_seen[key, model] = seq
-    for model, count in sorted(orphans.items()):
-        report("embedding_models", model, f"the model of {count} vectors is missing")
-    _together(
-        ledger,
-        texts,
-        begun,
-        made,
-        seen,
-        node_seen,
-        report,
-        erased=erased,
-        nodes_since_us=view.nodes_since_us(),
-    )
-    _completed(view, ledger, made, report)
+        found.made[seq, model] += 1
+        found.node_seen[key, model] = seq
 
 
-def _together(
-    ledger: Ledger,
-    texts: Mapping[int, int],
-    begun: Mapping[bytes, int],
-    made: Mapping[tuple[int, int], int],
-    seen: Mapping[tuple[int, int], int],
-    node_seen: Mapping[tuple[bytes, int], int],
-    report: Report,
-    *,
-    erased: bool,
-    nodes_since_us: int,
-) -> None:
+def _together(ledger: Ledger, found: _Found, report: Report, *, erased: bool, nodes_since_us: int) -> None:
     """A transaction that has one vector of a model has those of all its new texts: they are made together or not at all."""
     making = {row.seq for row in ledger.rows if row.verb in _MAKING}
     fresh: dict[int, list[int]] = {}
-    for content, seq in texts.items():
+    for content, seq in found.texts.items():
         if ledger.payloads[content].hash not in ledger.ever_erased:
             fresh.setdefault(seq, []).append(content)
     nodes: dict[int, list[bytes]] = {}
     later = {row.seq for row in ledger.rows if row.recorded_us <= nodes_since_us}
-    for key, seq in begun.items() if not erased else ():
+    for key, seq in found.begun.items() if not erased else ():
         if seq not in later:  # what is older than the table has its vectors from `embed`
             nodes.setdefault(seq, []).append(key)
-    for seq, model in sorted(made):
+    for seq, model in sorted(found.made):
         if seq not in making:
             continue
         for content in fresh.get(seq, ()):
-            if seen.get((content, model), OPEN) > seq:
+            if found.seen.get((content, model), OPEN) > seq:
                 report("vectors", f"{model}/{content}", f"transaction {seq} made vectors, and not this one")
         for key in nodes.get(seq, ()):
-            if node_seen.get((key, model), OPEN) > seq:
+            if found.node_seen.get((key, model), OPEN) > seq:
                 report("node_vectors", f"{model}/{key.hex()}", f"transaction {seq} made vectors, and not this one")
 
 
