@@ -21,12 +21,12 @@ from cmc_mcp.model.entries import EXTRA, METADATA, Entry, json_text, metadata_te
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, interval
 from cmc_mcp.model.witness import NO_MODEL
-from cmc_mcp.store.protocol import ReadView, WriteUnit
+from cmc_mcp.store.protocol import LedgerView, ReadView, WriteUnit
 from cmc_mcp.write.commit import Batch
 from cmc_mcp.write.draft import Draft, Part
 from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.enrich import Vectors, model_of
-from cmc_mcp.write.gate import is_erased, reasons
+from cmc_mcp.write.gate import reasons
 from cmc_mcp.write.pipeline import index_vectors
 from cmc_mcp.write.validate import Request, check_numbers, checker, unfit
 
@@ -150,10 +150,10 @@ def put(engine: Engine, laid: Laid, gone: Sequence[str] = (), lapse: bool = Fals
     """
     drafts = laid.drafts
     with engine.store.reader(engine.ws) as view:
+        _gated(view, drafts)  # what is refused leaves no object behind
         missing = _missing(view, engine, laid)
-        large = [d.parts[0] for d in drafts if len(d.request.data) > engine.settings.inline_bytes]
-        large = [part for part in large if not is_erased(view, part.hash)]
     vectors = Vectors({**laid.vectors, **_embedded(engine, missing)})
+    large = [d.parts[0] for d in drafts if len(d.request.data) > engine.settings.inline_bytes]
     for part in large:
         engine.objects.put(engine.ws, part.hash, part.data)
     with engine.store.writer(engine.ws) as unit:
@@ -200,8 +200,8 @@ def _embedded(engine: Engine, texts: Mapping[bytes, str]) -> dict[bytes, bytes]:
     return {hash_: row.tobytes() for hash_, row in zip(texts, rows, strict=True)}
 
 
-def _gated(unit: WriteUnit, drafts: Sequence[Draft]) -> None:
-    kept = [(draft.entry, why) for draft in drafts if (why := reasons(unit, draft))]
+def _gated(view: LedgerView, drafts: Sequence[Draft]) -> None:
+    kept = [(draft.entry, why) for draft in drafts if (why := reasons(view, draft))]
     if kept:
         said = "; ".join(f"{id!r:.80}: {', '.join(why)}" for id, why in kept[:5])
         raise Conflict(f"nothing was put, since the workspace keeps back {said}", ids=[id for id, _ in kept])

@@ -15,7 +15,7 @@ from cmc_mcp.model.facts import outcome_registers
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import TimeLike, parse_time
 from cmc_mcp.store.loading import Loaded, load
-from cmc_mcp.store.protocol import WriteUnit
+from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.references import resolve_atom
 from cmc_mcp.store.rows import BINARY, MODALITIES
 from cmc_mcp.write.commit import Batch, link
@@ -87,6 +87,8 @@ def revise(
         if old is None or old.data is None:
             raise NotFound(f"the memory {id} was forgotten; remember it anew", id=id)
         new = _reworded(old, content)
+        _left(view, rid, change)  # what is refused leaves no object behind
+        _pass(view, new)
         vectors = enrich(view, engine.embedder, [new]) if new else Vectors()
     if new is not None:
         for part in new.parts:
@@ -120,21 +122,34 @@ def apply_revision(unit: WriteUnit, batch: Batch, rid: int, change: Revision, ne
     Raises:
         NotFound: the memory does not hold any more; InvalidInput: nothing would be left of it.
     """
-    before = unit.pieces(rid)
-    if not before:
-        raise NotFound("the memory was forgotten meanwhile; remember it anew", id=atom_name(unit.record(rid).key))
-    held = bounded(before, change.valid_from, change.valid_to)
-    if not held:
-        raise InvalidInput.at("valid_to", "nothing would be left of it; to take it back, use forget")
+    before, held = _left(unit, rid, change)
     held = revised(held, change.registers, replace_tags=change.replaces_tags)
     if new is None:
         unit.set_pieces(rid, held)
     else:
+        _pass(unit, new)
         _supersede(unit, batch, rid, before, _unjudged(held), new)
     if "claim" in change.registers:
         laid = (*batch.laid.added, *batch.laid.reaffirmed, *batch.laid.restored)
         worded = [unit.intern(atom_record(key))[0] for key in laid]
         batch.laid.claims += [(holder, change.registers) for holder in (rid, *worded)]
+
+
+def _left(view: LedgerView, rid: int, change: Revision) -> tuple[Pieces, Pieces]:
+    """Give what holds of a memory, and what of that the new times leave."""
+    before = view.pieces(rid)
+    if not before:
+        raise NotFound("the memory was forgotten meanwhile; remember it anew", id=atom_name(view.record(rid).key))
+    held = bounded(before, change.valid_from, change.valid_to)
+    if not held:
+        raise InvalidInput.at("valid_to", "nothing would be left of it; to take it back, use forget")
+    return before, held
+
+
+def _pass(view: LedgerView, new: Draft | None) -> None:
+    """Refuse a wording that the gate keeps back."""
+    if new is not None and (why := reasons(view, new)):
+        raise InvalidInput.at("content", "; ".join(why))
 
 
 def _check(
@@ -189,9 +204,6 @@ def _unjudged(pieces: Pieces) -> Pieces:
 
 def _supersede(unit: WriteUnit, batch: Batch, old: int, before: Pieces, held: Pieces, new: Draft) -> None:
     """Give the new wording the times that `held` covers; the old one keeps the rest, which may be nothing."""
-    why = reasons(unit, new)
-    if why:
-        raise InvalidInput.at("content", "; ".join(why))
     (key,) = batch.lay(new)
     rid, _ = unit.intern(atom_record(key))
     unit.set_pieces(rid, overlaid(unit.pieces(rid, unit.before.seq), held))

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cmc_mcp.errors import IntegrityError, InvalidInput, LimitExceeded
+from cmc_mcp.errors import Conflict, IntegrityError, InvalidInput, LimitExceeded
 from cmc_mcp.limits import CONTENT_BYTES_MAX, INLINE_BYTES
 from cmc_mcp.memory import Memory
+from cmc_mcp.model.entries import Entry
 from tests.memory.made import CountingEmbedder, opened
 from tests.objects.kept import PLACES, Kept, kept_in
 
@@ -39,6 +40,36 @@ def test_only_what_is_past_the_bound_goes_to_the_object_store(
     assert memory.verify(deep=True).faults == []
     memory.remember(text, modality="event", source="log.json")
     assert len(kept.raw()) == count
+
+
+def test_a_write_that_is_refused_leaves_no_object(memory: Memory, kept: Kept) -> None:
+    (held,) = memory.remember("small", valid_from="2026-05-28").added
+    large = "needle " * INLINE_BYTES
+    with pytest.raises(InvalidInput, match="nothing would be left"):
+        memory.revise(held, content=large, valid_to="2020-01-01")
+    notes = memory.collection("notes")
+    notes.put([Entry("gone", "swordfish")])
+    _erase(memory, notes.wordings("gone"))
+    with pytest.raises(Conflict, match="erased"):
+        notes.put([Entry("large", large), Entry("gone", "swordfish")])
+    assert kept.raw() == {}
+
+
+def test_large_words_that_were_erased_do_not_come_back_as_an_object(memory: Memory, kept: Kept) -> None:
+    (held,) = memory.remember("small").added
+    large = "needle " * INLINE_BYTES
+    _erase(memory, memory.remember(large, modality="event").added)
+    with pytest.raises(InvalidInput, match="erased"):
+        memory.revise(held, content=large)
+    with pytest.raises(Conflict, match="erased"):
+        memory.collection("notes").put([Entry("large", large)])
+    assert memory.remember(large, modality="event").quarantined
+    assert kept.raw() == {}
+
+
+def _erase(memory: Memory, ids: list[str]) -> None:
+    plan = memory.forget(ids, erase=True, dry_run=True)
+    memory.forget(ids, erase=True, digest=plan.digest)
 
 
 @pytest.mark.parametrize(("modality", "media"), [("image", "image/png"), ("audio", "audio/ogg")])
