@@ -326,9 +326,13 @@ def _codes(view: ReadView) -> set[Row]:
     stored = {(row[0], row[1]) for row in view.all_index_rows("codes")}
     out: set[Row] = set()
     for model, *_, dimension in view.models():
-        for segment in range(max(0, last + 1 - low) // SEGMENT_VECTORS):
-            start = low + segment * SEGMENT_VECTORS
-            rows = [(model, *row) for row in view.vector_columns(model, start - 1, start + SEGMENT_VECTORS)]
+        end = low - 1
+        while (found := view.next_vector(end)) is not None:  # what there is bounds this, not what the head says
+            segment = (found - low) // SEGMENT_VECTORS
+            start, end = low + segment * SEGMENT_VECTORS, low + (segment + 1) * SEGMENT_VECTORS - 1
+            if end > last:
+                break
+            rows = [(model, *row) for row in view.vector_columns(model, start - 1, end + 1)]
             rows = [row for row in rows if len(row[3]) == 4 * dimension]  # the others are named by the check of vectors
             if rows and ((model, segment) in stored or not view.epoch()):
                 out.add((model, segment, *pack(rows)[model]))

@@ -15,11 +15,13 @@ from cmc_mcp import Memory
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.history.proof import origin_of
 from cmc_mcp.kernel.kinds import atom_record
+from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.merkle.checkpoint import generate_key, public_key
 from cmc_mcp.merkle.proof import verify_inclusion
 from cmc_mcp.model.results import VerifyResult
+from tests.memory.made import CountingEmbedder
 
 KEY = bytes(range(32))
 DOCUMENT = "# Plan\n\nShip it on Monday.\n\nAsk Maya first.\n"
@@ -177,6 +179,20 @@ def test_two_transactions_that_changed_places_are_found(copy: Path) -> None:
         "UPDATE transactions SET seq = 4 WHERE seq = 9999",
     )
     assert {fault.table for fault in verified(copy).faults} >= {"transactions"}
+
+
+def test_a_belief_whose_end_lies_after_the_last_transaction_there_can_be_is_found(copy: Path) -> None:
+    edit(copy, f"UPDATE pieces SET tx_to = {OPEN + 1000} WHERE tx_to = {OPEN}")
+    assert {fault.table for fault in verified(copy).faults} == {"pieces"}
+
+
+def test_a_number_of_vectors_beyond_all_counting_is_named_and_holds_nothing_up(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    with Memory.open(path, embedder=CountingEmbedder()) as memory:
+        memory.remember("The deploy target is Heroku")
+    edit(path, "UPDATE transactions SET last_vid = last_vid + (1 << 46)")
+    with Memory.open(path, embedder=CountingEmbedder()) as memory:
+        assert "transactions" in {fault.table for fault in memory.verify().faults}
 
 
 def test_full_text_that_lost_or_kept_words_is_found(copy: Path) -> None:

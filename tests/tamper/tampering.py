@@ -38,6 +38,7 @@ NEIGHBOURS = {
     # what is hashed shows in what hashes it: a payload in the piece, atom or transaction whose hash covers it, a record
     # in the transactions that changed it, a piece in the transaction that opened it
     "payloads": {"pieces", "atoms", "transactions"},
+    "transactions": {"pieces"},  # a last one that is gone has left its pieces, and the store ends before the checkpoint
     "records": {"transactions", "atoms", "pieces"},
     "pieces": {"transactions", "records", "atoms"},
     "atoms": {"payloads", "records"},

@@ -44,7 +44,7 @@ class AuditView(View):
             "Iterator[tuple[int, int, int, int, int, int]]",
             self._c.execute(
                 "SELECT tx_from AS seq, 1 AS opens, rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1"
-                " UNION ALL SELECT tx_to, 0, rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND tx_to < ?2"
+                " UNION ALL SELECT tx_to, 0, rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND tx_to <> ?2"
                 " ORDER BY seq, opens, rid, valid_from",
                 (self.ws, OPEN),
             ),
@@ -67,6 +67,14 @@ class AuditView(View):
                 "SELECT vid, model, content, seq, vector FROM vectors WHERE ws = ? ORDER BY vid", (self.ws,)
             )
         )
+
+    def next_vector(self, after: int) -> int | None:
+        """Give the number of the first vector past another; None when there is none."""
+        row = self._c.execute(
+            "SELECT vid FROM vectors WHERE +ws = ?1 AND vid > ?2 AND vid < (?1 + 1) << 40 ORDER BY vid LIMIT 1",
+            (self.ws, after),
+        ).fetchone()
+        return int(row[0]) if row else None
 
     def all_node_vectors(self) -> Iterator[tuple[int, int, bytes, int, bytes]]:
         """Give every vector of a node as (nid, model, key, seq, fp32), in order of making."""
