@@ -74,6 +74,8 @@ class Judge:
 
     def __post_init__(self) -> None:
         self.path = self.folder / "edited.db"
+        with opened(self.rich.path, WORKSPACES[0], embedder=MODELS[0]):
+            pass  # from here on a raw connection of this process writes the checksums of pages too
         with closing(apsw.Connection(str(self.rich.path))) as raw:
             self.tables = tables(raw)
         self.copy()
