@@ -17,7 +17,7 @@ from cmc_mcp.errors import IntegrityError, ProofError
 from cmc_mcp.history import derived, vectors
 from cmc_mcp.history.totals import totals, whole
 from cmc_mcp.kernel.identity import atom_id, atom_name
-from cmc_mcp.kernel.kinds import KEY_BYTES, KINDS, AtomKind, ErasureKind
+from cmc_mcp.kernel.kinds import KEY_BYTES, KINDS, AtomKind, ErasureKind, GateKind, SourceKind
 from cmc_mcp.kernel.pieces import Piece, leaf
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
 from cmc_mcp.merkle import log
@@ -65,6 +65,7 @@ class Verifier:
         self._payloads()
         self._guarded("pieces", self._replay, progress)
         self._guarded("payloads", self._erased)
+        self._guarded("payloads", self._referred)
         self._guarded("atoms", self._atoms)
         return not self.faults
 
@@ -232,6 +233,17 @@ class Verifier:
             except IntegrityError as error:
                 self.fault("objects", row.hash.hex(), error.message)
         self.checked["erasures"] = len(ledger.erased)
+
+    def _referred(self) -> None:
+        """What facts name by its hash has a row, erased or not: the plans of documents, the requests in quarantine."""
+        ledger = self.ledger
+        known = {row.hash.hex() for row in ledger.payloads.values()}
+        for kind, register in ((SourceKind, "manifest"), (GateKind, "request")):
+            for rid, _ in ledger.of_kind(kind.code):
+                for facts in {row[4] for row in self.view.piece_rows(rid)}:
+                    said = str(ledger.registers(facts).get(register, ""))
+                    if said and said not in known:
+                        self.fault("payloads", said[:32], f"the {register} of record {rid} is missing")
 
     def _atoms(self) -> None:
         ledger, nothing = self.ledger, payload_hash(b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tracemalloc
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import apsw
 import pytest
 
 from cmc_mcp import Memory
+from cmc_mcp.canon import payload_hash
 from cmc_mcp.clock import FixedClock
+from cmc_mcp.errors import IntegrityError
 from cmc_mcp.history.proof import origin_of
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.kernel.transaction import OPEN
@@ -179,6 +182,22 @@ def test_two_transactions_that_changed_places_are_found(copy: Path) -> None:
         "UPDATE transactions SET seq = 4 WHERE seq = 9999",
     )
     assert {fault.table for fault in verified(copy).faults} >= {"transactions"}
+
+
+def test_a_plan_that_another_payload_took_the_place_of_is_named_as_what_is_missing(copy: Path) -> None:
+    with closing(apsw.Connection(str(copy))) as raw:
+        facts = "SELECT body FROM payloads WHERE domain = 1 AND CAST(body AS TEXT) LIKE '%manifest%'"
+        ((body,), *_) = raw.execute(facts).fetchall()
+        lost = bytes.fromhex(json.loads(body)["manifest"])
+        other = payload_hash(b"another")
+        raw.execute(
+            "UPDATE payloads SET hash = ?, body = ?, bytes = 7 WHERE hash = ?", (other, b"another", lost)
+        ).fetchall()
+        assert raw.changes() == 1
+    found = [(fault.table, fault.key) for fault in verified(copy).faults]
+    assert ("payloads", lost.hex()[:32]) in found and not any("rebuild" in f.reason for f in verified(copy).faults[:1])
+    with open_(copy) as memory, pytest.raises(IntegrityError, match="restore the last backup"):
+        memory.rebuild()
 
 
 def test_a_belief_whose_end_lies_after_the_last_transaction_there_can_be_is_found(copy: Path) -> None:
