@@ -47,7 +47,7 @@ NEIGHBOURS = {
     "passages_config": {"passages"},
     # the vectors of a model that is gone, or has another dimension; and it is named in the notes if it has another name
     "embedding_models": {"vectors", "node_vectors", "notes"}, "node_vectors": {"embedding_models", "vectors"},
-    "vectors": {"embedding_models", "notes", "transactions"},
+    "vectors": {"embedding_models", "notes", "transactions", "codes"},  # codes are packed from them, by number
     # a workspace that lost its row, or its name, is found empty: the checkpoint has more transactions than it
     "workspaces": {"transactions"},
     # a heading is in full text, and its words are counted
