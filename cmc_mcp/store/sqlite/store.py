@@ -158,7 +158,8 @@ class SqliteStore(SqlStore):
             try:
                 yield self._write_connection()
             finally:
-                if self._closed.is_set():  # while this thread was writing
+                interrupted = self._writer is not None and self._writer.in_transaction  # just before its ROLLBACK
+                if interrupted or self._closed.is_set():  # the store, while this thread was writing
                     self._drop_writer()
 
     def _write_connection(self) -> apsw.Connection:
