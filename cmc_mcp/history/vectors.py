@@ -42,6 +42,7 @@ class _Found:
 
     @classmethod
     def among(cls, ledger: Ledger, nodes: set[Row]) -> _Found:
+        """Begin with what there is to be a vector of."""
         found = cls({}, {})
         for atom in ledger.atoms:
             if atom.modality < TEXTUAL:

@@ -87,8 +87,8 @@ def revise(
         if old is None or old.data is None:
             raise NotFound(f"the memory {id} was forgotten; remember it anew", id=id)
         new = _reworded(old, content)
-        _left(view, rid, change)  # what is refused leaves no object behind
-        _pass(view, new)
+        _remaining(view, rid, change)  # what is refused leaves no object behind
+        _gated(view, new)
         vectors = enrich(view, engine.embedder, [new]) if new else Vectors()
     if new is not None:
         for part in new.parts:
@@ -122,12 +122,12 @@ def apply_revision(unit: WriteUnit, batch: Batch, rid: int, change: Revision, ne
     Raises:
         NotFound: the memory does not hold any more; InvalidInput: nothing would be left of it.
     """
-    before, held = _left(unit, rid, change)
+    before, held = _remaining(unit, rid, change)
     held = revised(held, change.registers, replace_tags=change.replaces_tags)
     if new is None:
         unit.set_pieces(rid, held)
     else:
-        _pass(unit, new)
+        _gated(unit, new)
         _supersede(unit, batch, rid, before, _unjudged(held), new)
     if "claim" in change.registers:
         laid = (*batch.laid.added, *batch.laid.reaffirmed, *batch.laid.restored)
@@ -135,7 +135,7 @@ def apply_revision(unit: WriteUnit, batch: Batch, rid: int, change: Revision, ne
         batch.laid.claims += [(holder, change.registers) for holder in (rid, *worded)]
 
 
-def _left(view: LedgerView, rid: int, change: Revision) -> tuple[Pieces, Pieces]:
+def _remaining(view: LedgerView, rid: int, change: Revision) -> tuple[Pieces, Pieces]:
     """Give what holds of a memory, and what of that the new times leave."""
     before = view.pieces(rid)
     if not before:
@@ -146,7 +146,7 @@ def _left(view: LedgerView, rid: int, change: Revision) -> tuple[Pieces, Pieces]
     return before, held
 
 
-def _pass(view: LedgerView, new: Draft | None) -> None:
+def _gated(view: LedgerView, new: Draft | None) -> None:
     """Refuse a wording that the gate keeps back."""
     if new is not None and (why := reasons(view, new)):
         raise InvalidInput.at("content", "; ".join(why))

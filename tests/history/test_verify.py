@@ -195,7 +195,7 @@ def test_a_plan_that_another_payload_took_the_place_of_is_named_as_what_is_missi
         ).fetchall()
         assert raw.changes() == 1
     found = [(fault.table, fault.key) for fault in verified(copy).faults]
-    assert ("payloads", lost.hex()[:32]) in found and not any("rebuild" in f.reason for f in verified(copy).faults[:1])
+    assert ("payloads", lost.hex()[:32]) in found
     with open_(copy) as memory, pytest.raises(IntegrityError, match="restore the last backup"):
         memory.rebuild()
 

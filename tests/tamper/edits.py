@@ -120,18 +120,26 @@ class Tamperer:
                 cursor = raw.execute(f"SELECT {names} FROM {table.name} {where} LIMIT 1 OFFSET {offset}", bindings)
                 yield dict(zip((name for name, *_ in cursor.get_description()), cursor.fetchall()[0], strict=True))
 
+    def _one(
+        self, raw: apsw.Connection, names: str, table: str, where: str, bindings: tuple[Value, ...]
+    ) -> tuple[Value, ...] | None:
+        """Give one of the rows that a condition finds, drawn by the seed."""
+        count = raw.execute(f"SELECT count(*) FROM {table} WHERE {where}", bindings).fetchall()[0][0]
+        assert isinstance(count, int)
+        if not count:
+            return None
+        offset = self.rng.randrange(count)
+        return raw.execute(f"SELECT {names} FROM {table} WHERE {where} LIMIT 1 OFFSET {offset}", bindings).fetchall()[0]
+
     def _edited(
         self, raw: apsw.Connection, table: Table, column: Column, row: dict[str, Value], kind: str
     ) -> Edit | None:
         before = row[column.name]
         if kind == "swap":
-            found = raw.execute(
-                f"SELECT {column.name} FROM {table.name} WHERE {column.name} IS NOT ? ORDER BY random() LIMIT 1",
-                (before,),
-            ).fetchall()
-            if not found:
+            other = self._one(raw, column.name, table.name, f"{column.name} IS NOT ?", (before,))
+            if other is None:
                 return None
-            after: Value = found[0][0]
+            after: Value = other[0]
         else:
             after = changed(before, kind, self.rng)
         if after == before and type(after) is type(before):
@@ -188,13 +196,11 @@ class Tamperer:
             return None
         names = ", ".join((*table.keys, *rest))
         differs = " OR ".join(f"{name} IS NOT ?" for name in rest)
-        found = raw.execute(
-            f"SELECT {names} FROM {table.name} WHERE ({differs}) AND NOT ({where}) ORDER BY random() LIMIT 1",
-            (*(row[name] for name in rest), *(row[key] for key in table.keys)),
-        ).fetchall()
-        if not found:
+        bindings = (*(row[name] for name in rest), *(row[key] for key in table.keys))
+        found = self._one(raw, names, table.name, f"({differs}) AND NOT ({where})", bindings)
+        if found is None:
             return None
-        other = dict(zip((*table.keys, *rest), found[0], strict=True))
+        other = dict(zip((*table.keys, *rest), found, strict=True))
         every = ", ".join(c.name for c in table.columns)
         insert = f"INSERT INTO {table.name}({every}) VALUES({', '.join('?' * len(table.columns))})"
         full = raw.execute(

@@ -69,9 +69,8 @@ class Readers:
                         reader.connection.execute("ROLLBACK")
                     sound = sound and not goes_on(reader.connection)
         finally:
-            self._give(
-                reader, sound and not reader.connection.in_transaction
-            )  # an interrupt may come before a ROLLBACK
+            # an interrupt may come just before the ROLLBACK
+            self._give(reader, sound and not reader.connection.in_transaction)
 
     def fresh(self) -> Reader:
         """Make a reader of the caller's own, who closes it."""
