@@ -1,0 +1,27 @@
+"""Numbers and hashes as types of their own, so that a swapped argument fails the type checker.
+
+They cost nothing at run time: each is its base type under another name.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+Ws = NewType("Ws", int)
+"""The number of a workspace in its store; 0 names none."""
+Seq = NewType("Seq", int)
+"""The number of a transaction in its workspace, from 1; 0 is the empty state before the first."""
+Rid = NewType("Rid", int)
+"""The number of a record: the workspace in the high bits, then an ordinal."""
+Pid = NewType("Pid", int)
+"""The number of a payload, built as a record's number is; 0 names none."""
+Vid = NewType("Vid", int)
+"""The number of a vector, built as a record's number is."""
+ModelNumber = NewType("ModelNumber", int)
+"""The number of an embedding model in its store; 0 names none."""
+Micros = NewType("Micros", int)
+"""A time in microseconds since 1970-01-01 UTC."""
+PayloadHash = NewType("PayloadHash", bytes)
+"""The SHA-256 of a payload in its domain (32 bytes)."""
+NodeKey = NewType("NodeKey", bytes)
+"""The key of a section's text (16 bytes)."""
