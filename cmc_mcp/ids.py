@@ -5,7 +5,7 @@ They cost nothing at run time: each is its base type under another name.
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Final, NewType
 
 Ws = NewType("Ws", int)
 """The number of a workspace in its store; 0 names none."""
@@ -19,9 +19,12 @@ Vid = NewType("Vid", int)
 """The number of a vector, built as a record's number is."""
 ModelNumber = NewType("ModelNumber", int)
 """The number of an embedding model in its store; 0 names none."""
-Micros = NewType("Micros", int)
-"""A time in microseconds since 1970-01-01 UTC."""
 PayloadHash = NewType("PayloadHash", bytes)
 """The SHA-256 of a payload in its domain (32 bytes)."""
 NodeKey = NewType("NodeKey", bytes)
 """The key of a section's text (16 bytes)."""
+
+START: Final = Seq(0)
+"""The empty state before the first transaction."""
+END: Final = Seq((1 << 62) - 1)
+"""Past every transaction: what still holds ends here (`kernel.transaction.OPEN`)."""
