@@ -29,6 +29,8 @@ from cmc_mcp.history.rebuild import rebuild
 from cmc_mcp.history.source import read_source
 from cmc_mcp.history.verify import Verifier, text_and_file
 from cmc_mcp.history.zoom import zoom
+from cmc_mcp.index.matrix import ROW_BYTES, Matrix
+from cmc_mcp.index.nodematrix import NodeMatrix
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
 from cmc_mcp.model.calibration import Calibration, calibrations
@@ -52,8 +54,6 @@ from cmc_mcp.read.pipeline import Asked, Sight, recall
 from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
 from cmc_mcp.read.query import Question, question
 from cmc_mcp.store.loading import Manifests
-from cmc_mcp.store.matrix import ROW_BYTES, Matrix
-from cmc_mcp.store.nodematrix import NodeMatrix
 from cmc_mcp.store.opening import open_store, rekey
 from cmc_mcp.store.protocol import Objects, ReadView, Store
 from cmc_mcp.store.references import PointLike, plain_text, resolve_point

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from cmc_mcp.config import Settings
+from cmc_mcp.index.lexicon import Lexicon
+from cmc_mcp.index.matrix import Matrix
+from cmc_mcp.index.nodematrix import NodeMatrix
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
 from cmc_mcp.model.results import Item, Mode, RecallResult
@@ -31,10 +34,7 @@ from cmc_mcp.read.reconcile import Notes, reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
 from cmc_mcp.store.codes import exact
-from cmc_mcp.store.lexicon import Lexicon
 from cmc_mcp.store.loading import Loaded, Manifests, item_of, load, places_of
-from cmc_mcp.store.matrix import Matrix
-from cmc_mcp.store.nodematrix import NodeMatrix
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import Filter
 
