@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from cmc_mcp.store.loading import Manifests
+    from cmc_mcp.documents.manifests import Manifests
     from cmc_mcp.store.protocol import ReadView
 
 _PLANS_MAX: Final = 4_096  # of about 3 kB
