@@ -15,6 +15,9 @@ from cmc_mcp.canon import payload_hash
 from cmc_mcp.embed.given import GivenEmbedder, query_vector, unit_rows
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
+from cmc_mcp.history.references import PointLike, plain_text
+from cmc_mcp.index.lexicon import Lexicon
+from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.kernel.identity import atom_name, collection_origin, entry_discriminator
 from cmc_mcp.model.entries import Entry, Found
 from cmc_mcp.model.filters import Where, checked
@@ -26,10 +29,7 @@ from cmc_mcp.read.pipeline import Asked, Sight, recall
 from cmc_mcp.read.point import Point, resolve
 from cmc_mcp.read.query import Question, question
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.lexicon import Lexicon
-from cmc_mcp.store.matrix import Matrix
 from cmc_mcp.store.protocol import ReadView
-from cmc_mcp.store.references import PointLike, plain_text
 from cmc_mcp.store.rows import AtomRow, Filter
 from cmc_mcp.write import entries as writing
 from cmc_mcp.write.engine import Engine

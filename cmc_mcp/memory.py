@@ -15,6 +15,7 @@ from cmc_mcp import limits
 from cmc_mcp.clock import Clock, SystemClock
 from cmc_mcp.collection import Collection, Desk
 from cmc_mcp.config import Settings, check_workspace, signing_key
+from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.embed import MiniLM, TokenCounter, load_token_counter
 from cmc_mcp.embed.given import query_vector
 from cmc_mcp.embed.protocol import Embedder
@@ -24,11 +25,11 @@ from cmc_mcp.history import log as logs
 from cmc_mcp.history import proof
 from cmc_mcp.history import rollback as rollbacks
 from cmc_mcp.history import snapshot as snapshots
-from cmc_mcp.history.outcomes import outcomes
 from cmc_mcp.history.rebuild import rebuild
-from cmc_mcp.history.source import read_source
+from cmc_mcp.history.references import PointLike, plain_text, resolve_point
 from cmc_mcp.history.verify import Verifier, text_and_file
-from cmc_mcp.history.zoom import zoom
+from cmc_mcp.index.matrix import ROW_BYTES, Matrix
+from cmc_mcp.index.nodematrix import NodeMatrix
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
 from cmc_mcp.model.calibration import Calibration, calibrations
@@ -47,16 +48,16 @@ from cmc_mcp.model.time import TimeLike, format_time
 from cmc_mcp.read.agree import Statements
 from cmc_mcp.read.clues import clues_of
 from cmc_mcp.read.entries import Tables
+from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.pipeline import Asked, Sight, recall
 from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
 from cmc_mcp.read.query import Question, question
-from cmc_mcp.store.loading import Manifests
-from cmc_mcp.store.matrix import ROW_BYTES, Matrix
-from cmc_mcp.store.nodematrix import NodeMatrix
+from cmc_mcp.read.source import read_source
+from cmc_mcp.read.versions import memory_versions, source_versions
+from cmc_mcp.read.zoom import zoom
 from cmc_mcp.store.opening import open_store, rekey
 from cmc_mcp.store.protocol import Objects, ReadView, Store
-from cmc_mcp.store.references import PointLike, plain_text, resolve_point
 from cmc_mcp.write import forget as forgetting
 from cmc_mcp.write import gate, pipeline
 from cmc_mcp.write.engine import Cancel, Engine, Progress
@@ -484,12 +485,12 @@ class Memory:
         with self._store.reader(self._ws) as view:
             manifests = self._caches_for(view).manifests
             if id is not None:
-                return logs.memory(view, self._objects, manifests, id)
+                return memory_versions(view, self._objects, manifests, id)
             if source is not None and place is not None:
                 seen = (view, self._objects, manifests)
                 return zoom(*seen, source, plain_text(place, "place"), seq=view.head().seq, limit=limit)
             if source is not None:
-                return logs.source(view, source, manifests)
+                return source_versions(view, source, manifests)
             if asked:
                 first = 0 if from_ is None else resolve_point(view, from_, "from")
                 second = view.head().seq if to is None else resolve_point(view, to, "to")

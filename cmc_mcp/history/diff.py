@@ -12,8 +12,8 @@ from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import KINDS, AtomKind, EdgeKind
 from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.model.results import Diff, FieldChange, RecordChange
+from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
-from cmc_mcp.store.loading import ERASED
 from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.store.rows import BINARY, MODALITIES, checked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmc_mcp.errors import NotFound
+from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.kernel.pieces import leaf
@@ -11,7 +12,6 @@ from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.results import CheckpointResult, InclusionProof
 from cmc_mcp.store.protocol import LedgerView
-from cmc_mcp.store.references import resolve_atom
 
 
 def origin_of(workspace: str) -> str:

@@ -12,6 +12,7 @@ from cmc_mcp.canon import Json, canonical, digest, payload_hash
 from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Cancelled, Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
+from cmc_mcp.history.references import PointLike, plain_text, resolve_point
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
 from cmc_mcp.kernel.kinds import AtomKind, EdgeKind, ErasureKind, ItemKind, SourceKind, atom_record
 from cmc_mcp.kernel.pieces import Piece, Pieces, leaf
@@ -22,7 +23,6 @@ from cmc_mcp.model.facts import TAG
 from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair
 from cmc_mcp.store.manifest import decode_manifest
 from cmc_mcp.store.protocol import LedgerView, Store
-from cmc_mcp.store.references import PointLike, plain_text, resolve_point
 from cmc_mcp.store.rows import Head, TransactionRow, arguments_of
 
 

@@ -6,6 +6,7 @@ from cmc_mcp import limits
 from cmc_mcp.canon import Json, canonical
 from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded
+from cmc_mcp.history.references import plain_text
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.kernel.kinds import LabelKind
 from cmc_mcp.kernel.pieces import Piece
@@ -13,7 +14,6 @@ from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.results import SnapshotResult
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, format_time
 from cmc_mcp.store.protocol import Store
-from cmc_mcp.store.references import plain_text
 from cmc_mcp.store.rows import Head
 
 

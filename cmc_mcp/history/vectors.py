@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
 
+from cmc_mcp.documents.loading import parts_of
+from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.history.derived import Ledger, Report, Row
 from cmc_mcp.history.totals import whole
 from cmc_mcp.kernel.kinds import EmbeddingKind, SourceKind
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.loading import ERASED, Manifests, parts_of
+from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.nodes import nodes_in, texts_of
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import TEXTUAL

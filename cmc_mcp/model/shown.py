@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+ERASED: Final = "[erased]"
+"""What stands where words were that an erase destroyed."""
 # C0 but tab and newline, DEL, C1, what breaks a line, and what reorders one
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _UNSEEN: Final = "(?:[^\\S\n]|[\u00ad\u200b-\u200f\u2060-\u2064\ufeff])*"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.model.facts import claim_of
 from cmc_mcp.read import navigate
 from cmc_mcp.read.agree import Statement, Statements
@@ -25,7 +26,6 @@ from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.slots import Candidate, reordered, slot_pairs
 from cmc_mcp.read.standing import Relevance, Shares, irrelevant, since_us, standing
 from cmc_mcp.read.trace import Trace
-from cmc_mcp.store.loading import Loaded, load
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import MODALITIES, AtomRow
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 from pydantic import JsonValue
 
 from cmc_mcp.canon import Json, facts_hash, payload_hash
+from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
+from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.kernel.identity import ATOM_PREFIX, atom_name, entry_discriminator, snapshot_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.entries import Found, extra_of, metadata_of, stamp
@@ -24,8 +26,6 @@ from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.loading import Loaded, load
-from cmc_mcp.store.matrix import Matrix
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import Filter
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from cmc_mcp.documents.loading import Loaded, load
+from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.index.nodematrix import Near, NodeMatrix, Plan, Plans, depth, nearest_by_rows
 from cmc_mcp.kernel.kinds import SourceKind, atom_record
 from cmc_mcp.model.results import Neighbour
-from cmc_mcp.store.loading import Loaded, Manifests, load
-from cmc_mcp.store.nodematrix import Near, NodeMatrix, Plan, Plans, depth, nearest_by_rows
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
+from cmc_mcp.index.lexicon import Lexicon, Postings, in_text, weighted
 from cmc_mcp.read.english import FUNCTION_WORDS
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.lexicon import Lexicon, Postings, in_text, weighted
 
 if TYPE_CHECKING:
     import numpy as np

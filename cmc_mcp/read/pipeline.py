@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from cmc_mcp.config import Settings
+from cmc_mcp.documents.loading import Loaded, load, places_of
+from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.index.lexicon import Lexicon
+from cmc_mcp.index.matrix import Matrix
+from cmc_mcp.index.nodematrix import NodeMatrix
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
 from cmc_mcp.model.results import Item, Mode, RecallResult
@@ -20,6 +25,7 @@ from cmc_mcp.read.compress import Level, Passages, level_of
 from cmc_mcp.read.dedupe import stood_for
 from cmc_mcp.read.fit import Page, both_ends, fit
 from cmc_mcp.read.hierarchy import above, neighbours
+from cmc_mcp.read.items import item_of
 from cmc_mcp.read.lexical import Words
 from cmc_mcp.read.navigate import Candidate, navigated
 from cmc_mcp.read.pending import Embedded
@@ -31,10 +37,6 @@ from cmc_mcp.read.reconcile import Notes, reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
 from cmc_mcp.store.codes import exact
-from cmc_mcp.store.lexicon import Lexicon
-from cmc_mcp.store.loading import Loaded, Manifests, item_of, load, places_of
-from cmc_mcp.store.matrix import Matrix
-from cmc_mcp.store.nodematrix import NodeMatrix
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import Filter
 

@@ -14,9 +14,9 @@ from cmc_mcp.config import Quality
 from cmc_mcp.model.facts import DECAY_TAU_S_DEFAULT, number_of, tags_of, used_of
 
 if TYPE_CHECKING:
+    from cmc_mcp.documents.loading import Loaded
     from cmc_mcp.read.point import Point
     from cmc_mcp.read.reconcile import Notes
-    from cmc_mcp.store.loading import Loaded
 
 DEFAULTS: Final = Quality()
 RELEVANCE_DEFAULT: Final = 1.0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from cmc_mcp.store.matrix import Described
+    from cmc_mcp.index.matrix import Described
 
     Floats = npt.NDArray[np.float64]
     Rids = npt.NDArray[np.int64]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cmc_mcp.config import Settings
+from cmc_mcp.documents.loading import Loaded
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.facts import Claim, Registers, claim_of
@@ -16,7 +17,6 @@ from cmc_mcp.read.detect import Possible
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.slots import Pairing
 from cmc_mcp.read.standing import Relevance, Shares, irrelevant, since_us, standing
-from cmc_mcp.store.loading import Loaded
 from cmc_mcp.store.protocol import LedgerView
 
 _PREMISES_DEPTH_MAX = 10

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from cmc_mcp.index.matrix import Described, Matrix
 from cmc_mcp.read.point import Point
 from cmc_mcp.store.codes import exact
-from cmc_mcp.store.matrix import Described, Matrix
 from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import TEXTUAL, AtomRow, Filter, checked
 

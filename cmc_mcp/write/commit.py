@@ -12,9 +12,9 @@ from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_
 from cmc_mcp.kernel.kinds import EdgeKind, ItemKind, Record, SourceKind, atom_record
 from cmc_mcp.kernel.pieces import Piece, Pieces, asserted, without
 from cmc_mcp.model.facts import Facts, facts_of, merged
+from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import Witness
-from cmc_mcp.store.loading import ERASED
 from cmc_mcp.store.manifest import Manifest, ManifestPart, decode_manifest
 from cmc_mcp.store.nodes import nodes_in
 from cmc_mcp.store.protocol import WriteUnit

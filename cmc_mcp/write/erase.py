@@ -14,12 +14,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 from cmc_mcp.canon import Json, payload_hash
+from cmc_mcp.documents.loading import content_of
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import AtomKind, ErasureKind, GateKind, SourceKind
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import NO_FACTS, facts_of
+from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.loading import ERASED, content_of
 from cmc_mcp.store.manifest import Manifest, decode_manifest, redacted
 from cmc_mcp.store.nodes import nodes_in
 from cmc_mcp.store.protocol import LedgerView, Objects, Store, WriteUnit

@@ -10,13 +10,13 @@ from itertools import islice
 
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, StoreError
+from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX
 from cmc_mcp.model.facts import Claim, claim_of
 from cmc_mcp.model.results import ConflictNote, Quarantined, Receipt, SnapshotPair
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
-from cmc_mcp.store.references import resolve_atom
 from cmc_mcp.store.rows import Head
 from cmc_mcp.write.commit import Batch, Laid
 from cmc_mcp.write.draft import Draft, draft

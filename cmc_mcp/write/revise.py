@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 from cmc_mcp import limits
 from cmc_mcp.canon import Json, payload_hash
+from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.errors import InvalidInput, NotFound
+from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.kernel.pieces import Pieces, bounded, overlaid, revised, without
 from cmc_mcp.model.facts import outcome_registers
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import TimeLike, parse_time
-from cmc_mcp.store.loading import Loaded, load
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
-from cmc_mcp.store.references import resolve_atom
 from cmc_mcp.store.rows import BINARY, MODALITIES
 from cmc_mcp.write.commit import Batch, link
 from cmc_mcp.write.draft import Draft, Part, draft

@@ -174,7 +174,7 @@ PHASES = tuple(
 
 def marks_of(subject: Subject, id: str) -> tuple[str, ...]:
     """The words of a memory that occur nowhere else."""
-    from cmc_mcp.store.references import resolve_atom
+    from cmc_mcp.history.references import resolve_atom
 
     with subject.store.reader(subject.ws) as view:
         row = view.atom(resolve_atom(view, id))

@@ -10,8 +10,8 @@ from typing import Any
 from cmc_mcp.canon import digest
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import KINDS, AtomKind, EdgeKind, ItemKind, Record, SourceKind
+from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.loading import ERASED
 from cmc_mcp.store.manifest import decode_manifest
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import MODALITIES

@@ -9,6 +9,7 @@ from typing import Any
 
 from cmc_mcp.canon import canonical
 from cmc_mcp.errors import CmcError, InvalidInput, NotFound, StoreError
+from cmc_mcp.history.references import resolve_point
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
 from cmc_mcp.kernel.kinds import KINDS, SourceKind
 from cmc_mcp.kernel.pieces import leaf
@@ -18,7 +19,6 @@ from cmc_mcp.merkle import log, proof
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.results import Diff, RollbackResult
 from cmc_mcp.store.protocol import ReadView
-from cmc_mcp.store.references import resolve_point
 from cmc_mcp.store.rows import Filter, Head, arguments_of, post_order
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.ledger import NO_HEAD, node_base

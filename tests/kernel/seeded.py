@@ -10,13 +10,12 @@ import apsw
 import pytest
 
 from cmc_mcp import memory
-from cmc_mcp.history import diff, rollback
+from cmc_mcp.history import diff, references, rollback
 from cmc_mcp.kernel import pieces, undo
 from cmc_mcp.kernel.kinds import LabelKind
 from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
-from cmc_mcp.store import references
 from cmc_mcp.store.sql.ledger import LedgerRows
 from cmc_mcp.store.sql.unit import UnitOfWork
 from cmc_mcp.store.sql.view import View

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmc_mcp.documents.loading import load
+from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import CmcError, LimitExceeded
+from cmc_mcp.index.nodematrix import nearest_by_rows
 from cmc_mcp.memory import Memory
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.loading import Manifests, load
-from cmc_mcp.store.nodematrix import nearest_by_rows
 from tests.read.made import HashVectors, asked, opened, point_at
 
 QUERIES = tuple(f"question {i}" for i in range(8))  # some are on the side of any node

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.config import Settings
+from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.memory import Memory
 from cmc_mcp.read.lexical import Words
-from cmc_mcp.store.lexicon import Lexicon
 from tests.read.made import asked, both_ways, point_at
 
 LETTERS = [f"{a}{b}" for a in ("ba", "ke", "mo", "zu", "ri") for b in ("n", "t", "lo", "pa")]

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from cmc_mcp import Memory
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
+from cmc_mcp.documents.loading import load, places_of
+from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.model.results import ConflictNote
 from cmc_mcp.model.witness import band
 from cmc_mcp.read.point import resolve
@@ -28,8 +30,6 @@ from cmc_mcp.read.quality import (
     resonance,
 )
 from cmc_mcp.read.reconcile import Notes, reconcile
-from cmc_mcp.store.loading import load, places_of
-from cmc_mcp.store.references import resolve_atom
 
 SHARES = st.floats(0, 1)
 WIDE = st.floats(-1e12, 1e12)

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.config import Settings, Weights
+from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.memory import Memory
 from cmc_mcp.read.lexical import Words
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.rank import Pool
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.lexicon import Lexicon
 from tests.read.made import HashVectors, asked, opened, point_at, without_matrix
 
 WORDS = ("ba", "ke", "mo", "zu", "ri", "lo")

@@ -179,8 +179,8 @@ def test_intervals_that_do_not_overlap_are_a_history(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["supersedes", "contradicts"])
 def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Path, kind: str) -> None:
+    from cmc_mcp.documents.loading import load
     from cmc_mcp.read.reconcile import reconcile
-    from cmc_mcp.store.loading import load
     from tests.read.made import point_at
 
     with opened(tmp_path) as memory:

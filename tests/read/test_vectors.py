@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmc_mcp.index.columns import best
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.time import parse_time
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
-from cmc_mcp.store.columns import best
 from tests.read.made import HashVectors, assert_equal_paths, opened
 
 EMBEDDER = HashVectors()
@@ -220,7 +220,7 @@ def test_workspaces_do_not_see_each_other(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_load_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cmc_mcp.store.matrix import Matrix
+    from cmc_mcp.index.matrix import Matrix
 
     with opened(tmp_path) as memory:
         _fill(memory, 50)

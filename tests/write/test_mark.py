@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from cmc_mcp import Memory, limits
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import Ambiguous, Cancelled, CmcError, InvalidInput, LimitExceeded, NotFound
-from cmc_mcp.history.outcomes import outcomes
 from cmc_mcp.model.facts import judgements_of, tags_of, used_of
+from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.write.mark import Outcome
 from tests.read.made import without_matrix
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from cmc_mcp.canon import payload_hash
+from cmc_mcp.documents.loading import content_of
+from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import IntegrityError, NotFound, SourceIncomplete
+from cmc_mcp.history.references import resolve_origin
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import SourceKind, atom_record
-from cmc_mcp.store.loading import Manifests, content_of
 from cmc_mcp.store.protocol import LedgerView, Objects
-from cmc_mcp.store.references import resolve_origin
 from cmc_mcp.store.rows import AtomRow, checked
 
 

@@ -6,15 +6,14 @@ through the change log; rows are never removed, a mask decides who holds at a re
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cmc_mcp.errors import Busy
+from cmc_mcp.index.columns import Column, best, window
+from cmc_mcp.index.following import Follower
+from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
-from cmc_mcp.store.columns import Column, best, window
-from cmc_mcp.store.lexicon import Lexicon
 from cmc_mcp.store.rows import TEXTUAL, Filter, Head
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _MASKS_MAX: Final = 8
 _CHUNK: Final = 8_192
-_BROKEN: Final = -1  # the epoch of a matrix that is not to be used
 _GATHER_SHARE: Final = 0.15  # below this share, scan only the rows that pass
 _SPARE: Final = 14  # candidates beyond k before the bound is known
 _DOT_ERROR: Final = 3e-5  # of a float32 dot product of 384 terms, with room
@@ -59,14 +57,12 @@ class Described(NamedTuple):
     speaker: npt.NDArray[np.int64]
 
 
-class Matrix:
+class Matrix(Follower):
     """Codes and columns of one workspace under one model. Thread-safe; `model` 0 has columns only."""
 
     def __init__(self, ws: int, model: int, dimension: int, epoch: int) -> None:
-        self.ws, self.model, self.epoch = ws, model, epoch
-        self.seq = 0
+        super().__init__(ws, model, epoch)
         self.lexicon = Lexicon(ws)
-        self._lock = threading.Lock()
         self._rid, self._modality = Column("int64"), Column("int8")
         self._origin, self._witness, self._vector = Column("int64"), Column("int64"), Column("int32")
         self._traits, self._speaker = Column("int64"), Column("int64")
@@ -84,18 +80,7 @@ class Matrix:
     # ------------------------------------------------------------------ catching up
     def catch_up(self, view: ReadView, seq: int, last_rid: int) -> None:
         """Bring the matrix to a transaction, inside the read transaction of `view`."""
-        if self.seq >= seq:
-            return
-        with self._lock:
-            if self.seq >= seq:
-                return
-            if self.epoch == _BROKEN:
-                raise Busy("loading what is searched was interrupted; ask again")
-            try:
-                self._catch_up(view, seq, last_rid)
-            except BaseException:  # half of a step was loaded: the next read begins a new matrix
-                self.epoch = _BROKEN
-                raise
+        self._follow(seq, lambda: self._catch_up(view, seq, last_rid))
 
     def _catch_up(self, view: ReadView, seq: int, last_rid: int) -> None:
         last_vid = int(self._vid.rows[-1]) if self._vid.size else self.ws << 40
@@ -108,7 +93,7 @@ class Matrix:
         if self.model and known > self.ws << 40:
             self._attach_late(view, last_vid, known)
         self._load_pieces(view, seq)
-        self._last_rid, self.seq = last_rid, seq
+        self._last_rid = last_rid
 
     def _reserve(self, head: Head) -> None:
         low = self.ws << 40
@@ -154,7 +139,6 @@ class Matrix:
             self._codes.extend(codes8)
 
     def _load_atoms(self, view: ReadView, after: int, upto: int) -> None:
-
         columns = view.atom_columns(self.model, after, upto)
         while rows := list(islice(columns, _CHUNK)):  # a million rows at once would outweigh the matrix
             self._add_atoms(rows)

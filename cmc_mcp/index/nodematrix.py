@@ -8,9 +8,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cmc_mcp.errors import Busy
+from cmc_mcp.index.columns import Column
+from cmc_mcp.index.following import Follower
 from cmc_mcp.store.codes import exact
-from cmc_mcp.store.columns import Column
 from cmc_mcp.store.nodes import spans
 
 if TYPE_CHECKING:
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from cmc_mcp.store.loading import Manifests
+    from cmc_mcp.documents.manifests import Manifests
     from cmc_mcp.store.protocol import ReadView
 
-_BROKEN: Final = -1  # the epoch of a matrix that is not to be used
 _PLANS_MAX: Final = 4_096  # of about 3 kB
 _ERROR: Final = 4e-5  # of a float32 product beside the exact score, both ways, and its rounding
 
@@ -44,13 +43,11 @@ class Plan:
     depths: array[int]  # of the nodes that the atoms stand under: 0 for the root
 
 
-class NodeMatrix:
+class NodeMatrix(Follower):
     """The nodes of one workspace under one model. Thread-safe. An erasure starts a new one."""
 
     def __init__(self, ws: int, model: int, dimension: int, epoch: int) -> None:
-        self.ws, self.model, self.epoch = ws, model, epoch
-        self.seq = 0
-        self._lock = threading.Lock()
+        super().__init__(ws, model, epoch)
         self._source, self._tx_from, self._tx_to = Column("int64"), Column("int64"), Column("int64")
         self._vector, self._vector_seq = Column("int32"), Column("int64")
         self._vectors = Column("float32", dimension)
@@ -63,20 +60,11 @@ class NodeMatrix:
 
     def catch_up(self, view: ReadView, seq: int) -> None:
         """Bring the matrix to a transaction, inside the read transaction of `view`."""
-        if self.seq >= seq:
-            return
-        with self._lock:
-            if self.seq >= seq:
-                return
-            if self.epoch == _BROKEN:
-                raise Busy("loading what is searched was interrupted; ask again")
-            try:
-                self._load_vectors(view, seq)
-                self._load_nodes(view, seq)
-                self.seq = seq
-            except BaseException:  # half of a step was loaded: the next read begins a new matrix
-                self.epoch = _BROKEN
-                raise
+        self._follow(seq, lambda: self._catch_up(view, seq))
+
+    def _catch_up(self, view: ReadView, seq: int) -> None:
+        self._load_vectors(view, seq)
+        self._load_nodes(view, seq)
 
     def _load_vectors(self, view: ReadView, seq: int) -> None:
         import numpy as np

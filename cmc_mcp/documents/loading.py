@@ -1,0 +1,168 @@
+"""Loading: from rows to what a reader sees of a memory, at one read point."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from cmc_mcp.canon import Json
+from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.errors import CmcError, IntegrityError
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.kinds import atom_record
+from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.model.facts import Registers
+from cmc_mcp.model.shown import ERASED
+from cmc_mcp.store.manifest import Manifest
+from cmc_mcp.store.protocol import LedgerView, Objects
+from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, checked
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One memory at a read point. `text` is None when its content was erased."""
+
+    row: AtomRow
+    piece: Piece
+    data: bytes | None
+    media_type: str
+    origin: str
+    witness: Mapping[str, Json]
+    discriminator: Mapping[str, Json]
+
+    @property
+    def name(self) -> str:
+        """The id as text."""
+        return atom_name(self.row.key)
+
+    @property
+    def registers(self) -> Registers:
+        """The facts that hold."""
+        return self.piece.facts.registers
+
+    @property
+    def text(self) -> str:
+        """The content as text; of an image or audio, a line that says what it is."""
+        if self.data is None:
+            return ERASED
+        if MODALITIES[self.row.modality] in BINARY:
+            return f"[{MODALITIES[self.row.modality]}, {self.media_type}, {len(self.data):,} bytes]"
+        return self.data.decode()
+
+    @property
+    def derived_from(self) -> list[str]:
+        """The premises, as ids."""
+        return cast("list[str]", self.witness.get("derived_from", []))
+
+
+def load(
+    view: LedgerView,
+    objects: Objects,
+    rids: Sequence[int],
+    seq: int,
+    valid_at: int | None,
+    rows: Mapping[int, AtomRow] | None = None,
+) -> dict[int, Loaded]:
+    """Load memories as they were at a read point; those that did not hold there are left out.
+
+    Without `valid_at` the piece is the one that holds latest. `rows` are the atoms, where they are at hand.
+
+    Raises:
+        IntegrityError: stored bytes do not match their hash; nothing damaged reaches an answer.
+    """
+    rows = view.atoms(rids) if rows is None else rows
+    wanted = {pid for rid in rids if (row := rows.get(rid)) for pid in row[3:8] if pid}
+    payloads = view.payload_rows(wanted)
+    bodies = {pid: checked(row) for pid, row in payloads.items()}
+    held = view.pieces_of(rids, seq)
+    out: dict[int, Loaded] = {}
+    for rid in rids:
+        row, pieces = rows.get(rid), held.get(rid, ())
+        if valid_at is not None:
+            pieces = tuple(p for p in pieces if p.valid_from <= valid_at < p.valid_to)
+        if row is None or not pieces:
+            continue
+        data = content_of(view, objects, payloads.get(row.content), bodies)
+        out[rid] = Loaded(
+            row,
+            pieces[-1],
+            data,
+            _text(bodies.get(row.media_type)),
+            _text(bodies.get(row.origin)) if row.origin else _note(payloads[row.content]),
+            _map(bodies.get(row.witness)),
+            _map(bodies.get(row.discriminator)) if row.discriminator else {},
+        )
+    return out
+
+
+def parts_of(view: LedgerView, objects: Objects, manifest: Manifest) -> list[tuple[str, bytes | None]]:
+    """Give the (kind, bytes) of the atoms of a version, in order; None for what was erased, or is missing."""
+    rids = [view.rid(atom_record(part.atom)) for part in manifest.parts]
+    rows = view.atoms([rid for rid in rids if rid is not None])
+    payloads = view.payload_rows({row.content for row in rows.values()})
+    bodies = {pid: checked(row) for pid, row in payloads.items()}
+    out: list[tuple[str, bytes | None]] = []
+    for part, rid in zip(manifest.parts, rids, strict=True):
+        row = None if rid is None else rows.get(rid)
+        try:
+            data = None if row is None else content_of(view, objects, payloads.get(row.content), bodies)
+        except CmcError:
+            data = None  # `verify` names a missing object
+        out.append((part.kind, data))
+    return out
+
+
+def content_of(
+    view: LedgerView, objects: Objects, row: PayloadRow | None, bodies: Mapping[int, bytes | None]
+) -> bytes | None:
+    """Give content, from the table or the object store; None when erased."""
+    if row is None:
+        raise IntegrityError("the content of a memory is missing", table="payloads")
+    if row.object and row.body is None:
+        return objects.get(view.ws, row.hash)
+    return bodies.get(row.pid)
+
+
+def _note(row: PayloadRow) -> str:
+    return "note:" + row.hash.hex()
+
+
+def _text(body: bytes | None) -> str:
+    return ERASED if body is None else body.decode()
+
+
+def _map(body: bytes | None) -> Mapping[str, Json]:
+    return {} if body is None else cast("Mapping[str, Json]", json.loads(body))
+
+
+def place_of(view: LedgerView, manifests: Manifests, loaded: Loaded, seq: int) -> tuple[str | None, str | None]:
+    """Give the place of a memory in its source, and the dependency hash of the node it stands under."""
+    return places_of(view, manifests, [loaded], seq)[loaded.row.rid]
+
+
+def places_of(
+    view: LedgerView, manifests: Manifests, loaded: Sequence[Loaded], seq: int
+) -> dict[int, tuple[str | None, str | None]]:
+    """Give the places of memories in their sources, and the dependency hashes of the nodes they stand under."""
+    out: dict[int, tuple[str | None, str | None]] = {}
+    turns = {item.row.rid: item for item in loaded if "session" in item.discriminator}
+    items = view.items_of(list(turns)) if turns else []
+    held = view.pieces_of([rid for _, _, rid in items], seq) if items else {}
+    for rid, item in turns.items():
+        session = str(item.discriminator["session"])
+        out[rid] = (session, None)
+        for atom, position, place in items:
+            if atom == rid and any(p.facts.registers.get("atom") == item.row.key.hex() for p in held.get(place, ())):
+                out[rid] = (f"{session}#{position + 1}", None)
+                break
+    current: dict[str, bytes | None] = {}
+    for item in loaded:
+        if item.row.rid in turns:
+            continue
+        if item.row.origin and item.origin not in current:
+            current[item.origin] = manifests.current(view, item.origin, seq)
+        hash_ = current.get(item.origin) if item.row.origin else None
+        out[item.row.rid] = (None, None) if hash_ is None else manifests.place(view, hash_, item.row.key)
+    return out

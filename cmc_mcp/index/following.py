@@ -1,0 +1,40 @@
+"""What follows the ledger: an index in memory that a read brings up to its own transaction, once for every reader."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from cmc_mcp.errors import Busy
+
+_BROKEN: Final = -1  # the epoch of an index that is not to be used
+
+
+class Follower:
+    """An index of one workspace under one model. Thread-safe. An erasure begins a new epoch, and so a new index."""
+
+    def __init__(self, ws: int, model: int, epoch: int) -> None:
+        self.ws, self.model, self.epoch = ws, model, epoch
+        self.seq = 0
+        self._lock = threading.Lock()
+
+    def _follow(self, seq: int, load: Callable[[], None]) -> None:
+        """Call `load` under the lock unless the index has reached transaction `seq` already.
+
+        Raises:
+            Busy: an earlier load was interrupted; the next read makes a new index.
+        """
+        if self.seq >= seq:
+            return
+        with self._lock:
+            if self.seq >= seq:
+                return
+            if self.epoch == _BROKEN:
+                raise Busy("loading what is searched was interrupted; ask again")
+            try:
+                load()
+                self.seq = seq
+            except BaseException:  # half of a step was loaded: the next read begins a new index
+                self.epoch = _BROKEN
+                raise
