@@ -45,6 +45,7 @@ from cmc_mcp.model.results import (
     VerifyResult,
 )
 from cmc_mcp.model.time import TimeLike, format_time
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.read.agree import Statements
 from cmc_mcp.read.clues import clues_of
 from cmc_mcp.read.entries import Tables
@@ -149,7 +150,9 @@ class Memory:
         if principal is not None:
             _check_principal(principal)
         clock = clock or SystemClock()
-        store, kept = open_store(path_or_url, clock=clock, key=key, read_only=read_only, objects=objects)
+        store, kept = open_store(
+            path_or_url, clock=clock, registry=REGISTRY, key=key, read_only=read_only, objects=objects
+        )
         made = MiniLM() if isinstance(embedder, str) else embedder
         try:
             finish_erasures(store, kept)

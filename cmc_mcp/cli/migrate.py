@@ -37,6 +37,7 @@ def migrate(
     from cmc_mcp.cli.show import Styled
     from cmc_mcp.config import key_from
     from cmc_mcp.history.moving import Place, migrate
+    from cmc_mcp.products import REGISTRY
 
     state = session_of(context)
     key = key_from(os.environ)
@@ -46,6 +47,7 @@ def migrate(
         moved = migrate(
             Place(source, from_objects, key),
             Place(target, to_objects, new),
+            registry=REGISTRY,
             workspaces=wanted,
             phase=lambda label: state.progress(label, patience_s=0),
         )

@@ -24,11 +24,12 @@ def partition(
     from cmc_mcp.cli.show import Styled
     from cmc_mcp.clock import SystemClock
     from cmc_mcp.config import shown
+    from cmc_mcp.products import REGISTRY
     from cmc_mcp.store.opening import partition
 
     state = session_of(context)
     place = state.configuration().store
-    partition(place, parts, clock=SystemClock())
+    partition(place, parts, clock=SystemClock(), registry=REGISTRY)
     if state.json:
         state.print_json({"store": shown(place), "partitions": parts})
         return

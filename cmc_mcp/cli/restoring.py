@@ -16,6 +16,7 @@ from cmc_mcp.config import Configuration
 from cmc_mcp.errors import Busy, CmcError, Conflict, NotFound, StoreError
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Fault
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, connect, has_log, look, prepare_folder, sync_folder
@@ -103,7 +104,7 @@ def _verified(
     staged: Path, asked: Configuration, head: Head | None, progress: Progress | None
 ) -> tuple[dict[str, int], list[Fault]]:
     """Bring the copy to the present format, and verify every workspace of it."""
-    store = SqliteStore.open(Location(staged, asked.key), clock=SystemClock())
+    store = SqliteStore.open(Location(staged, asked.key), clock=SystemClock(), registry=REGISTRY)
     try:
         names = [name for _, name in store.workspaces()]
     finally:

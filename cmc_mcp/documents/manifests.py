@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from cmc_mcp.canon import payload_hash
-from cmc_mcp.kernel.kinds import SourceKind
+from cmc_mcp.kernel.kinds import SOURCE
 from cmc_mcp.store.manifest import Manifest, decode_manifest
 from cmc_mcp.store.protocol import LedgerView
 
@@ -69,6 +69,6 @@ class Manifests:
 
     def current(self, view: LedgerView, origin: str, seq: int) -> bytes | None:
         """Give the hash of the version of a document that was current after a transaction."""
-        rid = view.rid(SourceKind.record(payload_hash(origin.encode())))
+        rid = view.rid(SOURCE.record(payload_hash(origin.encode())))
         pieces = () if rid is None else view.pieces(rid, seq)
         return bytes.fromhex(str(pieces[0].facts.registers["manifest"])) if pieces else None

@@ -14,14 +14,14 @@ from typing import Final, cast
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import CmcError
 from cmc_mcp.kernel.kinds import (
-    AtomKind,
-    EdgeKind,
-    ErasureKind,
-    GateKind,
-    ItemKind,
-    LabelKind,
+    ATOM,
+    EDGE,
+    ERASURE,
+    GATE,
+    ITEM,
+    LABEL,
+    SOURCE,
     Record,
-    SourceKind,
     atom_record,
 )
 from cmc_mcp.model.facts import Facts, Registers, claim_of, number_of, tags_of
@@ -119,7 +119,7 @@ def expected(view: ReadView, objects: Objects, ledger: Ledger) -> dict[str, set[
     out["items"] = _items(view, ledger)
     out["labels"] = {
         (rid, str(ledger.registers(facts)["label"]))
-        for rid, _ in ledger.of_kind(LabelKind.code)
+        for rid, _ in ledger.of_kind(LABEL.code)
         for facts in ledger.first[rid][1]
     }
     out["edges"] = _edges(view, ledger)
@@ -167,12 +167,12 @@ def _of_facts(ledger: Ledger) -> dict[str, set[Row]]:
 
 
 def _sources(view: ReadView, ledger: Ledger) -> set[Row]:
-    wanted = {record: rid for rid, record in ledger.of_kind(SourceKind.code)}
+    wanted = {record: rid for rid, record in ledger.of_kind(SOURCE.code)}
     out: set[Row] = set()
     likely = [pid for pid in {atom.origin for atom in ledger.atoms} if pid]
     for pids in (likely, ledger.payloads):  # a document without atoms is rare
         for pid in pids if len(out) < len(wanted) else ():
-            rid = wanted.get(SourceKind.record(ledger.payloads[pid].hash))
+            rid = wanted.get(SOURCE.record(ledger.payloads[pid].hash))
             if rid is not None:
                 out.add((rid, pid))
     return out
@@ -184,7 +184,7 @@ def _items(view: ReadView, ledger: Ledger) -> set[Row]:
     out: set[Row] = set()
     for origin in {atom.origin for atom in ledger.atoms if atom.origin and atom.discriminator}:
         position = 0
-        while rid := by_record.get(ItemKind.record(ledger.payloads[origin].hash, position.to_bytes(8, "big"))):
+        while rid := by_record.get(ITEM.record(ledger.payloads[origin].hash, position.to_bytes(8, "big"))):
             for *_, facts in view.piece_rows(rid):
                 key = bytes.fromhex(str(ledger.registers(facts)["atom"]))
                 out.add((origin, position, rid, by_record[atom_record(key)]))
@@ -194,12 +194,12 @@ def _items(view: ReadView, ledger: Ledger) -> set[Row]:
 
 def _edges(view: ReadView, ledger: Ledger) -> set[Row]:
     by_record = {record: rid for rid, record in ledger.records.items()}
-    keys = {rid: record.key for rid, record in ledger.of_kind(AtomKind.code)}
-    missing = dict(ledger.of_kind(EdgeKind.code))
+    keys = {rid: record.key for rid, record in ledger.of_kind(ATOM.code)}
+    missing = dict(ledger.of_kind(EDGE.code))
     out: set[Row] = set()
 
     def found(source: int, kind: bytes, target: int) -> None:
-        rid = by_record.get(EdgeKind.record(keys[source], kind, keys[target]))
+        rid = by_record.get(EDGE.record(keys[source], kind, keys[target]))
         if rid in missing:
             del missing[rid]
             out.add((rid, source, kind.decode(), target))
@@ -225,7 +225,7 @@ def _edges(view: ReadView, ledger: Ledger) -> set[Row]:
 
 def _quarantine(view: ReadView, ledger: Ledger) -> set[Row]:
     out: set[Row] = set()
-    for rid, _ in ledger.of_kind(GateKind.code):
+    for rid, _ in ledger.of_kind(GATE.code):
         for piece in view.pieces(rid):
             if piece.facts.registers.get("decision") == "quarantined":
                 out.add((rid, view.pid(bytes.fromhex(str(piece.facts.registers["request"]))) or 0))
@@ -235,7 +235,7 @@ def _quarantine(view: ReadView, ledger: Ledger) -> set[Row]:
 def _documents(view: ReadView, ledger: Ledger) -> Iterator[tuple[int, list[tuple[int, int, Manifest | None]]]]:
     """Give the documents with their versions (tx_from, tx_to, manifest), in order; None: it was erased."""
     manifests = Manifests()
-    for rid, _ in ledger.of_kind(SourceKind.code):
+    for rid, _ in ledger.of_kind(SOURCE.code):
         versions = []
         for first, last, facts in sorted((row[2], row[3], row[4]) for row in view.piece_rows(rid)):
             name = str(ledger.registers(facts).get("manifest", ""))
@@ -342,5 +342,5 @@ def _codes(view: ReadView) -> set[Row]:
 
 def ever_erased(view: ReadView, ledger: Ledger) -> frozenset[bytes]:
     """Give the hashes of all that was ever erased, what was let in again since included."""
-    facts = {pid for rid, _ in ledger.of_kind(ErasureKind.code) for *_, pid in view.piece_rows(rid)}
+    facts = {pid for rid, _ in ledger.of_kind(ERASURE.code) for *_, pid in view.piece_rows(rid)}
     return frozenset(bytes.fromhex(str(ledger.registers(pid)["hash"])) for pid in facts)

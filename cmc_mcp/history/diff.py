@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from cmc_mcp.canon import Json
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import KINDS, AtomKind, EdgeKind
+from cmc_mcp.kernel.kinds import ATOM, EDGE
 from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.model.results import Diff, FieldChange, RecordChange
 from cmc_mcp.model.shown import ERASED
@@ -23,7 +23,7 @@ _PREVIEW_CHARS = 160
 def diff(view: LedgerView, first: int, second: int) -> Diff:
     """Compare the memory states after two transactions; `second` may be the earlier one."""
     low, high = min(first, second), max(first, second)
-    rids = [rid for rid in view.changed(low, high) if KINDS[view.record(rid).kind].memory]
+    rids = [rid for rid in view.changed(low, high) if view.registry.kind(view.record(rid)).memory]
     return compare(view, {rid: (view.pieces(rid, first), view.pieces(rid, second)) for rid in rids}, first, second)
 
 
@@ -44,10 +44,10 @@ def compare(view: LedgerView, changes: Mapping[int, tuple[Pieces, Pieces]], firs
 def describe(view: LedgerView, rid: int, changes: Iterable[FieldChange] = ()) -> RecordChange:
     """Name a record as people know it."""
     record = view.record(rid)
-    kind, name, text = KINDS[record.kind].name, record.key.hex(), None
-    if record.kind == AtomKind.code:
+    kind, name, text = view.registry.kind(record).name, record.key.hex(), None
+    if record.kind == ATOM.code:
         name, text = atom_name(record.key), _preview(view, rid)
-    elif record.kind == EdgeKind.code and (edge := view.edge(rid)) is not None:
+    elif record.kind == EDGE.code and (edge := view.edge(rid)) is not None:
         source, target = atom_name(view.record(edge.source).key), atom_name(view.record(edge.target).key)
         name, text = f"edge_{name}", f"{source} {edge.type} {target}"
     else:

@@ -20,6 +20,7 @@ from cmc_mcp.store.opening import open_store
 
 if TYPE_CHECKING:
     from cmc_mcp.store.protocol import Objects, Store
+    from cmc_mcp.store.registry import Registry
 
 Progress = Callable[[int, int], None]
 Phase = Callable[[str], AbstractContextManager[Progress]]
@@ -68,6 +69,7 @@ def migrate(
     source: Place,
     target: Place,
     *,
+    registry: Registry,
     workspaces: list[str] | None = None,
     clock: Clock | None = None,
     phase: Phase = _quiet,
@@ -84,14 +86,14 @@ def migrate(
     if source.path is not None and not source.path.exists():
         raise NotFound(f"there is no store at {source.path}")
     with ExitStack() as stack:
-        ours, kept = stack.enter_context(_opened(source, clock, read_only=True))
+        ours, kept = stack.enter_context(_opened(source, clock, registry, read_only=True))
         numbers = _numbers(ours, workspaces)
         if source.path is not None and source.path == target.path:
             raise _same()
         for name, ws in numbers.items():
             with phase(f"verify {name}") as report:
                 _Witness(ours, kept, ws, report).require("the source does not verify, so nothing was written")
-        theirs, objects = stack.enter_context(_opened(target, clock, read_only=False))
+        theirs, objects = stack.enter_context(_opened(target, clock, registry, read_only=False))
         if _identity(ours) == _identity(theirs):
             raise _same()
         for name in numbers:  # all are asked before the first is copied
@@ -156,10 +158,11 @@ def _compare(source: Store, ws: int, target: Store, there: int, upto: int) -> No
 
 
 @contextmanager
-def _opened(place: Place, clock: Clock, *, read_only: bool) -> Iterator[tuple[Store, Objects]]:
+def _opened(place: Place, clock: Clock, registry: Registry, *, read_only: bool) -> Iterator[tuple[Store, Objects]]:
     store, objects = open_store(
         place.store,
         clock=clock,
+        registry=registry,
         key=place.key if place.path is not None else None,
         read_only=read_only,
         objects=place.objects,

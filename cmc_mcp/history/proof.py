@@ -58,7 +58,9 @@ def inclusion(view: LedgerView, reference: str) -> InclusionProof:
     pieces = view.pieces(rid)
     record = atom_record(row.key)
     # of a memory that is not live it proves the absence
-    state = [node.hex() for node in tree.prove(lambda path: view.state_node(0, path), record.tree_key).nodes]
+    state = [
+        node.hex() for node in tree.prove(lambda path: view.state_node(0, path), view.registry.tree_key(record)).nodes
+    ]
     return InclusionProof(
         id=atom_name(row.key),
         transaction=row.seq,

@@ -18,7 +18,7 @@ from cmc_mcp.kernel.identity import (
     snapshot_name,
     source_name,
 )
-from cmc_mcp.kernel.kinds import AtomKind
+from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.time import is_time, parse_time
 from cmc_mcp.store.protocol import LedgerView
@@ -40,7 +40,7 @@ def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> int:
             path, f"{reference!r:.80} is no memory id; ids look like {ATOM_PREFIX}3f9a… and come from recall or history"
         )
     low, high = _range(digits, ID_BYTES)
-    found = view.keys_between(AtomKind.code, low, high)
+    found = view.keys_between(ATOM.code, low, high)
     if not found:
         raise NotFound(
             f"there is no memory {reference} in this workspace; use recall or history to find its id", id=reference

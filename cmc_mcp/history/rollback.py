@@ -14,7 +14,7 @@ from cmc_mcp.errors import Cancelled, Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
 from cmc_mcp.history.references import PointLike, plain_text, resolve_point
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
-from cmc_mcp.kernel.kinds import AtomKind, EdgeKind, ErasureKind, ItemKind, SourceKind, atom_record
+from cmc_mcp.kernel.kinds import ATOM, EDGE, ERASURE, ITEM, SOURCE, atom_record
 from cmc_mcp.kernel.pieces import Piece, Pieces, leaf
 from cmc_mcp.kernel.transaction import OPEN, ROLLBACK, UNDO
 from cmc_mcp.kernel.undo import Step, effective, replayed
@@ -124,7 +124,7 @@ def _answer(view: LedgerView, head: Head, plan: _Plan, *, dry_run: bool) -> Roll
 
     def names(rids: list[int]) -> list[str]:
         records = [view.record(rid) for rid in sorted(set(rids))]
-        return [atom_name(record.key) for record in records if record.kind == AtomKind.code]
+        return [atom_name(record.key) for record in records if record.kind == ATOM.code]
 
     return RollbackResult(
         dry_run=dry_run,
@@ -145,15 +145,19 @@ def _whole(view: LedgerView, to: int) -> _Plan:
     gone = _erased_since(view, to)
     for rid in view.changed(to, head.seq):
         record = view.record(rid)
-        if not record.is_memory:
+        if not _rolls_back(view, rid):
             continue
         now, then = view.pieces(rid), view.pieces(rid, to)
         if then and not now and rid in gone:
             plan.erased.append(rid)
-            plan.withheld[record.tree_key] = leaf(record, then)
+            plan.withheld[view.registry.tree_key(record)] = leaf(record, then)
         elif now != then:
             plan.changes[rid] = (now, then)
     return plan
+
+
+def _rolls_back(view: LedgerView, rid: int) -> bool:
+    return view.registry.kind(view.record(rid)).memory
 
 
 def _with(view: LedgerView, root: bytes, leaves: Mapping[bytes, bytes]) -> bytes:
@@ -164,14 +168,14 @@ def _with(view: LedgerView, root: bytes, leaves: Mapping[bytes, bytes]) -> bytes
 def _erased_since(view: LedgerView, seq: int) -> set[int]:
     """Give the atoms whose content or facts were erased after a transaction, and were not told again since."""
     out: set[int] = set()
-    for rid, _ in view.records(ErasureKind.code):
+    for rid, _ in view.records(ERASURE.code):
         for _, _, tx_from, tx_to, facts in view.piece_rows(rid):
             if tx_from <= seq or tx_to != OPEN:
                 continue
             pid = view.pid(bytes.fromhex(str(view.facts(facts).registers["hash"])))
             if pid is not None:
                 out.update(row.rid for row in view.atoms_with("content", pid))
-                out.update(user for user in view.facts_used(pid) if view.record(user).kind == AtomKind.code)
+                out.update(user for user in view.facts_used(pid) if view.record(user).kind == ATOM.code)
     return out
 
 
@@ -222,18 +226,18 @@ class _Matcher:
         Itself, an edge's source, what stood at a place of a conversation, what a version of a document changed.
         """
         view, record = self.view, self.view.record(rid)
-        if record.kind == EdgeKind.code:
+        if record.kind == EDGE.code:
             edge = view.edge(rid)
             return [] if edge is None else [edge.source]
-        if record.kind not in (ItemKind.code, SourceKind.code):
+        if record.kind not in (ITEM.code, SOURCE.code):
             return [rid]
         pieces = (*view.pieces(rid, seq - 1), *view.pieces(rid, seq))
-        if record.kind == ItemKind.code:
+        if record.kind == ITEM.code:
             keys = {bytes.fromhex(str(p.facts.registers["atom"])) for p in pieces}
         else:
             keys = {key for p in pieces for key in self._parts(str(p.facts.registers["manifest"]))}
         atoms = [atom for key in sorted(keys) if (atom := view.rid(atom_record(key))) is not None]
-        if record.kind == ItemKind.code:
+        if record.kind == ITEM.code:
             return atoms
         changed = set(view.changed(seq - 1, seq))
         return [atom for atom in atoms if atom in changed]
@@ -241,9 +245,9 @@ class _Matcher:
     def _retiring(self, rid: int, seq: int) -> list[int]:
         """Give what the new version of a document changed that dropped this part: both are undone together."""
         view, origin = self.view, self.view.origin_of(rid)
-        if view.record(rid).kind != AtomKind.code or not origin or view.pieces(rid, seq):
+        if view.record(rid).kind != ATOM.code or not origin or view.pieces(rid, seq):
             return []
-        head = view.rid(SourceKind.record(view.payload_row(origin).hash))
+        head = view.rid(SOURCE.record(view.payload_row(origin).hash))
         return [] if head is None or seq not in view.change_seqs(head) else self._atoms(head, seq)
 
     def _parts(self, manifest: str) -> list[bytes]:
@@ -294,7 +298,7 @@ def _touched(view: LedgerView, matcher: _Matcher, since: int, head: int, rolled:
         found = set(view.changed(since, head))
     out = []
     for rid in sorted(found):
-        if view.record(rid).is_memory and any(
+        if _rolls_back(view, rid) and any(
             seq not in rolled and matcher.matches(rid, seq) for seq in view.change_seqs(rid) if seq > since
         ):
             out.append(rid)
@@ -312,7 +316,8 @@ def _without(
         else:
             steps[row.seq] = Step(row.seq, UNDO, matches=partial(_Matcher(view, arguments).matches, rid))
     force = [seq for seq in effective(steps[seq] for seq in sorted(steps)) if not matcher.matches(rid, seq)]
-    outcome = replayed((seq, view.pieces(rid, seq - 1), view.pieces(rid, seq)) for seq in force)
+    changes = ((seq, view.pieces(rid, seq - 1), view.pieces(rid, seq)) for seq in force)
+    outcome = replayed(changes, assigned=view.registry.kind(view.record(rid)).assigned)
     return outcome.pieces, bool(outcome.orphaned)
 
 
@@ -325,7 +330,7 @@ def _arguments(row: TransactionRow) -> Mapping[str, Json]:
 
 def _resting_on(view: LedgerView, plan: _Plan) -> list[int]:
     """Give live atoms that were derived from, or put in place of, something the plan takes away."""
-    taken = [rid for rid, (_, after) in plan.changes.items() if not after and view.record(rid).kind == AtomKind.code]
+    taken = [rid for rid, (_, after) in plan.changes.items() if not after and view.record(rid).kind == ATOM.code]
     out: list[int] = []
     layer = taken
     seen = set(taken)

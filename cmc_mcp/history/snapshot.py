@@ -8,7 +8,7 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded
 from cmc_mcp.history.references import plain_text
 from cmc_mcp.kernel.identity import snapshot_name
-from cmc_mcp.kernel.kinds import LabelKind
+from cmc_mcp.kernel.kinds import LABEL
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.results import SnapshotResult
@@ -39,7 +39,7 @@ def snapshot(
             return result(view.head())
     _check(label, note)
     with store.writer(ws) as unit:
-        rid, new = unit.intern(LabelKind.record(label.encode()))
+        rid, new = unit.intern(LABEL.record(label.encode()))
         seq = unit.before.seq
         for piece in unit.pieces(rid):
             named = int(str(piece.facts.registers["seq"]))

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 from cmc_mcp.history.derived import Ledger, Report
-from cmc_mcp.kernel.kinds import GateKind, PolicyKind, SourceKind
+from cmc_mcp.kernel.kinds import GATE, SOURCE
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import BINARY, MODALITIES
@@ -16,11 +16,11 @@ def totals(view: ReadView, objects: Objects, ledger: Ledger, headings: Mapping[i
     """Check the running totals of each transaction against the rows it left.
 
     Numbers rise in the order of recording, so the highest one up to a transaction lies between the last one known to be
-    its own and the first one known to be later. Records, facts and words are used where they are made; a policy that
-    was only taken back has a record that nothing ever names.
+    its own and the first one known to be later. Records, facts and words are used where they are made; a record
+    that may be empty, as a policy that was only taken back, is named by nothing.
     """
     first_rid = {rid: seq for rid, (seq, _) in ledger.first.items()}
-    late_rid = {rid: seq for rid, seq in first_rid.items() if ledger.records[rid].kind != PolicyKind.code}
+    late_rid = {rid: seq for rid, seq in first_rid.items() if not view.registry.kind(ledger.records[rid]).may_be_empty}
     first_pid = _first_named(view, ledger)
     rows = ledger.rows
     _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid, late_rid, report)
@@ -59,8 +59,8 @@ def _first_named(view: ReadView, ledger: Ledger) -> dict[int, int]:
         if opens:
             named(facts, seq)
             kind = ledger.records[rid].kind
-            if kind in (SourceKind.code, GateKind.code):
-                said = ledger.registers(facts).get("manifest" if kind == SourceKind.code else "request", "")
+            if kind in (SOURCE.code, GATE.code):
+                said = ledger.registers(facts).get("manifest" if kind == SOURCE.code else "request", "")
                 named(pids.get(bytes.fromhex(str(said))), seq)
     for atom in ledger.atoms:
         for pid in atom[3:8]:

@@ -11,7 +11,7 @@ from cmc_mcp.documents.loading import parts_of
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.history.derived import Ledger, Report, Row
 from cmc_mcp.history.totals import whole
-from cmc_mcp.kernel.kinds import EmbeddingKind, SourceKind
+from cmc_mcp.kernel.kinds import EMBEDDING, SOURCE
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.nodes import nodes_in, texts_of
@@ -144,7 +144,7 @@ def _completed(view: ReadView, ledger: Ledger, made: Mapping[tuple[int, int], in
     for (seq, _), count in made.items():
         totals[seq] = totals.get(seq, 0) + count
     names = {(name, digest): number for number, name, digest, *_ in view.models()}
-    for rid, _ in ledger.of_kind(EmbeddingKind.code):
+    for rid, _ in ledger.of_kind(EMBEDDING.code):
         seq, facts = ledger.first[rid]
         said = ledger.registers(facts[0])
         there, wanted = totals.get(seq, 0), int(str(said["vectors"]))
@@ -185,7 +185,7 @@ def nodes(view: ReadView, objects: Objects, ledger: Ledger, embedder: Embedder, 
     """Embed the text of every node again and compare; give how many there are."""
     stored = {key: vector for key, _, vector in view.node_vectors(model, 0, OPEN)}
     manifests, count = Manifests(), 0
-    for rid, _ in ledger.of_kind(SourceKind.code):
+    for rid, _ in ledger.of_kind(SOURCE.code):
         for *_, facts in sorted(view.piece_rows(rid), key=lambda row: row[2]):
             hash_ = bytes.fromhex(str(ledger.registers(facts).get("manifest", "")))
             manifest = manifests.get(view, hash_)

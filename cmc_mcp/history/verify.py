@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Final, cast
 
-from cmc_mcp.canon import facts_hash, payload_hash
+from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, ProofError
 from cmc_mcp.history import derived, vectors
 from cmc_mcp.history.totals import totals, whole
 from cmc_mcp.kernel.identity import atom_id, atom_name
-from cmc_mcp.kernel.kinds import KEY_BYTES, KINDS, AtomKind, ErasureKind, GateKind, SourceKind
+from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, GATE, KEY_BYTES, SOURCE
 from cmc_mcp.kernel.pieces import Piece, leaf
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
 from cmc_mcp.merkle import log
@@ -26,7 +26,7 @@ from cmc_mcp.merkle.checkpoint import Checkpoint, verify_checkpoint
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.results import Fault, Receipt
 from cmc_mcp.store.protocol import Objects, ReadView, Store
-from cmc_mcp.store.rows import MODALITIES, TransactionRow
+from cmc_mcp.store.rows import MODALITIES, TransactionRow, is_sound
 
 if TYPE_CHECKING:
     from cmc_mcp.embed.protocol import Embedder
@@ -42,7 +42,7 @@ class Verifier:
     """Checks one workspace inside one read transaction, collecting faults."""
 
     def __init__(self, view: ReadView, objects: Objects) -> None:
-        self.view, self.objects = view, objects
+        self.view, self.objects, self.registry = view, objects, view.registry
         self.faults: list[Fault] = []
         self.checked: dict[str, int] = {}
         self.notes: list[str] = []
@@ -96,14 +96,13 @@ class Verifier:
     def _payloads(self) -> None:
         for row in self.view.all_payloads():
             if row.body is not None:
-                expected = facts_hash(row.body) if row.domain else payload_hash(row.body)
-                if expected != row.hash:
+                if not is_sound(row, self.registry.domains):
                     self.fault("payloads", row.pid, "its bytes do not match their hash")
                 elif len(row.body) != row.size:
                     self.fault("payloads", row.pid, "its recorded size is wrong")
             self.ledger.keep(row)
         for rid, record in self.ledger.records.items():
-            if record.kind not in KINDS or len(record.key) != KEY_BYTES:
+            if record.kind not in self.registry.kinds or len(record.key) != KEY_BYTES:
                 self.fault("records", rid, "it is of no kind, or its key of another length")
         self.checked["payloads"] = len(self.ledger.payloads)
 
@@ -126,7 +125,7 @@ class Verifier:
                 changes, delta = self._apply(live, list(pending[1]))
                 atoms += delta
                 pending = next(events, None)
-            _grow(ledger.trees, roots, changes)
+            self._grow(roots, changes)
             principal = ledger.payloads.get(row.principal)
             if principal is None:
                 self.fault("transactions", row.seq, "its principal is missing")
@@ -151,7 +150,7 @@ class Verifier:
         ledger.erased = frozenset(
             bytes.fromhex(str(piece.facts.registers.get("hash", "")))
             for rid, pieces in live.items()
-            if rid in ledger.records and ledger.records[rid].kind == ErasureKind.code
+            if rid in ledger.records and ledger.records[rid].kind == ERASURE.code
             for piece in pieces.values()
         )
 
@@ -202,23 +201,40 @@ class Verifier:
             if any(a.valid_to > b.valid_from for a, b in pairwise(new)):
                 self.fault("pieces", rid, "its pieces overlap")
             record = ledger.records.get(rid)
-            if record is None or record.kind not in KINDS:
+            if record is None or record.kind not in self.registry.kinds:
                 self.fault("records", rid, "a record of pieces is missing")
                 continue
             if old != new:
                 changes.append(Change(record, leaf(record, old) if old else b"", leaf(record, new) if new else b""))
-                if record.kind == AtomKind.code:
+                if record.kind == ATOM.code:
                     delta += bool(new) - bool(old)
             else:
                 self.fault("pieces", rid, "a transaction changed it without changing anything")
         return changes, delta
+
+    def _grow(self, roots: list[bytes], changes: list[Change]) -> None:
+        """Bring the rebuilt trees (memory, control) and their roots up to one transaction's changes."""
+        leaves: tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]] = ({}, {})
+        for change in changes:
+            kind = self.registry.kind(change.record)
+            leaves[0 if kind.memory else 1][kind.tree_key(change.record)] = change.after or None
+        for number, mine in enumerate(leaves):
+            if not mine:
+                continue
+            nodes = self.ledger.trees[number]
+            roots[number], dirty = tree.update(nodes.get, mine)
+            for path, body in dirty.items():
+                if body is None:
+                    nodes.pop(path, None)
+                else:
+                    nodes[path] = body
 
     def _erased(self) -> None:
         """Bytes may be missing only where an erasure says so, or where the object store has them."""
         ledger = self.ledger
         ledger.ever_erased = derived.ever_erased(self.view, ledger)
         for row in ledger.payloads.values():
-            if row.domain != (row.pid in ledger.held):
+            if row.domain not in self.registry.domains or (row.domain == FACTS.number) != (row.pid in ledger.held):
                 self.fault("payloads", row.pid, "it says that it is facts, and is none, or the other way about")
             if row.object and (row.pid in ledger.inline or row.hash in ledger.erased):
                 self.fault("payloads", row.pid, "it says that the object store has it, which cannot be")
@@ -238,7 +254,7 @@ class Verifier:
         """What facts name by its hash has a row, erased or not: the plans of documents, the requests in quarantine."""
         ledger = self.ledger
         known = {row.hash.hex() for row in ledger.payloads.values()}
-        for kind, register in ((SourceKind, "manifest"), (GateKind, "request")):
+        for kind, register in ((SOURCE, "manifest"), (GATE, "request")):
             for rid, _ in ledger.of_kind(kind.code):
                 for facts in {row[4] for row in self.view.piece_rows(rid)}:
                     said = str(ledger.registers(facts).get(register, ""))
@@ -266,7 +282,7 @@ class Verifier:
                 self.fault("atoms", row.rid, "it was first recorded in another transaction than it says")
         seen = {row.rid for row in ledger.atoms}
         for rid, record in ledger.records.items():
-            if record.kind == AtomKind.code and rid not in seen:
+            if record.kind == ATOM.code and rid not in seen:
                 self.fault("atoms", rid, "the atom of a record is missing")
         self.checked["atoms"] = len(seen)
         head = self.view.head()
@@ -349,20 +365,6 @@ class Verifier:
             given = (self.view, self.objects, self.ledger, embedder, model, self.fault)
             self.checked["vectors"] = vectors.atoms(*given)
             self.checked["node_vectors"] = vectors.nodes(*given)
-
-
-def _grow(nodes: tuple[dict[int, bytes], dict[int, bytes]], roots: list[bytes], changes: list[Change]) -> None:
-    """Bring the rebuilt trees (memory, control) and their roots up to one transaction's changes."""
-    for number in (0, 1):
-        mine = {c.record.tree_key: c.after or None for c in changes if c.record.is_memory == (number == 0)}
-        if not mine:
-            continue
-        roots[number], dirty = tree.update(nodes[number].get, mine)
-        for path, body in dirty.items():
-            if body is None:
-                nodes[number].pop(path, None)
-            else:
-                nodes[number][path] = body
 
 
 def _ordered(pieces: dict[int, Piece]) -> tuple[Piece, ...]:

@@ -1,13 +1,15 @@
-"""The kinds of record. A new kind of thing is a new class here, not a new path through the system.
+"""The identities of all kinds of record and of payload: what a hash covers, and nothing about what they mean.
 
-Memory kinds form the state root and roll back; control kinds form the control root and never do.
+A kind is one line here and one file in its product's room (`store/registry.py`); this module is complete without them, so
+that roots can be computed by whoever has the records alone.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
-from cmc_mcp.canon import digest
+from cmc_mcp.canon import digest, facts_hash, payload_hash
 
 KEY_BYTES: Final = 16
 
@@ -18,90 +20,63 @@ class Record(NamedTuple):
     kind: int
     key: bytes
 
-    @property
-    def tree_key(self) -> bytes:
-        """The key under which the state tree holds this record (16 bytes)."""
-        return digest("cmc/record/1", KINDS[self.kind].name.encode(), self.key)[:KEY_BYTES]
 
-    @property
-    def is_memory(self) -> bool:
-        """Whether the record belongs to the state that rolls back."""
-        return KINDS[self.kind].memory
+class Kind(NamedTuple):
+    """What the kernel knows of a kind of record.
 
+    Memory kinds form the state root and roll back; the others, control kinds, form the control root and never do. Of an
+    `assigned` kind the replay of a change sets its after-state, whatever stood before; of the others it sets what the change
+    set, register by register. A record that `may_be_empty` can be numbered without ever being asserted.
+    """
 
-class Kind:
-    """What every kind says of itself: its stable code and name, and whether it rolls back."""
+    code: int
+    name: str
+    memory: bool
+    assigned: bool = False
+    may_be_empty: bool = False
 
-    code: ClassVar[int]
-    name: ClassVar[str]
-    memory: ClassVar[bool]
+    def record(self, *parts: bytes) -> Record:
+        """Return the record of this kind that `parts` identify."""
+        return Record(self.code, digest(f"cmc/key/{self.name}/1", *parts)[:KEY_BYTES])
 
-    @classmethod
-    def record(cls, *parts: bytes) -> Record:
-        """Give the record of this kind that `parts` identify."""
-        return Record(cls.code, digest(f"cmc/key/{cls.name}/1", *parts)[:KEY_BYTES])
-
-
-class AtomKind(Kind):
-    """The assertion of an atom; its key is the atom's id (`Record(AtomKind.code, id)`)."""
-
-    code, name, memory = 1, "atom", True
+    def tree_key(self, record: Record) -> bytes:
+        """Return the key under which the state tree holds a record of this kind (16 bytes)."""
+        return digest("cmc/record/1", self.name.encode(), record.key)[:KEY_BYTES]
 
 
-class EdgeKind(Kind):
-    """A typed link; parts: source atom id, type, target atom id."""
+class Domain(NamedTuple):
+    """One kind of payload: how its bytes are hashed, and how they may be kept.
 
-    code, name, memory = 2, "edge", True
+    `revives`: bytes that were erased and are put again are there again. `inline_only`: they are never an object.
+    """
 
-
-class SourceKind(Kind):
-    """The head of a document: which manifest is current; parts: origin hash."""
-
-    code, name, memory = 3, "source", True
-
-
-class ItemKind(Kind):
-    """One position of a conversation; parts: origin hash, position as eight bytes."""
-
-    code, name, memory = 4, "item", True
+    number: int
+    hash: Callable[[bytes], bytes]
+    revives: bool = True
+    inline_only: bool = False
 
 
-class LabelKind(Kind):
-    """A name of a transaction; parts: the label."""
+Kinds = Mapping[int, Kind]
+Domains = Mapping[int, Domain]
 
-    code, name, memory = 64, "label", False
+ATOM: Final = Kind(1, "atom", memory=True)  # the assertion of an atom; its key is the atom's id
+EDGE: Final = Kind(2, "edge", memory=True)  # a typed link; parts: source atom id, type, target atom id
+SOURCE: Final = Kind(3, "source", memory=True)  # the head of a document; parts: origin hash
+ITEM: Final = Kind(4, "item", memory=True)  # a place in a conversation; parts: origin hash, position as eight bytes
+LABEL: Final = Kind(64, "label", memory=False)  # a name of a transaction; parts: the label
+POLICY: Final = Kind(65, "policy", memory=False, may_be_empty=True)  # a setting of the workspace; parts: its name
+GATE: Final = Kind(66, "gate", memory=False)  # a decision about a request; parts: the request's hash
+ERASURE: Final = Kind(67, "erasure", memory=False)  # of one payload; parts: the erased payload's hash
+EMBEDDING: Final = Kind(68, "embedding", memory=False)  # vectors made after their atoms; parts: model, transaction
 
+KINDS: Final[Kinds] = {kind.code: kind for kind in (ATOM, EDGE, SOURCE, ITEM, LABEL, POLICY, GATE, ERASURE, EMBEDDING)}
 
-class PolicyKind(Kind):
-    """A setting of the workspace; parts: its name."""
+CONTENT: Final = Domain(0, payload_hash)  # whatever a caller gave, and plans of documents
+FACTS: Final = Domain(1, facts_hash, inline_only=True)  # bodies of facts
 
-    code, name, memory = 65, "policy", False
-
-
-class GateKind(Kind):
-    """A gate decision: something kept in quarantine, or released; parts: the request's hash."""
-
-    code, name, memory = 66, "gate", False
-
-
-class ErasureKind(Kind):
-    """An erasure, naming the hashes of what was destroyed; parts: the erased payload's hash."""
-
-    code, name, memory = 67, "erasure", False
-
-
-class EmbeddingKind(Kind):
-    """Vectors that were made after their atoms; parts: model, payload hash."""
-
-    code, name, memory = 68, "embedding", False
-
-
-KINDS: Final[dict[int, type[Kind]]] = {
-    kind.code: kind
-    for kind in (AtomKind, EdgeKind, SourceKind, ItemKind, LabelKind, PolicyKind, GateKind, ErasureKind, EmbeddingKind)
-}
+DOMAINS: Final[Domains] = {domain.number: domain for domain in (CONTENT, FACTS)}
 
 
 def atom_record(atom_id: bytes) -> Record:
-    """Give the record of the assertion of an atom (id of 16 bytes)."""
-    return Record(AtomKind.code, atom_id)
+    """Return the record of the assertion of an atom (id of 16 bytes)."""
+    return Record(ATOM.code, atom_id)

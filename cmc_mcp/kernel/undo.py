@@ -54,8 +54,12 @@ class Replayed(NamedTuple):
     orphaned: tuple[int, ...]
 
 
-def replayed(changes: Iterable[tuple[int, Pieces, Pieces]]) -> Replayed:
-    """Replay recorded changes `(seq, before, after)` of one record onto nothing."""
+def replayed(changes: Iterable[tuple[int, Pieces, Pieces]], *, assigned: bool = False) -> Replayed:
+    """Replay recorded changes `(seq, before, after)` of one record onto nothing.
+
+    Of an `assigned` kind each change sets its after-state, whatever stood before: nothing of who came after is lost with
+    who came first, and no change can be orphaned.
+    """
     value: Pieces = NOTHING
     orphaned: list[int] = []
     for seq, before, after in changes:
@@ -66,6 +70,8 @@ def replayed(changes: Iterable[tuple[int, Pieces, Pieces]]) -> Replayed:
             current, old, new = values
             if old == new:
                 return current
+            if assigned:
+                return new
             if new is None:
                 return None
             if old is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.index.nodematrix import Near, NodeMatrix, Plan, Plans, depth, nearest_by_rows
-from cmc_mcp.kernel.kinds import SourceKind, atom_record
+from cmc_mcp.kernel.kinds import SOURCE, atom_record
 from cmc_mcp.model.results import Neighbour
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _nearest(
     view, seq = selection.view, selection.point.head.seq
     sources = None
     if (origins := selection.limits.origins) is not None:
-        heads = [view.rid(SourceKind.record(view.payload_row(pid).hash)) for pid in origins]
+        heads = [view.rid(SOURCE.record(view.payload_row(pid).hash)) for pid in origins]
         sources = [rid for rid in heads if rid is not None]
     if nodes is None or nodes.model != model:
         return nearest_by_rows(view, model, query, seq, sources, count)

@@ -8,7 +8,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import IntegrityError, NotFound, SourceIncomplete
 from cmc_mcp.history.references import resolve_origin
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import SourceKind, atom_record
+from cmc_mcp.kernel.kinds import SOURCE, atom_record
 from cmc_mcp.store.protocol import LedgerView, Objects
 from cmc_mcp.store.rows import AtomRow, checked
 
@@ -20,7 +20,7 @@ def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin
         NotFound: there was no such source; SourceIncomplete: parts of it were forgotten or erased.
     """
     origin = resolve_origin(view, origin)
-    head = view.rid(SourceKind.record(payload_hash(origin.encode())))
+    head = view.rid(SOURCE.record(payload_hash(origin.encode())))
     if head is not None and view.pieces(head, seq):
         found = manifests.of_origin(view, origin, seq)
         if found is None:

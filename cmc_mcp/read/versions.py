@@ -13,7 +13,7 @@ from cmc_mcp.errors import NotFound
 from cmc_mcp.history.log import transaction_model
 from cmc_mcp.history.references import resolve_atom, resolve_origin
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import SourceKind
+from cmc_mcp.kernel.kinds import SOURCE
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.results import HistoryResult, NodeModel, SourceVersion, Version
 from cmc_mcp.model.shown import ERASED
@@ -88,7 +88,7 @@ def source_versions(view: LedgerView, origin: str, manifests: Manifests) -> Hist
     origin = resolve_origin(view, origin)
     hash_ = payload_hash(origin.encode())
     pid = view.pid(hash_)
-    rid = view.rid(SourceKind.record(hash_))
+    rid = view.rid(SOURCE.record(hash_))
     if rid is not None:
         return _document(view, rid, manifests)
     if pid is not None and view.items(pid):

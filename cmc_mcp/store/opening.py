@@ -10,6 +10,7 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.errors import InvalidInput, StoreError
 from cmc_mcp.store.objects import open_objects
 from cmc_mcp.store.protocol import Objects, Store
+from cmc_mcp.store.registry import Registry
 
 _SERVERS: Final = ("postgresql", "postgres")
 
@@ -18,6 +19,7 @@ def open_store(
     place: str | Path,
     *,
     clock: Clock,
+    registry: Registry,
     key: bytes | None = None,
     read_only: bool = False,
     objects: str | Path | None = None,
@@ -31,7 +33,9 @@ def open_store(
     """
     text, scheme = str(place), _scheme(place)
     if is_database(place):
-        return _on_server(text, clock, key, read_only, objects)
+        if key is not None:
+            raise _no_key()
+        return _on_server(text, clock, registry, read_only, objects)
     if scheme != "file":
         raise InvalidInput.at(
             "store", f"{scheme}:// is no kind of store this version has; give a file path, or postgresql://…"
@@ -41,7 +45,7 @@ def open_store(
 
     path = file_of(text)
     kept = open_objects(objects or f"{path}.objects", key)  # first: without them no store is to be made
-    return SqliteStore.open(Location(path, key, read_only), clock=clock), kept
+    return SqliteStore.open(Location(path, key, read_only), clock=clock, registry=registry), kept
 
 
 def rekey(
@@ -59,7 +63,7 @@ def rekey(
     rekey(Location(path, key), new_key, progress)
 
 
-def partition(place: str, parts: int, *, clock: Clock) -> None:
+def partition(place: str, parts: int, *, clock: Clock, registry: Registry) -> None:
     """Make the tables of an empty database, each in so many parts by a hash of the workspace.
 
     Raises:
@@ -74,7 +78,7 @@ def partition(place: str, parts: int, *, clock: Clock) -> None:
 
     if not 2 <= parts <= PARTITIONS_MAX:
         raise InvalidInput.at("partitions", f"{parts} is not from 2 to {PARTITIONS_MAX}")
-    migrate.run(Address.of(place), clock, parts=parts)
+    migrate.run(Address.of(place), clock, registry, parts=parts)
 
 
 def is_database(place: str | Path) -> bool:
@@ -104,14 +108,16 @@ def _scheme(place: str | Path) -> str:
     return scheme.lower() if found else "file"
 
 
+def _no_key() -> InvalidInput:
+    return InvalidInput.at(
+        "key",
+        "encrypts a file, and this store is a database: have its server encrypt its disk, and unset CMC_KEY here",
+    )
+
+
 def _on_server(
-    url: str, clock: Clock, key: bytes | None, read_only: bool, objects: str | Path | None
+    url: str, clock: Clock, registry: Registry, read_only: bool, objects: str | Path | None
 ) -> tuple[Store, Objects]:
-    if key is not None:
-        raise InvalidInput.at(
-            "key",
-            "encrypts a file, and this store is a database: have its server encrypt its disk, and unset CMC_KEY here",
-        )
     try:
         from cmc_mcp.store.postgres.objects import TableObjects
         from cmc_mcp.store.postgres.store import PostgresStore
@@ -120,5 +126,5 @@ def _on_server(
             f"a PostgreSQL store needs its driver ({error.name} is missing): install `cmc-mcp[postgres]`"
         ) from error
     kept = None if objects is None else open_objects(objects)  # first: without them no tables are to be made
-    store = PostgresStore.open(url, clock=clock, read_only=read_only)
+    store = PostgresStore.open(url, clock=clock, registry=registry, read_only=read_only)
     return store, kept or TableObjects(store)

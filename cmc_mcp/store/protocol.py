@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from cmc_mcp.kernel.kinds import Record
+from cmc_mcp.kernel.kinds import CONTENT, Domain, Record
 from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.kernel.transaction import OPEN, Change
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.witness import Witness
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import AtomRow, EdgeRow, Filter, Head, PayloadRow, TransactionRow
 
 
@@ -19,6 +20,7 @@ class LedgerView(Protocol):
     """Reads of one workspace inside one transaction; `sql.view.View` says what each gives."""
 
     ws: int
+    registry: Registry
 
     def epoch(self) -> int: ...
     def unfinished(self) -> bool: ...
@@ -159,7 +161,9 @@ class WriteUnit(LedgerView, Protocol):
     seq: int
 
     def foresee(self, hashes: Sequence[bytes]) -> None: ...
-    def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False) -> int: ...
+    def put(
+        self, body: bytes, *, hash_: bytes | None = None, object_: bool = False, domain: Domain = CONTENT
+    ) -> int: ...
     def put_witness(self, witness: Witness) -> int: ...
     def put_facts(self, facts: Facts) -> int: ...
     def intern(self, record: Record, *, unknown: bool = False) -> tuple[int, bool]: ...
@@ -192,6 +196,7 @@ class Store(Protocol):
     """One store: readers and a writer over its workspaces."""
 
     backend: str
+    registry: Registry
 
     def reader(self, ws: int) -> AbstractContextManager[ReadView]: ...
     def writer(self, ws: int) -> AbstractContextManager[WriteUnit]: ...

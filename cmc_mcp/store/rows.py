@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from cmc_mcp.canon import facts_hash, payload_hash
+from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.kernel.kinds import DOMAINS, Domains
 
 MODALITIES = ("text", "code", "event", "tool:call", "tool:result", "image", "audio", "data")
 """Every modality; its place here is its number in the tables."""
@@ -108,12 +109,19 @@ class Filter(NamedTuple):
         return self == Filter()
 
 
-def checked(row: PayloadRow) -> bytes | None:
-    """Give the bytes of a payload, checked against their hash."""
-    if row.body is None:
-        return None
-    expected = facts_hash(row.body) if row.domain else payload_hash(row.body)
-    if expected != row.hash:
+def is_sound(row: PayloadRow, domains: Domains) -> bool:
+    """Return whether the bytes of a payload, if they are there, have its hash in its domain."""
+    domain = domains.get(row.domain)
+    return row.body is None or (domain is not None and domain.hash(row.body) == row.hash)
+
+
+def checked(row: PayloadRow, domains: Domains = DOMAINS) -> bytes | None:
+    """Return the bytes of a payload, checked against their hash.
+
+    Raises:
+        IntegrityError: they do not match it.
+    """
+    if not is_sound(row, domains):
         raise IntegrityError(
             "stored bytes do not match their hash; run `cmc verify`", table="payloads", key=str(row.pid)
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_discriminator, twin_discriminator
-from cmc_mcp.kernel.kinds import EdgeKind, ItemKind, Record, SourceKind, atom_record
+from cmc_mcp.kernel.kinds import EDGE, ITEM, SOURCE, Record, atom_record
 from cmc_mcp.kernel.pieces import Piece, Pieces, asserted, without
 from cmc_mcp.model.facts import Facts, facts_of, merged
 from cmc_mcp.model.shown import ERASED
@@ -126,7 +126,7 @@ class Batch:
         self._turns.add(key)
         tail.position += 1
         tail.chain = digest("cmc/chain/1", tail.chain, key)
-        record = ItemKind.record(origin, tail.position.to_bytes(8, "big"))
+        record = ITEM.record(origin, tail.position.to_bytes(8, "big"))
         atom, _ = self.unit.intern(atom_record(key))
         rid, _ = self.unit.intern(record)
         self.unit.add_item(rid, origin_pid, tail.position, atom)
@@ -199,13 +199,13 @@ class Batch:
         if not left:
             self.laid.retired.append(old.key)
         link(unit, rid, "supersedes", old.rid)
-        back = unit.rid(EdgeKind.record(old.key, b"supersedes", new.key))
+        back = unit.rid(EDGE.record(old.key, b"supersedes", new.key))
         if back is not None:  # an entry that returns to an earlier wording is no older than what it returns from
             unit.set_pieces(back, ())
 
     def _document(self, draft: Draft, witness: Witness) -> list[bytes]:
         origin_hash = payload_hash(draft.origin.encode())
-        rid, new = self.unit.intern(SourceKind.record(origin_hash))
+        rid, new = self.unit.intern(SOURCE.record(origin_hash))
         origin = self.unit.put(draft.origin.encode())
         if new:
             self.unit.add_source(rid, origin)
@@ -396,7 +396,7 @@ def premise_rid(unit: WriteUnit, premise: str) -> int:
 
 def link(unit: WriteUnit, source: int, kind: str, target: int) -> int:
     """Assert an edge between atoms; give its record."""
-    record = EdgeKind.record(unit.record(source).key, kind.encode(), unit.record(target).key)
+    record = EDGE.record(unit.record(source).key, kind.encode(), unit.record(target).key)
     rid, new = unit.intern(record)
     if new:
         unit.add_edge(rid, source, kind, target)

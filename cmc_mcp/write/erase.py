@@ -16,7 +16,7 @@ from typing import cast
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.documents.loading import content_of
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import AtomKind, ErasureKind, GateKind, SourceKind
+from cmc_mcp.kernel.kinds import ATOM, ERASURE, GATE, SOURCE
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import NO_FACTS, facts_of
 from cmc_mcp.model.shown import ERASED
@@ -51,7 +51,7 @@ def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[byte
     payloads = unit.payload_rows(sorted(found - kept))
     gone = [pid for pid, row in sorted(payloads.items()) if row.body is not None or row.object]
     for pid in gone:
-        record, _ = unit.intern(ErasureKind.record(payloads[pid].hash))
+        record, _ = unit.intern(ERASURE.record(payloads[pid].hash))
         body = facts_of({"hash": payloads[pid].hash.hex(), "atoms": len(rows)})
         unit.set_pieces(record, (Piece(*_ALWAYS, body),))
     unit.erase(gone, sorted(texts), texts)
@@ -71,7 +71,7 @@ def finish_erasures(store: Store, objects: Objects) -> bool:
             if not view.unfinished():
                 continue
             epoch = view.epoch()
-            for rid, _ in view.records(ErasureKind.code):
+            for rid, _ in view.records(ERASURE.code):
                 for piece in view.pieces(rid):
                     objects.delete(ws, bytes.fromhex(str(piece.facts.registers["hash"])))
         done = store.scrub(ws, epoch) and done
@@ -107,7 +107,7 @@ def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[int, AtomRow]) -> se
     out: set[int] = set()
     keys = {row.key for row in rows.values()}
     for origin in sorted({row.origin for row in rows.values() if row.origin}):
-        rid = unit.rid(SourceKind.record(unit.payload_row(origin).hash))
+        rid = unit.rid(SOURCE.record(unit.payload_row(origin).hash))
         if rid is None:
             continue
         plans = dict(_versions(unit, rid))
@@ -128,7 +128,7 @@ def _nodes(unit: WriteUnit, rows: Mapping[int, AtomRow]) -> None:
     """Destroy the vectors of every node, of any version, above what is erased, or under a title that goes with it."""
     keys = {row.key for row in rows.values()}
     for origin in sorted({row.origin for row in rows.values() if row.origin}):
-        rid = unit.rid(SourceKind.record(unit.payload_row(origin).hash))
+        rid = unit.rid(SOURCE.record(unit.payload_row(origin).hash))
         if rid is None:
             continue
         plans = [plan for _, plan in _versions(unit, rid)]
@@ -191,7 +191,7 @@ def _requests(unit: WriteUnit, contents: Collection[int]) -> set[int]:
     """Take requests that hold an erased content out of quarantine; give their payloads, released ones' included."""
     hashes = {row.hash for row in unit.payload_rows(contents).values()}
     out: set[int] = set()
-    for rid, _ in unit.records(GateKind.code):
+    for rid, _ in unit.records(GATE.code):
         for piece in unit.pieces(rid):
             pid = unit.pid(bytes.fromhex(str(piece.facts.registers["request"])))
             body = None if pid is None else unit.payload(pid)
@@ -217,7 +217,7 @@ def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
         row = unit.transaction(seq)
         if row is None or row.verb not in _REASONED or "reason" not in json.loads(arguments_of(row) or b"{}"):
             continue
-        changed = [rid for rid in unit.changed(seq - 1, seq) if unit.record(rid).kind == AtomKind.code]
+        changed = [rid for rid in unit.changed(seq - 1, seq) if unit.record(rid).kind == ATOM.code]
         if set(changed) <= set(rids):
             out.append(seq)
     return out
@@ -226,7 +226,7 @@ def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
 def _receipts(unit: WriteUnit, rows: Mapping[int, AtomRow], gone: Collection[int]) -> None:
     """Take words out of the receipts that idempotency keys keep, and out of the keys of what is erased."""
     names = {atom_name(row.key) for row in rows.values()}
-    names |= {gate_name(unit.record(rid)) for rid, _ in unit.records(GateKind.code) if _is_gone(unit, rid)}
+    names |= {gate_name(unit.record(rid)) for rid, _ in unit.records(GATE.code) if _is_gone(unit, rid)}
     nameless = {atom_name(row.key) for row in rows.values() if row.origin in gone}
     for key, body in unit.receipts():
         receipt = cast("dict[str, Json]", json.loads(body))

@@ -10,7 +10,7 @@ from typing import cast
 from cmc_mcp.canon import Json, canonical, fixed, payload_hash
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import ErasureKind, GateKind, PolicyKind, Record
+from cmc_mcp.kernel.kinds import ERASURE, GATE, POLICY, Record
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.facts import facts_of, number_of
@@ -43,13 +43,13 @@ def reasons(view: LedgerView, draft: Draft) -> list[str]:
 
 def is_erased(view: LedgerView, hash_: bytes) -> bool:
     """Say whether the bytes of a hash were erased from the workspace."""
-    rid = view.rid(ErasureKind.record(hash_))
+    rid = view.rid(ERASURE.record(hash_))
     return rid is not None and bool(view.pieces(rid))
 
 
 def policy(view: LedgerView, name: str) -> float | None:
     """Read a numeric policy of the workspace."""
-    rid = view.rid(PolicyKind.record(name.encode()))
+    rid = view.rid(POLICY.record(name.encode()))
     pieces = view.pieces(rid) if rid is not None else ()
     return number_of(pieces[0].facts.registers, "value") if pieces else None
 
@@ -58,7 +58,7 @@ def keep_back(unit: WriteUnit, request: Request, principal: str, why: list[str])
     """Put a request into quarantine, with who made it; give its id."""
     body = encode_request(request, principal)
     pid = unit.put(body)
-    record = GateKind.record(payload_hash(body))
+    record = GATE.record(payload_hash(body))
     rid, _ = unit.intern(record)
     if not is_kept_back(unit, rid):
         unit.add_quarantine(rid, pid)
@@ -163,7 +163,7 @@ def set_policy(unit: WriteUnit, name: str, value: float | None) -> None:
     """
     if name not in POLICIES:
         raise InvalidInput.at("name", f"{name!r:.60} is no policy; policies are {', '.join(POLICIES)}")
-    rid, _ = unit.intern(PolicyKind.record(name.encode()))
+    rid, _ = unit.intern(POLICY.record(name.encode()))
     pieces = () if value is None else (_always({"name": name, "value": fixed(value)}),)
     unit.set_pieces(rid, pieces)
 

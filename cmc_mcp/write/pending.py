@@ -8,7 +8,7 @@ from cmc_mcp.documents.loading import parts_of
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import CmcError, EmbedderError, StoreError
-from cmc_mcp.kernel.kinds import EmbeddingKind
+from cmc_mcp.kernel.kinds import EMBEDDING
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.shown import ERASED
@@ -89,7 +89,7 @@ def _model(unit: WriteUnit, embedder: Embedder) -> int:
 def _complete(engine: Engine, unit: WriteUnit, embedder: Embedder, size: int, cancel: Cancel | None) -> None:
     """Record that vectors were made, and commit."""
     identity = embedder.identity
-    rid, _ = unit.intern(EmbeddingKind.record(identity.model_id.encode(), unit.seq.to_bytes(8, "big")))
+    rid, _ = unit.intern(EMBEDDING.record(identity.model_id.encode(), unit.seq.to_bytes(8, "big")))
     facts = facts_of({"model": identity.model_id, "digest": identity.weights_digest, "vectors": size})
     unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
     engine.commit(unit, "embed", {"vectors": size}, cancel)

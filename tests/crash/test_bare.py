@@ -11,7 +11,7 @@ import pytest
 
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import StoreError
-from cmc_mcp.store.sql import migrating
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
@@ -104,10 +104,10 @@ def test_a_migration_that_is_not_one_transaction_is_noticed(tmp_path: Path, monk
 
     monkeypatch.setattr(migrate, "_in_one_transaction", piecemeal)
     path = tmp_path / "memory.db"
-    migrate.run(Location(path), FixedClock(1), MIGRATIONS[:1])
-    with monkeypatch.context() as broken, pytest.raises(StoreError):
-        broken.setitem(migrating.FILLS, "traits of passages", _fails)
-        migrate.run(Location(path), FixedClock(1))
+    migrate.run(Location(path), FixedClock(1), REGISTRY._replace(migrations=MIGRATIONS[:1]))
+    with pytest.raises(StoreError):
+        fills = {**REGISTRY.fills, "traits of passages": _fails}
+        migrate.run(Location(path), FixedClock(1), REGISTRY._replace(fills=fills))
     assert any("format 1 with migrations [1, 2]" in line for line in bare.faults(path, Path(f"{path}.objects")))
 
 

@@ -14,6 +14,7 @@ from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.embed.tokens import UpperBound
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
@@ -47,7 +48,7 @@ class _File(apsw.VFSFile):
 @contextmanager
 def opened(path: Path, key: bytes | None, vfs: str | None = None) -> Iterator[Memory]:
     """Open the real thing, through a VFS of the test's own if one is given."""
-    store = SqliteStore.open(Location(path, key, vfs=vfs), clock=CLOCK)
+    store = SqliteStore.open(Location(path, key, vfs=vfs), clock=CLOCK, registry=REGISTRY)
     try:
         memory = Memory(
             store,

@@ -12,6 +12,7 @@ from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.errors import CmcError, WrongKey
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, make_folder
 from cmc_mcp.store.sqlite.rekey import rekey
@@ -131,7 +132,7 @@ class _World:
         shutil.rmtree(template, ignore_errors=True)
         make_folder(template)
         # without checksums of pages, which the VFS of the points would not keep
-        migrate.run(Location(template / "memory.db", change[0], vfs="unix"), FixedClock(1, step_us=1))
+        migrate.run(Location(template / "memory.db", change[0], vfs="unix"), FixedClock(1, step_us=1), REGISTRY)
         self.root = made(template / "memory.db", change[0])
         self.before = (template / "memory.db").read_bytes()
         folder = Path(points.folder)

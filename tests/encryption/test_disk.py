@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.errors import IntegrityError, WrongKey
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import CIPHER, Location, connect
@@ -39,7 +40,7 @@ def test_nothing_that_is_written_is_in_the_clear(tmp_path: Path, vfs: RecordingV
         for number in range(4):
             work(memory, number, tmp_path)
             seen += in_folder(tmp_path, CANARY)
-    migrate.run(Location(path, key, vfs="recording"), CLOCK, (*MIGRATIONS, NEXT))
+    migrate.run(Location(path, key, vfs="recording"), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, NEXT)))
     seen += in_folder(tmp_path, CANARY)
     seen += in_bytes(b"\n".join(vfs.written), CANARY)
     names = {found.name for found in tmp_path.iterdir()}

@@ -14,6 +14,7 @@ from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import CmcError, InvalidInput
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
 from tests.encryption.points import Points, PointsVFS
@@ -47,7 +48,7 @@ def run(job: Job) -> Erasures:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             # without checksums of pages, which the VFS of the points would not keep
-            migrate.run(Location(folder / "memory.db", vfs="unix"), FixedClock(START_US))
+            migrate.run(Location(folder / "memory.db", vfs="unix"), FixedClock(START_US), REGISTRY)
             gone = []
         rng = random.Random(f"{job.seed}/{number}")
         try:

@@ -13,6 +13,7 @@ import pytest
 
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
 from cmc_mcp.store.sql.unit import UnitOfWork
@@ -185,7 +186,7 @@ def test_the_backup_of_a_later_migration_holds_nothing_of_it(tmp_path: Path) -> 
     with world(tmp_path) as memory:
         fill(memory, 20)
         erase(memory, PLANTS["paragraph"](memory, WORD))
-    migrate.run(Location(path), CLOCK, (*MIGRATIONS, NEXT))
+    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, NEXT)))
     assert Path(f"{path}.v{NEXT.number - 1}.backup").exists()
     assert scan.in_folder(tmp_path, WORD) == []
 

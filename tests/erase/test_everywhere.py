@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmc_mcp.kernel.kinds import ErasureKind
+from cmc_mcp.kernel.kinds import ERASURE
 from tests.erase import scan
 from tests.erase.plants import PLANTS
 from tests.erase.world import SEED, HashEmbedder, answers, erase, fill, held, vectors, world
@@ -61,7 +61,7 @@ def test_nothing_of_it_is_left_and_everything_is_proved(
     tombstone = memory.history().transactions[0]
     assert (tombstone.verb, tombstone.principal, tombstone.reason) == ("erase", "maya", "asked to")
     with memory._store.reader(1) as view:
-        erased = {str(p.facts.registers["hash"]) for rid, _ in view.records(ErasureKind.code) for p in view.pieces(rid)}
+        erased = {str(p.facts.registers["hash"]) for rid, _ in view.records(ERASURE.code) for p in view.pieces(rid)}
         contents = {
             view.payload_row(row.content).hash.hex() for row in view.atoms(view.changed(last, last + 1)).values()
         }

@@ -17,6 +17,7 @@ from cmc_mcp.embed.tokens import UpperBound
 from cmc_mcp.errors import NotFound, SourceIncomplete
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import ForgetResult
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import Location, connect
 from cmc_mcp.store.sqlite.store import SqliteStore
@@ -51,7 +52,10 @@ class HashEmbedder:
 def world(folder: Path, embedder: HashEmbedder | None = None, *, vfs: str | None = None) -> Memory:
     """Open a store that keeps what is over a kilobyte as objects, through a VFS of the test's own if one is given."""
     path, clock = folder / "memory.db", FixedClock(START_US, step_us=1_000_000)
-    store, objects = SqliteStore.open(Location(path, vfs=vfs), clock=clock), FileObjects(Path(f"{path}.objects"))
+    store, objects = (
+        SqliteStore.open(Location(path, vfs=vfs), clock=clock, registry=REGISTRY),
+        FileObjects(Path(f"{path}.objects")),
+    )
     finish_erasures(store, objects)
     made = Memory(
         store,

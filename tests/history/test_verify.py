@@ -17,7 +17,7 @@ from cmc_mcp.canon import payload_hash
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.history.proof import origin_of
-from cmc_mcp.kernel.kinds import atom_record
+from cmc_mcp.kernel.kinds import ATOM, atom_record
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
@@ -272,11 +272,11 @@ def test_a_proof_of_inclusion_verifies_without_the_store(tmp_path: Path) -> None
     nodes = [bytes.fromhex(node) for node in proof.log_proof]
     leaf, root = log.leaf_hash(bytes.fromhex(proof.transaction_hash)), bytes.fromhex(proof.log_root)
     verify_inclusion(leaf, proof.transaction - 1, proof.log_size, nodes, root)
-    key = atom_record(bytes.fromhex(id.removeprefix("atom_"))).tree_key
+    key = ATOM.tree_key(atom_record(bytes.fromhex(id.removeprefix("atom_"))))
     state = tree.StateProof(tuple(bytes.fromhex(node) for node in proof.state_proof))
     tree.verify_membership(bytes.fromhex(proof.state_root), key, bytes.fromhex(proof.leaf), state)
     assert dead.leaf is None
-    key = atom_record(bytes.fromhex(gone.removeprefix("atom_"))).tree_key
+    key = ATOM.tree_key(atom_record(bytes.fromhex(gone.removeprefix("atom_"))))
     state = tree.StateProof(tuple(bytes.fromhex(node) for node in dead.state_proof))
     tree.verify_absence(bytes.fromhex(dead.state_root), key, state)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cmc_mcp.canon import digest
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import KINDS, AtomKind, EdgeKind, ItemKind, Record, SourceKind
+from cmc_mcp.kernel.kinds import ATOM, EDGE, ITEM, KINDS, SOURCE, Record
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.manifest import decode_manifest
@@ -35,10 +35,10 @@ class Reading:
     def learn(self, view: ReadView, objects: Objects) -> None:
         """Name every record that is new."""
         for rid, record in sorted(view.all_records().items()):
-            if rid not in self.names and record.is_memory:
+            if rid not in self.names and KINDS[record.kind].memory:
                 self.names[rid] = name = self.name(view, objects, rid, record)
                 self.shown[_shown(record)] = name
-                if record.kind == AtomKind.code:
+                if record.kind == ATOM.code:
                     self.keys[name] = record.key
                     self._names_of[record.key.hex()] = name
 
@@ -54,15 +54,15 @@ class Reading:
 
     def name(self, view: ReadView, objects: Objects, rid: int, record: Record) -> Name:
         """Say in plain values what a record is about."""
-        if record.kind == EdgeKind.code:
+        if record.kind == EDGE.code:
             edge = view.edge(rid)
             assert edge is not None
             return ("edge", self.names[edge.source], edge.type, self.names[edge.target])
-        if record.kind in (SourceKind.code, ItemKind.code):
+        if record.kind in (SOURCE.code, ITEM.code):
             pid = view.origin_of(rid)
             assert pid is not None
             origin = (view.payload(pid) or b"").decode()
-            if record.kind == SourceKind.code:
+            if record.kind == SOURCE.code:
                 return ("source", origin)
             (position,) = [at for at, item in view.items(pid) if item == rid]
             return ("item", origin, position)
@@ -118,4 +118,4 @@ class Reading:
 
 def _shown(record: Record) -> str:
     kind = KINDS[record.kind].name
-    return atom_name(record.key) if record.kind == AtomKind.code else f"{kind}_{record.key.hex()}"
+    return atom_name(record.key) if record.kind == ATOM.code else f"{kind}_{record.key.hex()}"

@@ -11,7 +11,7 @@ from cmc_mcp.canon import canonical
 from cmc_mcp.errors import CmcError, InvalidInput, NotFound, StoreError
 from cmc_mcp.history.references import resolve_point
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
-from cmc_mcp.kernel.kinds import KINDS, SourceKind
+from cmc_mcp.kernel.kinds import KINDS, SOURCE
 from cmc_mcp.kernel.pieces import leaf
 from cmc_mcp.kernel.transaction import Header, transaction_hash
 from cmc_mcp.memory import Memory
@@ -321,7 +321,7 @@ class Rig:
         """Rewrite the file and every index that can be made again: no answer may change."""
         with self._view() as view:
             live = self._leaves(view, self.oracle.seq)
-            sources = [rid for rid, _ in view.records(SourceKind.code)]
+            sources = [rid for rid, _ in view.records(SOURCE.code)]
         ws, base = self.memory._ws, node_base(self.memory._ws, 0)
         with self.place.store.exclusive() as connection:
             connection.execute("DELETE FROM state_nodes WHERE node > ? AND node < ?", (base, base + (1 << 37)))
@@ -387,7 +387,7 @@ class Rig:
     def _leaves(self, view: ReadView, seq: int) -> dict[bytes, bytes]:
         records = {rid: record for rid, record in view.all_records().items() if KINDS[record.kind].memory}
         return {
-            records[rid].tree_key: leaf(records[rid], found)
+            KINDS[records[rid].kind].tree_key(records[rid]): leaf(records[rid], found)
             for rid, found in view.pieces_of(list(records), seq).items()
         }
 

@@ -12,7 +12,7 @@ import pytest
 from cmc_mcp import memory
 from cmc_mcp.history import diff, references, rollback
 from cmc_mcp.kernel import pieces, undo
-from cmc_mcp.kernel.kinds import LabelKind
+from cmc_mcp.kernel.kinds import LABEL
 from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
@@ -65,7 +65,7 @@ def undo_takes_since_as_inclusive(patch: pytest.MonkeyPatch) -> None:
 
 
 def replay_takes_whole_facts_instead_of_registers(patch: pytest.MonkeyPatch) -> None:
-    def replayed(changes: Any) -> undo.Replayed:
+    def replayed(changes: Any, *, assigned: bool = False) -> undo.Replayed:
         value: Pieces = NOTHING
         for _, before, after in changes:
             value = pieces.pointwise(lambda v: v[0] if v[1] == v[2] else v[2], value, before, after)
@@ -145,7 +145,7 @@ def a_leaf_stays_in_the_tree(patch: pytest.MonkeyPatch) -> None:
 
 
 def rollback_rolls_labels_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(pieces.Record, "is_memory", True)
+    patch.setattr(rollback, "_rolls_back", lambda view, rid: True)
 
 
 def what_was_erased_comes_back(patch: pytest.MonkeyPatch) -> None:
@@ -165,9 +165,9 @@ def time_may_stand_still(patch: pytest.MonkeyPatch) -> None:
 def opening_throws_away_what_only_the_log_has(patch: pytest.MonkeyPatch) -> None:
     opened = SqliteStore.open.__func__  # type: ignore[attr-defined]
 
-    def open_(cls: type[SqliteStore], location: Any, *, clock: Any) -> SqliteStore:
+    def open_(cls: type[SqliteStore], location: Any, **given: Any) -> SqliteStore:
         location.path.with_name(f"{location.path.name}-wal").unlink(missing_ok=True)
-        store: SqliteStore = opened(cls, location, clock=clock)
+        store: SqliteStore = opened(cls, location, **given)
         return store
 
     patch.setattr(SqliteStore, "open", classmethod(open_))
@@ -256,7 +256,7 @@ def a_forced_label_stays_where_it_was(patch: pytest.MonkeyPatch) -> None:
     set_pieces = UnitOfWork.set_pieces
 
     def once(self: UnitOfWork, rid: int, new: Pieces) -> None:
-        if not (self.record(rid).kind == LabelKind.code and self.pieces(rid)):
+        if not (self.record(rid).kind == LABEL.code and self.pieces(rid)):
             set_pieces(self, rid, new)
 
     patch.setattr(UnitOfWork, "set_pieces", once)

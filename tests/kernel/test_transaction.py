@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cmc_mcp.canon import INTEGER_MAX, Json, canonical, digest, facts_hash, fixed, payload_hash
 from cmc_mcp.errors import InvalidInput
-from cmc_mcp.kernel.kinds import KINDS, EdgeKind, Record, SourceKind, atom_record
+from cmc_mcp.kernel.kinds import EDGE, KINDS, SOURCE, Record, atom_record
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, next_time, transaction_hash
 
 HEADER = Header(GENESIS, 1, 5, bytes(32), "remember", bytes(32), bytes(32), bytes(32))
@@ -105,8 +105,8 @@ def test_kinds_have_codes_of_their_own_and_say_whether_they_roll_back() -> None:
     assert {kind.name for kind in KINDS.values() if kind.memory} == {"atom", "edge", "source", "item"}
     assert len({kind.name for kind in KINDS.values()}) == len(KINDS)
     keys = {
-        EdgeKind.record(b"a", b"b", b"c").tree_key,
-        EdgeKind.record(b"ab", b"", b"c").tree_key,
-        SourceKind.record(b"a").tree_key,
+        EDGE.tree_key(EDGE.record(b"a", b"b", b"c")),
+        EDGE.tree_key(EDGE.record(b"ab", b"", b"c")),
+        SOURCE.tree_key(SOURCE.record(b"a")),
     }
     assert len(keys) == 3

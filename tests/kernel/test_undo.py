@@ -65,6 +65,26 @@ def test_a_change_to_what_is_gone_is_dropped_and_named() -> None:
     assert replayed([(2, whole(a="1"), whole(a="2"))]) == (NOTHING, (2,))
 
 
+@given(st.lists(grids, min_size=1, max_size=6), st.data())
+def test_of_an_assigned_kind_each_instant_has_the_last_change_that_is_kept(
+    states: list[Grid], data: st.DataObject
+) -> None:
+    pieces = [NOTHING, *map(coded, states)]
+    changes = [(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(pieces), start=1)]
+    kept = [change for change in changes if data.draw(st.booleans())]
+    got = replayed(kept, assigned=True)
+    assert got.orphaned == ()
+    for point in POINTS:
+        set_here = [at(after, point) for _, before, after in kept if at(before, point) != at(after, point)]
+        assert at(got.pieces, point) == (set_here[-1] if set_here else None)
+
+
+def test_undoing_who_came_first_loses_an_assigned_value_of_nobody_else() -> None:
+    first, second = whole(manifest="one"), whole(manifest="two")
+    assert replayed([(2, first, second)]).orphaned == (2,)
+    assert replayed([(2, first, second)], assigned=True) == (second, ())
+
+
 def test_a_write_enters_the_history_and_a_rollback_sets_it_to_that_of_its_target() -> None:
     writes = [Step(1, "remember"), Step(2, "revise"), Step(4, "revise")]
     assert effective(writes) == (1, 2, 4)

@@ -10,6 +10,7 @@ import signal
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -18,14 +19,18 @@ import pytest
 
 from cmc_mcp.cli.app import run
 from cmc_mcp.errors import Conflict, FutureStore, IntegrityError, InvalidInput, NotFound, WrongKey
-from cmc_mcp.history.moving import Phase, Place, Progress, migrate
+from cmc_mcp.history import moving as history_moving
+from cmc_mcp.history.moving import Phase, Place, Progress
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store import moving
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from tests.moving.made import DOCUMENT, IMAGE, answers, dense, fill, opened, tables
 from tests.objects.kept import kept_in
 from tests.pg.backend import with_database
 from tests.pg.server import running
+
+migrate = partial(history_moving.migrate, registry=REGISTRY)
 
 NAMES = ("default", "second")
 

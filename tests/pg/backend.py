@@ -19,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from cmc_mcp.clock import SystemClock
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.postgres.store import PostgresStore
 
 SQLITE_ONLY: tuple[str, ...] = (
@@ -152,7 +153,7 @@ class Databases:
             name = f"{self._prefix}_template"
             self._drop(name)
             self._admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-            PostgresStore.open(with_database(self.url, name), clock=SystemClock()).close()
+            PostgresStore.open(with_database(self.url, name), clock=SystemClock(), registry=REGISTRY).close()
             self._template = name
         return self._template
 

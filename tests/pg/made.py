@@ -11,6 +11,7 @@ from cmc_mcp.clock import Clock, FixedClock, SystemClock
 from cmc_mcp.config import Settings
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.opening import open_store
 
 START_US = 1_780_000_000_000_000
@@ -22,7 +23,9 @@ def on(
 ) -> Memory:  # fmt: skip
     """Open a file or a database, whichever the place names."""
     clock = clock or FixedClock(START_US, step_us=1_000)
-    store, kept = open_store(place, clock=SystemClock(), objects=objects)  # making the tables looks at a clock too
+    store, kept = open_store(
+        place, clock=SystemClock(), registry=REGISTRY, objects=objects
+    )  # making the tables looks at a clock too
     return Memory(
         store, kept, workspace=workspace, principal=principal, embedder=embedder, clock=clock,
         settings=settings or Settings(),

@@ -11,6 +11,7 @@ from cmc_mcp.cli.app import run
 from cmc_mcp.clock import SystemClock
 from cmc_mcp.errors import CmcError, Conflict, InvalidInput
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.opening import partition
 from cmc_mcp.store.postgres import connection, hnsw, migrate
 from cmc_mcp.store.postgres.connection import Address
@@ -30,7 +31,7 @@ WHOLE = {"workspaces", "migrations", "embedding_models"}
 @pytest.fixture
 def url(bare: str) -> str:
     """A database whose tables are in parts, and hold nothing."""
-    partition(bare, PARTS, clock=SystemClock())
+    partition(bare, PARTS, clock=SystemClock(), registry=REGISTRY)
     return bare
 
 
@@ -194,7 +195,7 @@ def test_migrations_go_back_and_forth_in_parts(url: str) -> None:
         before = memory.status()["snapshot"]
     migrate.down(Address.of(url), 1)
     assert run_sql(url, "SELECT to_regclass('cmc.nodes'), to_regclass('cmc.node_vectors_nid_seq')") == [(None, None)]
-    migrate.run(Address.of(url), SystemClock())
+    migrate.run(Address.of(url), SystemClock(), REGISTRY)
     with on(url, embedder=HashVectors()) as memory:
         assert memory.status()["snapshot"] == before and memory.verify().holds
         memory.remember("# More\n\nto say", source="more.md")
@@ -202,7 +203,7 @@ def test_migrations_go_back_and_forth_in_parts(url: str) -> None:
     later = MIGRATIONS[0].__class__(
         len(MIGRATIONS) + 1, "later", ("CREATE TABLE more(ws bigint NOT NULL, n bigint, PRIMARY KEY(ws, n))",)
     )
-    migrate.run(Address.of(url), SystemClock(), (*MIGRATIONS, later))
+    migrate.run(Address.of(url), SystemClock(), REGISTRY._replace(migrations=(*REGISTRY.migrations, later)))
     assert run_sql(url, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'cmc.more'::regclass") == [(PARTS,)]
 
 
@@ -219,22 +220,22 @@ def test_it_is_asked_for_before_the_first_table_or_never(
     assert run(["--store", bare, "partition", "4"]) == 3
     assert "divided before the first memory or never" in capsys.readouterr().err
     with pytest.raises(Conflict, match="cmc migrate"):
-        partition(bare, 4, clock=SystemClock())
+        partition(bare, 4, clock=SystemClock(), registry=REGISTRY)
     with pytest.raises(InvalidInput, match="no PostgreSQL store"):
-        partition("memory.db", 4, clock=SystemClock())
+        partition("memory.db", 4, clock=SystemClock(), registry=REGISTRY)
 
 
 def test_without_being_asked_nothing_is_in_parts(databases: Databases, tmp_path: Path) -> None:
     url = databases.of(tmp_path / "pg")
     assert run_sql(url, "SELECT count(*) FROM pg_class WHERE relkind = 'p'") == [(0,)]
     with pytest.raises(CmcError, match="has tables already"):
-        partition(url, 4, clock=SystemClock())
+        partition(url, 4, clock=SystemClock(), registry=REGISTRY)
 
 
 @pytest.mark.slow
 def test_the_oldest_server_that_is_supported_has_parts_too() -> None:
     with running(version=connection.SERVER_MIN) as server:
-        partition(server.url(), PARTS, clock=SystemClock())
+        partition(server.url(), PARTS, clock=SystemClock(), registry=REGISTRY)
         with on(server.url(), embedder=HashVectors()) as memory:
             _work(memory)
             assert memory.verify().holds and memory.rebuild().holds

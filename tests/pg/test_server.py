@@ -15,6 +15,7 @@ from cmc_mcp.clock import SystemClock
 from cmc_mcp.config import Configuration, Settings, shown
 from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, InvalidInput, NotFound, StoreError
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.postgres import connection, migrate, statistics
 from cmc_mcp.store.postgres.connection import Address
 from cmc_mcp.store.postgres.schema import MIGRATIONS
@@ -75,7 +76,7 @@ def test_migrations_go_back_and_forth(url: str) -> None:
     assert "nodes" not in _columns(url) and "traits" not in _columns(url)["atoms"]
     with pytest.raises(StoreError, match="it can be taken back to"):
         migrate.down(Address.of(url), 1)
-    migrate.run(Address.of(url), SystemClock())
+    migrate.run(Address.of(url), SystemClock(), REGISTRY)
     assert _columns(url) == before
     with on(url) as memory:
         memory.remember("# A\n\none\n\n# B\n\ntwo", source="guide.md")
@@ -105,7 +106,7 @@ def test_many_servers_that_start_at_once_make_one_set_of_tables(bare: str) -> No
 def test_a_migration_that_fails_leaves_nothing_of_it(bare: str) -> None:
     broken = MIGRATIONS[0].__class__(len(MIGRATIONS) + 1, "broken", ("CREATE TABLE half(ws bigint)", "SELECT nonsense"))
     with pytest.raises(StoreError, match="the database refused"):
-        migrate.run(Address.of(bare), SystemClock(), (*MIGRATIONS, broken))
+        migrate.run(Address.of(bare), SystemClock(), REGISTRY._replace(migrations=(*ON_SQLITE, broken)))
     assert not _columns(bare)
 
 

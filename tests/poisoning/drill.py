@@ -14,7 +14,7 @@ from typing import Final
 
 from cmc_mcp.errors import CmcError
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import AtomKind
+from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RollbackResult
 from cmc_mcp.write.validate import RememberArguments
@@ -267,7 +267,7 @@ def beliefs(memory: Memory) -> dict[str, Facts]:
     """Give every memory that is believed, with its facts over valid time."""
     found: dict[str, Facts] = {}
     with memory._store.reader(memory._ws) as view:
-        for rid, key in view.records(AtomKind.code):
+        for rid, key in view.records(ATOM.code):
             pieces = view.pieces(rid)
             if pieces:
                 found[atom_name(key)] = tuple((p.valid_from, p.valid_to, repr(p.facts.registers)) for p in pieces)

@@ -14,6 +14,7 @@ import sqlite_vec
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.memory import Memory
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
 
@@ -34,7 +35,9 @@ def memory(path: Path, *, key: bytes | None = None, read_only: bool = False, inl
 
 def store(path: Path, *, vfs: str | None = None, read_only: bool = False) -> SqliteStore:
     """Open the store alone."""
-    return SqliteStore.open(Location(path, vfs=vfs, read_only=read_only), clock=FixedClock(NOON_US, step_us=1))
+    return SqliteStore.open(
+        Location(path, vfs=vfs, read_only=read_only), clock=FixedClock(NOON_US, step_us=1), registry=REGISTRY
+    )
 
 
 def raw(path: Path) -> apsw.Connection:

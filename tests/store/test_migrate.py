@@ -6,6 +6,7 @@ import pytest
 
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import FutureStore, IntegrityError, NotFound, StoreError, WrongKey
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, connect
@@ -58,7 +59,7 @@ def test_a_migration_is_recorded_with_its_checksum(tmp_path: Path) -> None:
 
 def test_a_store_is_brought_to_the_next_version_with_a_backup_before(tmp_path: Path) -> None:
     path = made(tmp_path)
-    migrate.run(Location(path), CLOCK, (*MIGRATIONS, SECOND))
+    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, SECOND)))
     backup = migrate.backup_path(Location(path), LAST)
     assert (version(path), version(backup)) == (NEXT, LAST)
     assert "shoes" in tables(path) and "shoes" not in tables(backup)
@@ -69,14 +70,14 @@ def test_a_store_is_brought_to_the_next_version_with_a_backup_before(tmp_path: P
 def test_running_the_migrations_again_changes_nothing(tmp_path: Path) -> None:
     path = made(tmp_path)
     before = contents(tmp_path)
-    migrate.run(Location(path), CLOCK)
+    migrate.run(Location(path), CLOCK, REGISTRY)
     assert before == contents(tmp_path)
 
 
 def test_a_migration_that_fails_in_the_middle_leaves_the_old_version(tmp_path: Path) -> None:
     path = made(tmp_path)
     with pytest.raises(StoreError, match="no_such_table"):
-        migrate.run(Location(path), CLOCK, (*MIGRATIONS, BROKEN))
+        migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, BROKEN)))
     assert version(path) == LAST and "shoes" not in tables(path)
     with memory(path) as opened:
         assert opened.verify().holds
@@ -85,8 +86,8 @@ def test_a_migration_that_fails_in_the_middle_leaves_the_old_version(tmp_path: P
 def test_a_failed_migration_can_be_run_again_once_it_is_mended(tmp_path: Path) -> None:
     path = made(tmp_path)
     with pytest.raises(StoreError):
-        migrate.run(Location(path), CLOCK, (*MIGRATIONS, BROKEN))
-    migrate.run(Location(path), CLOCK, (*MIGRATIONS, SECOND))
+        migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, BROKEN)))
+    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, SECOND)))
     assert version(path) == NEXT
 
 
@@ -94,7 +95,7 @@ def test_an_applied_migration_that_was_edited_is_refused(tmp_path: Path) -> None
     path = made(tmp_path)
     edited = (Migration(1, MIGRATIONS[0].title, (*MIGRATIONS[0].up, "SELECT 1")), *MIGRATIONS[1:])
     with pytest.raises(IntegrityError, match="migration 1"):
-        migrate.run(Location(path), CLOCK, edited)
+        migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=edited))
     with pytest.raises(IntegrityError, match="migration 1"):
         migrate.is_current(Location(path), edited)
 
@@ -108,14 +109,14 @@ def test_a_migration_that_is_not_recorded_as_applied_is_refused(tmp_path: Path) 
 
 def test_a_store_from_the_future_is_refused_without_a_byte_written(tmp_path: Path) -> None:
     path = made(tmp_path)
-    migrate.run(Location(path), CLOCK, (*MIGRATIONS, SECOND))
+    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, SECOND)))
     before = contents(tmp_path)
     for read_only in (False, True):
         with pytest.raises(FutureStore, match=rf"format {NEXT}.*upgrade") as caught:
             memory(path, read_only=read_only)
         assert caught.value.fields["format"] == NEXT
     with pytest.raises(FutureStore):
-        migrate.run(Location(path), CLOCK)
+        migrate.run(Location(path), CLOCK, REGISTRY)
     assert before == contents(tmp_path)
 
 
@@ -158,7 +159,7 @@ def test_a_database_of_somebody_else_is_refused_without_a_byte_written(tmp_path:
 def test_a_reversible_migration_goes_back(tmp_path: Path) -> None:
     path = made(tmp_path)
     both = (*MIGRATIONS, SECOND)
-    migrate.run(Location(path), CLOCK, both)
+    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=both))
     migrate.down(Location(path), LAST, both)
     assert version(path) == LAST and "shoes" not in tables(path)
     assert version(migrate.backup_path(Location(path), NEXT)) == NEXT
@@ -170,7 +171,7 @@ def test_a_reversible_migration_goes_back(tmp_path: Path) -> None:
 def test_a_migration_that_would_lose_something_does_not_go_back_but_names_the_backup(tmp_path: Path) -> None:
     path = made(tmp_path)
     both = (*MIGRATIONS, ONE_WAY)
-    migrate.run(Location(path), CLOCK, both)
+    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=both))
     with pytest.raises(StoreError, match=rf"memory\.db\.v{LAST}\.backup"):
         migrate.down(Location(path), LAST, both)
     assert version(path) == NEXT
@@ -186,7 +187,7 @@ def test_an_encrypted_store_keeps_its_key_in_the_backup_before_a_migration(tmp_p
     path, key = tmp_path / "memory.db", b"k" * 32
     with memory(path, key=key) as opened:
         opened.remember("canary-of-the-migration")
-    migrate.run(Location(path, key), CLOCK, (*MIGRATIONS, SECOND))
+    migrate.run(Location(path, key), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, SECOND)))
     backup = migrate.backup_path(Location(path), LAST)
     assert b"canary-of-the-migration" not in backup.read_bytes()
     assert migrate.is_current(Location(backup, key))
@@ -194,8 +195,8 @@ def test_an_encrypted_store_keeps_its_key_in_the_backup_before_a_migration(tmp_p
 
 def test_two_that_create_the_same_store_make_one(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
-    migrate.run(Location(path), CLOCK)
-    migrate.run(Location(path), CLOCK)
+    migrate.run(Location(path), CLOCK, REGISTRY)
+    migrate.run(Location(path), CLOCK, REGISTRY)
     assert raw(path).execute("SELECT count(*) FROM migrations").fetchall() == [(LAST,)]
 
 

@@ -11,7 +11,8 @@ from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.store.postgres import partitions
 from cmc_mcp.store.postgres.connection import SCHEMA, VECTOR_MIN, Address, Connection, connect, first_line, translated
-from cmc_mcp.store.postgres.schema import BOOKKEEPING, MIGRATIONS
+from cmc_mcp.store.postgres.schema import BOOKKEEPING, MIGRATIONS, rendered_migration
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql import migrating
 from cmc_mcp.store.sql.migrating import Migrations
 
@@ -34,7 +35,7 @@ def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> i
     return version
 
 
-def run(address: Address, clock: Clock, migrations: Migrations = MIGRATIONS, *, parts: int = 0) -> None:
+def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0) -> None:
     """Bring a database to the newest version: every missing migration in one transaction, by one server at a time.
 
     `parts` divides the tables of a database that has none yet (`partitions.py`).
@@ -43,6 +44,8 @@ def run(address: Address, clock: Clock, migrations: Migrations = MIGRATIONS, *, 
         As `version_of`; StoreError: it is empty or old and may not be written, lacks pgvector, or refuses; Conflict: it is
         to be divided and has tables.
     """
+    registry = registry._replace(migrations=tuple(map(rendered_migration, registry.migrations)))
+    migrations = registry.migrations
     connection = connect(address)
     try:
         with translated(address):
@@ -57,7 +60,7 @@ def run(address: Address, clock: Clock, migrations: Migrations = MIGRATIONS, *, 
                 )
             _prepare(connection, address)
         with translated(address):
-            _in_one_transaction(connection, lambda: _up(address, connection, clock, migrations, parts))
+            _in_one_transaction(connection, lambda: _up(address, connection, clock, registry, parts))
     finally:
         connection.close()
 
@@ -90,13 +93,13 @@ def _has_tables(address: Address) -> errors.Conflict:
     )
 
 
-def _up(address: Address, connection: Connection, clock: Clock, migrations: Migrations, parts: int) -> None:
-    version = version_of(connection, migrations)  # again: another server may have been first
+def _up(address: Address, connection: Connection, clock: Clock, registry: Registry, parts: int) -> None:
+    version = version_of(connection, registry.migrations)  # again: another server may have been first
     if parts and version:
         raise _has_tables(address)
     parts = parts or partitions.count(connection)
     connection.run(BOOKKEEPING)
-    migrating.climb(connection, version, clock, migrations, lambda statement: partitions.arranged(statement, parts))
+    migrating.climb(connection, version, clock, registry, lambda statement: partitions.arranged(statement, parts))
 
 
 def _in_one_transaction(connection: Connection, work: Callable[[], None]) -> None:

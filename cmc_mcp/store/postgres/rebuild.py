@@ -10,6 +10,7 @@ from cmc_mcp.store.postgres.connection import Connection
 from cmc_mcp.store.postgres.fulltext import Passages, Tokens
 from cmc_mcp.store.postgres.search import PostgresView
 from cmc_mcp.store.protocol import Objects
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.ledger import FactsCache
@@ -21,8 +22,8 @@ _BATCH: Final = 500
 class PostgresRebuild(RebuildView, PostgresView):
     """A view inside a write transaction, which can replace whole tables of its workspace."""
 
-    def __init__(self, connection: Connection, ws: int, tokens: Tokens, objects: Objects) -> None:
-        super().__init__(connection, ws, FactsCache(), tokens)
+    def __init__(self, connection: Connection, ws: int, registry: Registry, tokens: Tokens, objects: Objects) -> None:
+        super().__init__(connection, ws, FactsCache(), registry, tokens)
         self._objects = objects
 
     def refill(self) -> None:

@@ -73,11 +73,12 @@ def rendered(statement: str) -> tuple[str, ...]:
     return (statement,)
 
 
-def _rendered(migration: Migration) -> Migration:
+def rendered_migration(migration: Migration) -> Migration:
+    """Return a migration in PostgreSQL's words."""
     up = tuple(own for statement in migration.up for own in rendered(statement))
     down = tuple(own for statement in migration.down for own in rendered(statement))
     return Migration(migration.number, migration.title, up, down)
 
 
-MIGRATIONS: Final = tuple(_rendered(migration) for migration in _MIGRATIONS)
+MIGRATIONS: Final = tuple(map(rendered_migration, _MIGRATIONS))
 BOOKKEEPING: Final = rendered(_BOOKKEEPING)[0]

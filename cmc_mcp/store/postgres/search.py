@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.connection import Connection, Vector
 from cmc_mcp.store.postgres.fulltext import Tokens, Words
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import AtomRow, Filter, Head
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.search import SearchView, conditions
@@ -85,8 +86,8 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
 class PostgresView(_LongText, _OneState, SearchView):
     """A view that can also search."""
 
-    def __init__(self, connection: Connection, ws: int, cache: FactsCache, tokens: Tokens) -> None:
-        super().__init__(connection, ws, cache)
+    def __init__(self, connection: Connection, ws: int, cache: FactsCache, registry: Registry, tokens: Tokens) -> None:
+        super().__init__(connection, ws, cache, registry)
         self._own = connection
         self.words = Words(connection, ws, tokens)
         self._heads: dict[int, Head] = {}

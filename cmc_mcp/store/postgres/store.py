@@ -21,6 +21,7 @@ from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
 from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
 from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
 from cmc_mcp.store.protocol import Objects
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
@@ -43,8 +44,8 @@ class PostgresStore(SqlStore):
 
     backend = "postgres"
 
-    def __init__(self, address: Address, *, clock: Clock, pool: Pool | None = None) -> None:
-        super().__init__(clock)
+    def __init__(self, address: Address, *, clock: Clock, registry: Registry, pool: Pool | None = None) -> None:
+        super().__init__(clock, registry)
         self.address = address
         self.pool = pool or Pool(address)
         self._tokens = fulltext.tokenizer()
@@ -58,15 +59,15 @@ class PostgresStore(SqlStore):
 
     # ------------------------------------------------------------------ life
     @classmethod
-    def open(cls, url: str, *, clock: Clock, read_only: bool = False) -> PostgresStore:
+    def open(cls, url: str, *, clock: Clock, registry: Registry, read_only: bool = False) -> PostgresStore:
         """Open a store, making or migrating its tables.
 
         Raises:
             InvalidInput: the address; StoreError: it cannot be opened; FutureStore, IntegrityError as their names say.
         """
         address = Address.of(url, read_only=read_only)
-        migrate.run(address, clock)
-        return cls(address, clock=clock)
+        migrate.run(address, clock, registry)
+        return cls(address, clock=clock, registry=registry)
 
     def close(self) -> None:
         """Close every connection; those in use are closed when they are given back."""
@@ -79,7 +80,8 @@ class PostgresStore(SqlStore):
         with translated(self.address):
             connection = self._begun()
             try:
-                yield PostgresView(connection, ws, self._facts.setdefault(ws, FactsCache()), self._tokens)
+                cache = self._facts.setdefault(ws, FactsCache())
+                yield PostgresView(connection, ws, cache, self.registry, self._tokens)
             finally:
                 connection.rollback()
                 self.pool.give(connection)
@@ -115,7 +117,7 @@ class PostgresStore(SqlStore):
             try:
                 facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
                 text = fulltext.Passages(connection, ws, self._tokens)
-                unit = PostgresUnit(connection, ws, facts, trees, kept, text)
+                unit = PostgresUnit(connection, ws, facts, self.registry, trees, kept, text)
                 connection.begun_at(unit.before)
                 yield unit
                 connection.commit(unit.after)
@@ -191,8 +193,9 @@ class PostgresStore(SqlStore):
     def file_faults(self) -> list[tuple[str, str, str]]:
         """Check what belongs to no workspace: what the server knows of damage, tables, stray rows."""
         with self.reader(0) as view:
+            parts = partitions.count(view.connection)
             return structure.damage(view.connection) or [
-                *structure.faults(view.connection, structure.wanted(self.address, partitions.count(view.connection))),
+                *structure.faults(view.connection, structure.wanted(self.address, parts, self.registry.migrations)),
                 *view.strays(structure.tables(view.connection)),
             ]
 
@@ -201,7 +204,7 @@ class PostgresStore(SqlStore):
         """Hold the workspace's lock and a transaction in which derived tables are written anew; leaving it commits."""
         with self._turn(ws), self.exclusive() as connection:
             connection.run(f"BEGIN; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {int(ws)})")
-            yield PostgresRebuild(connection, ws, self._tokens, objects)
+            yield PostgresRebuild(connection, ws, self.registry, self._tokens, objects)
             connection.run("COMMIT")
             self._trees.pop(ws, None)
         with translated(self.address), patient(self.address) as connection:

@@ -20,7 +20,7 @@ from cmc_mcp.store.postgres.connection import Connection, first_line, is_lost, m
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sql.connection import Row, Rows
-from cmc_mcp.store.sql.ledger import FactsCache, LedgerRows
+from cmc_mcp.store.sql.ledger import head_of
 
 T = TypeVar("T")
 TRIES_MAX: Final = 5
@@ -169,7 +169,7 @@ class Writing:
     def _replay(self, connection: Connection) -> None:
         if self._before is None:
             return
-        if LedgerRows(connection, self._ws, FactsCache()).head() != self._before:
+        if head_of(connection, self._ws) != self._before:
             raise errors.Busy("another server wrote to this workspace while the connection was lost; try again")
         if self._done:
             connection.send(self._done)

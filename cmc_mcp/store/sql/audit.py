@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
-from cmc_mcp.kernel.kinds import AtomKind, Record
+from cmc_mcp.kernel.kinds import ATOM, Record
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.sql.schema import MIGRATIONS, WORKSPACE_SHIFT
+from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
 from cmc_mcp.store.sql.view import View
 
 INDEXES: Final = {
@@ -121,12 +121,12 @@ class AuditView(View):
         rows = self._c.execute(
             "SELECT rid FROM atoms a WHERE NOT EXISTS (SELECT 1 FROM records r WHERE r.rid = a.rid AND r.ws = a.ws"
             " AND r.kind = ?) LIMIT 20",
-            (AtomKind.code,),
+            (ATOM.code,),
         ).fetchall()
         yield from (("atoms", str(rid), "it is the atom of no record") for (rid,) in rows)
         rows = self._c.execute("SELECT ws FROM workspaces WHERE pages_pending NOT IN (0, 1)").fetchall()
         yield from (("workspaces", str(ws), "pages_pending is neither 0 nor 1") for (ws,) in rows)
-        titles = {migration.number: migration.title for migration in MIGRATIONS}
+        titles = {migration.number: migration.title for migration in self.registry.migrations}
         for number, title in self._c.execute("SELECT number, title FROM migrations").fetchall():
             if titles.get(number) != title:
                 yield "migrations", str(number), "its title is another"

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, cast
 
-from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
-from cmc_mcp.kernel.kinds import ErasureKind, Record
+from cmc_mcp.kernel.kinds import CONTENT, ERASURE, FACTS, Domain, Record
 from cmc_mcp.kernel.pieces import NOTHING, Pieces
 from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.model.witness import Witness
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import TEXTUAL, Head
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.connection import Connection
@@ -72,8 +72,10 @@ class Pending:
 class Collected(View):
     """What was collected so far. Reads see the state before it; `pieces` of a record it changed gives the new ones."""
 
-    def __init__(self, connection: Connection, ws: int, facts: FactsCache, kept: Kept, text: Passages) -> None:
-        super().__init__(connection, ws, facts)
+    def __init__(
+        self, connection: Connection, ws: int, facts: FactsCache, registry: Registry, kept: Kept, text: Passages
+    ) -> None:
+        super().__init__(connection, ws, facts, registry)
         self.before = self.head()
         self.seq = self.before.seq + 1
         self.after: Head | None = None
@@ -96,10 +98,10 @@ class Collected(View):
         self._tokens = 0
 
     # ------------------------------------------------------------------ payloads and records
-    def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False) -> int:
+    def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False, domain: Domain = CONTENT) -> int:
         """Store bytes under their hash, once; with `object_`, only their hash (the bytes are in the object store)."""
-        key = payload_hash(body) if hash_ is None else hash_
-        return self._put(key, 0, len(body), object_, None if object_ else body)
+        key = domain.hash(body) if hash_ is None else hash_
+        return self._put(key, domain, len(body), None if object_ and not domain.inline_only else body)
 
     def foresee(self, hashes: Sequence[bytes]) -> None:
         """Note payloads that will be put; a file is asked for them one by one as quickly as together."""
@@ -107,7 +109,7 @@ class Collected(View):
     def put_witness(self, witness: Witness) -> int:
         """Store a witness, and index its writer."""
         first = self._next_pid
-        pid = self._put(witness.key, 0, len(witness.body), False, witness.body)
+        pid = self._put(witness.key, CONTENT, len(witness.body), witness.body)
         if pid == first:
             self._insert("witnesses", (self.ws, witness.writer, pid))
         return pid
@@ -120,7 +122,7 @@ class Collected(View):
                 raise IntegrityError("facts that were erased cannot be asserted", table="payloads")
             return found
         first = self._next_pid
-        pid = self._put(facts.hash, 1, len(facts.body), False, facts.body)
+        pid = self._put(facts.hash, FACTS, len(facts.body), facts.body)
         if pid == first or pid in self._revived:
             self._revived.discard(pid)
             registers = facts.registers
@@ -132,13 +134,13 @@ class Collected(View):
                 self._insert("confidences", (self.ws, round(confidence * 1_000_000), pid))
         return pid
 
-    def _put(self, key: bytes, domain: int, size: int, object_: bool, body: bytes | None) -> int:
+    def _put(self, key: bytes, domain: Domain, size: int, body: bytes | None) -> int:
         found = self.pid(key)
         if found is None:
             found = self._next_pid
             self._next_pid += 1
-            self._insert("payloads", (found, self.ws, key, domain, size, int(object_), body))
-        elif self._any_erased:
+            self._insert("payloads", (found, self.ws, key, domain.number, size, int(body is None), body))
+        elif self._any_erased and domain.revives:
             self._revive(found, key, body)
         self._pids[key] = found
         return found
@@ -149,7 +151,7 @@ class Collected(View):
 
     def _revive(self, pid: int, key: bytes, body: bytes | None) -> None:
         """Bytes that were erased and are told again are there again, and their erasure is no longer in force."""
-        rid = self.rid(ErasureKind.record(key))
+        rid = self.rid(ERASURE.record(key))
         if rid is None or not self.pieces(rid):
             return
         self.set_pieces(rid, NOTHING)

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
-from cmc_mcp.canon import facts_hash
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.kernel.kinds import Record
+from cmc_mcp.kernel.kinds import FACTS, Record
 from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces, leaf
 from cmc_mcp.kernel.transaction import GENESIS, OPEN, Change
 from cmc_mcp.merkle.state import EMPTY_ROOT
 from cmc_mcp.model.facts import Facts
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head, PayloadRow, TransactionRow, checked, post_order
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
@@ -43,9 +43,10 @@ class FactsCache:
 class LedgerRows:
     """Reads of one workspace. Everything it answers belongs to one committed state."""
 
-    def __init__(self, connection: Connection, ws: int, cache: FactsCache) -> None:
+    def __init__(self, connection: Connection, ws: int, cache: FactsCache, registry: Registry) -> None:
         self._c = connection
         self.ws = ws
+        self.registry = registry
         self._cache_of_facts = cache
         self._facts: dict[int, Facts] | None = None
 
@@ -67,11 +68,7 @@ class LedgerRows:
     # ------------------------------------------------------------------ ledger
     def head(self) -> Head:
         """Give the last transaction, or the empty state before the first."""
-        row = self._c.execute(
-            f"SELECT {_HEAD} FROM transactions WHERE ws = ? ORDER BY seq DESC LIMIT 1",
-            (self.ws,),
-        ).fetchone()
-        return Head(*row) if row else NO_HEAD
+        return head_of(self._c, self.ws)
 
     def head_at(self, seq: int) -> Head:
         """Give the state that transaction `seq` left."""
@@ -232,7 +229,7 @@ class LedgerRows:
         missing = [pid for pid in pids if pid not in self._facts]
         if len(missing) > 1 and len(self._facts) + len(missing) < _CACHED_FACTS_MAX:
             for pid, row in self.payload_rows(missing).items():
-                if row.body is not None and facts_hash(row.body) == row.hash:  # the rest is looked at one by one
+                if row.body is not None and FACTS.hash(row.body) == row.hash:  # the rest is looked at one by one
                     self._facts[pid] = Facts(row.hash, row.body)
 
     def piece_rows(self, rid: int) -> list[tuple[int, int, int, int, int]]:
@@ -277,7 +274,7 @@ class LedgerRows:
         found = self._facts.get(pid)
         if found is None:
             row = self.payload_row(pid)
-            if row.body is not None and facts_hash(row.body) != row.hash:
+            if row.body is not None and FACTS.hash(row.body) != row.hash:
                 raise IntegrityError(
                     "stored facts do not match their hash; run `cmc verify`", table="payloads", key=str(pid)
                 )
@@ -307,7 +304,7 @@ class LedgerRows:
 
     def payload(self, pid: int) -> bytes | None:
         """Give inline bytes, checked against their hash; None when erased or kept as an object."""
-        return checked(self.payload_row(pid))
+        return checked(self.payload_row(pid), self.registry.domains)
 
     def pid(self, hash_: bytes) -> int | None:
         """Give the number of the payload with a hash."""
@@ -320,6 +317,15 @@ class LedgerRows:
             "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE ws = ? ORDER BY pid", (self.ws,)
         ):
             yield PayloadRow(*row)
+
+
+def head_of(connection: Connection, ws: int) -> Head:
+    """Return the last transaction of a workspace, or the empty state before the first."""
+    row = connection.execute(
+        f"SELECT {_HEAD} FROM transactions WHERE ws = ? ORDER BY seq DESC LIMIT 1",
+        (ws,),
+    ).fetchone()
+    return Head(*row) if row else NO_HEAD
 
 
 def node_base(ws: int, tree: int) -> int:

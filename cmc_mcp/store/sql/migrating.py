@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
-from cmc_mcp.store.sql import nodes, traits
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.schema import Migration
 
 Migrations = tuple[Migration, ...]
-FILLS: Final[dict[str, Callable[[Connection], None]]] = {
-    "nodes of documents": nodes.rebuild_all,
-    "traits of passages": traits.rebuild_all,
-}
-"""What fills new tables where SQL alone cannot, by the title of the migration."""
 
 
 def check(version: int, applied: Mapping[int, str], migrations: Migrations) -> None:
@@ -45,20 +39,20 @@ def climb(
     connection: Connection,
     version: int,
     clock: Clock,
-    migrations: Migrations,
+    registry: Registry,
     arranged: Callable[[str], Sequence[str]] = lambda statement: (statement,),
 ) -> None:
     """Run every step that is missing, inside the caller's transaction; `arranged` says how a statement is put there."""
     # never before what it migrates, whatever the clock says: `verify` tells by it what is older than a table
     last = connection.execute("SELECT max(recorded_us) FROM transactions").fetchone() if version else None
     now_us = max(clock.now_us(), int(last[0] or 0) if last else 0)
-    for migration in migrations:
+    for migration in registry.migrations:
         if migration.number <= version:
             continue
         for statement in migration.up:
             for own in arranged(statement):
                 connection.execute(own)
-        if fill := FILLS.get(migration.title):
+        if fill := registry.fills.get(migration.title):
             fill(connection)
         connection.execute(
             "INSERT INTO migrations VALUES(?, ?, ?, ?)",

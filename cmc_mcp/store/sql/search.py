@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from cmc_mcp.kernel.kinds import AtomKind
+from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter
 from cmc_mcp.store.sql import nodes
@@ -269,7 +269,7 @@ class SearchView(AuditView):
                 "SELECT p.rid, p.valid_from, p.valid_to, p.tx_from, p.tx_to, p.facts FROM pieces p JOIN records r"
                 " USING(ws, rid) WHERE p.ws = ? AND p.tx_from > ? AND p.tx_from <= ? AND r.kind = ?"
                 " ORDER BY p.rid, p.valid_from, p.tx_from",
-                (self.ws, after, upto, AtomKind.code),
+                (self.ws, after, upto, ATOM.code),
             )
         )
 
@@ -279,7 +279,7 @@ class SearchView(AuditView):
             self._c.execute(
                 "SELECT p.rid, p.valid_from, p.tx_from, p.tx_to FROM pieces p JOIN records r USING(ws, rid)"
                 " WHERE p.ws = ? AND p.tx_to > ? AND p.tx_to <= ? AND p.tx_to < 4611686018427387903 AND r.kind = ?",
-                (self.ws, after, upto, AtomKind.code),
+                (self.ws, after, upto, ATOM.code),
             )
         )
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.connection import Connection
@@ -19,7 +20,8 @@ from cmc_mcp.store.tally import Tally
 class SqlStore(ABC):
     """Many readers, one writer of a workspace at a time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, registry: Registry) -> None:
+        self.registry = registry
         self._clock = clock
         self._tally = Tally()
         self._facts: dict[int, FactsCache] = {}

@@ -12,13 +12,14 @@ from functools import partial
 from typing import ClassVar, cast
 
 from cmc_mcp.canon import payload_hash
-from cmc_mcp.kernel.kinds import KINDS, AtomKind, SourceKind
+from cmc_mcp.kernel.kinds import ATOM, SOURCE
 from cmc_mcp.kernel.pieces import Pieces, leaf
 from cmc_mcp.kernel.transaction import OPEN, Change, Header, next_time, transaction_hash
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
 from cmc_mcp.store.manifest import Manifest, decode_manifest
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head, erased_key, post_order
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.collected import Collected, Kept, Passages
@@ -49,11 +50,12 @@ class UnitOfWork(Collected):
         connection: Connection,
         ws: int,
         facts: FactsCache,
+        registry: Registry,
         cache: TreeCache | None,
         kept: Kept,
         text: Passages,
     ) -> None:
-        super().__init__(connection, ws, facts, kept, text)
+        super().__init__(connection, ws, facts, registry, kept, text)
         self._cache = cache if cache is not None and cache.seq == self.before.seq else TreeCache(self.before.seq, {})
         self._renoded: set[int] = set()
 
@@ -175,7 +177,7 @@ class UnitOfWork(Collected):
     def _net(self) -> tuple[list[Change], tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]], int]:
         changes: list[Change] = []
         leaves: tuple[dict[bytes, bytes | None], dict[bytes, bytes | None]] = ({}, {})
-        atoms = 0
+        atoms, kinds = 0, self.registry.kinds
         for rid, (record, before, after) in sorted(
             (rid, (p.record, p.before, p.after)) for rid, p in self._pending.items() if p.before != p.after
         ):
@@ -191,8 +193,9 @@ class UnitOfWork(Collected):
                     )
             new = leaf(record, after) if after else None
             changes.append(Change(record, leaf(record, before) if before else b"", new or b""))
-            leaves[_MEMORY_TREE if KINDS[record.kind].memory else _CONTROL_TREE][record.tree_key] = new
-            if record.kind == AtomKind.code:
+            kind = kinds[record.kind]
+            leaves[_MEMORY_TREE if kind.memory else _CONTROL_TREE][kind.tree_key(record)] = new
+            if record.kind == ATOM.code:
                 atoms += bool(after) - bool(before)
         return changes, leaves, atoms
 
@@ -219,7 +222,7 @@ class UnitOfWork(Collected):
 
     def _index_nodes(self) -> None:
         """Leave the nodes' index equal to the manifests of the sources this unit changed."""
-        for rid, pending in sorted((rid, p) for rid, p in self._pending.items() if p.record.kind == SourceKind.code):
+        for rid, pending in sorted((rid, p) for rid, p in self._pending.items() if p.record.kind == SOURCE.code):
             if pending.before != pending.after and rid not in self._renoded:
                 nodes.follow(self._c, self.ws, rid, self.seq, self._manifest(pending.after))
         for rid in sorted(self._renoded):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from cmc_mcp.kernel.kinds import AtomKind
+from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import AtomRow, EdgeRow, erased_key
 from cmc_mcp.store.sql.ledger import LedgerRows
@@ -250,6 +250,6 @@ class View(LedgerRows):
         rows = self._c.execute(
             "SELECT DISTINCT p.rid FROM pieces p JOIN records r USING(ws, rid) WHERE p.ws = ?1 AND r.kind = ?4"
             " AND p.tx_from <= ?2 AND p.tx_to > ?2 AND p.valid_from <= ?3 AND p.valid_to > ?3 ORDER BY p.rid",
-            (self.ws, seq, valid_at, AtomKind.code),
+            (self.ws, seq, valid_at, ATOM.code),
         )
         return [rid for (rid,) in rows]

@@ -12,6 +12,7 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql import migrating
 from cmc_mcp.store.sql.migrating import Migrations
 from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS
@@ -39,18 +40,19 @@ def is_current(location: Location, migrations: Migrations = MIGRATIONS) -> bool:
     return _looked(location, migrations) == migrations[-1].number
 
 
-def run(location: Location, clock: Clock, migrations: Migrations = MIGRATIONS) -> None:
+def run(location: Location, clock: Clock, registry: Registry) -> None:
     """Bring a file to the newest version: backup, then every missing migration in one transaction.
 
     Raises:
         As `is_current`; StoreError: a statement failed, and the file is as it was.
     """
+    migrations = registry.migrations
     if location.path.exists() and location.path.stat().st_size:
         _looked(location, migrations)  # before the first setting is written into a file that may not be ours
 
     def apply(connection: apsw.Connection, version: int) -> None:
         connection.execute(BOOKKEEPING)
-        migrating.climb(connection, version, clock, migrations)
+        migrating.climb(connection, version, clock, registry)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", migrations[-1].number)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import apsw
 
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Filter
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.search import SearchView, conditions
@@ -22,9 +23,10 @@ class SqliteView(SearchView):
         connection: apsw.Connection,
         ws: int,
         cache: FactsCache,
+        registry: Registry,
         tokens: Callable[[str], list[tuple[int, int, str]]],
     ) -> None:
-        super().__init__(connection, ws, cache)
+        super().__init__(connection, ws, cache, registry)
         self._tokens = tokens
 
     # ------------------------------------------------------------------ the file

@@ -16,6 +16,7 @@ from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.protocol import Objects
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
@@ -44,8 +45,8 @@ class SqliteStore(SqlStore):
 
     backend = "sqlite"
 
-    def __init__(self, location: Location, *, clock: Clock) -> None:
-        super().__init__(clock)
+    def __init__(self, location: Location, *, clock: Clock, registry: Registry) -> None:
+        super().__init__(clock, registry)
         self.location = location
         self._lock = WriteLock(Path(f"{location.path}.lock"))
         self._readers = Readers(location)
@@ -63,27 +64,27 @@ class SqliteStore(SqlStore):
 
     # ------------------------------------------------------------------ life
     @classmethod
-    def open(cls, location: Location, *, clock: Clock) -> SqliteStore:
+    def open(cls, location: Location, *, clock: Clock, registry: Registry) -> SqliteStore:
         """Open a store, creating or migrating the file.
 
         Raises:
             StoreError: it cannot be opened; FutureStore, WrongKey, IntegrityError as their names say.
         """
         check_regular(location.path)
-        store = cls(location, clock=clock)
+        store = cls(location, clock=clock, registry=registry)
         rekey.settle(location.path, read_only=location.read_only)
         if location.read_only:
-            if not migrate.is_current(location):
+            if not migrate.is_current(location, registry.migrations):
                 raise errors.StoreError(
                     "the store is empty, or an older version wrote it: open it once for writing to bring it up to date"
                 )
             return store
         prepare_folder(location.path)
         fresh = not location.path.exists() or location.path.stat().st_size == 0
-        if not fresh and migrate.is_current(location):
+        if not fresh and migrate.is_current(location, registry.migrations):
             return store
         with store._lock.held():
-            migrate.run(location, clock)
+            migrate.run(location, clock, registry)
         return store
 
     def count_call(self, ws: int, principal: str) -> tuple[int, int]:
@@ -110,7 +111,9 @@ class SqliteStore(SqlStore):
         """Open a read transaction on a workspace."""
         self._check_own()
         with self._readers.transaction() as reader:
-            yield SqliteView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), reader.tokens)
+            yield SqliteView(
+                reader.connection, ws, self._facts.setdefault(ws, FactsCache()), self.registry, reader.tokens
+            )
 
     def _check_own(self) -> None:
         if self._lost:
@@ -136,7 +139,7 @@ class SqliteStore(SqlStore):
                     trees = self._trees.pop(ws, None)
                     assert self._text is not None
                     facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
-                    unit = UnitOfWork(connection, ws, facts, trees, kept, self._text)
+                    unit = UnitOfWork(connection, ws, facts, self.registry, trees, kept, self._text)
                     yield unit
             except BaseException as error:
                 self._abandon(connection, ws)
@@ -312,7 +315,7 @@ class SqliteStore(SqlStore):
             fulltext.show_objects(connection, objects)
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteRebuild(connection, ws, FactsCache(), fulltext.prepare(connection))
+                yield SqliteRebuild(connection, ws, FactsCache(), self.registry, fulltext.prepare(connection))
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -332,11 +335,11 @@ class SqliteStore(SqlStore):
         fresh = self._readers.fresh()
         try:
             with translated():
-                view = SqliteView(fresh.connection, 0, FactsCache(), fresh.tokens)
+                view = SqliteView(fresh.connection, 0, FactsCache(), self.registry, fresh.tokens)
                 pages = checksums.damaged_pages(fresh.connection, self.location.path) if checksums.available() else ()
                 damaged = [("file", f"page {number}", "it does not match its checksum") for number in pages]
                 return damaged or [
-                    *structure.faults(fresh.connection),
+                    *structure.faults(fresh.connection, self.registry.migrations),
                     *view.strays(structure.tables(fresh.connection)),
                 ]
         finally:

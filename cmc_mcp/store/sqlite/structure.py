@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 
 import apsw
 
-from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS
+from cmc_mcp.store.sql.schema import BOOKKEEPING, Migration
 
 
-def faults(connection: apsw.Connection) -> list[tuple[str, str, str]]:
+def faults(connection: apsw.Connection, migrations: Iterable[Migration]) -> list[tuple[str, str, str]]:
     """Check what a file has beside rows of a workspace; gives (table, key, reason)."""
     return [
         *(("file", "", line) for (line,) in connection.execute("PRAGMA integrity_check(20)") if line != "ok"),
-        *_schema(connection),
+        *_schema(connection, migrations),
         *_full_text(connection),
     ]
 
@@ -28,11 +28,11 @@ def tables(connection: apsw.Connection) -> list[tuple[str, str]]:
     return [(str(table), str(key)) for table, key in found]
 
 
-def _schema(connection: apsw.Connection) -> Iterator[tuple[str, str, str]]:
+def _schema(connection: apsw.Connection, migrations: Iterable[Migration]) -> Iterator[tuple[str, str, str]]:
     """Compare tables, indexes, views and triggers with those that the migrations make."""
     fresh = apsw.Connection(":memory:")
     try:
-        for statement in (BOOKKEEPING, *(s for migration in MIGRATIONS for s in migration.up)):
+        for statement in (BOOKKEEPING, *(s for migration in migrations for s in migration.up)):
             fresh.execute(statement).fetchall()
         wanted, found = _objects(fresh), _objects(connection)
     finally:
