@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cmc_mcp.errors import Conflict, IntegrityError
 from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql.connection import Connection, Row
 from cmc_mcp.store.sql.ledger import NO_HEAD
-from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.tables import WORKSPACE_SHIFT, Table, in_order_of_moving
 
 if TYPE_CHECKING:
     from cmc_mcp.store.postgres.store import PostgresStore
@@ -30,55 +29,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 _MARK: Final = "~"  # no name of a workspace begins so
-_NODE_SHIFT: Final = 38  # of the numbers of state nodes
+_NUMBERS: Final = ("rid", "pid", "vid", "node")  # numbers of the workspace; 0 is none
 _ROWS: Final = 20_000  # in one transaction, about
 _BYTES: Final = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """How the rows of a table are copied."""
-
-    name: str
-    key: tuple[str, ...]
-    numbers: frozenset[str]  # columns that hold numbers of the workspace
-    page: int = 2_000
-    shift: int = WORKSPACE_SHIFT  # where the workspace stands in those numbers
-    own: str = ""  # a column that the target gives itself
-
-
-def _table(
-    name: str, key: str, numbers: str = "", *, page: int = 2_000, shift: int = WORKSPACE_SHIFT, own: str = ""
-) -> Table:
-    return Table(name, tuple(key.split()), frozenset(numbers.split()), page, shift, own)
-
-
-# What others point at comes first, and the ledger last: without it the workspace is empty to whoever looks.
-TABLES: Final = (
-    _table("payloads", "pid", "pid", page=200),
-    _table("records", "rid", "rid"),
-    _table("headings", "rid", "rid"),
-    _table("atoms", "rid", "rid media_type content origin discriminator witness", page=200),
-    _table("speakers", "speaker", "rid"),
-    _table("pieces", "rid valid_from tx_from", "rid facts"),
-    _table("sources", "rid", "rid origin"),
-    _table("items", "origin position atom", "origin rid atom"),
-    _table("tags", "facts name value", "facts"),
-    _table("claims", "facts subject predicate", "facts"),
-    _table("confidences", "value facts", "facts"),
-    _table("witnesses", "writer witness", "witness"),
-    _table("edges", "rid", "rid source target"),
-    _table("labels", "rid", "rid"),
-    _table("quarantine", "rid", "rid request"),
-    _table("vectors", "vid", "vid content"),
-    _table("codes", "model segment", page=8),
-    _table("nodes", "tx_from source path", "source"),
-    _table("node_vectors", "seq model node", own="nid"),  # their own numbers rise with the transactions
-    _table("idempotency_keys", "key", page=500),
-    _table("state_nodes", "node", "node", page=1_000, shift=_NODE_SHIFT),
-    _table("log_nodes", "place"),
-    _table("transactions", "seq", "principal last_rid last_pid last_vid", page=1_000),
-)
 
 
 def place_for(store: AnyStore, name: str, head: Head, *, create: bool) -> tuple[int, str]:
@@ -118,6 +71,7 @@ class Mover:
         self._to, self._marked = 0, ""
         self.upto = 0
         self._models: dict[int, int] = {}
+        self._tables = in_order_of_moving(source.registry.tables)
         self._done = self._total = 0
 
     def copy(self, name: str, progress: Progress | None = None) -> int:
@@ -135,11 +89,11 @@ class Mover:
                 target.execute(
                     "UPDATE workspaces SET name = ?, epoch = ? WHERE ws = ?", (self._marked, view.epoch(), self._to)
                 )
-            self._total = sum(_count(connection, table.name, self._from) for table in TABLES)
+            self._total = sum(_count(connection, table.name, self._from) for table in self._tables)
             with self._target.reader(self._to) as seen:
-                self._done = sum(_count(seen.connection, table.name, self._to) for table in TABLES)
+                self._done = sum(_count(seen.connection, table.name, self._to) for table in self._tables)
             self._copy_models(connection)
-            for table in TABLES:
+            for table in self._tables:
                 self._table(connection, table, report)
         return self._to
 
@@ -201,10 +155,10 @@ class Mover:
                     if not page:
                         break
                     after = tuple(page[-1][place] for place in places)
-                    if table.name == "payloads":
+                    if table.beside == "objects":
                         self._copy_objects(page, columns)
                     target.executemany(insert, translate(page))
-                    if table.name == "atoms":
+                    if table.beside == "passages":
                         self._add_passages(source, target, page[0][places[0]], after[0])
                     rows += len(page)
                     size += sum(len(value) for row in page for value in row if isinstance(value, bytes))
@@ -220,8 +174,9 @@ class Mover:
         if row is None:
             return None
         back = {theirs: ours for ours, theirs in self._models.items()}
+        models = table.numbers("model")
         return tuple(
-            back[value] if name == "model" else value - self._by(table, name, value)
+            back[value] if name in models else value - self._by(table, name, value)
             if isinstance(value, int) else value
             for name, value in zip(table.key, row, strict=True)
         )  # fmt: skip
@@ -229,23 +184,23 @@ class Mover:
     # ------------------------------------------------------------------ rows
     def _by(self, table: Table, column: str, value: int) -> int:
         """Give what a number is more in the target than in the source."""
-        if column not in table.numbers or not value >> table.shift:  # 0 is none
+        if column not in table.numbers(*_NUMBERS) or not value >> table.shift:  # 0 is none
             return 0
         return (self._to - self._from) << table.shift
 
     def _translation(self, table: Table, columns: Sequence[str]) -> Callable[[list[Row]], list[Row]]:
         shift, by = table.shift, (self._to - self._from) << table.shift
         workspace = columns.index("ws")
-        numbers = [columns.index(name) for name in sorted(table.numbers)]
-        others: list[tuple[int, Callable[[Any], Any]]] = []
-        if "model" in columns:
-            others.append((columns.index("model"), self._models.__getitem__))
-        if "vids" in columns:
-            others.append((columns.index("vids"), lambda vids: _shifted(vids, by)))
-        if table.name == "vectors" and self._target.backend != "sqlite":
+        numbers = [columns.index(name) for name in sorted(table.numbers(*_NUMBERS))]
+        changes: dict[str, Callable[[Any], Any]] = {
+            "model": self._models.__getitem__,
+            "vids": lambda vids: _shifted(vids, by),
+        }
+        if self._target.backend != "sqlite":
             from cmc_mcp.store.postgres.connection import Vector
 
-            others.append((columns.index("vector"), Vector))
+            changes["vector"] = Vector
+        others = [(columns.index(c.name), changes[c.number]) for c in table.columns if c.number in changes]
 
         def translate(page: list[Row]) -> list[Row]:
             out = []
@@ -305,7 +260,7 @@ def _page(source: Connection, table: Table, columns: Sequence[str], ws: int, aft
     """Give the next rows of a table in the order of its key."""
     key = ", ".join(table.key)
     condition, bound = "ws = ?", [ws]
-    if key in table.numbers:  # one range, which SQLite is to look up
+    if key in table.numbers(*_NUMBERS):  # one range, which SQLite is to look up
         low = (ws << table.shift) - 1 if after is None else after[0]
         condition, bound = f"+ws = ? AND {key} > ? AND {key} < ?", [ws, low, (ws + 1) << table.shift]
     elif after is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -104,10 +105,10 @@ def test_a_migration_that_is_not_one_transaction_is_noticed(tmp_path: Path, monk
 
     monkeypatch.setattr(migrate, "_in_one_transaction", piecemeal)
     path = tmp_path / "memory.db"
-    migrate.run(Location(path), FixedClock(1), REGISTRY._replace(migrations=MIGRATIONS[:1]))
+    migrate.run(Location(path), FixedClock(1), replace(REGISTRY, migrations=MIGRATIONS[:1]))
     with pytest.raises(StoreError):
         fills = {**REGISTRY.fills, "traits of passages": _fails}
-        migrate.run(Location(path), FixedClock(1), REGISTRY._replace(fills=fills))
+        migrate.run(Location(path), FixedClock(1), replace(REGISTRY, fills=fills))
     assert any("format 1 with migrations [1, 2]" in line for line in bare.faults(path, Path(f"{path}.objects")))
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_nothing_that_is_written_is_in_the_clear(tmp_path: Path, vfs: RecordingV
         for number in range(4):
             work(memory, number, tmp_path)
             seen += in_folder(tmp_path, CANARY)
-    migrate.run(Location(path, key, vfs="recording"), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, NEXT)))
+    migrate.run(Location(path, key, vfs="recording"), CLOCK, replace(REGISTRY, migrations=(*MIGRATIONS, NEXT)))
     seen += in_folder(tmp_path, CANARY)
     seen += in_bytes(b"\n".join(vfs.written), CANARY)
     names = {found.name for found in tmp_path.iterdir()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -186,7 +187,7 @@ def test_the_backup_of_a_later_migration_holds_nothing_of_it(tmp_path: Path) -> 
     with world(tmp_path) as memory:
         fill(memory, 20)
         erase(memory, PLANTS["paragraph"](memory, WORD))
-    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, NEXT)))
+    migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=(*MIGRATIONS, NEXT)))
     assert Path(f"{path}.v{NEXT.number - 1}.backup").exists()
     assert scan.in_folder(tmp_path, WORD) == []
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import apsw
 
-from cmc_mcp.store.sql.schema import MIGRATIONS, WORKSPACE_SHIFT
+from cmc_mcp.store.sql.schema import MIGRATIONS
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _TOKEN: Final = re.compile(r"\s+|'(?:[^']|'')*'|\?\d*|[A-Za-z_][A-Za-z_0-9]*|\d+(?:\.\d+)?|<<|>>|<=|>=|<>|!=|\|\||.")
 _END: Final = {"GROUP", "ORDER", "LIMIT", "HAVING", "WINDOW"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ CLOCK = FixedClock(1_780_000_000_000_000, step_us=1_000)
 
 def with_kinds(*kinds: Kind) -> Registry:
     """Return the product's registry with some kinds more."""
-    return REGISTRY._replace(kinds={**REGISTRY.kinds, **{kind.code: kind for kind in kinds}})
+    return replace(REGISTRY, kinds={**REGISTRY.kinds, **{kind.code: kind for kind in kinds}})
 
 
 def place_of(path: Path, request: pytest.FixtureRequest) -> str:

@@ -16,7 +16,8 @@ from cmc_mcp.errors import CmcError
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
 from cmc_mcp.model.results import RecallResult
-from cmc_mcp.store.moving import TABLES
+from cmc_mcp.products import REGISTRY
+from cmc_mcp.store.tables import in_order_of_moving
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.read.made import HashVectors
 
@@ -74,7 +75,7 @@ def fill(memory: Memory, seed: int, notes: int = 40) -> None:
 def tables(memory: Memory) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of a workspace, with its numbers as they would be in workspace 0."""
     out: dict[str, list[tuple[Any, ...]]] = {}
-    names = [table.name for table in TABLES]
+    names = [table.name for table in in_order_of_moving(REGISTRY.tables)]
     with memory._store.reader(memory._ws) as view:
         models = {row[0]: row[1] for row in view.models()}
         for name in names:

@@ -25,11 +25,13 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store import moving
 from cmc_mcp.store.sql.schema import MIGRATIONS
+from cmc_mcp.store.tables import in_order_of_moving
 from tests.moving.made import DOCUMENT, IMAGE, answers, dense, fill, opened, tables
 from tests.objects.kept import kept_in
 from tests.pg.backend import with_database
 from tests.pg.server import running
 
+TABLES = in_order_of_moving(REGISTRY.tables)
 migrate = partial(history_moving.migrate, registry=REGISTRY)
 
 NAMES = ("default", "second")
@@ -304,10 +306,10 @@ def test_every_table_of_the_store_is_copied_or_made_by_the_target(original: Path
         for words in migration.up
         if words.startswith("CREATE TABLE")
     }
-    assert made - {"workspaces", "embedding_models"} == {table.name for table in moving.TABLES}
-    numbers = {column for table in moving.TABLES for column in table.numbers}
+    assert made - {"workspaces", "embedding_models"} == {table.name for table in TABLES}
+    numbers = {column.name for table in TABLES for column in table.columns if column.number}
     with closing(apsw.Connection(str(original))) as connection:
-        for table in moving.TABLES:
+        for table in TABLES:
             for name, kind in connection.execute("SELECT name, type FROM pragma_table_info(?)", (table.name,)):
                 if kind != "INTEGER" or name in numbers or name.endswith("_us") or name in ("speaker", "nid", "tx_to"):
                     continue

@@ -16,9 +16,10 @@ from cmc_mcp.config import Settings
 from cmc_mcp.errors import CmcError
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.sql.audit import INDEXES
+from cmc_mcp.store.sql.audit import TRAITS
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.pg.backend import Databases
 from tests.pg.made import START_US, on
@@ -26,6 +27,8 @@ from tests.read.made import HashVectors, asked, point_at
 
 _TEXT = "deploy target heroku fly limit 10 100 now no longer not budget $4,000 maya zoe release friday naïve 東京"
 _SET = Path(__file__).parents[3] / "shared" / "eval" / "squadshifts"
+_APART = ("vectors", "embedding_models")
+_DERIVED = [TRAITS, *(t.name for t in REGISTRY.tables if t.role == "derived" and t.name not in _APART)]
 _WORDS = tuple(_TEXT.split())
 
 
@@ -63,7 +66,7 @@ def _ledger(memory: Memory) -> dict[str, Any]:
             "atoms": list(view.all_atoms()),
             "payloads": list(view.all_payloads()),
             "lengths": view.lengths([row.rid for row in view.all_atoms()]),
-            "derived": {table: view.all_index_rows(table) for table in INDEXES},
+            "derived": {table: view.all_index_rows(table) for table in _DERIVED},
         }
 
 

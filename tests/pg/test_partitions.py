@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,7 +204,7 @@ def test_migrations_go_back_and_forth_in_parts(url: str) -> None:
     later = MIGRATIONS[0].__class__(
         len(MIGRATIONS) + 1, "later", ("CREATE TABLE more(ws bigint NOT NULL, n bigint, PRIMARY KEY(ws, n))",)
     )
-    migrate.run(Address.of(url), SystemClock(), REGISTRY._replace(migrations=(*REGISTRY.migrations, later)))
+    migrate.run(Address.of(url), SystemClock(), replace(REGISTRY, migrations=(*REGISTRY.migrations, later)))
     assert run_sql(url, "SELECT count(*) FROM pg_inherits WHERE inhparent = 'cmc.more'::regclass") == [(PARTS,)]
 
 

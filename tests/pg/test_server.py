@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
@@ -106,7 +107,7 @@ def test_many_servers_that_start_at_once_make_one_set_of_tables(bare: str) -> No
 def test_a_migration_that_fails_leaves_nothing_of_it(bare: str) -> None:
     broken = MIGRATIONS[0].__class__(len(MIGRATIONS) + 1, "broken", ("CREATE TABLE half(ws bigint)", "SELECT nonsense"))
     with pytest.raises(StoreError, match="the database refused"):
-        migrate.run(Address.of(bare), SystemClock(), REGISTRY._replace(migrations=(*ON_SQLITE, broken)))
+        migrate.run(Address.of(bare), SystemClock(), replace(REGISTRY, migrations=(*ON_SQLITE, broken)))
     assert not _columns(bare)
 
 

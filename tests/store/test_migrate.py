@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_a_migration_is_recorded_with_its_checksum(tmp_path: Path) -> None:
 
 def test_a_store_is_brought_to_the_next_version_with_a_backup_before(tmp_path: Path) -> None:
     path = made(tmp_path)
-    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, SECOND)))
+    migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=(*MIGRATIONS, SECOND)))
     backup = migrate.backup_path(Location(path), LAST)
     assert (version(path), version(backup)) == (NEXT, LAST)
     assert "shoes" in tables(path) and "shoes" not in tables(backup)
@@ -77,7 +78,7 @@ def test_running_the_migrations_again_changes_nothing(tmp_path: Path) -> None:
 def test_a_migration_that_fails_in_the_middle_leaves_the_old_version(tmp_path: Path) -> None:
     path = made(tmp_path)
     with pytest.raises(StoreError, match="no_such_table"):
-        migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, BROKEN)))
+        migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=(*MIGRATIONS, BROKEN)))
     assert version(path) == LAST and "shoes" not in tables(path)
     with memory(path) as opened:
         assert opened.verify().holds
@@ -86,8 +87,8 @@ def test_a_migration_that_fails_in_the_middle_leaves_the_old_version(tmp_path: P
 def test_a_failed_migration_can_be_run_again_once_it_is_mended(tmp_path: Path) -> None:
     path = made(tmp_path)
     with pytest.raises(StoreError):
-        migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, BROKEN)))
-    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, SECOND)))
+        migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=(*MIGRATIONS, BROKEN)))
+    migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=(*MIGRATIONS, SECOND)))
     assert version(path) == NEXT
 
 
@@ -95,7 +96,7 @@ def test_an_applied_migration_that_was_edited_is_refused(tmp_path: Path) -> None
     path = made(tmp_path)
     edited = (Migration(1, MIGRATIONS[0].title, (*MIGRATIONS[0].up, "SELECT 1")), *MIGRATIONS[1:])
     with pytest.raises(IntegrityError, match="migration 1"):
-        migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=edited))
+        migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=edited))
     with pytest.raises(IntegrityError, match="migration 1"):
         migrate.is_current(Location(path), edited)
 
@@ -109,7 +110,7 @@ def test_a_migration_that_is_not_recorded_as_applied_is_refused(tmp_path: Path) 
 
 def test_a_store_from_the_future_is_refused_without_a_byte_written(tmp_path: Path) -> None:
     path = made(tmp_path)
-    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, SECOND)))
+    migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=(*MIGRATIONS, SECOND)))
     before = contents(tmp_path)
     for read_only in (False, True):
         with pytest.raises(FutureStore, match=rf"format {NEXT}.*upgrade") as caught:
@@ -159,7 +160,7 @@ def test_a_database_of_somebody_else_is_refused_without_a_byte_written(tmp_path:
 def test_a_reversible_migration_goes_back(tmp_path: Path) -> None:
     path = made(tmp_path)
     both = (*MIGRATIONS, SECOND)
-    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=both))
+    migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=both))
     migrate.down(Location(path), LAST, both)
     assert version(path) == LAST and "shoes" not in tables(path)
     assert version(migrate.backup_path(Location(path), NEXT)) == NEXT
@@ -171,7 +172,7 @@ def test_a_reversible_migration_goes_back(tmp_path: Path) -> None:
 def test_a_migration_that_would_lose_something_does_not_go_back_but_names_the_backup(tmp_path: Path) -> None:
     path = made(tmp_path)
     both = (*MIGRATIONS, ONE_WAY)
-    migrate.run(Location(path), CLOCK, REGISTRY._replace(migrations=both))
+    migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=both))
     with pytest.raises(StoreError, match=rf"memory\.db\.v{LAST}\.backup"):
         migrate.down(Location(path), LAST, both)
     assert version(path) == NEXT
@@ -187,7 +188,7 @@ def test_an_encrypted_store_keeps_its_key_in_the_backup_before_a_migration(tmp_p
     path, key = tmp_path / "memory.db", b"k" * 32
     with memory(path, key=key) as opened:
         opened.remember("canary-of-the-migration")
-    migrate.run(Location(path, key), CLOCK, REGISTRY._replace(migrations=(*MIGRATIONS, SECOND)))
+    migrate.run(Location(path, key), CLOCK, replace(REGISTRY, migrations=(*MIGRATIONS, SECOND)))
     backup = migrate.backup_path(Location(path), LAST)
     assert b"canary-of-the-migration" not in backup.read_bytes()
     assert migrate.is_current(Location(backup, key))

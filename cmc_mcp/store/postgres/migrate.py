@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from psycopg import errors as pg
@@ -44,7 +45,7 @@ def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0) -
         As `version_of`; StoreError: it is empty or old and may not be written, lacks pgvector, or refuses; Conflict: it is
         to be divided and has tables.
     """
-    registry = registry._replace(migrations=tuple(map(rendered_migration, registry.migrations)))
+    registry = replace(registry, migrations=tuple(map(rendered_migration, registry.migrations)))
     migrations = registry.migrations
     connection = connect(address)
     try:
@@ -99,7 +100,9 @@ def _up(address: Address, connection: Connection, clock: Clock, registry: Regist
         raise _has_tables(address)
     parts = parts or partitions.count(connection)
     connection.run(BOOKKEEPING)
-    migrating.climb(connection, version, clock, registry, lambda statement: partitions.arranged(statement, parts))
+    migrating.climb(
+        connection, version, clock, registry, lambda statement: partitions.arranged(statement, parts, registry.whole)
+    )
 
 
 def _in_one_transaction(connection: Connection, work: Callable[[], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.connection import Connection, Vector
@@ -11,7 +11,6 @@ from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import AtomRow, Filter, Head
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.search import SearchView, conditions
-from cmc_mcp.store.sql.statements import STATEMENTS
 from cmc_mcp.store.sql.unit import UnitOfWork
 from cmc_mcp.store.sql.view import View
 
@@ -60,9 +59,9 @@ class _OneState(View):
 class PostgresUnit(_LongText, _OneState, UnitOfWork):
     """A write in progress."""
 
-    statements = STATEMENTS | {
-        "state_nodes": "INSERT INTO state_nodes VALUES(?, ?, ?) ON CONFLICT(ws, node) DO UPDATE SET body = excluded.body"
-    }
+    @property
+    def _statements(self) -> Mapping[str, str]:
+        return self.registry.server_statements
 
     def foresee(self, hashes: Sequence[bytes]) -> None:
         """Look up payloads that will be put, in one question."""

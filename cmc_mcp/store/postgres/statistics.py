@@ -15,7 +15,7 @@ from cmc_mcp.errors import CmcError
 from cmc_mcp.store.postgres import structure
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.rows import Head
-from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 RECORDS_MIN: Final = 128  # below it every plan is quick
 RECORDS_MAX: Final = 1 << 20  # above it autovacuum has had its turn long since

@@ -18,6 +18,7 @@ from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, rates, s
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, patient, translated
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
+from cmc_mcp.store.postgres.schema import OWN_TABLES
 from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
 from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
 from cmc_mcp.store.protocol import Objects
@@ -25,11 +26,6 @@ from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
-
-_ERASED_FROM: Final = (
-    "payloads", "passages", "headings", "tags", "claims", "confidences", "vectors", "codes", "transactions", "nodes",
-    "node_vectors", "idempotency_keys", "speakers", "atoms", "quarantine", "objects",
-)  # fmt: skip
 
 _SEEN: Final = (  # by whom rows may be seen that the erasure, the last to change the workspace's row, took away
     "SELECT count(*) FROM workspaces w, (SELECT backend_xmin FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -173,7 +169,9 @@ class PostgresStore(SqlStore):
         """
         with self.exclusive() as connection:
             row = connection.execute(_SEEN, (ws,)).fetchone()
-            connection.run(f"VACUUM (INDEX_CLEANUP ON) {', '.join(_ERASED_FROM)}")
+            tables = (*self.registry.tables, *OWN_TABLES)
+            names = ", ".join(table.name for table in tables if table.erasable)
+            connection.run(f"VACUUM (INDEX_CLEANUP ON) {names}")
             seen = bool(row and row[0])
             if not seen:
                 connection.execute("UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, epoch))
@@ -195,7 +193,7 @@ class PostgresStore(SqlStore):
         with self.reader(0) as view:
             parts = partitions.count(view.connection)
             return structure.damage(view.connection) or [
-                *structure.faults(view.connection, structure.wanted(self.address, parts, self.registry.migrations)),
+                *structure.faults(view.connection, structure.wanted(self.address, parts, self.registry)),
                 *view.strays(structure.tables(view.connection)),
             ]
 

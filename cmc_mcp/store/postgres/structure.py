@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import psycopg
@@ -11,8 +11,8 @@ from psycopg import errors as pg
 from cmc_mcp.store.postgres import hnsw, partitions
 from cmc_mcp.store.postgres.connection import Address, connect, first_line
 from cmc_mcp.store.postgres.schema import BOOKKEEPING, rendered_migration
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.connection import Connection
-from cmc_mcp.store.sql.schema import Migration
 
 _CATALOGUE: Final = """
     WITH mine AS (
@@ -87,7 +87,7 @@ def faults(connection: Connection, wanted: Mapping[str, str]) -> Iterator[tuple[
             yield "pg_catalog", f"table {table}", f"has {count} partitions, and pieces has {parts}"
 
 
-def wanted(address: Address, parts: int, migrations: Iterable[Migration]) -> dict[str, str]:
+def wanted(address: Address, parts: int, registry: Registry) -> dict[str, str]:
     """Give the catalogue of the tables as the migrations make them, by having this server make them for a moment.
 
     Nothing where it lets nobody make even temporary tables: on a standby, or for a user without the right.
@@ -98,8 +98,11 @@ def wanted(address: Address, parts: int, migrations: Iterable[Migration]) -> dic
             "BEGIN; SELECT set_config('search_path', 'pg_temp' || substr(s, strpos(s, ',')), true)"
             " FROM current_setting('search_path') AS s"
         )
-        for statement in (BOOKKEEPING, *(s for migration in map(rendered_migration, migrations) for s in migration.up)):
-            for own in partitions.arranged(statement, parts, empty=True):
+        for statement in (
+            BOOKKEEPING,
+            *(s for migration in map(rendered_migration, registry.migrations) for s in migration.up),
+        ):
+            for own in partitions.arranged(statement, parts, registry.whole, empty=True):
                 connection.run(own)
         return _catalogue(connection, "pg_my_temp_schema()")
     except (pg.ReadOnlySqlTransaction, pg.InsufficientPrivilege):

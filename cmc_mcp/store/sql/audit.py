@@ -7,32 +7,12 @@ from typing import Final, cast
 
 from cmc_mcp.kernel.kinds import ATOM, Record
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
 from cmc_mcp.store.sql.view import View
+from cmc_mcp.store.tables import NODE_SHIFT, WORKSPACE_SHIFT
 
-INDEXES: Final = {
-    "state_nodes": "node - (ws << 38), body",
-    "log_nodes": "place, hash",
-    "tags": "name, value, facts",
-    "claims": "subject, predicate, facts",
-    "confidences": "value, facts",
-    "witnesses": "writer, witness",
-    "sources": "rid, origin",
-    "items": "origin, position, rid, atom",
-    "edges": "rid, source, type, target",
-    "labels": "rid, label",
-    "headings": "rid, heading",
-    "traits": "rid, traits, speaker",
-    "speakers": "speaker, rid",
-    "quarantine": "rid, request",
-    "nodes": "source, path, level, node, tx_from, tx_to",
-    "node_vectors": "model, node, seq",
-    "codes": "model, segment, vids, seqs, errors, codes",
-}
-"""The derived tables that `verify` compares and `rebuild` writes, with their columns; traits are columns of atoms."""
-
-_NUMBERED: Final = (("payloads", "pid"), ("records", "rid"), ("atoms", "rid"), ("vectors", "vid"))
-"""Tables whose numbers carry the workspace in their high bits."""
+TRAITS: Final = "traits"
+"""Columns of atoms that are derived: audited as a table of their own."""
+_TRAITS: Final = "rid, traits, speaker"
 
 
 class AuditView(View):
@@ -57,8 +37,12 @@ class AuditView(View):
 
     def all_index_rows(self, table: str) -> set[tuple[object, ...]]:
         """Give the rows of a derived table, without the workspace."""
-        source = "atoms" if table == "traits" else table
-        return set(self._c.execute(f"SELECT {INDEXES[table]} FROM {source} WHERE ws = ?", (self.ws,)))
+        if table == TRAITS:
+            return set(self._c.execute(f"SELECT {_TRAITS} FROM atoms WHERE ws = ?", (self.ws,)))
+        asked = self.registry.by_name[table]
+        nodes = asked.numbers("node")
+        columns = ", ".join(f"{name} - (ws << {NODE_SHIFT})" if name in nodes else name for name in asked.shown)
+        return set(self._c.execute(f"SELECT {columns} FROM {table} WHERE ws = ?", (self.ws,)))
 
     def all_vectors(self) -> Iterator[tuple[int, int, int, int, bytes]]:
         """Give every vector as (vid, model, content, seq, fp32), in order."""
@@ -113,7 +97,8 @@ class AuditView(View):
                 f"SELECT ws, {key} FROM {table} WHERE ws NOT IN (SELECT ws FROM workspaces) LIMIT 20"
             ).fetchall()
             yield from ((table, f"{ws}/{found}", "it belongs to no workspace") for ws, found in rows)
-        for table, key in _NUMBERED:
+        numbered = [(table.name, table.numbered) for table in self.registry.tables if table.numbered]
+        for table, key in numbered:
             rows = self._c.execute(
                 f"SELECT {key}, ws FROM {table} WHERE {key} >> {WORKSPACE_SHIFT} <> ws LIMIT 20"
             ).fetchall()

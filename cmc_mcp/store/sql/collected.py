@@ -19,8 +19,8 @@ from cmc_mcp.store.rows import TEXTUAL, Head
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache
-from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
 from cmc_mcp.store.sql.view import View
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _KEPT_PAYLOADS_MAX = 10_000
 

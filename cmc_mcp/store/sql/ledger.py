@@ -15,7 +15,7 @@ from cmc_mcp.model.facts import Facts
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head, PayloadRow, TransactionRow, checked, post_order
 from cmc_mcp.store.sql.connection import Connection
-from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 NO_HEAD: Final = Head(0, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, 0, 0, 0)
 _CACHED_FACTS_MAX: Final = 50_000

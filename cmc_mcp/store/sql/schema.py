@@ -10,9 +10,6 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final
 
-WORKSPACE_SHIFT: Final = 40
-"""A surrogate key is workspace number << 40 | ordinal."""
-
 _FIRST: Final = (
     """CREATE TABLE workspaces(
         ws INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL DEFAULT 0,

@@ -11,7 +11,7 @@ from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.audit import AuditView
-from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 
 class SearchView(AuditView):

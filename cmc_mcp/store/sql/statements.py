@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
+from cmc_mcp.store.tables import Table
 
-def _values(table: str, count: int) -> str:
-    return f"INSERT INTO {table} VALUES({', '.join('?' * count)})"
+CLOSED: Final = "closed"
+_CLOSING: Final = "UPDATE pieces SET tx_to = ? WHERE ws = ? AND rid = ? AND valid_from = ? AND tx_to = ?"
 
 
-# in this order: closed pieces free their place before new ones take it
-STATEMENTS: Final = {
-    "payloads": _values("payloads", 7),
-    "records": _values("records", 4),
-    "closed": "UPDATE pieces SET tx_to = ? WHERE ws = ? AND rid = ? AND valid_from = ? AND tx_to = ?",
-    "pieces": _values("pieces", 7),
-    "atoms": _values("atoms", 11),
-    "speakers": "INSERT INTO speakers VALUES(?, ?, ?) ON CONFLICT(ws, speaker) DO UPDATE SET rid = excluded.rid"
-    " WHERE excluded.rid < speakers.rid",
-    "headings": _values("headings", 3),
-    "tags": _values("tags", 4),
-    "claims": _values("claims", 4),
-    "confidences": _values("confidences", 3),
-    "witnesses": "INSERT INTO witnesses VALUES(?, ?, ?) ON CONFLICT DO NOTHING",
-    "sources": _values("sources", 3),
-    "items": "INSERT INTO items VALUES(?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-    "edges": _values("edges", 5),
-    "labels": _values("labels", 3),
-    "quarantine": _values("quarantine", 3),
-    "vectors": _values("vectors", 6),
-    "state_nodes": "INSERT INTO state_nodes VALUES(?, ?, ?) ON CONFLICT(node) DO UPDATE SET body = excluded.body",
-    "transactions": _values("transactions", 17),
-    "log_nodes": _values("log_nodes", 3),
-    "idempotency_keys": _values("idempotency_keys", 5),
-}
+def statements(tables: Iterable[Table], *, server: bool) -> dict[str, str]:
+    """Return the statements by table, as a file reads them or as a `server` does, where every key begins with the workspace."""
+    out: dict[str, str] = {}
+    for table in sorted((table for table in tables if table.write_rank), key=lambda table: table.write_rank):
+        if table.name == "pieces":
+            out[CLOSED] = _CLOSING  # closed pieces free their place before new ones take it
+        out[table.name] = _insert(table, server=server)
+    return out
+
+
+def _insert(table: Table, *, server: bool) -> str:
+    marks = ", ".join("?" * len(table.columns))
+    named = ("ws, " if server else "") + ", ".join(table.key)
+    return f"INSERT INTO {table.name} VALUES({marks}) {table.conflict.format(key=named)}".rstrip()

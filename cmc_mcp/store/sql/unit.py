@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, cast
+from typing import cast
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.kernel.kinds import ATOM, SOURCE
@@ -25,8 +25,8 @@ from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.collected import Collected, Kept, Passages
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache, node_base
-from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
-from cmc_mcp.store.sql.statements import STATEMENTS
+from cmc_mcp.store.sql.statements import CLOSED
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1
 _CACHED_NODES_MAX = 20_000
@@ -42,8 +42,6 @@ class TreeCache:
 
 class UnitOfWork(Collected):
     """A write in progress: what is collected is written by `flush`, what is erased is gone at once."""
-
-    statements: ClassVar[Mapping[str, str]] = STATEMENTS
 
     def __init__(
         self,
@@ -91,8 +89,8 @@ class UnitOfWork(Collected):
                 segment = (cast(int, vid) - (self.ws << WORKSPACE_SHIFT)) // SEGMENT_VECTORS
                 self._c.execute("DELETE FROM codes WHERE ws = ? AND segment >= ?", (self.ws, segment))
             self._c.execute("DELETE FROM vectors WHERE ws = ? AND content = ?", (self.ws, pid))
-            for table in ("tags", "claims", "confidences"):
-                self._c.execute(f"DELETE FROM {table} WHERE ws = ? AND facts = ?", (self.ws, pid))
+            for table, column in self.registry.erased_by_payload:
+                self._c.execute(f"DELETE FROM {table} WHERE ws = ? AND {column} = ?", (self.ws, pid))
             self._c.execute("UPDATE payloads SET body = NULL, object = 0 WHERE ws = ? AND pid = ?", (self.ws, pid))
         self._text.tidy()
         self._c.execute("UPDATE workspaces SET epoch = epoch + 1, pages_pending = 1 WHERE ws = ?", (self.ws,))
@@ -184,7 +182,7 @@ class UnitOfWork(Collected):
             kept = set(before) & set(after)
             for piece in before:
                 if piece not in kept:
-                    self._insert("closed", (self.seq, self.ws, rid, piece.valid_from, OPEN))
+                    self._insert(CLOSED, (self.seq, self.ws, rid, piece.valid_from, OPEN))
             for piece in after:
                 if piece not in kept:
                     self._insert(
@@ -245,8 +243,12 @@ class UnitOfWork(Collected):
         self._cache.nodes.update(state)
         self._cache.seq = self.seq
 
+    @property
+    def _statements(self) -> Mapping[str, str]:
+        return self.registry.statements
+
     def _write_rows(self) -> None:
-        for table, statement in self.statements.items():
+        for table, statement in self._statements.items():
             rows = self._inserts.get(table)
             if rows:
                 self._c.executemany(statement, rows)

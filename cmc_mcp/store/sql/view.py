@@ -10,7 +10,7 @@ from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import AtomRow, EdgeRow, erased_key
 from cmc_mcp.store.sql.ledger import LedgerRows
-from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _ATOM = "a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq"
 

@@ -13,7 +13,7 @@ import apsw
 
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.store.protocol import Objects
-from cmc_mcp.store.sql.schema import WORKSPACE_SHIFT
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _COUNT_MAX = 255
 _HEADING = 8
