@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import CmcError
 from cmc_mcp.kernel.kinds import (
     ATOM,
@@ -28,10 +29,10 @@ from cmc_mcp.kernel.pieces import leaf
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.facts import Facts, Registers, claim_of, number_of, tags_of
+from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
-from cmc_mcp.store.loading import ERASED, Manifests
 from cmc_mcp.store.manifest import Manifest
 from cmc_mcp.store.nodes import lineage, nodes_in
 from cmc_mcp.store.protocol import Objects, ReadView
