@@ -101,13 +101,11 @@ def run(arguments: Sequence[str]) -> int:
     for name in (
         "verbs",
         "looking",
+        "sources",
         "keeping",
-        "rekey",
-        "migrate",
-        "index",
-        "partition",
+        "upkeep",
         "setup",
-    ):  # each registers its commands; this is their order in the help
+    ):  # each registers its commands, in this order
         import_module(f"cmc_mcp.cli.{name}")
     ordered = hoisted(arguments)
     as_json = "--json" in ordered[: _front(ordered)]

@@ -342,6 +342,15 @@ class VerifyResult(Result):
     proof: InclusionProof | None = None
 
 
+class RestoreResult(Result):
+    """What a restore did; with faults, nothing was changed."""
+
+    path: str
+    aside: str | None = Field(default=None, description="where the store that was there is kept")
+    transactions: dict[str, int] = Field(default={}, description="the last one of each workspace")
+    faults: list[Fault] = []
+
+
 class CheckpointResult(Result):
     """A signed checkpoint to keep outside the store."""
 

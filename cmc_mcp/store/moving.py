@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cmc_mcp.errors import Conflict, IntegrityError
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql.connection import Connection, Row
 from cmc_mcp.store.sql.ledger import NO_HEAD
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     AnyStore = SqliteStore | PostgresStore
 
-Progress = Callable[[int, int], None]
 _MARK: Final = "~"  # no name of a workspace begins so
 _NODE_SHIFT: Final = 38  # of the numbers of state nodes
 _ROWS: Final = 20_000  # in one transaction, about

@@ -18,8 +18,9 @@ import pytest
 
 from cmc_mcp.cli.app import run
 from cmc_mcp.errors import Conflict, FutureStore, IntegrityError, InvalidInput, NotFound, WrongKey
-from cmc_mcp.history.moving import Phase, Place, Progress, migrate
+from cmc_mcp.history.moving import Phase, Place, migrate
 from cmc_mcp.memory import Memory
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store import moving
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from tests.moving.made import DOCUMENT, IMAGE, answers, dense, fill, opened, tables
