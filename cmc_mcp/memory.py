@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final, Self, Unpack
 from cmc_mcp import limits
 from cmc_mcp.clock import Clock, SystemClock
 from cmc_mcp.collection import Collection, Desk
-from cmc_mcp.config import Settings, check_workspace, signing_key
+from cmc_mcp.config import Settings
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.embed import MiniLM, TokenCounter, load_token_counter
 from cmc_mcp.embed.given import query_vector
 from cmc_mcp.embed.protocol import Embedder
+from cmc_mcp.environment import check_workspace, signing_key
 from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded, NotFound
 from cmc_mcp.history import diff as diffs
 from cmc_mcp.history import log as logs

@@ -17,7 +17,7 @@ from cmc_mcp import __version__
 from cmc_mcp.cli.holder import holder_of
 from cmc_mcp.cli.origins import origins_of
 from cmc_mcp.cli.session import Session, path_of
-from cmc_mcp.config import shown
+from cmc_mcp.environment import shown
 from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, NotFound, WrongKey
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.calibration import ECE_ADVISED, Calibration, tempered
@@ -27,7 +27,7 @@ from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.store.sqlite.connection import prepare_folder
 
 if TYPE_CHECKING:
-    from cmc_mcp.config import Configuration
+    from cmc_mcp.environment import Configuration
 
 _FREE_BYTES_MIN: Final = 256 * 1024 * 1024
 _WAL_BYTES_MAX: Final = 256 * 1024 * 1024

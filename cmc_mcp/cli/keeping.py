@@ -29,7 +29,7 @@ def checkpoint(
     """
     from cmc_mcp.cli import answers
     from cmc_mcp.cli.show import Styled
-    from cmc_mcp.config import signing_key
+    from cmc_mcp.environment import signing_key
 
     state = session_of(context)
     with state.memory() as memory:
@@ -149,7 +149,7 @@ def rekey(
     flash disk.
     """
     from cmc_mcp.cli.show import Styled
-    from cmc_mcp.config import key_from
+    from cmc_mcp.environment import key_from
     from cmc_mcp.memory import Memory
 
     state = session_of(context)
@@ -198,7 +198,7 @@ def migrate(
     encryption.
     """
     from cmc_mcp.cli.show import Styled
-    from cmc_mcp.config import key_from
+    from cmc_mcp.environment import key_from
     from cmc_mcp.history.moving import Place, migrate
 
     state = session_of(context)

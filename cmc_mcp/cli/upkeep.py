@@ -83,7 +83,7 @@ def partition(
     """
     from cmc_mcp.cli.show import Styled
     from cmc_mcp.clock import SystemClock
-    from cmc_mcp.config import shown
+    from cmc_mcp.environment import shown
     from cmc_mcp.store.opening import partition
 
     state = session_of(context)

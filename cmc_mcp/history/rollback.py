@@ -37,11 +37,6 @@ class Target:
     source: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def is_selective(self) -> bool:
-        """Whether only some changes are to be undone."""
-        return self.to is None
-
 
 @dataclass(slots=True)
 class _Plan:

@@ -368,12 +368,3 @@ class QuarantineEntry(Result):
     recorded_at: str
     text: str
     source: str | None = None
-
-
-class SourceContent(Result):
-    """The original of a source."""
-
-    source: str
-    version: str
-    media_type: str
-    bytes: int
