@@ -11,8 +11,8 @@ from typing import Final
 
 from cmc_mcp.errors import StoreError
 from cmc_mcp.model.calls import Progress
+from cmc_mcp.store.folders import make_folder, sync_folder
 from cmc_mcp.store.objects.sealing import Seal, damaged
-from cmc_mcp.store.sqlite.connection import make_folder, sync_folder
 
 _PART: Final = ".part"
 

@@ -22,6 +22,7 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.model.calls import Progress
+from cmc_mcp.store.folders import make_folder, sync_folder
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import (
     CIPHER,
@@ -30,8 +31,6 @@ from cmc_mcp.store.sqlite.connection import (
     create_file,
     exchanged,
     has_log,
-    make_folder,
-    sync_folder,
     translated,
     vfs_of,
 )

@@ -14,9 +14,10 @@ from cmc_mcp.clock import SystemClock
 from cmc_mcp.errors import Busy, CmcError, Conflict, NotFound, StoreError
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.model.results import RestoreResult, VerifyResult
+from cmc_mcp.store.folders import sync_folder
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite import migrate
-from cmc_mcp.store.sqlite.connection import Location, connect, has_log, look, prepare_folder, sync_folder
+from cmc_mcp.store.sqlite.connection import Location, connect, has_log, look, prepare_folder
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.store import SqliteStore
 
