@@ -28,7 +28,7 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, JsonValue, PrivateAttr
 
 from cmc_mcp import limits
-from cmc_mcp.adapters.opening import Opening
+from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.given import GivenEmbedder, model_name
 from cmc_mcp.errors import InvalidInput, Problem

@@ -54,7 +54,7 @@ from langgraph.store.base import (
 from pydantic import JsonValue
 
 from cmc_mcp import limits
-from cmc_mcp.adapters.opening import Opening
+from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.embed.given import GivenEmbedder, model_name
 from cmc_mcp.errors import CmcError, Conflict, EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.memory import Memory

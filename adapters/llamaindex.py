@@ -50,7 +50,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from cmc_mcp import limits
-from cmc_mcp.adapters.opening import Opening
+from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.given import GivenEmbedder, model_name
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem

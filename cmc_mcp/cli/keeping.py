@@ -1,17 +1,16 @@
-"""What keeps a memory whole, elsewhere too: checkpoint, backup, restore, rekey, migrate."""
+"""What keeps a memory outside its store: checkpoint, backup, restore."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cmc_mcp.cli.app import PROOF, command
-from cmc_mcp.cli.session import INTERRUPTED, NO, read_text, session_of, whole_file
-from cmc_mcp.errors import InvalidInput, StoreError
+from cmc_mcp.cli.session import NO, read_text, session_of, whole_file
+from cmc_mcp.errors import StoreError
 
 
 @command("checkpoint", PROOF, "cmc checkpoint --out ~/elsewhere/head.txt")
@@ -130,100 +129,3 @@ def restore_(
             state.out.line("  the store before is kept as ", Styled(done.aside, "cyan"))
     if done.faults:
         raise typer.Exit(NO)
-
-
-@command("rekey", PROOF, "cmc rekey --new-key-file ~/keys/memory-2027.key")
-def rekey(
-    context: typer.Context,
-    new_key_file: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The new key: 64 hex digits or a passphrase (or CMC_NEW_KEY[_FILE])."),
-    ] = None,
-    decrypt: Annotated[bool, typer.Option("--decrypt", help="No key from now on: everything in the clear.")] = False,
-) -> None:
-    """Encrypt the store, its objects included, with another key; or for the first time.
-
-    CMC_KEY or CMC_KEY_FILE is the present key. End the servers that use the store first. A copy under the new key is made
-    beside the store and takes its place, so it needs as much space again. Cut short, the store opens with the old key, or,
-    from the moment the copy was whole, with the new one. Backups made earlier keep their key; so may old blocks of a
-    flash disk.
-    """
-    from cmc_mcp.cli.show import Styled
-    from cmc_mcp.environment import key_from
-    from cmc_mcp.memory import Memory
-
-    state = session_of(context)
-    environment = (
-        {**os.environ, "CMC_NEW_KEY": "", "CMC_NEW_KEY_FILE": str(new_key_file.expanduser())}
-        if new_key_file
-        else os.environ
-    )
-    new = key_from(environment, "CMC_NEW_KEY")
-    if decrypt == (new is not None):
-        raise InvalidInput.at(
-            "--new-key-file",
-            "give the new key (or CMC_NEW_KEY, CMC_NEW_KEY_FILE), or --decrypt for none, one of the two",
-        )
-    asked = state.configuration()
-    path = whole_file(asked)
-    with state.progress("rekey") as progress:
-        Memory.rekey(path, key=asked.key, new_key=new, progress=progress)
-    if state.json:
-        state.print_json({"store": str(path), "encrypted": new is not None})
-        return
-    said = "is encrypted with the new key; the old one opens nothing" if new else "is in the clear now"
-    state.out.line(Styled("✓ ", "green"), f"{path} {said}")
-
-
-@command("migrate", PROOF, "cmc migrate --from memory.db --to postgresql://cmc@db.internal/memory")
-def migrate(
-    context: typer.Context,
-    source: Annotated[str, typer.Option("--from", metavar="PATH_OR_URL", help="The store that has the memory.")],
-    target: Annotated[str, typer.Option("--to", metavar="PATH_OR_URL", help="The store that is to have it.")],
-    from_objects: Annotated[
-        str | None,
-        typer.Option(metavar="PLACE", help="Where the source keeps large content; default: with the rest of it."),
-    ] = None,
-    to_objects: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="Where the target is to keep it; default: with the rest of it.")
-    ] = None,
-) -> None:
-    """Copy a memory into another store, exactly: the same ids, snapshots, hashes and history.
-
-    Every workspace goes, or the one that --workspace names (several with commas between). The source is only read; it is
-    verified before, and the copy after, root by root. Until then nobody can open the copy. Ctrl-C keeps what was copied, and
-    the same command goes on from there, unless the source was written to meanwhile.
-
-    CMC_KEY is the key of a file that is read, CMC_NEW_KEY of one that is made (default: the same). A database has its own
-    encryption.
-    """
-    from cmc_mcp.cli.show import Styled
-    from cmc_mcp.environment import key_from
-    from cmc_mcp.history.moving import Place, migrate
-
-    state = session_of(context)
-    key = key_from(os.environ)
-    new = key_from(os.environ, "CMC_NEW_KEY") or key
-    wanted = None if state.workspace in (None, "all") else state.workspace.split(",")
-    try:
-        moved = migrate(
-            Place(source, from_objects, key),
-            Place(target, to_objects, new),
-            workspaces=wanted,
-            phase=lambda label: state.progress(label, patience_s=0),
-        )
-    except KeyboardInterrupt:
-        sys.stderr.write(
-            "cmc: interrupted; the source is as it was, what was copied is kept, and nobody can open it before it is whole: "
-            "the same command goes on from there\n"
-        )
-        raise typer.Exit(INTERRUPTED) from None
-    if state.json:
-        state.print_json([{name: getattr(one, name) for name in one.__dataclass_fields__} for one in moved])
-        return
-    for one in moved:
-        state.out.line(
-            Styled("✓ ", "green"),
-            f"{one.workspace}  {one.transaction:,} transactions, {one.atoms:,} memories, every root equal",
-        )
-        state.out.line(Styled(f"  state {one.state_root}  log {one.log_root}", "dim"))

@@ -1,4 +1,4 @@
-"""What looks after a memory: vectors, derived tables, indexes and parts of a database, quarantine, policies."""
+"""What looks after a memory: missing vectors, derived tables, quarantine, policies."""
 
 from __future__ import annotations
 
@@ -42,57 +42,6 @@ def rebuild(context: typer.Context) -> None:
     state.answer(result, lambda out: answers.verified(out, result))
     if not result.holds:
         raise typer.Exit(NO)
-
-
-@command("index", CARE, "cmc index --store postgresql://cmc@db.internal/memory --workspace team")
-def index(
-    context: typer.Context,
-    drop: Annotated[bool, typer.Option("--drop", help="Take the index away: every answer is exact again.")] = False,
-) -> None:
-    """Have PostgreSQL find the nearest vectors of a workspace through an HNSW index.
-
-    A server that keeps the vectors in memory (CMC_MATRIX_BYTES) finds the nearest exactly, and has no use for it. One that
-    keeps none asks the database, which reads every vector, or, with this index, few: sooner, and one of a hundred may be
-    missed. `recall --explain` says so. Others read and write meanwhile; Ctrl-C leaves nothing half-made.
-    """
-    from cmc_mcp.cli.show import Styled
-
-    state = session_of(context)
-    with state.memory("change") as memory, state.progress("index", patience_s=0) as progress:
-        found = memory.index(drop=drop, progress=progress)
-    if state.json:
-        state.print_json([{"model": model, "bytes": size} for model, size in found])
-        return
-    for model, size in found:
-        done = "is gone" if drop else f"is ready, {size / 1e6:.1f} MB"
-        state.out.line(Styled("✓ ", "green"), f"{memory.workspace}: the index of model {model} {done}")
-    if not found:
-        state.out.line(f"{memory.workspace} has no index")
-
-
-@command("partition", CARE, "cmc partition 32 --store postgresql://cmc@db.internal/memory")
-def partition(
-    context: typer.Context,
-    parts: Annotated[int, typer.Argument(help="Into how many parts, 2 to 256.", metavar="PARTS", show_default=False)],
-) -> None:
-    """Make the tables of an empty PostgreSQL database in parts, by a hash of the workspace.
-
-    For very many workspaces, or very large ones: a workspace lies in one part of each table, and what looks after tables
-    (vacuum, new indexes, moving) works on a part at a time. Nothing else changes: the same ids, snapshots and answers. It is
-    decided once, before the first memory.
-    """
-    from cmc_mcp.cli.show import Styled
-    from cmc_mcp.clock import SystemClock
-    from cmc_mcp.environment import shown
-    from cmc_mcp.store.opening import partition
-
-    state = session_of(context)
-    place = state.configuration().store
-    partition(place, parts, clock=SystemClock())
-    if state.json:
-        state.print_json({"store": shown(place), "partitions": parts})
-        return
-    state.out.line(Styled("✓ ", "green"), f"{shown(place)} has its tables, each in {parts} parts")
 
 
 # ---------------------------------------------------------------------- quarantine and policies
