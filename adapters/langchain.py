@@ -28,6 +28,7 @@ from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, JsonValue, PrivateAttr
 
 from cmc_mcp import limits
+from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.given import GivenEmbedder, model_name
 from cmc_mcp.errors import InvalidInput, Problem
@@ -303,27 +304,11 @@ class CMCVectorStore(VectorStore):
         Raises:
             BadArgument: both or neither of path and memory are given; StoreError: the file cannot be opened.
         """
-        if (path is None) == (memory is None):
-            raise BadArgument.at("path", "give a path to a file, or an open memory")
-        if memory is not None and (workspace != "default" or principal is not None or key is not None):
-            raise BadArgument.at(
-                "memory", "has its workspace, principal and key: use memory.as_principal(principal, workspace)"
-            )
+        opening = Opening(path, memory, workspace, principal, key).checked(BadArgument)
         self._witness = _checked_witness(witness)
         given = None if embedding is None else _embedder(embedding)
-        self._owned = memory is None
-        if memory is None:
-            assert path is not None
-            memory = Memory.open(path, workspace=workspace, principal=principal, embedder=given or "bundled", key=key)
-        elif given is not None:
-            memory = memory.with_embedder(given)
-        self._embedding = embedding
-        self.memory = memory
-        try:
-            self.collection: Collection = memory.collection(collection)
-        except BaseException:
-            self.close()
-            raise
+        self._embedding, self._owned = embedding, opening.owned
+        self.memory, self.collection = opening.open(collection, given, "bundled")
 
     @classmethod
     def from_texts(

@@ -29,7 +29,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import (
@@ -54,7 +54,7 @@ from langgraph.store.base import (
 from pydantic import JsonValue
 
 from cmc_mcp import limits
-from cmc_mcp.collection import Collection
+from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.embed.given import GivenEmbedder, model_name
 from cmc_mcp.errors import CmcError, Conflict, EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.memory import Memory
@@ -346,12 +346,7 @@ class CMCStore(BaseStore):
             cannot be opened.
         """
         super().__init__()
-        if (path is None) == (memory is None):
-            raise BadOperation.at("path", "give a path to a file, or an open memory")
-        if memory is not None and (workspace != "default" or principal is not None or key is not None):
-            raise BadOperation.at(
-                "memory", "has its workspace, principal and key: use memory.as_principal(principal, workspace)"
-            )
+        opening = Opening(path, memory, workspace, principal, key).checked(BadOperation)
         self.index_config = _index(index)
         self.ttl_config = _ttl_config(ttl)
         embed = None if self.index_config is None else self.index_config.get("embed")
@@ -366,19 +361,9 @@ class CMCStore(BaseStore):
             )
         fields = (None if self.index_config is None else self.index_config.get("fields")) or [_WHOLE]
         self._fields = [_tokens(field, "index.fields") for field in fields]
-        self._owned, self._pinned, self._point = memory is None, False, _Point()
-        if memory is None:
-            bundled = None if self.index_config is None else "bundled"
-            assert path is not None
-            memory = Memory.open(path, workspace=workspace, principal=principal, embedder=given or bundled, key=key)
-        elif self.index_config is None or given is not None:
-            memory = memory.with_embedder(given)
-        self.memory = memory
-        try:
-            self.collection: Collection = memory.collection(collection)
-        except BaseException:
-            self.close()
-            raise
+        self._owned, self._pinned, self._point = opening.owned, False, _Point()
+        otherwise: Literal["bundled"] | None = None if self.index_config is None else "bundled"
+        self.memory, self.collection = opening.open(collection, given, otherwise)
 
     # ------------------------------------------------------------------ life
     def close(self) -> None:

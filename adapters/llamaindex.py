@@ -50,6 +50,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from cmc_mcp import limits
+from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.given import GivenEmbedder, model_name
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
@@ -323,12 +324,7 @@ class CMCVectorStore(BasePydanticVectorStore):
             BadArgument: both or neither of path and memory are given; StoreError: the file cannot be opened.
         """
         _no_more({name: value for name, value in fields.items() if name not in ("stores_text", "is_embedding_query")})
-        if (path is None) == (memory is None):
-            raise BadArgument.at("path", "give a path to a file, or an open memory")
-        if memory is not None and (workspace != "default" or principal is not None or key is not None):
-            raise BadArgument.at(
-                "memory", "has its workspace, principal and key: use memory.as_principal(principal, workspace)"
-            )
+        opening = Opening(path, memory, workspace, principal, key).checked(BadArgument)
         given = _embedder(embed_model, model_id)
         fields = {"path": None if path is None else str(path), "collection": collection, "workspace": workspace}
         fields |= {"principal": principal, "model_id": model_id, "witness": witness, "embed_model": embed_model}
@@ -336,19 +332,8 @@ class CMCVectorStore(BasePydanticVectorStore):
             super().__init__(stores_text=True, **fields)
         except ValueError as error:
             raise BadArgument.at("store", f"cannot be made of this: {error}") from error
-        self._owned, self._reopens = memory is None, memory is None and key is None
-        if memory is None:
-            assert path is not None
-            embedder = given or GivenEmbedder(_HANDED_OVER)
-            memory = Memory.open(path, workspace=workspace, principal=principal, embedder=embedder, key=key)
-        elif given is not None:
-            memory = memory.with_embedder(given)
-        self._memory = memory
-        try:
-            self._entries = memory.collection(collection)
-        except BaseException:
-            self.close()
-            raise
+        self._owned, self._reopens = opening.owned, opening.owned and key is None
+        self._memory, self._entries = opening.open(collection, given, GivenEmbedder(_HANDED_OVER))
 
     @classmethod
     def from_params(cls, path: str | Path, **kwargs: Any) -> CMCVectorStore:

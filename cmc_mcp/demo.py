@@ -333,7 +333,7 @@ async def _snapshot(talk: Talk, folder: Path, stage: Stage) -> str:
     with stage.step("Name the state, and sign it") as check:
         named = await talk("snapshot", label=_LABEL)
         with _look(folder) as memory:
-            from cmc_mcp.config import signing_key
+            from cmc_mcp.environment import signing_key
 
             signed = memory.checkpoint(signing_key({"CMC_SIGNING_KEY_FILE": str(folder / "signing.key")}))
         (folder / "checkpoint.txt").write_text(signed.checkpoint, encoding="utf-8")

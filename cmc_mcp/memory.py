@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final, Self, Unpack
 from cmc_mcp import limits
 from cmc_mcp.clock import Clock, SystemClock
 from cmc_mcp.collection import Collection, Desk
-from cmc_mcp.config import Settings, check_workspace, signing_key
+from cmc_mcp.config import Settings
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.embed import MiniLM, TokenCounter, load_token_counter
 from cmc_mcp.embed.given import query_vector
 from cmc_mcp.embed.protocol import Embedder
-from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
+from cmc_mcp.environment import check_workspace, signing_key
+from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded, NotFound
 from cmc_mcp.history import diff as diffs
 from cmc_mcp.history import log as logs
 from cmc_mcp.history import proof
@@ -33,6 +34,7 @@ from cmc_mcp.index.nodematrix import NodeMatrix
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
 from cmc_mcp.model.calibration import Calibration, calibrations
+from cmc_mcp.model.calls import Cancel, Progress
 from cmc_mcp.model.results import (
     CheckpointResult,
     ForgetResult,
@@ -40,6 +42,7 @@ from cmc_mcp.model.results import (
     QuarantineEntry,
     RecallResult,
     Receipt,
+    RestoreResult,
     RollbackResult,
     SnapshotResult,
     VerifyResult,
@@ -57,11 +60,11 @@ from cmc_mcp.read.query import Question, question
 from cmc_mcp.read.source import read_source
 from cmc_mcp.read.versions import memory_versions, source_versions
 from cmc_mcp.read.zoom import zoom
-from cmc_mcp.store.opening import open_store, rekey
+from cmc_mcp.store.opening import open_store, rekey, restore
 from cmc_mcp.store.protocol import Objects, ReadView, Store
 from cmc_mcp.write import forget as forgetting
 from cmc_mcp.write import gate, pipeline
-from cmc_mcp.write.engine import Cancel, Engine, Progress
+from cmc_mcp.write.engine import Engine
 from cmc_mcp.write.enrich import model_of
 from cmc_mcp.write.erase import finish_erasures
 from cmc_mcp.write.mark import Outcome, mark
@@ -581,6 +584,43 @@ class Memory:
             StoreError: the disk, and the message says which key opens the store.
         """
         rekey(path, key, new_key, progress)
+
+    @staticmethod
+    def restore(
+        backup: str | Path,
+        path: str | Path,
+        *,
+        key: bytes | None = None,
+        replace: bool = False,
+        checkpoint: str | None = None,
+        public_key: str | None = None,
+        workspace: str = "default",
+        progress: Progress | None = None,
+    ) -> RestoreResult:
+        """Verify a backup, and put it at a path; with `replace`, a store that is there is kept aside, whole.
+
+        Nothing is changed until a copy beside the path was verified, and nothing when the result has faults. `checkpoint`
+        is a signed head of `workspace` that the backup must hold, `public_key` as in `verify`.
+
+        Raises:
+            NotFound: there is no backup, or no such workspace in it.
+            Conflict: something is at the path, and `replace` is not given.
+            Busy: somebody has the store open.
+            WrongKey: `key` does not open the backup.
+            FutureStore: a newer version wrote the backup.
+            IntegrityError: the backup cannot be read.
+            StoreError: the disk.
+        """
+
+        def verified(staged: Path, names: Sequence[str]) -> Iterator[tuple[str, VerifyResult]]:
+            if checkpoint is not None and workspace not in names:
+                raise NotFound(f"the backup has no workspace {workspace}; it has {', '.join(names) or 'none'}")
+            for name in names:
+                head = checkpoint if name == workspace else None
+                with Memory.open(staged, workspace=name, embedder=None, key=key) as memory:
+                    yield name, memory.verify(checkpoint=head, public_key=public_key, progress=progress)
+
+        return restore(backup, path, verified, key=key, replace=replace, registry=REGISTRY, progress=progress)
 
     def rebuild(self, *, progress: Progress | None = None) -> VerifyResult:
         """Write every derived table anew from the committed ones, in one transaction; give what `verify` says then.

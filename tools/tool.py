@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from mcp_types import CallToolResult, ToolAnnotations
 
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.model.results import Result
 from cmc_mcp.model.shown import flat
 from cmc_mcp.tools import respond
@@ -29,7 +30,7 @@ class Call:
 
     memory: Memory
     cancelled: Callable[[], bool] = lambda: False
-    progress: Callable[[int, int], None] = lambda done, total: None
+    progress: Progress = lambda done, total: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,16 +98,8 @@ def _options(
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; give the exit code. Errors become one message on standard error."""
-    for name in (
-        "verbs",
-        "looking",
-        "keeping",
-        "rekey",
-        "migrate",
-        "index",
-        "partition",
-        "setup",
-    ):  # each registers its commands; this is their order in the help
+    # each registers its commands; this is their order in the help
+    for name in ("verbs", "looking", "sources", "keeping", "upkeep", "storage", "setup"):
         import_module(f"cmc_mcp.cli.{name}")
     ordered = hoisted(arguments)
     as_json = "--json" in ordered[: _front(ordered)]

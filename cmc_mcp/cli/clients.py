@@ -8,7 +8,7 @@ import sys
 from typing import Final, NamedTuple
 
 from cmc_mcp.cli.session import Session
-from cmc_mcp.config import shown
+from cmc_mcp.environment import shown
 from cmc_mcp.errors import InvalidInput
 
 

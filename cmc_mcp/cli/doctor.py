@@ -8,7 +8,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,18 +17,18 @@ from cmc_mcp import __version__
 from cmc_mcp.cli.holder import holder_of
 from cmc_mcp.cli.origins import origins_of
 from cmc_mcp.cli.session import Session, path_of
-from cmc_mcp.config import shown
+from cmc_mcp.environment import shown
 from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, NotFound, WrongKey
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.calibration import ECE_ADVISED, Calibration, tempered
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.model.results import Result
 from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.store.sqlite.connection import prepare_folder
 
 if TYPE_CHECKING:
-    from cmc_mcp.config import Configuration
+    from cmc_mcp.environment import Configuration
 
-Progress = Callable[[int, int], None]
 _FREE_BYTES_MIN: Final = 256 * 1024 * 1024
 _WAL_BYTES_MAX: Final = 256 * 1024 * 1024
 _SKEW_MS_MAX: Final = 2_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from cmc_mcp.cli.session import Session
-from cmc_mcp.config import read_small
+from cmc_mcp.environment import read_small
 
 
 def origins_of(session: Session) -> dict[str, str]:

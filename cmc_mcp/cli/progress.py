@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from cmc_mcp.model.calls import Progress
 
 _PLAIN_EVERY_S = 2.0
 
 
 @contextmanager
-def progress(label: str, total: int | None, patience_s: float) -> Iterator[Callable[[int, int], None]]:
+def progress(label: str, total: int | None, patience_s: float) -> Iterator[Progress]:
     """Give a callback for (done, total); a total of 0 is unknown. Plain lines begin after the patience."""
     if sys.stderr.isatty():
         with _bar(label, total) as report:
@@ -38,7 +40,7 @@ class _Lines:
 
 
 @contextmanager
-def _bar(label: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+def _bar(label: str, total: int | None) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -20,7 +20,7 @@ from cmc_mcp.model.shown import escaped
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from cmc_mcp.config import Configuration
+    from cmc_mcp.environment import Configuration
     from cmc_mcp.memory import Memory
     from cmc_mcp.model.results import Result
 
@@ -48,7 +48,7 @@ class Session:
         Raises:
             InvalidInput: a value is malformed; StoreError: the file cannot be read.
         """
-        from cmc_mcp.config import configuration
+        from cmc_mcp.environment import configuration
 
         return configuration(
             store=self.store,

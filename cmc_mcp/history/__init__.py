@@ -1,1 +1,1 @@
-"""History: snapshots, diffs, rollbacks, the log, and the proofs over them."""
+"""History: the log, snapshots, diffs and rollbacks; verify and rebuild; moving to another store; and the proofs."""

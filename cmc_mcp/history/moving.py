@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from cmc_mcp.clock import Clock, SystemClock
 from cmc_mcp.errors import CmcError, IntegrityError, InvalidInput, NotFound
 from cmc_mcp.history.verify import Verifier, text_and_file
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.moving import Mover, place_for
 from cmc_mcp.store.opening import open_store
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from cmc_mcp.store.protocol import Objects, Store
     from cmc_mcp.store.registry import Registry
 
-Progress = Callable[[int, int], None]
 Phase = Callable[[str], AbstractContextManager[Progress]]
 _NAMED: Final = 3  # faults in a message
 _PAGE: Final = 1_000

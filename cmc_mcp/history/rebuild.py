@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.history.verify import Progress, Verifier
+from cmc_mcp.history.verify import Verifier
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.protocol import Objects, Store
 
 

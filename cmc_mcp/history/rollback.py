@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
 from cmc_mcp.canon import Json, canonical, digest, payload_hash
 from cmc_mcp.clock import Clock
-from cmc_mcp.errors import Cancelled, Conflict, IntegrityError, InvalidInput
+from cmc_mcp.errors import Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
 from cmc_mcp.history.references import PointLike, plain_text, resolve_point
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
@@ -19,6 +19,7 @@ from cmc_mcp.kernel.pieces import Piece, Pieces, leaf
 from cmc_mcp.kernel.transaction import OPEN, ROLLBACK, UNDO
 from cmc_mcp.kernel.undo import Step, effective, replayed
 from cmc_mcp.merkle import state as tree
+from cmc_mcp.model.calls import Cancel, check_cancelled
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair
 from cmc_mcp.store.manifest import decode_manifest
@@ -35,11 +36,6 @@ class Target:
     writer: str | None = None
     source: str | None = None
     tags: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def is_selective(self) -> bool:
-        """Whether only some changes are to be undone."""
-        return self.to is None
 
 
 @dataclass(slots=True)
@@ -65,7 +61,7 @@ def rollback(
     clock: Clock,
     dry_run: bool = False,
     digest_: str | None = None,
-    cancel: Callable[[], bool] | None = None,
+    cancel: Cancel | None = None,
 ) -> RollbackResult:
     """Roll the memory back, as one appended transaction; control records stay.
 
@@ -88,8 +84,7 @@ def rollback(
             )
         for rid, (_, after) in plan.changes.items():
             unit.set_pieces(rid, after)
-        if cancel is not None and cancel():
-            raise Cancelled("the call was cancelled before its commit; nothing was changed")
+        check_cancelled(cancel)
         arguments = canonical(plan.arguments)
         head = unit.flush(verb=plan.verb, principal=principal, arguments=arguments, clock_us=clock.now_us())
         if plan.root is not None and _with(unit, head.state_root, plan.withheld) != plan.root:

@@ -23,6 +23,7 @@ from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.merkle.checkpoint import Checkpoint, verify_checkpoint
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.results import Fault, Receipt
 from cmc_mcp.store.protocol import Objects, ReadView, Store
@@ -31,7 +32,6 @@ from cmc_mcp.store.rows import MODALITIES, TransactionRow, is_sound
 if TYPE_CHECKING:
     from cmc_mcp.embed.protocol import Embedder
 
-Progress = Callable[[int, int], None]
 
 _REASONED: Final = frozenset({"revise", "mark", "forget", "erase"})
 _BROKEN = (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError)

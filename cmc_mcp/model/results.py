@@ -342,6 +342,15 @@ class VerifyResult(Result):
     proof: InclusionProof | None = None
 
 
+class RestoreResult(Result):
+    """What a restore did; with faults, nothing was changed."""
+
+    path: str
+    aside: str | None = Field(default=None, description="where the store that was there is kept")
+    transactions: dict[str, int] = Field(default={}, description="the last one of each workspace")
+    faults: list[Fault] = []
+
+
 class CheckpointResult(Result):
     """A signed checkpoint to keep outside the store."""
 
@@ -359,12 +368,3 @@ class QuarantineEntry(Result):
     recorded_at: str
     text: str
     source: str | None = None
-
-
-class SourceContent(Result):
-    """The original of a source."""
-
-    source: str
-    version: str
-    media_type: str
-    bytes: int

@@ -19,9 +19,10 @@ from cmc_mcp.read.agree import Statement, Statements
 from cmc_mcp.read.dedupe import first_of_each
 from cmc_mcp.read.detect import Detector, by_words
 from cmc_mcp.read.near import Closeness, Grouping
+from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.rank import Hit
-from cmc_mcp.read.reconcile import Notes, note_newer, note_possible, reconcile
+from cmc_mcp.read.reconcile import note_newer, note_possible, reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.slots import Candidate, reordered, slot_pairs
 from cmc_mcp.read.standing import Relevance, Shares, irrelevant, since_us, standing

@@ -28,12 +28,13 @@ from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
 from cmc_mcp.read.lexical import Words
 from cmc_mcp.read.navigate import Candidate, navigated
+from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.point import Cursor, Point
 from cmc_mcp.read.quality import parts
 from cmc_mcp.read.query import Question, limits_of
 from cmc_mcp.read.rank import PARTS
-from cmc_mcp.read.reconcile import Notes, reconcile
+from cmc_mcp.read.reconcile import reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
 from cmc_mcp.store.codes import exact

@@ -15,8 +15,8 @@ from cmc_mcp.model.facts import DECAY_TAU_S_DEFAULT, number_of, tags_of, used_of
 
 if TYPE_CHECKING:
     from cmc_mcp.documents.loading import Loaded
+    from cmc_mcp.read.notes import Notes
     from cmc_mcp.read.point import Point
-    from cmc_mcp.read.reconcile import Notes
 
 DEFAULTS: Final = Quality()
 RELEVANCE_DEFAULT: Final = 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cmc_mcp.config import Settings
@@ -14,26 +13,13 @@ from cmc_mcp.model.facts import Claim, Registers, claim_of
 from cmc_mcp.model.results import ConflictNote
 from cmc_mcp.model.time import SINCE_ALWAYS, format_time
 from cmc_mcp.read.detect import Possible
+from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.slots import Pairing
 from cmc_mcp.read.standing import Relevance, Shares, irrelevant, since_us, standing
 from cmc_mcp.store.protocol import LedgerView
 
 _PREMISES_DEPTH_MAX = 10
-
-
-@dataclass(slots=True)
-class Notes:
-    """What is to be said beside one memory."""
-
-    conflicts: list[ConflictNote] = field(default_factory=list)
-    superseded_by: list[int] = field(default_factory=list)
-    stale: list[str] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is to be said."""
-        return not (self.conflicts or self.superseded_by or self.stale)
 
 
 class Holder(NamedTuple):

@@ -6,7 +6,7 @@ import signal
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it serves there is nothing to end in good order
-    from cmc_mcp.config import configuration
+    from cmc_mcp.environment import configuration
     from cmc_mcp.server import serve_stdio
 
     serve_stdio(configuration())

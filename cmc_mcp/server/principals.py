@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final, cast
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 
-from cmc_mcp.config import check_workspace, read_small
+from cmc_mcp.environment import check_workspace, read_small
 from cmc_mcp.errors import AccessDenied, InvalidInput, StoreError
 from cmc_mcp.limits import CALLS_PER_MINUTE_MAX, PRINCIPAL_CHARS_MAX
 from cmc_mcp.server.session import DECLARED, Caller, Model, Stores, check_rate, open_memory
 
 if TYPE_CHECKING:
-    from cmc_mcp.config import Configuration
     from cmc_mcp.embed.protocol import Embedder
+    from cmc_mcp.environment import Configuration
     from cmc_mcp.memory import Memory
 
 TOKEN_CHARS_MIN: Final = 16

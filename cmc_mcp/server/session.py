@@ -12,8 +12,8 @@ from cmc_mcp.errors import AccessDenied, RateLimited, StoreError
 from cmc_mcp.limits import PRINCIPAL_CHARS_MAX
 
 if TYPE_CHECKING:
-    from cmc_mcp.config import Configuration
     from cmc_mcp.embed.protocol import Embedder
+    from cmc_mcp.environment import Configuration
     from cmc_mcp.memory import Memory
 
 DECLARED: Final = "declared:"

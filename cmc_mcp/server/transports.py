@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from cmc_mcp.config import Configuration
+    from cmc_mcp.environment import Configuration
     from cmc_mcp.server.principals import Principal
 
 HTTP_PATH: Final = "/mcp"

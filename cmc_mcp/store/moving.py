@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cmc_mcp.errors import Conflict, IntegrityError
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql.connection import Connection, Row
 from cmc_mcp.store.sql.ledger import NO_HEAD
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     AnyStore = SqliteStore | PostgresStore
 
-Progress = Callable[[int, int], None]
 _MARK: Final = "~"  # no name of a workspace begins so
 _NUMBERS: Final = ("rid", "pid", "vid", "node")  # numbers of the workspace; 0 is none
 _ROWS: Final = 20_000  # in one transaction, about

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.clock import Clock
 from cmc_mcp.errors import InvalidInput, StoreError
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.objects import open_objects
 from cmc_mcp.store.protocol import Objects, Store
 from cmc_mcp.store.registry import Registry
+
+if TYPE_CHECKING:
+    from cmc_mcp.model.results import RestoreResult, VerifyResult
 
 _SERVERS: Final = ("postgresql", "postgres")
 
@@ -48,9 +52,7 @@ def open_store(
     return SqliteStore.open(Location(path, key, read_only), clock=clock, registry=registry), kept
 
 
-def rekey(
-    place: str | Path, key: bytes | None, new_key: bytes | None, progress: Callable[[int, int], None] | None
-) -> None:
+def rekey(place: str | Path, key: bytes | None, new_key: bytes | None, progress: Progress | None) -> None:
     """Give a file, and the objects beside it, another key; see `sqlite.rekey`.
 
     Raises:
@@ -61,6 +63,27 @@ def rekey(
     from cmc_mcp.store.sqlite.rekey import rekey
 
     rekey(Location(path, key), new_key, progress)
+
+
+def restore(
+    backup: str | Path,
+    place: str | Path,
+    verify: Callable[[Path, Sequence[str]], Iterable[tuple[str, VerifyResult]]],
+    *,
+    key: bytes | None,
+    replace: bool,
+    progress: Progress | None,
+    registry: Registry,
+) -> RestoreResult:
+    """Restore a backup to the file that a place names; see `sqlite.restoring`.
+
+    Raises:
+        InvalidInput: the place names a database.
+    """
+    path = file_of(place)
+    from cmc_mcp.store.sqlite.restoring import restore
+
+    return restore(Path(backup), path, verify, key=key, replace=replace, progress=progress, registry=registry)
 
 
 def partition(place: str, parts: int, *, clock: Clock, registry: Registry) -> None:

@@ -1,1 +1,4 @@
-"""The write pipeline: validate → atomize → enrich → index → gate → commit, one stage a file."""
+"""The write pipeline: validate → draft (with atomize) → enrich → gate → commit, one stage a file.
+
+Beside it stand the other verbs that write: revise, mark, forget, erase, and the entries of a collection.
+"""

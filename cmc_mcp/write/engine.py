@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from cmc_mcp.canon import Json, canonical
 from cmc_mcp.clock import Clock
 from cmc_mcp.config import Settings
 from cmc_mcp.embed.protocol import Embedder
-from cmc_mcp.errors import Cancelled
 from cmc_mcp.kernel.identity import snapshot_name
+from cmc_mcp.model.calls import Cancel, check_cancelled
 from cmc_mcp.model.results import SnapshotPair
 from cmc_mcp.store.protocol import Objects, Store, WriteUnit
 from cmc_mcp.store.rows import Head
-
-Cancel = Callable[[], bool]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +33,7 @@ class Engine:
         Raises:
             Cancelled: the caller gave up; nothing is changed.
         """
-        if cancel is not None and cancel():
-            raise Cancelled("the call was cancelled before its commit; nothing was changed")
+        check_cancelled(cancel)
         return unit.flush(
             verb=verb, principal=self.principal, arguments=canonical(arguments), clock_us=self.clock.now_us()
         )

@@ -10,9 +10,10 @@ from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, StoreError
 from cmc_mcp.history.references import PointLike, plain_text, resolve_atom, resolve_atoms, resolve_origin, resolve_point
 from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.results import ForgetResult, Receipt
 from cmc_mcp.store.protocol import LedgerView
-from cmc_mcp.write.engine import Cancel, Engine, pair
+from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.erase import destroy, finish_erasures
 from cmc_mcp.write.gate import is_erased
 from cmc_mcp.write.validate import checker

@@ -11,11 +11,12 @@ from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, Problem
 from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.transaction import next_time
+from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.facts import USED, mark_register
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.write.commit import Batch
-from cmc_mcp.write.engine import Cancel, Engine, pair
+from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.gate import is_erased
 from cmc_mcp.write.revise import Revision, apply_revision
 from cmc_mcp.write.validate import checker

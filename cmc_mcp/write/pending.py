@@ -10,12 +10,13 @@ from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import CmcError, EmbedderError, StoreError
 from cmc_mcp.kernel.kinds import EMBEDDING
 from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.model.calls import Cancel, Progress
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.nodes import nodes_in, texts_of
 from cmc_mcp.store.protocol import Objects, ReadView, WriteUnit
-from cmc_mcp.write.engine import Cancel, Engine, Progress
+from cmc_mcp.write.engine import Engine
 from cmc_mcp.write.enrich import model_of
 
 _BATCH = 256

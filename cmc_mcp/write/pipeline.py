@@ -14,13 +14,14 @@ from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX
+from cmc_mcp.model.calls import Cancel, Progress
 from cmc_mcp.model.facts import Claim, claim_of
 from cmc_mcp.model.results import ConflictNote, Quarantined, Receipt, SnapshotPair
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.rows import Head
 from cmc_mcp.write.commit import Batch, Laid
 from cmc_mcp.write.draft import Draft, draft
-from cmc_mcp.write.engine import Cancel, Engine, Progress, pair
+from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.enrich import Vectors, enrich
 from cmc_mcp.write.gate import is_erased, keep_back, let_in, readmit, reasons
 from cmc_mcp.write.repeat import repeated

@@ -13,6 +13,7 @@ from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.kernel.pieces import Pieces, bounded, overlaid, revised, without
+from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.facts import outcome_registers
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import TimeLike, parse_time
@@ -20,7 +21,7 @@ from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES
 from cmc_mcp.write.commit import Batch, link
 from cmc_mcp.write.draft import Draft, Part, draft
-from cmc_mcp.write.engine import Cancel, Engine, pair
+from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.enrich import Vectors, enrich
 from cmc_mcp.write.gate import reasons
 from cmc_mcp.write.pipeline import conflicts_of, index_vectors

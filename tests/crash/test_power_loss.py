@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.errors import StoreError
+from cmc_mcp.store import folders
 from cmc_mcp.store.objects import files as object_files
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite import connection
@@ -45,7 +46,7 @@ def test_the_harness_notices_an_object_that_was_not_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_out: str
 ) -> None:
     def unsynced(path: Path, data: bytes) -> None:
-        connection.make_folder(path.parent)
+        folders.make_folder(path.parent)
         part = path.with_suffix(".part")
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
             file.write(data)
@@ -54,7 +55,7 @@ def test_the_harness_notices_an_object_that_was_not_synced(
                 os.fsync(file.fileno())
         part.rename(path)
         if left_out != "the folder":
-            connection.sync_folder(path.parent)
+            folders.sync_folder(path.parent)
 
     monkeypatch.setattr(object_files, "write_file", unsynced)
     monkeypatch.setattr(workload, "PHASES", ("object",))

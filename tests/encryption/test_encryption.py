@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.cli.app import run
-from cmc_mcp.config import configuration, parse_key
+from cmc_mcp.environment import configuration, parse_key
 from cmc_mcp.errors import IntegrityError, InvalidInput, StoreError, WrongKey
 from tests.store.made import contents, memory
 

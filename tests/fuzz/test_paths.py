@@ -16,7 +16,7 @@ import pytest
 from cmc_mcp import Memory
 from cmc_mcp.cli.app import run
 from cmc_mcp.cli.importing import document, find
-from cmc_mcp.config import Configuration
+from cmc_mcp.environment import Configuration
 from cmc_mcp.errors import InvalidInput, StoreError
 from cmc_mcp.server.principals import load_principals
 from tests.fuzz.given import TEXTS

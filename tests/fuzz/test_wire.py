@@ -17,7 +17,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 
 from cmc_mcp.cli import doctor
 from cmc_mcp.cli.app import run
-from cmc_mcp.config import Configuration
+from cmc_mcp.environment import Configuration
 from cmc_mcp.server.principals import load_principals
 from cmc_mcp.tools import TOOLS
 from tests.fuzz.given import TEXTS, Giver, Pool

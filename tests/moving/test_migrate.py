@@ -20,8 +20,9 @@ import pytest
 from cmc_mcp.cli.app import run
 from cmc_mcp.errors import Conflict, FutureStore, IntegrityError, InvalidInput, NotFound, WrongKey
 from cmc_mcp.history import moving as history_moving
-from cmc_mcp.history.moving import Phase, Place, Progress
+from cmc_mcp.history.moving import Phase, Place
 from cmc_mcp.memory import Memory
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store import moving
 from cmc_mcp.store.sql.schema import MIGRATIONS

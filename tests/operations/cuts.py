@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cmc_mcp.cli import restoring
-from cmc_mcp.config import Configuration
 from cmc_mcp.memory import Memory
 
 CALLS = ("link", "rename", "unlink", "mkdir", "fsync")
@@ -39,7 +37,7 @@ def kill_at(number: int) -> None:
 
 
 def restore(store: Path) -> None:
-    restoring.restore(store.parent / "backup.db", store, Configuration(str(store)), replace=True)
+    Memory.restore(store.parent / "backup.db", store, replace=True)
 
 
 def clumsy(store: Path) -> None:

@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 
-from cmc_mcp.cli import restoring
-from cmc_mcp.config import Configuration
-from cmc_mcp.errors import Busy, Conflict, NotFound, WrongKey
+from cmc_mcp.errors import Busy, Conflict, InvalidInput, NotFound, WrongKey
 from cmc_mcp.memory import Memory
-from cmc_mcp.store.sqlite import migrate
+from cmc_mcp.store.sqlite import migrate, restoring
 from cmc_mcp.store.sqlite.connection import Location
 from scripts.make_golden import KEY, picture
 from tests.operations.test_golden import Golden
@@ -93,9 +91,28 @@ def test_a_backup_is_restored_to_a_new_place_and_nowhere_over_something(store: P
         refused = cmc(store.parent, "restore", str(backup), "--to", str(taken))
         assert refused.returncode == 3 and "exists" in refused.stderr
     with pytest.raises(Conflict):
-        restoring.restore(store, store, Configuration(str(store)), replace=True)
+        Memory.restore(store, store, replace=True)
     with pytest.raises(NotFound):
-        restoring.restore(store.parent / "none.db", place, Configuration(str(store)), replace=True)
+        Memory.restore(store.parent / "none.db", place)
+
+
+def test_python_restores_as_the_command_does_and_is_held_to_a_checkpoint(store: Path) -> None:
+    backup = store.parent / "backup.db"
+    with opened(store) as memory:
+        head = memory.checkpoint(bytes(32))
+    signed = {"checkpoint": head.checkpoint, "public_key": head.public_key}
+    refused = Memory.restore(backup, store, replace=True, **signed)
+    assert refused.aside is None and "ends at 2, the checkpoint has 4" in refused.faults[0].reason
+    assert news(store) == "late news"
+    with pytest.raises(NotFound, match="no workspace elsewhere; it has default"):
+        Memory.restore(backup, store, replace=True, workspace="elsewhere", **signed)
+    with pytest.raises(Conflict):
+        Memory.restore(backup, store)
+    with pytest.raises(InvalidInput, match="database"):
+        Memory.restore(backup, "postgresql://localhost/memory")
+    done = Memory.restore(backup, str(store), replace=True)
+    assert (done.path, done.transactions, done.faults) == (str(store), {"default": 2}, [])
+    assert (news(store), news(Path(done.aside or ""))) == ("old news", "late news")
 
 
 def test_a_damaged_backup_is_refused_and_nothing_is_changed(store: Path) -> None:
@@ -154,7 +171,7 @@ def test_a_running_writer_is_refused_by_its_lock(store: Path, monkeypatch: pytes
 
     monkeypatch.setattr(restoring, "_PATIENCE_MS", 50)
     with lock_held(store), pytest.raises(Busy):
-        restoring.restore(store.parent / "backup.db", store, Configuration(str(store)), replace=True)
+        Memory.restore(store.parent / "backup.db", store, replace=True)
 
 
 def test_a_store_that_was_replaced_while_open_says_so_and_takes_no_write(store: Path) -> None:
@@ -169,14 +186,14 @@ def test_a_store_that_was_replaced_while_open_says_so_and_takes_no_write(store: 
 
 
 def test_an_encrypted_store_is_backed_up_and_restored_encrypted(tmp_path: Path) -> None:
-    path, backup, asked = tmp_path / "m.db", tmp_path / "b.db", Configuration(str(tmp_path / "m.db"), key=KEY)
+    path, backup = tmp_path / "m.db", tmp_path / "b.db"
     made(path, key=KEY)
     with opened(path, key=KEY) as memory:
         memory.backup(backup)
-    restoring.restore(backup, path, asked, replace=True)
+    Memory.restore(backup, path, key=KEY, replace=True)
     assert news(path, key=KEY) == "old news"
     with pytest.raises(WrongKey):
-        restoring.restore(backup, path, Configuration(str(path), key=b"x" * 32), replace=True)
+        Memory.restore(backup, path, key=b"x" * 32, replace=True)
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or (b"old news" not in file.read_bytes() and b"harbour" not in file.read_bytes())
 
@@ -186,7 +203,7 @@ def test_a_backup_of_an_older_format_is_restored_in_the_present_one(name: str, t
     golden = Golden(name, tmp_path)
     before = golden.path.read_bytes()
     place = tmp_path / "restored.db"
-    done = restoring.restore(golden.path, place, Configuration(str(place), key=golden.key), replace=False)
+    done = Memory.restore(golden.path, place, key=golden.key)
     assert done.faults == [] and migrate.is_current(Location(place, golden.key))
     assert golden.path.read_bytes() == before
     with opened(place, key=golden.key) as memory:

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cmc_mcp.config import Configuration
+from cmc_mcp.environment import Configuration
 from cmc_mcp.server.principals import load_principals
 from examples.deployment.__main__ import call
 from tests.serving.wire import members

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from cmc_mcp.cli.app import run
-from cmc_mcp.config import Settings, configuration
+from cmc_mcp.config import Settings
+from cmc_mcp.environment import configuration
 from cmc_mcp.errors import InvalidInput
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.postgres import hnsw

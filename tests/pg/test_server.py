@@ -13,7 +13,8 @@ import pytest
 
 from cmc_mcp.cli.app import run
 from cmc_mcp.clock import SystemClock
-from cmc_mcp.config import Configuration, Settings, shown
+from cmc_mcp.config import Settings
+from cmc_mcp.environment import Configuration, shown
 from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, InvalidInput, NotFound, StoreError
 from cmc_mcp.memory import Memory
 from cmc_mcp.products import REGISTRY

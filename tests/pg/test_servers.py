@@ -18,7 +18,7 @@ from mcp_types import CallToolResult
 
 from cmc_mcp.cli.app import run
 from cmc_mcp.clock import SystemClock
-from cmc_mcp.config import Configuration
+from cmc_mcp.environment import Configuration
 from cmc_mcp.errors import RateLimited, StoreError
 from cmc_mcp.server.principals import Principal, StaticTokens, TokenSession
 from cmc_mcp.server.session import Caller

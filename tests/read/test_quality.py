@@ -18,6 +18,7 @@ from cmc_mcp.documents.loading import load, places_of
 from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.model.results import ConflictNote
 from cmc_mcp.model.witness import band
+from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.point import resolve
 from cmc_mcp.read.quality import (
     confidence_part,
@@ -29,7 +30,7 @@ from cmc_mcp.read.quality import (
     quality_score,
     resonance,
 )
-from cmc_mcp.read.reconcile import Notes, reconcile
+from cmc_mcp.read.reconcile import reconcile
 
 SHARES = st.floats(0, 1)
 WIDE = st.floats(-1e12, 1e12)

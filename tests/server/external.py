@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 SERVE_HTTP = """
-from cmc_mcp.config import configuration
+from cmc_mcp.environment import configuration
 from cmc_mcp.server import serve_http
 serve_http(configuration(), port=0)
 """

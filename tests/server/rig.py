@@ -16,8 +16,8 @@ import uvicorn
 from mcp import Client, MCPError
 from mcp_types import CallToolResult
 
-from cmc_mcp.config import Configuration
 from cmc_mcp.embed.protocol import Embedder, EmbeddingIdentity
+from cmc_mcp.environment import Configuration
 from cmc_mcp.server.app import create_server
 from cmc_mcp.server.principals import Principal, StaticTokens, TokenSession
 from cmc_mcp.server.session import LocalSession, Provider

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cmc_mcp.config import Configuration
+from cmc_mcp.environment import Configuration
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.limits import (
     BATCH_ITEMS_MAX,

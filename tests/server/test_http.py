@@ -18,7 +18,7 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from cmc_mcp.config import Configuration
+from cmc_mcp.environment import Configuration
 from cmc_mcp.errors import InvalidInput
 from cmc_mcp.limits import HTTP_BODY_BYTES_MAX
 from cmc_mcp.server.principals import Principal

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from cmc_mcp.clock import FixedClock
-from cmc_mcp.config import Configuration
+from cmc_mcp.environment import Configuration
 from cmc_mcp.errors import AccessDenied, InvalidInput, RateLimited, StoreError
 from cmc_mcp.limits import CALLS_PER_MINUTE_MAX, PRINCIPAL_CHARS_MAX
 from cmc_mcp.server.principals import Principal, StaticTokens, TokenSession, load_principals

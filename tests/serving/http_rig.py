@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from cmc_mcp.config import Configuration
+from cmc_mcp.environment import Configuration
 from cmc_mcp.server.gate import Bounds, GatedServer
 from cmc_mcp.server.principals import Principal, StaticTokens, TokenSession
 from cmc_mcp.server.session import LocalSession, Provider

@@ -24,7 +24,7 @@ LOGGED = re.compile(r"^(timestamp=\S+ level=\w+ |\d{4}-\d\d-\d\d \S+ [A-Z]+ \S+:
 _MODEL = """
 import os, sys, warnings, logging
 import numpy as np
-from cmc_mcp.config import configuration
+from cmc_mcp.environment import configuration
 from cmc_mcp.embed.protocol import EmbeddingIdentity
 from cmc_mcp.server import session, transports
 wire = os.dup(1)

@@ -7,6 +7,7 @@ import apsw
 import pytest
 
 from cmc_mcp.errors import StoreError
+from cmc_mcp.store import folders
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import connection
 from cmc_mcp.store.sqlite.connection import APPLICATION_ID, Location, connect, filesystem, prepare_folder
@@ -111,13 +112,14 @@ def test_the_entry_of_a_new_file_is_synced_before_anything_is_in_it(
 ) -> None:
     synced: list[tuple[Path, bool, int]] = []
     path = tmp_path / "new" / "memory.db"
-    real = connection.sync_folder
+    real = folders.sync_folder
 
     def spy(folder: Path) -> None:
         synced.append((folder, path.exists(), path.stat().st_size if path.exists() else 0))
         real(folder)
 
-    monkeypatch.setattr(connection, "sync_folder", spy)
+    for module in (folders, connection):
+        monkeypatch.setattr(module, "sync_folder", spy)
     with memory(path):
         pass
     assert [(tmp_path, False, 0), (path.parent, True, 0)] == synced

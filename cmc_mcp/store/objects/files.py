@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from cmc_mcp.errors import StoreError
+from cmc_mcp.model.calls import Progress
+from cmc_mcp.store.folders import make_folder, sync_folder
 from cmc_mcp.store.objects.sealing import Seal, damaged
-from cmc_mcp.store.sqlite.connection import make_folder, sync_folder
 
 _PART: Final = ".part"
 
@@ -87,7 +88,7 @@ class FileObjects:
         except OSError as error:
             raise StoreError(f"the objects cannot be copied ({error.strerror})") from error
 
-    def reseal_to(self, folder: Path, key: bytes | None, progress: Callable[[int, int], None] | None = None) -> None:
+    def reseal_to(self, folder: Path, key: bytes | None, progress: Progress | None = None) -> None:
         """Write every object anew under another key, or none, into another folder.
 
         Raises:

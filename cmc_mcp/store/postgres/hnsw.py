@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple, cast
 
@@ -17,6 +17,7 @@ import psycopg
 
 from cmc_mcp import errors
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.postgres.connection import Address, Connection, Vector, patient, translated
 from cmc_mcp.store.rows import Filter
 from cmc_mcp.store.sql.connection import Connection as AnyConnection
@@ -37,8 +38,6 @@ _NAME: Final = re.compile(r"vectors_hnsw_(\d+)_(\d+)")
 _POLL_S: Final = 0.5
 _BYTES_A_ROW: Final = 700  # of the graph while it is built, beside twice the dimension
 _BUILD_BYTES_MAX: Final = 1 << 30  # of the server's memory; past it, it is built on disk, and slower
-
-Progress = Callable[[int, int], None]
 
 
 class Graph(NamedTuple):

@@ -14,6 +14,7 @@ from psycopg import errors as pg
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, rates, statistics, structure
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, patient, translated
 from cmc_mcp.store.postgres.pool import Pool
@@ -152,7 +153,7 @@ class PostgresStore(SqlStore):
                 connection.rollback()
                 self.pool.give(connection)
 
-    def index(self, ws: int, *, drop: bool = False, progress: hnsw.Progress | None = None) -> list[tuple[int, int]]:
+    def index(self, ws: int, *, drop: bool = False, progress: Progress | None = None) -> list[tuple[int, int]]:
         """Make, or drop, what finds the nearest vectors of a workspace approximately; give (model, bytes) of each.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -19,6 +18,7 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
+from cmc_mcp.store.folders import make_folder, sync_folder
 from cmc_mcp.store.sqlite import checksums as page_checksums
 
 APPLICATION_ID: Final = 0x434D4331  # "CMC1"
@@ -271,23 +271,6 @@ def check_regular(path: Path) -> None:
         raise errors.StoreError(f"{path} is no regular file; choose another with CMC_STORE")
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, each with mode 0700 whatever the umask, each entry durable."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-        folder.chmod(0o700)
-        try:
-            sync_folder(folder.parent)
-        except OSError:
-            folder.rmdir()  # else the next attempt would take it for durable
-            raise
-    if not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
-
-
 def create_file(path: Path) -> None:
     """Make an empty file of mode 0600 whatever the umask, durably, unless one is there.
 
@@ -310,15 +293,6 @@ def create_file(path: Path) -> None:
             f"the store {path} cannot be made or written ({error.strerror}); check that its folder is writable, "
             "or open it read-only"
         ) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the entries of a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def filesystem(folder: Path) -> str:

@@ -12,21 +12,13 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.store.folders import sync_folder
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql import migrating
 from cmc_mcp.store.sql.migrating import Migrations
 from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS
 from cmc_mcp.store.sqlite import checksums
-from cmc_mcp.store.sqlite.connection import (
-    APPLICATION_ID,
-    Location,
-    close,
-    connect,
-    has_log,
-    look,
-    sync_folder,
-    translated,
-)
+from cmc_mcp.store.sqlite.connection import APPLICATION_ID, Location, close, connect, has_log, look, translated
 
 _BACKUP: Final = re.compile(r"\.v[0-9]+\.backup(\.part)?")
 

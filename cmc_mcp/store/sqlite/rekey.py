@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,8 @@ from urllib.parse import quote
 import apsw
 
 from cmc_mcp import errors
+from cmc_mcp.model.calls import Progress
+from cmc_mcp.store.folders import make_folder, sync_folder
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import (
     CIPHER,
@@ -29,15 +31,12 @@ from cmc_mcp.store.sqlite.connection import (
     create_file,
     exchanged,
     has_log,
-    make_folder,
-    sync_folder,
     translated,
     vfs_of,
 )
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.migrate import drop_backups, is_current
 
-Progress = Callable[[int, int], None]
 _OTHERS_WAIT_MS: Final = 1_000
 _STEPS_A_REPORT: Final = 100_000
 _STORE, _OBJECTS, _OLD_OBJECTS = "store", "objects", "old-objects"

@@ -15,6 +15,7 @@ import apsw
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
+from cmc_mcp.store.folders import make_folder
 from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.collected import Kept
@@ -22,15 +23,7 @@ from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
 from cmc_mcp.store.sql.unit import UnitOfWork
 from cmc_mcp.store.sqlite import checksums, fulltext, migrate, rekey, structure
-from cmc_mcp.store.sqlite.connection import (
-    Location,
-    check_regular,
-    close,
-    connect,
-    make_folder,
-    prepare_folder,
-    translated,
-)
+from cmc_mcp.store.sqlite.connection import Location, check_regular, close, connect, prepare_folder, translated
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.readers import Readers, goes_on
 from cmc_mcp.store.sqlite.rebuild import SqliteRebuild, give_checksums

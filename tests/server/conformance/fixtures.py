@@ -20,7 +20,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.prompts.base import UserMessage
 from pydantic import BaseModel
 
-from cmc_mcp.config import Configuration
+from cmc_mcp.environment import Configuration
 from cmc_mcp.server.session import LocalSession
 from cmc_mcp.server.transports import http_app, http_server
 from tests.server.rig import serving

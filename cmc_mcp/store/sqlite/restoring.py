@@ -5,59 +5,41 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cmc_mcp.clock import SystemClock
-from cmc_mcp.config import Configuration
 from cmc_mcp.errors import Busy, CmcError, Conflict, NotFound, StoreError
-from cmc_mcp.memory import Memory
-from cmc_mcp.model.results import Fault
-from cmc_mcp.products import REGISTRY
+from cmc_mcp.model.calls import Progress
+from cmc_mcp.model.results import RestoreResult, VerifyResult
+from cmc_mcp.store.folders import sync_folder
 from cmc_mcp.store.objects.files import FileObjects
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sqlite import migrate
-from cmc_mcp.store.sqlite.connection import Location, connect, has_log, look, prepare_folder, sync_folder
+from cmc_mcp.store.sqlite.connection import Location, connect, has_log, look, prepare_folder
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.store import SqliteStore
 
-Progress = Callable[[int, int], None]
 _PATIENCE_MS: Final = 1_000
 _SQLITE_LOCKS: Final = (0x40000000, 512)
 """Where SQLite locks a file (https://sqlite.org/fileformat.html#the_lock_byte_page): whoever has it open holds some of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What a restore did; with faults, nothing was changed."""
-
-    path: Path
-    aside: Path | None
-    transactions: dict[str, int]
-    faults: list[Fault]
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A signed checkpoint that the backup must hold, and of which workspace."""
-
-    workspace: str
-    checkpoint: str
-    public_key: str | None = None
-
-
 def restore(
     backup: Path,
     target: Path,
-    asked: Configuration,
+    verify: Callable[[Path, Sequence[str]], Iterable[tuple[str, VerifyResult]]],
     *,
-    head: Head | None = None,
+    key: bytes | None,
     replace: bool,
+    registry: Registry,
     progress: Progress | None = None,
-) -> Restored:
+) -> RestoreResult:
     """Restore a backup to a path; with `replace`, a store that is there is kept aside under a name of its own.
+
+    `verify` checks the workspaces of the copy, a path and their names, before anything is switched.
 
     Raises:
         NotFound: there is no backup; Conflict: something is at the new place; Busy: somebody has the store open;
@@ -74,17 +56,20 @@ def restore(
         with WriteLock(Path(f"{target}.lock"), wait_ms=_PATIENCE_MS).held():
             _discard(staged)
             try:
-                _copy(backup, staged, asked.key, progress)
-                transactions, faults = _verified(staged, asked, head, progress)
-                if faults:
-                    return Restored(target, None, transactions, faults)
+                _copy(backup, staged, key, progress)
+                verified = dict(verify(staged, _workspaces(staged, key, registry)))
+                transactions = {name: result.transaction for name, result in verified.items()}
+                if faults := [fault for result in verified.values() for fault in result.faults]:
+                    return RestoreResult(path=str(target), transactions=transactions, faults=faults)
                 aside = None
                 if target.exists():
                     aside = _free_name(target)
-                    _settle(target, asked.key)
+                    _settle(target, key)
                 with _nobody_else(target):
                     _switch(staged, target, aside)
-                return Restored(target, aside, transactions, [])
+                return RestoreResult(
+                    path=str(target), aside=None if aside is None else str(aside), transactions=transactions
+                )
             finally:
                 _discard(staged)
     except OSError as error:
@@ -100,30 +85,13 @@ def _copy(backup: Path, staged: Path, key: bytes | None, progress: Progress | No
     FileObjects(Path(f"{backup}.objects")).copy_to(Path(f"{staged}.objects"))
 
 
-def _verified(
-    staged: Path, asked: Configuration, head: Head | None, progress: Progress | None
-) -> tuple[dict[str, int], list[Fault]]:
-    """Bring the copy to the present format, and verify every workspace of it."""
-    store = SqliteStore.open(Location(staged, asked.key), clock=SystemClock(), registry=REGISTRY)
+def _workspaces(staged: Path, key: bytes | None, registry: Registry) -> list[str]:
+    """Bring the copy to the present format, and return the names of its workspaces."""
+    store = SqliteStore.open(Location(staged, key), clock=SystemClock(), registry=registry)
     try:
-        names = [name for _, name in store.workspaces()]
+        return [name for _, name in store.workspaces()]
     finally:
         store.close()
-    if head is not None and head.workspace not in names:
-        raise NotFound(f"the backup has no workspace {head.workspace}; it has {', '.join(names) or 'none'}")
-    transactions: dict[str, int] = {}
-    faults: list[Fault] = []
-    for name in names:
-        with Memory.open(staged, workspace=name, embedder=None, settings=asked.settings, key=asked.key) as memory:
-            mine = head if head is not None and head.workspace == name else None
-            result = memory.verify(
-                checkpoint=mine.checkpoint if mine else None,
-                public_key=mine.public_key if mine else None,
-                progress=progress,
-            )
-        transactions[name] = result.transaction
-        faults += result.faults
-    return transactions, faults
 
 
 def _settle(target: Path, key: bytes | None) -> None:
