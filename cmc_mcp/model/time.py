@@ -53,7 +53,7 @@ def parse_time(value: TimeLike, path: str = "time") -> int:
     if isinstance(value, date):
         return (datetime(value.year, value.month, value.day, tzinfo=UTC) - _EPOCH) // _MICROSECOND
     if not is_time(str(value)):
-        raise InvalidInput.at(path, f"{value!r:.60} is not a time, or lacks an offset; {_HELP}")
+        raise InvalidInput.at(path, f"{value!r:.60} is not a time, or has no offset; {_HELP}")
     try:
         parsed = datetime.fromisoformat(value.upper())
     except ValueError as error:
