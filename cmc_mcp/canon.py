@@ -1,6 +1,6 @@
-"""Canonical bytes and domain-separated hashing: the only owner of "content id".
+"""Canonical bytes and domain-separated hashing: the only module that computes a content id.
 
-Everything that is hashed passes through here, so no float, locale, clock or dictionary order can reach a hash.
+Every hashed value passes through this module, so no float, locale, clock or dictionary order can reach a hash.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Json: TypeAlias = "str | int | bool | None | Sequence[Json] | Mapping[str, Json]
 
 HASH_BYTES = 32
 INTEGER_MAX = 2**53 - 1
-"""Largest integer that RFC 8785 (JSON Canonicalization Scheme) gives back exactly."""
+"""The largest integer that RFC 8785 (JSON Canonicalization Scheme) reproduces exactly."""
 
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -27,7 +27,8 @@ def canonical(value: Json) -> bytes:
     """Encode a value as canonical JSON: the subset of RFC 8785 with ASCII keys and no floats.
 
     Raises:
-        InvalidInput: a float, an integer past 2**53 - 1, a key that is not an ASCII string, or a lone surrogate.
+        InvalidInput: the value holds a float, an integer past 2**53 - 1, a key that is not an ASCII string, or a lone
+            surrogate.
 
     >>> canonical({"b": 1, "a": ["x", None, True]})
     b'{"a":["x",null,true],"b":1}'
@@ -48,20 +49,24 @@ def _check(value: object, path: str) -> None:
     elif isinstance(value, Mapping):
         for key, item in value.items():
             if not isinstance(key, str) or not key.isascii():
-                raise InvalidInput.at(path, f"has the key {key!r}; keys are ASCII strings")
+                raise InvalidInput.at(path, f"has the key {key!r}; keys must be ASCII strings")
             _check(item, f"{path}.{key}")
     elif isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         for index, item in enumerate(value):
             _check(item, f"{path}[{index}]")
     else:
-        raise InvalidInput.at(path, f"is a {type(value).__name__}; hashed values hold no floats and no objects")
+        raise InvalidInput.at(
+            path,
+            f"is a {type(value).__name__}, which a hashed value cannot hold; "
+            "use text, an integer, a boolean, null, a list or a map",
+        )
 
 
 def digest(domain: str, *fields: bytes) -> bytes:
     """Hash length-prefixed fields under a domain tag (SHA-256, 32 bytes).
 
-    The tag ends with a zero byte and every field is preceded by its length as eight bytes, so no two lists of fields
-    share an encoding.
+    A zero byte ends the tag, and eight bytes with its length precede every field, so no two lists of fields share an
+    encoding.
 
     >>> digest("cmc/test/1", b"ab", b"c") == digest("cmc/test/1", b"a", b"bc")
     False
@@ -73,7 +78,7 @@ def digest(domain: str, *fields: bytes) -> bytes:
 
 @lru_cache(maxsize=64)
 def _started(domain: str) -> hashlib._Hash:
-    """Hash a domain tag once; what follows is hashed into a copy."""
+    """Hash a domain tag once; callers hash the fields into a copy."""
     return hashlib.sha256(domain.encode("ascii") + b"\0")
 
 
@@ -87,12 +92,12 @@ def payload_hash(data: bytes) -> bytes:
 
 
 def facts_hash(body: bytes) -> bytes:
-    """Hash the canonical body of facts (32 bytes); another domain than content, so one is never the other."""
+    """Hash the canonical body of facts (32 bytes) in a domain of its own, so that facts never equal content."""
     return digest("cmc/facts/1", body)
 
 
 def fixed(number: float | str | Decimal) -> str:
-    """Write a number as fixed-point text with six places, as it stands in hashed values.
+    """Format a number as fixed-point text with six decimal places, the form in hashed values.
 
     >>> fixed(0.9), fixed(1), fixed(0.123456789)
     ('0.900000', '1.000000', '0.123457')

@@ -1,4 +1,4 @@
-"""Clocks: the only way the present enters the system. All times are integer microseconds since 1970, UTC."""
+"""Clocks: the only way in which the present time enters the system. All times are integer microseconds since 1970, UTC."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the store asks for the time. It need not be monotonic: the ledger makes it so."""
+    """A source of the present time. A clock need not be monotonic: the ledger orders its own times."""
 
     def now_us(self) -> int:
-        """Give the present in microseconds since 1970, UTC."""
+        """Return the present time in microseconds since 1970, UTC."""
         ...
 
 
@@ -22,12 +22,12 @@ class SystemClock:
     """
 
     def now_us(self) -> int:
-        """Give the present in microseconds since 1970, UTC."""
+        """Return the present time in microseconds since 1970, UTC."""
         return time.time_ns() // 1_000
 
 
 class FixedClock:
-    """A clock that stands until it is told otherwise; `step_us` makes every look advance it.
+    """A clock that stands still until `set_us` moves it; with `step_us`, every reading advances the clock.
 
     >>> clock = FixedClock(1_000_000, step_us=1)
     >>> clock.now_us(), clock.now_us()
@@ -39,7 +39,7 @@ class FixedClock:
         self._step_us = step_us
 
     def now_us(self) -> int:
-        """Give the time set, then advance by the step."""
+        """Return the current time, then advance the clock by the step."""
         now = self._now_us
         self._now_us += self._step_us
         return now

@@ -14,7 +14,7 @@ PIPELINE_VERSION: Final = "cmc-recall/3"
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The constants of the scores that are apart from the match (`spec/cmc.md` §3); `read/quality.py` says how."""
+    """The constants of the scores beside the match (`spec/cmc.md` §3); `read/quality.py` uses them."""
 
     confidence_share: float = 0.4
     recency_share: float = 0.3
@@ -41,7 +41,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Compress:
-    """The constants of shortening (`spec/cmc.md` §8); `read/compress.py` and `read/fit.py` say how."""
+    """The constants of shortening (`spec/cmc.md` §8); `read/compress.py` and `read/fit.py` use them."""
 
     passage_tokens: int = 200  # a text of no more is never shortened, whatever the budget
     days: tuple[int, int, int] = (7, 30, 90)  # the ages where less is kept
@@ -53,7 +53,7 @@ class Compress:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What counts how much in the score of one kind of passage; `read/rank.py` says what each is."""
+    """The weights of one kind of passage in its score; `read/rank.py` defines each."""
 
     lexical: float = 0.5  # the share of words; the rest is meaning
     context: float = 0.0  # of a neighbour's words, as a share of one's own
@@ -87,7 +87,7 @@ class Physics:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """What decides that one statement supersedes another. Chosen on the open splits of `beam_update` and `beam`."""
+    """The constants that decide whether a statement supersedes another; chosen on open splits of `beam_update` and `beam`."""
 
     bar: float = 0.425  # of the score of a pair; from .4 to .5 little changes
     depth: int = 5  # of the first statements both must be among
@@ -97,7 +97,7 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every constant of the pipelines that one may set. Defaults are the measured ones (`spec/cmc.md`)."""
+    """Every constant of the pipelines that a caller may set. The defaults were measured (`spec/cmc.md`)."""
 
     inline_bytes: int = limits.INLINE_BYTES
     matrix_bytes_max: int = limits.MATRIX_BYTES_MAX
@@ -164,7 +164,7 @@ class Settings:
 
     @property
     def digest(self) -> str:
-        """A short hash over what moves an answer, the pipeline's version included (12 hex digits)."""
+        """A short hash over every setting that changes an answer, and the pipeline's version (12 hex digits)."""
         return _digest(self)
 
 

@@ -44,7 +44,7 @@ class Configuration:
 
 
 def shown(place: str) -> str:
-    """Write where a store is so that it can be shown: a URL without its password.
+    """Return the place of a store in a form that may be shown: a URL loses its password.
 
     >>> shown("postgresql://maya:secret@db.example.org/cmc?sslmode=require&password=secret")
     'postgresql://maya@db.example.org/cmc?sslmode=require'
@@ -59,7 +59,7 @@ def shown(place: str) -> str:
 
 
 def default_store() -> str:
-    """Give the path of the default store, under the platform's data folder."""
+    """Return the path of the default store, under the platform's data folder."""
     return str(Path(platformdirs.user_data_dir("cmc")) / "memory.db")
 
 
@@ -75,11 +75,12 @@ def configuration(
 ) -> Configuration:
     """Resolve the configuration: arguments, then the environment, then a file.
 
-    The variables are CMC_STORE, _WORKSPACE, _PRINCIPAL, _OBJECTS, _MATRIX_BYTES and _KEY[_FILE]. The file is `cmc.toml` in
-    the platform's configuration folder. The workspace `auto` becomes the enclosing repository's folder.
+    The variables are CMC_STORE, _WORKSPACE, _PRINCIPAL, _OBJECTS, _MATRIX_BYTES and _KEY[_FILE]. The file is `cmc.toml`
+    in the platform's configuration folder. The workspace `auto` becomes the enclosing repository's folder.
 
     Raises:
-        InvalidInput: a value is malformed; StoreError: the file cannot be read.
+        InvalidInput: a value is malformed.
+        StoreError: the file cannot be read.
     """
     env = os.environ if environment is None else environment
     from_file = _file(Path(env.get("CMC_CONFIG", Path(platformdirs.user_config_dir("cmc")) / "cmc.toml")))
@@ -98,25 +99,26 @@ def configuration(
 
 
 def byte_count(text: str, path: str) -> int:
-    """Read a number of bytes, such as 512M; K, M and G are powers of 1024.
+    """Parse a number of bytes, such as 512M; K, M and G are powers of 1024.
 
     Raises:
-        InvalidInput: it is none.
+        InvalidInput: the text is not a number of bytes.
 
     >>> byte_count("512M", "matrix_bytes"), byte_count("0", "matrix_bytes")
     (536870912, 0)
     """
     found = re.fullmatch(r"([0-9]{1,15})([KMG]?)", text.strip().upper())
     if found is None:
-        raise InvalidInput.at(path, f"{text!r:.60} is no number of bytes, such as 512M, 2G or 0")
+        raise InvalidInput.at(path, f"{text!r:.60} is not a number of bytes; write one such as 512M, 2G or 0")
     return int(found[1]) * _UNITS[found[2]]
 
 
 def read_small(path: Path) -> str:
-    """Read a file of settings or secrets: at most SETTINGS_BYTES_MAX; a pipe that nobody writes to is empty.
+    """Read a file of settings or secrets, at most SETTINGS_BYTES_MAX; a pipe without a writer reads as empty.
 
     Raises:
-        OSError: it cannot be read, or is too large; UnicodeDecodeError: it is no text.
+        OSError: the file cannot be read, or is too large.
+        UnicodeDecodeError: the file is not UTF-8 text.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # or a pipe would wait for a writer that never comes
     with os.fdopen(descriptor, "rb") as file:
@@ -141,12 +143,12 @@ def _file(path: Path) -> dict[str, str]:
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput.at(str(path), f"is not valid TOML: {error}") from error
     problems = [
-        Problem(f"{path}: {name}", f"is no setting; settings are {', '.join(FILE_SETTINGS)}")
+        Problem(f"{path}: {name}", f"is an unknown setting; use one of {', '.join(FILE_SETTINGS)}")
         for name in found
         if name not in FILE_SETTINGS
     ]
     problems += [
-        Problem(f"{path}: {name}", "is no text; write it in quotes")
+        Problem(f"{path}: {name}", "is not text; write the value in quotes")
         for name, value in found.items()
         if name in FILE_SETTINGS and not isinstance(value, str)
     ]
@@ -159,7 +161,8 @@ def key_from(env: Mapping[str, str], name: str = "CMC_KEY") -> bytes | None:
     """Read a key (32 bytes) from a variable, or from the file that the variable with `_FILE` names; None without both.
 
     Raises:
-        StoreError: the file cannot be read; InvalidInput: it is no key.
+        StoreError: the file cannot be read.
+        InvalidInput: the text is not a key.
     """
     text, path = env.get(name), env.get(f"{name}_FILE")
     if text:
@@ -177,45 +180,45 @@ def key_from(env: Mapping[str, str], name: str = "CMC_KEY") -> bytes | None:
 def parse_key(text: str, path: str = "CMC_KEY") -> bytes:
     """Turn 64 hex digits, or a passphrase of at least 16 characters, into a key (32 bytes).
 
-    A passphrase goes through scrypt, so that guessing it costs memory and time. White space around hex digits is
-    nothing; in a passphrase it counts.
+    A passphrase goes through scrypt, so that guessing costs memory and time. White space around hex digits is ignored;
+    in a passphrase it counts.
 
     Raises:
-        InvalidInput: the passphrase is too short, or looks like hex digits of which some are missing or too many.
+        InvalidInput: the passphrase is too short, or looks like a key with hex digits missing or to spare.
     """
     digits = text.strip()
     if re.fullmatch(r"[0-9a-fA-F]{60,68}", digits):
         if len(digits) != KEY_DIGITS:
-            raise InvalidInput.at(path, f"has {len(digits)} hex digits, and a key has {KEY_DIGITS}")
+            raise InvalidInput.at(path, f"has {len(digits)} hex digits; a key has {KEY_DIGITS}")
         return bytes.fromhex(digits)
     if len(text) < PASSPHRASE_CHARS_MIN:
         raise InvalidInput.at(
-            path, f"is too short: give 64 hex digits, or a passphrase of {PASSPHRASE_CHARS_MIN} characters or more"
+            path, f"is too short; use 64 hex digits, or a passphrase of {PASSPHRASE_CHARS_MIN} characters or more"
         )
-    # the salt is fixed: the file has a random one of its own, which the database derives the page key with
+    # the salt is fixed: the file has a random salt of its own, from which the database derives the page key
     return hashlib.scrypt(
         text.encode("utf-8", "surrogateescape"), salt=b"cmc/passphrase/1", n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=32
     )
 
 
 def check_workspace(name: str) -> str:
-    """Check a workspace's name.
+    """Return a workspace's name after checking it.
 
     Raises:
-        InvalidInput: not `[a-z0-9][a-z0-9._:-]{0,63}`.
+        InvalidInput: the name does not match `[a-z0-9][a-z0-9._:-]{0,63}`.
 
     >>> check_workspace("acme:prod")
     'acme:prod'
     """
     if not WORKSPACE.match(name):
         raise InvalidInput.at(
-            "workspace", f"{name!r:.80} is no workspace name: lower-case letters, digits and . _ : -, at most 64"
+            "workspace", f"{name!r:.80} is not a workspace name; use at most 64 lower-case letters, digits and . _ : -"
         )
     return name
 
 
 def automatic_workspace(folder: Path) -> str:
-    """Name a workspace after the enclosing repository's folder, with a hash of its path so that two never share."""
+    """Return a workspace name made of the enclosing repository's folder and a hash of its path, so that no two share one."""
     root = next((f for f in (folder, *folder.parents) if (f / ".git").exists()), folder).resolve()
     base = re.sub(r"[^a-z0-9._-]+", "-", root.name.lower()).strip("-._") or "project"
     return f"{base[:48]}-{payload_hash(str(root).encode()).hex()[:8]}"
@@ -224,11 +227,12 @@ def automatic_workspace(folder: Path) -> str:
 def signing_key(environment: Mapping[str, str] | None = None) -> bytes:
     """Read the key that signs checkpoints (32 bytes), making it on first use.
 
-    It lives outside the store, in CMC_SIGNING_KEY_FILE or the platform's configuration folder, with mode 0600: whoever
-    can rewrite the store should not find the key beside it.
+    The key lives outside the store, in CMC_SIGNING_KEY_FILE or the platform's configuration folder, with mode 0600:
+    whoever can rewrite the store should not find the key beside it.
 
     Raises:
-        StoreError: the file cannot be read or made; InvalidInput: it is no key.
+        StoreError: the file cannot be read or made.
+        InvalidInput: the text is not a key.
     """
     env = os.environ if environment is None else environment
     path = Path(env.get("CMC_SIGNING_KEY_FILE", Path(platformdirs.user_config_dir("cmc")) / "signing.key"))
@@ -239,12 +243,12 @@ def signing_key(environment: Mapping[str, str] | None = None) -> bytes:
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"the signing key {path} cannot be read or made ({error})") from error
     if not re.fullmatch(r"[0-9a-f]{64}", text):
-        raise InvalidInput.at(str(path), "is no signing key: 64 hex digits")
+        raise InvalidInput.at(str(path), "is not a signing key; put 64 hex digits into the file")
     return bytes.fromhex(text)
 
 
 def _make_secret(path: Path, text: str) -> None:
-    """Write a file of mode 0600 that appears whole, or leave the one that somebody else made first."""
+    """Write a file of mode 0600 that appears whole, unless another process made the file first."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -7,22 +7,22 @@
         LimitExceeded       limit_exceeded         a bound of `limits` was passed
       NotFound              not_found              no such atom, snapshot, label, source, workspace
       Ambiguous             ambiguous              a reference could be two things
-      Conflict              conflict               the head moved, a label exists, an idempotency key was used otherwise
+      Conflict              conflict               the head moved, a label exists, an idempotency key was reused
       AccessDenied          access_denied          the principal may not do this
-        RateLimited         rate_limited           it has made all the calls of this minute; nothing was changed
-      SourceIncomplete      source_incomplete      a source cannot be given back whole; the parts are named
-      EmbedderError         embedder_unavailable   no vector could be made
-        DimensionMismatch   dimension_mismatch     a vector has another length than its model's
+        RateLimited         rate_limited           the principal has used up this minute's calls; nothing was changed
+      SourceIncomplete      source_incomplete      parts of a source are missing; the error names them
+      EmbedderError         embedder_unavailable   the embedding model could not make a vector
+        DimensionMismatch   dimension_mismatch     a vector's length differs from its model's dimension
       IntegrityError        integrity              stored bytes do not match their hash
         ProofError          proof                  a Merkle proof or a signature does not hold
       StoreError            store                  the store refused
-        Busy                busy                   somebody else holds the write lock
+        Busy                busy                   another process holds the write lock
         FutureStore         future_store           the file was written by a newer version
-        WrongKey            wrong_key              the file is encrypted by another key, or is no store
+        WrongKey            wrong_key              the file is encrypted with another key, or is not a store
         OutcomeUnknown      outcome_unknown        the disk failed during COMMIT; look the idempotency key up
       Cancelled             cancelled              the caller gave up before the commit; nothing was changed
 
-A caller that wants one net writes ``except CmcError as error: print(error.code, error)``.
+A caller that wants to catch every error writes ``except CmcError as error: print(error.code, error)``.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ FieldValue = str | int | float | bool | None | Sequence[str]
 
 
 def _shown(text: str) -> str:
-    """Write a text that may quote anything so that it can be printed and sent: a lone surrogate as its escape."""
+    """Return a text that can be printed and sent: every lone surrogate becomes its escape."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with one argument: its path and what would be right."""
+    """One problem with one argument: the path of the argument, and what would be right."""
 
     path: str
     message: str
 
 
 class CmcError(Exception):
-    """Base of every error that leaves a public function of this package.
+    """The base class of every error that leaves a public function of this package.
 
     `code` is stable and meant for programs; the message is meant for people and agents; `fields` are plain values.
 
@@ -62,12 +62,12 @@ class CmcError(Exception):
         self.fields: Mapping[str, FieldValue] = dict(fields)
 
     def as_dict(self) -> dict[str, FieldValue]:
-        """Give the error as plain values, `code` and `message` first."""
+        """Return the error as plain values, `code` and `message` first."""
         return {"code": self.code, "message": self.message, **self.fields}
 
 
 class InvalidInput(CmcError):
-    """Raised when an argument is wrong. `problems` lists all of them, each with the path of its field.
+    """Raised when an argument is wrong. `problems` lists every problem, each with the path of its field.
 
     >>> str(InvalidInput.of([Problem("valid_to", "must be after valid_from")]))
     'valid_to: must be after valid_from'
@@ -105,31 +105,31 @@ class LimitExceeded(InvalidInput):
 
 
 class NotFound(CmcError):
-    """Raised when a reference names nothing in this workspace."""
+    """Raised when a reference does not name anything in this workspace."""
 
     code = "not_found"
 
 
 class Ambiguous(CmcError):
-    """Raised when a reference could be two things; `candidates` lists them."""
+    """Raised when a reference could mean more than one thing; `candidates` lists them."""
 
     code = "ambiguous"
 
 
 class Conflict(CmcError):
-    """Raised when the call contradicts what is already committed."""
+    """Raised when the call contradicts the committed state."""
 
     code = "conflict"
 
 
 class AccessDenied(CmcError):
-    """Raised when the principal of the connection may not do this."""
+    """Raised when the principal of the connection lacks the right to make the call."""
 
     code = "access_denied"
 
 
 class RateLimited(AccessDenied):
-    """Raised when the principal has made all the calls that it may in this minute; `retry_after_s` says until when."""
+    """Raised when the principal has used up this minute's calls; `retry_after_s` is the number of seconds to wait."""
 
     code = "rate_limited"
 
@@ -147,7 +147,7 @@ class EmbedderError(CmcError):
 
 
 class DimensionMismatch(EmbedderError):
-    """Raised when a vector's length is not its model's."""
+    """Raised when a vector's length differs from its model's dimension."""
 
     code = "dimension_mismatch"
 
@@ -170,7 +170,7 @@ class StoreError(CmcError):
     code = "store"
 
     def after(self, kept: str) -> Self:
-        """Give the same failure as that of a call which had kept a part before.
+        """Return the same failure for a call that had committed a part before the failure.
 
         >>> str(StoreError("the disk is full; nothing was changed").after("the first 3 items are kept"))
         'the first 3 items are kept, then the disk is full; nothing more was changed'
@@ -180,7 +180,7 @@ class StoreError(CmcError):
 
 
 class Busy(StoreError):
-    """Raised when the write lock could not be had in time. Nothing was changed; try again."""
+    """Raised when the write lock was not free in time. Nothing was changed; try again."""
 
     code = "busy"
 
@@ -192,7 +192,7 @@ class FutureStore(StoreError):
 
 
 class WrongKey(StoreError):
-    """Raised when the file cannot be decrypted by the key given, or is not a store."""
+    """Raised when the file cannot be decrypted with the given key, or is not a store."""
 
     code = "wrong_key"
 

@@ -1,4 +1,4 @@
-"""Every bound of the system, with its unit in the name. A value past one is `LimitExceeded`, which names it."""
+"""Every bound of the system, with its unit in the name. A value past a bound raises `LimitExceeded`, which names the bound."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ BUDGET_TOKENS_MAX: Final = 100_000
 HISTORY_ITEMS_MAX: Final = 1_000
 FILTER_NODES_MAX: Final = 10_000  # conditions, and values of lists, in one filter
 FILTER_DEPTH_MAX: Final = 32
-ENTRIES_K_MAX: Final = 10_000  # entries that one search gives
+ENTRIES_K_MAX: Final = 10_000  # entries that one search returns
 AROUND_MAX: Final = 3  # neighbours on each side of a memory
 CURSOR_CHARS_MAX: Final = 1_024
-ID_PREFIX_CHARS_MIN: Final = 4  # hex digits of an id that a prefix must give
+ID_PREFIX_CHARS_MIN: Final = 4  # hex digits that the prefix of an id must have
 
 # time: RFC 3339 years, as microseconds since 1970
 TIME_US_MIN: Final = -62_135_596_800_000_000  # 0001-01-01
@@ -55,9 +55,9 @@ EMBED_BATCH_MAX: Final = 256
 HTTP_BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 HTTP_BODIES_BYTES_MAX: Final = 256 * 1024 * 1024  # of all requests that are being answered
 HTTP_CONNECTIONS_MAX: Final = 2_048
-HTTP_PATIENCE_S: Final = 30.0  # for a request to arrive, and for its answer to be taken
+HTTP_PATIENCE_S: Final = 30.0  # for a request to arrive, and for its answer to be read
 ANSWER_CHARS_MAX: Final = 200_000
-CALLS_PER_MINUTE_MAX: Final = 1_000_000  # that a token may be given
+CALLS_PER_MINUTE_MAX: Final = 1_000_000  # the highest rate that a token may have
 
 # memory
 MATRIX_BYTES_MAX: Final = 2 * 1024**3

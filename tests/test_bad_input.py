@@ -357,8 +357,8 @@ def test_a_key_used_for_something_else_is_a_conflict(case: Case) -> None:
     (lambda m, a: m.mark(a, "useful"), ["outcome", "used, right, wrong"]),
     (lambda m, a: m.mark([a, a], "used"), ["ids[1]", "same memory"]),
     (lambda m, a: m.mark(a, "used", reason=LONE), ["reason", "surrogate"]),
-    (lambda m, a: m.forget(), ["nothing is selected"]),
-    (lambda m, a: m.forget(a, source="doc:a"), ["not both"]),
+    (lambda m, a: m.forget(), ["select nothing"]),
+    (lambda m, a: m.forget(a, source="doc:a"), ["cannot be combined"]),
     (lambda m, a: m.forget(a, erase=True), ["digest", "dry_run"]),
     (lambda m, a: m.rollback(), ["to", "required"]),
     (lambda m, a: m.rollback("start", writer="x"), ["not both"]),
@@ -375,7 +375,7 @@ def test_a_key_used_for_something_else_is_a_conflict(case: Case) -> None:
     (lambda m, a: m.as_principal(LONE), ["principal", "surrogate"]),
     (lambda m, a: m.as_principal(""), ["principal"]),
     (lambda m, a: m.as_principal("me", "Not A Name"), ["workspace", "lower-case"]),
-    (lambda m, a: m.set_policy("no.such", 1.0), ["no policy", "gate.min_confidence"]),
+    (lambda m, a: m.set_policy("no.such", 1.0), ["unknown policy", "gate.min_confidence"]),
     (lambda m, a: m.verify(checkpoint="x", public_key="nonsense"), ["public_key", "64 hex"]),
 ])  # fmt: skip
 def test_a_wrong_argument_of_another_verb_is_named_too(

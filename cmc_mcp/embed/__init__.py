@@ -1,9 +1,9 @@
 """Text to vectors, and text to token counts.
 
-* `Embedder` is what the rest of the system asks for, `EmbeddingIdentity` what it stores with every vector.
+* `Embedder` is the port for vectors; `EmbeddingIdentity` is stored with every vector.
 * `MiniLM` is the bundled model: local, offline, one thread.
 * `HttpEmbedder` is any endpoint that speaks the OpenAI ``/embeddings`` protocol.
-* `TokenCounter` measures text for a budget; `load_token_counter` finds the best one there is, never over a network.
+* `TokenCounter` measures text for a budget; `load_token_counter` loads the best one without a network.
 
 Importing this package loads no runtime, no tokenizer, no model and no numpy; the first use does.
 """

@@ -1,4 +1,4 @@
-"""Reading vectors out of the answer of an OpenAI-compatible endpoint. Nothing in it is trusted."""
+"""Reading vectors from the answer of an OpenAI-compatible endpoint, which is not trusted."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ _ADVICE = "check that the address is that of an OpenAI-compatible /embeddings en
 
 
 def read_vectors(body: bytes, count: int, dimension: int) -> npt.NDArray[np.float32]:
-    """Give the vectors of an answer in the order of the texts, at unit length: float32 of shape (count, dimension).
+    """Return the vectors of an answer in the order of the texts, at unit length: float32 of shape (count, dimension).
 
     Raises:
-        EmbedderError: not JSON, not `count` vectors, an index missing or twice, a number that is not finite, all zero.
-        DimensionMismatch: a vector has another length than `dimension`.
+        EmbedderError: the answer is not JSON, lacks vectors, repeats an index, or holds a number that is not finite or a
+            vector of zeros.
+        DimensionMismatch: the length of a vector differs from `dimension`.
 
     >>> read_vectors(b'{"data": [{"index": 0, "embedding": [3, 4]}]}', 1, 2).tolist()
     [[0.6000000238418579, 0.800000011920929]]

@@ -1,4 +1,4 @@
-"""Vectors that a framework makes: its embedding class as an embedder, or only the vectors it hands over."""
+"""Vectors from a framework: its embedding class as an embedder, or vectors that the framework computed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _NAMED_BY = ("model", "model_name", "model_id", "deployment", "repo_id")
 
 @runtime_checkable
 class AsksOtherwise(Protocol):
-    """An embedder that embeds a question otherwise than a text."""
+    """An embedder that embeds questions differently from texts."""
 
     def embed_query(self, text: str) -> npt.NDArray[np.float32]:
-        """Give the vector of a question: unit length, shape (dimension,)."""
+        """Return the vector of a question: unit length, shape (dimension,)."""
         ...
 
 
 def query_vector(embedder: Embedder, text: str) -> npt.NDArray[np.float32]:
-    """Embed a question, by the embedder's own way for questions if it has one: unit length, shape (dimension,)."""
+    """Return the vector of a question, by `embed_query` if the embedder has it: unit length, shape (dimension,)."""
     asked: object = embedder
     if isinstance(asked, AsksOtherwise):
         return asked.embed_query(text)
@@ -39,10 +39,10 @@ def query_vector(embedder: Embedder, text: str) -> npt.NDArray[np.float32]:
 
 
 class GivenEmbedder:
-    """Somebody else's embedding as an `Embedder`. Thread-safe if what it calls is.
+    """An external embedding as an `Embedder`. Thread-safe if the embedding is.
 
-    `texts` and `query` make vectors of documents and of a question; without them, vectors can only be handed over. The
-    dimension is learnt from the first vector, or from the store; until then the identity says 0.
+    `texts` and `query` embed documents and a question; without them, the caller must pass every vector. The dimension is
+    learnt from the first vector or from the store; until then, the identity says 0.
 
     >>> letters = GivenEmbedder("letters", lambda texts: [[float(len(t)), 1.0] for t in texts])
     >>> letters.embed(["abc"]).shape, letters.identity.dimension
@@ -63,14 +63,14 @@ class GivenEmbedder:
 
     @property
     def identity(self) -> EmbeddingIdentity:
-        """The model behind the vectors; its weights are not ours to hash."""
+        """The model of the vectors; the digest of its weights is unknown."""
         return EmbeddingIdentity(self._model_id, "", "float32", self._dimension, 0)
 
     def learn(self, dimension: int) -> None:
-        """Take note of the dimension, unless it is known.
+        """Set the dimension if it is unknown.
 
         Raises:
-            DimensionMismatch: it is known, and another.
+            DimensionMismatch: the known dimension differs.
         """
         with self._guard:
             self._dimension = self._dimension or dimension
@@ -78,7 +78,7 @@ class GivenEmbedder:
                 raise mismatch(dimension, self._dimension)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Give one row of unit length per text; see `Embedder.embed`."""
+        """Return one row of unit length for each text; see `Embedder.embed`."""
         check_texts(texts)
         import numpy as np
 
@@ -94,14 +94,14 @@ class GivenEmbedder:
         return self._known(rows)
 
     def embed_query(self, text: str) -> npt.NDArray[np.float32]:
-        """Give the vector of a question: unit length, shape (dimension,)."""
+        """Return the vector of a question: unit length, shape (dimension,)."""
         check_texts([text])
         rows = self.embed([text]) if self._query is None else self._known([self._called(self._query, text)])
         row: npt.NDArray[np.float32] = rows[0]
         return row
 
     def close(self) -> None:
-        """Nothing to give back: the embedding is its owner's."""
+        """Do nothing: the embedding belongs to the caller."""
 
     def _known(self, rows: Sequence[Vector]) -> npt.NDArray[np.float32]:
         import numpy as np
@@ -119,7 +119,7 @@ class GivenEmbedder:
 
 
 def model_name(embedding: object) -> str:
-    """Name an embedding by its class and by the attribute that says which model it calls.
+    """Return a name for an embedding: its class, and the attribute that names its model.
 
     >>> class Some: model = "e5"
     >>> model_name(Some())
@@ -134,10 +134,11 @@ def model_name(embedding: object) -> str:
 
 
 def unit_rows(vectors: Sequence[Vector], dimension: int) -> npt.NDArray[np.float32]:
-    """Check vectors and scale them to unit length: shape (n, dimension).
+    """Return vectors scaled to unit length after checking them: shape (n, dimension).
 
     Raises:
-        DimensionMismatch: a vector has another length; InvalidInput: it holds no finite numbers, or has no direction.
+        DimensionMismatch: the length of a vector differs from `dimension`.
+        InvalidInput: a vector holds a number that is not finite, or holds only zeros.
     """
     import numpy as np
 
@@ -149,18 +150,18 @@ def unit_rows(vectors: Sequence[Vector], dimension: int) -> npt.NDArray[np.float
         odd = {int(np.size(vector)) for vector in vectors if np.ndim(np.asarray(vector, object)) == 1} - {dimension}
         if odd:
             raise mismatch(min(odd), dimension)
-        raise InvalidInput.at("vector", "is no list of numbers")
+        raise InvalidInput.at("vector", "is not a list of numbers")
     if rows.shape[1] != dimension:
         raise mismatch(rows.shape[1], dimension)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or not norms.all():
-        raise InvalidInput.at("vector", "holds NaN or infinity, or nothing but zeros: it has no direction to compare")
+        raise InvalidInput.at("vector", "holds NaN, infinity or only zeros; pass finite numbers, not all zero")
     unit: npt.NDArray[np.float32] = (rows / norms).astype(np.float32)
     return unit
 
 
 def mismatch(given: int, dimension: int) -> DimensionMismatch:
-    """Say that a vector has another length than the model's."""
+    """Return the error for a vector whose length differs from the model's dimension."""
     return DimensionMismatch(
         f"a vector has {given} dimensions, and the model of this store {dimension}; embed with that model, or give the"
         " store the embedding that made these vectors"

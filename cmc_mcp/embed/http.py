@@ -36,7 +36,7 @@ _DETAIL_CHARS_MAX = 300
 
 
 class _Answer(NamedTuple):
-    """What one attempt gave: a status and a body, or status 0 and the kind of failure of the connection."""
+    """The result of one attempt: a status and a body, or status 0 and the kind of connection failure."""
 
     status: int
     body: bytes
@@ -47,24 +47,24 @@ class _Answer(NamedTuple):
 class HttpEmbedder:
     """Embed through an OpenAI-compatible endpoint. Threads may share an instance.
 
-    The key is read from the environment at each request and appears in no message, log or `repr`. A batch that fails
-    for a passing reason (no connection, a time-out, 429, 5xx) is tried again after 0.5, 1, 2 … s, or after what the
-    endpoint asks for in ``Retry-After``. Every vector is checked and brought to unit length.
+    The key is read from the environment for each request and never appears in a message, log or `repr`. A batch that fails
+    for a passing reason (no connection, a time-out, 429, 5xx) is sent again after 0.5, 1, 2 … s, or after the time that
+    the endpoint asks for in ``Retry-After``. Every vector is checked and scaled to unit length.
 
     Args:
-        base_url: where ``/embeddings`` stands, for example ``"https://embeddings.example/v1"``.
+        base_url: the address above ``/embeddings``, for example ``"https://embeddings.example/v1"``.
         model: the model's name as the endpoint knows it.
-        dimension: the length of its vectors; another length is refused.
+        dimension: the length of the model's vectors; vectors of another length are refused.
         api_key_env: environment variable with the key; when it is unset, no key is sent.
         timeout_s: for connecting, and for each silence of the endpoint, in seconds.
         batch_max: texts in one request.
         retries: further attempts after the first.
         maximum_tokens: where the model cuts a text off, if known; only recorded in the identity.
-        transport: httpx transport, in place of the network.
-        sleep: waits a number of seconds.
+        transport: an httpx transport, in place of the network.
+        sleep: a function that waits a number of seconds.
 
     Raises:
-        InvalidInput: an argument is wrong; all that are wrong are listed.
+        InvalidInput: an argument is wrong; the error lists every wrong argument.
 
     >>> HttpEmbedder("https://embeddings.example/v1", "small", dimension=8)
     HttpEmbedder('https://embeddings.example/v1', 'small', dimension=8)
@@ -102,15 +102,15 @@ class HttpEmbedder:
 
     @property
     def identity(self) -> EmbeddingIdentity:
-        """The model's name and dimension; nothing can be known of the weights behind an endpoint."""
+        """The model's name and dimension; the weights behind an endpoint are unknown."""
         return self._identity
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Give one unit vector per text, in order: float32 of shape (len(texts), dimension).
+        """Return one unit vector per text, in order: float32 of shape (len(texts), dimension).
 
         Raises:
-            EmbedderError: the endpoint refused, could not be reached, or answered with what are no vectors.
-            DimensionMismatch: its vectors have another length than `dimension`.
+            EmbedderError: the endpoint refused, could not be reached, or answered without vectors.
+            DimensionMismatch: the length of a vector differs from `dimension`.
             InvalidInput: a text is not valid Unicode, or one string was passed in place of a list.
         """
         check_texts(texts)
@@ -124,7 +124,7 @@ class HttpEmbedder:
         return rows
 
     def close(self) -> None:
-        """Close the connections. A closed instance embeds no more; closing twice is allowed."""
+        """Close the connections. A closed instance cannot embed; closing twice is allowed."""
         self._client.close()
 
     def _request(self, batch: list[str]) -> bytes:
@@ -161,7 +161,7 @@ class HttpEmbedder:
                         return _Answer(got.status_code, b"", f"an answer of more than {limit:,} bytes")
                 return _Answer(got.status_code, bytes(body), "", _retry_after_s(got.headers))
         except httpx.HTTPError as error:
-            # The error holds the request, and that the key: only its kind may leave.
+            # The error holds the request, which holds the key, so only the error's type may leave.
             return _Answer(0, b"", type(error).__name__)
 
     def _key(self) -> str:
@@ -183,7 +183,7 @@ class HttpEmbedder:
         if answer.failure:
             return EmbedderError(f"{where} sent {answer.failure}; check that it is one", status=status)
         if status in (401, 403):
-            # What it says is left out: endpoints quote the key.
+            # The endpoint's message is left out: endpoints quote the key.
             return EmbedderError(f"{where} refused the key (HTTP {status}); set {self._api_key_env}", status=status)
         detail = self._detail(answer.body)
         if status == 429:
@@ -205,7 +205,7 @@ class HttpEmbedder:
         return EmbedderError(f"{where} refused (HTTP {status}{detail}); {advice}", status=status)
 
     def _detail(self, body: bytes) -> str:
-        """Give what the endpoint says of its refusal: short, on one line, without the key."""
+        """Return the endpoint's reason for a refusal: short, on one line, without the key."""
         try:
             parsed: object = json.loads(body)
         except (ValueError, RecursionError):
@@ -231,7 +231,7 @@ def _check_settings(base_url: str, model: str, dimension: int, timeout_s: float,
                 Problem("base_url", "must not hold a user name or a password; the key comes from the environment")
             )
     except ValueError:
-        problems.append(Problem("base_url", "is not an address"))
+        problems.append(Problem("base_url", "is not an address; use http:// or https://, a host and a path"))
     if not model:
         problems.append(Problem("model", "must not be empty"))
     if dimension < 1:
@@ -247,7 +247,7 @@ def _check_settings(base_url: str, model: str, dimension: int, timeout_s: float,
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:
-    """Read ``Retry-After`` (RFC 9110 §10.2.3): seconds, or a date, which is measured from the answer's own date."""
+    """Parse ``Retry-After`` (RFC 9110 §10.2.3): seconds, or a date, which is measured from the answer's own date."""
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
         return float(value)

@@ -1,7 +1,7 @@
 """The bundled model: all-MiniLM-L6-v2 with 8-bit weights, on one thread, with no network.
 
-The two files it loads are built by ``scripts/build_model.py`` and stand beside this module as package data. Their
-digests stand here, so what runs is what was built: a file that was changed is refused before a byte of it is used.
+``scripts/build_model.py`` builds the two model files, which lie beside this module as package data. Their digests stand
+here: a changed file is refused before any of its bytes are used.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _IDENTITY: Final = EmbeddingIdentity(
     maximum_tokens=TOKENS_MAX,
 )
 
-READ_CHARS_MAX: Final = 65_536  # of a text whose first 256 word pieces are further apart than this
+READ_CHARS_MAX: Final = 65_536  # the most of a text that is read while looking for its first 256 word pieces
 
 _WINDOW_CHARS = 4_096  # about four times what 256 word pieces of prose take
 _WORD_PIECES_MAX = 100  # the tokenizer makes one unknown piece of a longer word
@@ -49,7 +49,7 @@ _ORT_ERROR = 3  # severity of the runtime's log: it is silent below errors
 
 
 class _Session(Protocol):
-    """The one method used of ``onnxruntime.InferenceSession``, which has no types of its own."""
+    """The one method that we use of ``onnxruntime.InferenceSession``, which ships without types."""
 
     def run(self, outputs: list[str] | None, feed: dict[str, npt.NDArray[np.int64]]) -> list[npt.NDArray[np.float32]]:
         """Run the graph once."""
@@ -65,14 +65,13 @@ class _Engine:
 class MiniLM:
     """Embed with the bundled model: 384 dimensions, unit length, English first.
 
-    A text past 256 word pieces (about 200 English words) or `READ_CHARS_MAX` characters, whichever comes first, is cut
-    off there: the vector stands for its beginning. Markup of the tokenizer inside a text (``[SEP]``, ``[PAD]``) is read
-    as ordinary words. A text's vector is the same, byte for byte, whatever it is embedded together with. Nothing is
-    loaded before the first `embed`, which takes about 0.2 s more; after that a sentence takes a few milliseconds of one
-    core. Threads may share an instance.
+    A text is cut off at 256 word pieces (about 200 English words) or `READ_CHARS_MAX` characters, whichever comes first;
+    its vector then stands for its beginning. Markup of the tokenizer inside a text (``[SEP]``, ``[PAD]``) is read as
+    ordinary words. A text's vector is the same, byte for byte, in every batch. The first `embed` loads the model, which
+    takes about 0.2 s; after that, a sentence takes a few milliseconds of one core. Threads may share an instance.
 
     Args:
-        data_dir: folder with the two files, in place of the package's own.
+        data_dir: a folder with the two files, in place of the package's own.
 
     >>> MiniLM().identity.dimension
     384
@@ -86,11 +85,11 @@ class MiniLM:
 
     @property
     def identity(self) -> EmbeddingIdentity:
-        """The model's identity; `weights_digest` is that of the ONNX file. Reading it loads nothing."""
+        """The model's identity; `weights_digest` is the digest of the ONNX file. Reading the property does not load the model."""
         return _IDENTITY
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Give one unit vector per text, in order: float32 of shape (len(texts), 384).
+        """Return one unit vector per text, in order: float32 of shape (len(texts), 384).
 
         Raises:
             EmbedderError: a model file is missing or is not the one that was built, or this instance is closed.
@@ -109,7 +108,7 @@ class MiniLM:
         return rows
 
     def close(self) -> None:
-        """Drop the model from memory. A closed instance embeds no more; closing twice is allowed."""
+        """Release the model's memory. A closed instance cannot embed; closing twice is allowed."""
         with self._lock:
             self._closed = True
             self._engine = None
@@ -172,11 +171,11 @@ def _open_tokenizer(data: bytes) -> Tokenizer:
 
 
 def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Give the ids of the first 256 word pieces, the two marks at the ends included, without reading all of a book.
+    """Return the ids of the first 256 word pieces, the marks at both ends included, without reading a whole book.
 
-    A window cuts a word only at its end, and a word has at most `_WORD_PIECES_MAX` pieces: when the window holds that
-    many more than are kept, what is kept is what the whole text would have given. Megabytes of blanks hold
-    few pieces, so reading ends at `READ_CHARS_MAX` in any case.
+    A window cuts only the word at its end, and a word has at most `_WORD_PIECES_MAX` pieces. When the window holds that
+    many pieces beyond those kept, the kept ones equal those of the whole text. Megabytes of blanks hold few pieces, so
+    reading ends at `READ_CHARS_MAX` in any case.
     """
     window = _WINDOW_CHARS
     while True:

@@ -1,4 +1,4 @@
-"""What an embedder is, and what identifies the vectors that it makes."""
+"""The `Embedder` port, and the identity of the vectors that an embedder makes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingIdentity:
-    """Say which model made a vector. Vectors of different identities are never compared.
+    """The identity of the model that made a vector. Vectors of different identities are never compared.
 
-    `weights_digest` is the SHA-256 of the model file in hex, or ``""`` when it cannot be known (a remote endpoint);
-    `maximum_tokens` is where the model cuts a text off, or 0 when that cannot be known.
+    `weights_digest` is the SHA-256 of the model file in hex, or ``""`` if it is unknown (a remote endpoint).
+    `maximum_tokens` is the length at which the model cuts a text off, or 0 if it is unknown.
 
     >>> EmbeddingIdentity("e5-small", "", "float32", 384, 512).dimension
     384
@@ -32,33 +32,34 @@ class EmbeddingIdentity:
 
 
 class Embedder(Protocol):
-    """Turn texts into vectors of unit length. Implementations are safe to call from several threads."""
+    """A model that turns texts into vectors of unit length. Implementations must be safe for several threads."""
 
     @property
     def identity(self) -> EmbeddingIdentity:
-        """The model behind the vectors; reading it loads nothing."""
+        """The model of the vectors; reading the property must not load the model."""
         ...
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Give one row of unit length per text, in the order of the texts: shape (len(texts), identity.dimension).
+        """Return one row of unit length for each text, in the order of the texts: shape (len(texts), identity.dimension).
 
         Raises:
-            EmbedderError: no vector could be made; the message says what to do.
-            DimensionMismatch: the model answered with vectors of another length.
+            EmbedderError: the model could not make a vector; the message says what to do.
+            DimensionMismatch: the length of a vector differs from the identity's dimension.
             InvalidInput: a text is not valid Unicode, or one string was passed in place of a list.
         """
         ...
 
     def close(self) -> None:
-        """Give memory and connections back. Closing twice is allowed."""
+        """Release memory and connections. Closing twice is allowed."""
         ...
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Refuse what no embedder can take, naming every offender.
+    """Check that an embedder can take every text.
 
     Raises:
-        InvalidInput: one string in place of a list of them, or a lone surrogate, which no encoding can carry.
+        InvalidInput: one string was passed in place of a list, or a text holds a lone surrogate; the error lists every
+            such text.
     """
     if isinstance(texts, str):
         raise InvalidInput.at("texts", "is one string; pass a list of them")

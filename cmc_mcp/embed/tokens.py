@@ -1,6 +1,6 @@
 """Counting tokens for a budget, offline.
 
-A budget must hold, so every counter errs on one side only: what it says is the count or more, never less.
+A budget must hold, so every counter errs on one side only: it returns the true count or more, never less.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PIECES: Final = (
 )
 
 # Places that are the end of one piece and the start of the next whatever stands around them, so that the counts of the
-# two sides add up exactly: a space after what is no space, a line's first character, a mark after a letter or digit.
+# two sides add up exactly: a space after any other character, a line's first character, a mark after a letter or digit.
 # No alternative of `_PIECES` matches across one, and none looks ahead past one.
 _CUT: Final = re.compile(
     r"(?<=\S)(?= )|(?<=\n)(?=\S)|(?<=[^\W_])(?=[!-/:-@\[-`{-~\u2026\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])"
@@ -42,11 +42,11 @@ _STRETCH_CHARS: Final = 2_048
 
 
 class TokenCounter(Protocol):
-    """Measure texts in tokens. Counts do not add up: the count of two joined texts may be more or less than the sum."""
+    """A counter of tokens. Counts do not add up: the count of two joined texts may differ from the sum of their counts."""
 
     @property
     def name(self) -> str:
-        """What counts, as answers report it."""
+        """The name of the tokenizer, as answers report it."""
         ...
 
     @property
@@ -55,15 +55,15 @@ class TokenCounter(Protocol):
         ...
 
     def count(self, text: str) -> int:
-        """Give the number of tokens of `text`, or more, but never less."""
+        """Return the number of tokens of `text` or an upper bound, never less."""
         ...
 
 
 class UpperBound:
-    """Bound the tokens of a text by its UTF-8 bytes. Needs no vocabulary.
+    """A counter that bounds the tokens of a text by its UTF-8 bytes, without a vocabulary.
 
-    The bound is sure for every byte-level BPE vocabulary (cl100k and its relatives): each token stands for at least one
-    byte. English prose has about four bytes to a token, so a budget is then filled to about a quarter.
+    The bound holds for every byte-level BPE vocabulary (cl100k and its relatives): each token stands for at least one
+    byte. English prose has about four bytes to a token, so answers then fill about a quarter of a budget.
 
     >>> UpperBound().count("naïve")
     6
@@ -73,12 +73,12 @@ class UpperBound:
     exact = False
 
     def count(self, text: str) -> int:
-        """Give the number of UTF-8 bytes; a lone surrogate counts as the three of its replacement."""
+        """Return the number of UTF-8 bytes; a lone surrogate counts as the three of its replacement."""
         return _byte_count(text)
 
 
 class Cl100k:
-    """Count with OpenAI's cl100k_base vocabulary (`tiktoken`). Made by `cl100k`.
+    """A counter with OpenAI's cl100k_base vocabulary (`tiktoken`); call `cl100k` to make one.
 
     The text of a special token (``<|endoftext|>``) is ordinary text here. Counts are cached by text, for the latest
     `CACHED_TEXTS_MAX` short texts. Threads may share an instance.
@@ -96,7 +96,7 @@ class Cl100k:
         self._cached = lru_cache(maxsize=CACHED_TEXTS_MAX)(self._measure)
 
     def count(self, text: str) -> int:
-        """Give the number of tokens of `text` (more for unbroken runs; see the class)."""
+        """Return the number of tokens of `text` (more for unbroken runs; see the class)."""
         return self._cached(text) if len(text) <= CACHED_CHARS_MAX else self._measure(text)
 
     def _measure(self, text: str) -> int:
@@ -121,17 +121,17 @@ class Cl100k:
 
 
 def cl100k(data_dir: Path | None = None) -> Cl100k:
-    """Give the cl100k_base counter, its vocabulary shipped with this package: about 0.1 s the first time, no network.
+    """Return the cl100k_base counter with the packaged vocabulary: about 0.1 s the first time, no network.
 
-    Counters share the vocabulary, and never what they counted: how long an answer takes must not tell one reader what
-    another one's texts are.
+    Counters share the vocabulary but never their caches: the time of an answer must not tell one reader about another
+    reader's texts.
 
     Args:
-        data_dir: folder with the vocabulary, in place of the package's own.
+        data_dir: a folder with the vocabulary, in place of the package's own.
 
     Raises:
-        NotFound: the vocabulary is not there.
-        IntegrityError: it is not the one that was published.
+        NotFound: the vocabulary file cannot be read.
+        IntegrityError: the vocabulary differs from the published one.
 
     >>> cl100k().count("hello world")
     2
@@ -163,7 +163,7 @@ def _encoding(folder: Traversable) -> tiktoken.Encoding:
 
 
 def load_token_counter(data_dir: Path | None = None) -> TokenCounter:
-    """Give the cl100k counter, or the bound by bytes when it cannot be loaded; its `name` and `exact` say which.
+    """Return the cl100k counter, or the bound by bytes if it cannot be loaded; `name` and `exact` tell which.
 
     >>> load_token_counter().name
     'cl100k_base'

@@ -1,4 +1,6 @@
-"""Merkle structures as pure functions over bytes: they read through a `get` they are handed and return what to write.
+"""Merkle structures as pure functions over bytes.
+
+They read stored nodes through the `get` that the caller passes, and return the nodes to write.
 
 ::
 
@@ -7,5 +9,5 @@
     state        the radix tree over live records: update, build, prove, verify
     checkpoint   a signed statement of all roots, as a C2SP signed note
 
-Every `verify_*` returns what it verified or None, and raises `ProofError` otherwise, also for malformed input.
+Every `verify_*` function raises `ProofError` when a proof fails or an argument is malformed.
 """

@@ -12,8 +12,8 @@ The text is a C2SP tlog-checkpoint (https://c2sp.org/tlog-checkpoint) with three
                                                     (blank)
     — cmc.example/work Az3grl…                      key id (4 bytes) and Ed25519 signature, base64; one line a signature
 
-Signed are the UTF-8 bytes up to and with the newline before the blank line. There is one text for each checkpoint, and
-the parser takes no other. The key id helps others to choose a key; here it decides nothing.
+The signature covers the UTF-8 bytes up to and including the newline before the blank line. Each checkpoint has exactly
+one text, and the parser accepts only that text. The key id helps other verifiers to choose a key; this module ignores it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What is signed: whose log it is, its size in leaves, the three roots (32 bytes each), the time in µs UTC."""
+    """The signed statement: the log's origin, its size in leaves, three roots (32 bytes each), the time in µs UTC."""
 
     origin: str
     size: int
@@ -54,7 +54,7 @@ class Checkpoint:
 
 
 class Signature(NamedTuple):
-    """A signature line: the signer's name, the hint which of its keys, and the signature."""
+    """A signature line: the signer's name, a hint at which of the signer's keys was used, and the signature."""
 
     name: str
     key_id: bytes
@@ -65,7 +65,7 @@ def format_checkpoint(checkpoint: Checkpoint) -> str:
     """Write a checkpoint as the text that is signed: six lines, each with its newline.
 
     Raises:
-        InvalidInput: a field cannot stand in a checkpoint; every one is listed.
+        InvalidInput: a field cannot stand in a checkpoint; the error lists every such field.
 
     >>> print(format_checkpoint(Checkpoint("example", 0, bytes(32), bytes(32), bytes(32), 0)).splitlines()[1:3])
     ['0', 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=']
@@ -86,12 +86,12 @@ def format_checkpoint(checkpoint: Checkpoint) -> str:
 
 
 def parse_checkpoint(text: str) -> tuple[Checkpoint, tuple[Signature, ...]]:
-    """Read a checkpoint, signed or not, without verifying any signature: only `verify_checkpoint` is to be trusted.
+    """Parse a checkpoint, signed or not, without verifying any signature; trust only `verify_checkpoint`.
 
-    A signature of another algorithm (a witness's, say) is given as it is.
+    A signature by another algorithm (a witness's, say) is returned unchanged.
 
     Raises:
-        ProofError: the text is not exactly what `format_checkpoint` and `sign` write; `line` is the bad line, from 1.
+        ProofError: the text differs from what `format_checkpoint` and `sign` write; `line` is the bad line, from 1.
 
     >>> checkpoint = Checkpoint("example", 0, bytes(32), bytes(32), bytes(32), 0)
     >>> parse_checkpoint(format_checkpoint(checkpoint)) == (checkpoint, ())
@@ -121,7 +121,7 @@ def sign(checkpoint: Checkpoint, private_key: bytes, name: str) -> str:
     """Write a checkpoint with a signature by the key (a seed of 32 bytes) of the signer called `name`.
 
     Raises:
-        InvalidInput: a field cannot stand in a checkpoint, the name has a space or a plus, or the key is no seed.
+        InvalidInput: a field cannot stand in a checkpoint, the name has a space or a plus, or the key is not a seed.
 
     >>> checkpoint = Checkpoint("example", 0, bytes(32), bytes(32), bytes(32), 0)
     >>> verify_checkpoint(sign(checkpoint, bytes(32), "me"), public_key(bytes(32))) == checkpoint
@@ -139,12 +139,13 @@ def sign(checkpoint: Checkpoint, private_key: bytes, name: str) -> str:
 
 
 def verify_checkpoint(text: str, public_key: bytes, *, origin: str | None = None) -> Checkpoint:
-    """Verify that a text is a checkpoint signed by the key (32 bytes) and give it.
+    """Verify that a text is a checkpoint signed by the key (32 bytes) and return it.
 
-    One signature by the key is enough; those by other keys are passed over. With `origin`, the log must be that one.
+    One signature by the key is enough; signatures by other keys are skipped. With `origin`, the checkpoint must be of that
+    log.
 
     Raises:
-        ProofError: no signature is by the key, the text was altered, the origin is another, or the text or the key is
+        ProofError: no signature is by the key, the text was altered, the origin differs, or the text or the key is
             malformed.
 
     >>> checkpoint = Checkpoint("example", 0, bytes(32), bytes(32), bytes(32), 0)
@@ -173,7 +174,7 @@ def verify_checkpoint(text: str, public_key: bytes, *, origin: str | None = None
 
 
 def generate_key() -> bytes:
-    """Make a new private key: an Ed25519 seed of 32 bytes from the system's random source (RFC 8032 §5.1.5).
+    """Generate a new private key: an Ed25519 seed of 32 bytes from the system's random source (RFC 8032 §5.1.5).
 
     >>> len(generate_key())
     32
@@ -184,7 +185,7 @@ def generate_key() -> bytes:
 
 
 def public_key(seed: bytes) -> bytes:
-    """Give the public key (32 bytes) of a private key (RFC 8032 §5.1.5).
+    """Return the public key (32 bytes) of a private key (RFC 8032 §5.1.5).
 
     Raises:
         InvalidInput: the seed is not 32 bytes.
@@ -199,7 +200,7 @@ def public_key(seed: bytes) -> bytes:
 
 
 def key_id(name: str, public_key: bytes) -> bytes:
-    """Give the hint (4 bytes) by which a signature line names a signer's Ed25519 key (C2SP signed-note).
+    """Return the hint (4 bytes) by which a signature line names a signer's Ed25519 key (C2SP signed-note).
 
     >>> len(key_id("example", bytes(32)))
     4
@@ -219,7 +220,7 @@ def _lines(text: object) -> list[str]:
 
 
 def _line(lines: list[str], number: int, what: str, parse: Callable[[str], T | None]) -> T:
-    """Parse line `number`, from 1, by a function that gives None for what it does not take."""
+    """Parse line `number`, counted from 1, with a function that returns None for a line that it rejects."""
     value = parse(lines[number - 1])
     if value is None:
         raise ProofError(f"line {number} of the checkpoint is not {what}", line=number)
@@ -231,7 +232,7 @@ def _parse_origin(line: str) -> str | None:
 
 
 def _parse_int(line: str, low: int, high: int) -> int | None:
-    # only what `str` writes: no sign, space, underscore, leading zero or digit of another script
+    # only digits as `str` writes them: no sign, space, underscore, leading zero or digit of another script
     if len(line) > 20 or not line.isascii() or not line.removeprefix("-").isdigit():
         return None
     value = int(line)
@@ -280,7 +281,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_note_text(text: str) -> bool:
-    """Say whether text can stand in a line of a signed note: valid UTF-8 without ASCII control characters."""
+    """Return whether text can stand in a line of a signed note: valid UTF-8 without ASCII control characters."""
     return not any(char < " " or "\ud800" <= char <= "\udfff" for char in text)
 
 

@@ -1,7 +1,8 @@
 """The RFC 9162 Merkle log over stored nodes: append a leaf, compute a root, prove inclusion and consistency.
 
 Node (level, index) is the hash of the complete subtree over leaves [index << level, (index + 1) << level). Only
-complete subtrees are stored, so a stored node never changes; what an incomplete tree needs besides is folded from them.
+complete subtrees are stored, so a stored node never changes. The other nodes of an incomplete tree are folded from the
+stored ones.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Final, TypeAlias
 from cmc_mcp.errors import InvalidInput
 
 Get: TypeAlias = Callable[[int, int], bytes]
-"""Gives the stored hash of the complete subtree (level, index). Errors of the store pass through."""
+"""Return the stored hash of the complete subtree (level, index). Errors of the store pass through."""
 
 LEAF_PREFIX: Final = b"\x00"
 NODE_PREFIX: Final = b"\x01"
 EMPTY_ROOT: Final = sha256().digest()
-"""Root of the log without leaves."""
+"""The root of an empty log."""
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -40,10 +41,10 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def append(size: int, leaf: bytes, get: Get) -> list[tuple[int, int, bytes]]:
-    """Give the nodes (level, index, hash) to store when `leaf` is appended to a log of `size` leaves.
+    """Return the nodes (level, index, hash) to store when `leaf` is appended to a log of `size` leaves.
 
-    `leaf` is a leaf's hash, not its data. The leaf itself comes first, then each subtree that it completes: two nodes
-    a leaf on average. `get` is asked for nodes of the first `size` leaves only.
+    `leaf` is the hash of a leaf, not the leaf's data. The leaf comes first, then each subtree that the leaf completes: on
+    average two nodes a leaf. `get` is called only for nodes of the first `size` leaves.
 
     Raises:
         InvalidInput: `size` is negative or `leaf` is not 32 bytes.
@@ -66,7 +67,7 @@ def append(size: int, leaf: bytes, get: Get) -> list[tuple[int, int, bytes]]:
 
 
 def root(size: int, get: Get) -> bytes:
-    """Give the root over the first `size` leaves (32 bytes; RFC 9162 §2.1.1), of an empty log SHA-256 of nothing.
+    """Return the root over the first `size` leaves (32 bytes; RFC 9162 §2.1.1); for an empty log, SHA-256 of no bytes.
 
     Raises:
         InvalidInput: `size` is negative.
@@ -83,13 +84,13 @@ def inclusion_proof(index: int, size: int, get: Get) -> tuple[bytes, ...]:
     """Prove that leaf `index` is in the log of `size` leaves: sibling hashes, leaf upwards (RFC 9162 §2.1.3.1).
 
     Raises:
-        InvalidInput: not 0 <= index < size.
+        InvalidInput: `index` is negative, or not below `size`.
 
     >>> inclusion_proof(0, 1, lambda level, index: b"")
     ()
     """
     if not 0 <= index < size:
-        raise InvalidInput.at("index", f"is {index}, of a log of {size} leaves")
+        raise InvalidInput.at("index", f"is {index}; it must be at least 0 and below the log's size of {size}")
     low, high = 0, size
     path: list[bytes] = []
     while high - low > 1:
@@ -106,16 +107,16 @@ def inclusion_proof(index: int, size: int, get: Get) -> tuple[bytes, ...]:
 def consistency_proof(first: int, second: int, get: Get) -> tuple[bytes, ...]:
     """Prove that the log of `first` leaves is a prefix of the log of `second` leaves (RFC 9162 §2.1.4.1).
 
-    The proof is empty when `first` is 0 or equals `second`: then the roots alone decide.
+    The proof is empty when `first` is 0 or equals `second`; the roots alone then decide.
 
     Raises:
-        InvalidInput: not 0 <= first <= second.
+        InvalidInput: `first` is negative, or above `second`.
 
     >>> consistency_proof(1, 2, lambda level, index: b"%d:%d" % (level, index))
     (b'0:1',)
     """
     if not 0 <= first <= second:
-        raise InvalidInput.at("first", f"is {first}, of a log of {second} leaves")
+        raise InvalidInput.at("first", f"is {first}; it must be at least 0 and at most the log's size of {second}")
     if first in (0, second):
         return ()
     low, high = 0, second
@@ -128,18 +129,18 @@ def consistency_proof(first: int, second: int, get: Get) -> tuple[bytes, ...]:
         else:
             path.append(_fold(low, middle, get))
             low = middle
-    if low:  # else this subtree is the whole first log, whose root the verifier has
+    if low:  # otherwise this subtree is the whole first log, whose root the verifier has
         path.append(_fold(low, high, get))
     return tuple(reversed(path))
 
 
 def _split(count: int) -> int:
-    """Give the largest power of two below `count`, which is at least 2."""
+    """Return the largest power of two below `count`, which is at least 2."""
     return 1 << (count - 1).bit_length() - 1
 
 
 def _fold(low: int, high: int, get: Get) -> bytes:
-    """Hash leaves [low, high), which are some; `low` is a multiple of the largest power of two in their count."""
+    """Hash leaves [low, high), at least one; `low` is a multiple of the largest power of two in their count."""
     count = high - low
     level = (count & -count).bit_length() - 1
     top = get(level, (high >> level) - 1)

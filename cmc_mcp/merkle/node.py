@@ -1,10 +1,10 @@
-"""One node of the state tree as bytes: its encoding, its hash, and how to find one's way in it.
+"""One node of the state tree as bytes: encoding, hash and lookup.
 
 ::
 
     bucket   b"L" then the entries in key order, each key (16) and value (32)
     inner    b"I" then 16 slots, each the count of the subtree (4, big-endian) and the hash of its node (32)
-    hash     SHA-256("cmc/node/1" 00 node), of an empty subtree 32 zero bytes
+    hash     SHA-256("cmc/node/1" 00 node); for an empty subtree, 32 zero bytes
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Final, TypeAlias
 from cmc_mcp.errors import IntegrityError, ProofError
 
 BUCKET: Final = 32
-"""Most entries that a bucket holds above `DEPTH_MAX`."""
+"""The largest number of entries of a bucket above `DEPTH_MAX`."""
 DEPTH_MAX: Final = 9
-"""Depth in nibbles at which a bucket takes any number of entries, so that crafted keys cannot deepen the tree."""
+"""The depth in nibbles at which a bucket takes any number of entries, so that crafted keys cannot deepen the tree."""
 KEY_BYTES: Final = 16
 VALUE_BYTES: Final = 32
 ENTRY_BYTES: Final = KEY_BYTES + VALUE_BYTES
@@ -32,14 +32,14 @@ EMPTY_HASH: Final = bytes(32)
 EMPTY_SLOT: Final = bytes(SLOT_BYTES)
 
 Get: TypeAlias = Callable[[int], bytes | None]
-"""Gives the stored bytes of the node at a path, or None where there is none."""
+"""Return the stored bytes of the node at a path, or None if the path has no node."""
 
 _TAG: Final = b"cmc/node/1\0"
 _COUNTS: Final = struct.Struct(">x" + "I32x" * 16)
 
 
 def hash_node(node: bytes) -> bytes:
-    """Hash a node that is not empty (32 bytes).
+    """Hash a node (32 bytes); the node must not be empty.
 
     >>> hash_node(b"L" + bytes(48)).hex()[:8]
     'adc342b7'
@@ -48,10 +48,10 @@ def hash_node(node: bytes) -> bytes:
 
 
 def find(get: Get, path: int) -> bytes | None:
-    """Read a node, or None where there is none, and look at its shape, which damage to the store may have changed.
+    """Read a node, or None if the path has no node, and check the node's shape against damage to the store.
 
     Raises:
-        IntegrityError: what is there is neither a bucket nor an inner node.
+        IntegrityError: the stored bytes are neither a bucket nor an inner node.
 
     >>> find({}.get, 1) is None
     True
@@ -63,10 +63,10 @@ def find(get: Get, path: int) -> bytes | None:
 
 
 def load(get: Get, path: int) -> bytes:
-    """Read a node that must be there.
+    """Read a node that must exist.
 
     Raises:
-        IntegrityError: the node is missing, or neither a bucket nor an inner node.
+        IntegrityError: the node is missing, or is neither a bucket nor an inner node.
 
     >>> load({1: b"L" + bytes(48)}.get, 1)[:1]
     b'L'
@@ -78,7 +78,7 @@ def load(get: Get, path: int) -> bytes:
 
 
 def counts_of(inner: bytes) -> tuple[int, ...]:
-    """Give the counts of the 16 subtrees of an inner node.
+    """Return the counts of the 16 subtrees of an inner node.
 
     >>> sum(counts_of(b"I" + bytes(576)))
     0
@@ -88,7 +88,7 @@ def counts_of(inner: bytes) -> tuple[int, ...]:
 
 
 def slot_of(inner: bytes, digit: int) -> bytes:
-    """Give slot `digit` of an inner node (36 bytes).
+    """Return slot `digit` of an inner node (36 bytes).
 
     >>> slot_of(b"I" + bytes(576), 15) == EMPTY_SLOT
     True
@@ -98,7 +98,7 @@ def slot_of(inner: bytes, digit: int) -> bytes:
 
 
 def digit_of(key: bytes, depth: int) -> int:
-    """Give nibble `depth` of a key, the high one of each byte first.
+    """Return nibble `depth` of a key; the high nibble of each byte comes first.
 
     >>> digit_of(b"\\x12", 0), digit_of(b"\\x12", 1)
     (1, 2)
@@ -107,7 +107,7 @@ def digit_of(key: bytes, depth: int) -> int:
 
 
 def position(bucket: bytes, key: bytes) -> int:
-    """Give the offset in a bucket at which `key` stands or would stand.
+    """Return the offset in a bucket at which `key` stands or would stand.
 
     >>> position(b"L" + bytes(48), bytes([1]) * 16)
     49
@@ -121,10 +121,10 @@ def position(bucket: bytes, key: bytes) -> int:
 
 
 def count_canonical(node: object, key: bytes, depth: int) -> int:
-    """Count the entries of the node at `depth` on the way to `key`, having verified that its form is canonical.
+    """Verify that the node at `depth` on the way to `key` is canonical, and return the number of its entries.
 
     Raises:
-        ProofError: it is no node, or the set that it is said to hold would have another.
+        ProofError: the bytes are not a node, or the same entries would form another node.
 
     >>> count_canonical(b"L" + bytes(48), bytes(16), 0)
     1

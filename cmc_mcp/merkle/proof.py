@@ -1,4 +1,4 @@
-"""Verify the proofs of the log, exactly by RFC 9162: pure functions that return None or raise `ProofError`."""
+"""Verify the proofs of the log exactly as RFC 9162 says: pure functions that return None or raise `ProofError`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from cmc_mcp.errors import ProofError
 from cmc_mcp.merkle.log import EMPTY_ROOT, node_hash
 
 SIZE_MAX = 2**63 - 1
-"""Most leaves that a verifier believes a log to have; also the most that every backend can count."""
+"""The largest log, in leaves, that a verifier accepts; also the largest number that every backend can count."""
 
 
 def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
     """Verify that the leaf with this hash is number `index` of the log with `size` leaves and this root.
 
-    By RFC 9162 §2.1.3.2; hashes are 32 bytes.
+    The algorithm is that of RFC 9162 §2.1.3.2; hashes are 32 bytes.
 
     Raises:
-        ProofError: it is not so, or an argument is malformed.
+        ProofError: the proof fails, or an argument is malformed.
 
     >>> verify_inclusion(bytes(32), 0, 1, (), bytes(32))
     """
@@ -47,11 +47,11 @@ def verify_inclusion(leaf_hash: bytes, index: int, size: int, proof: Sequence[by
 def verify_consistency(first: int, second: int, first_root: bytes, second_root: bytes, proof: Sequence[bytes]) -> None:
     """Verify that the log with `first` leaves and its root is a prefix of the log with `second` leaves and its root.
 
-    By RFC 9162 §2.1.4.2, which is for 0 < first < second. Beyond it: the empty log, whose root is SHA-256 of nothing,
-    is a prefix of every log, and a log is a prefix of itself; both by an empty proof.
+    The algorithm is that of RFC 9162 §2.1.4.2, which covers 0 < first < second. Two more cases take an empty proof: the
+    empty log, whose root is SHA-256 of no bytes, is a prefix of every log; and every log is a prefix of itself.
 
     Raises:
-        ProofError: it is not so, or an argument is malformed.
+        ProofError: the proof fails, or an argument is malformed.
 
     >>> verify_consistency(1, 1, bytes(32), bytes(32), ())
     """
@@ -61,7 +61,9 @@ def verify_consistency(first: int, second: int, first_root: bytes, second_root: 
     check_size("second", second)
     path = check_path(proof)
     if first > second:
-        raise ProofError(f"a log of {first} leaves is no prefix of one of {second}", first=first, second=second)
+        raise ProofError(
+            f"a log of {first} leaves is not a prefix of a log of {second} leaves", first=first, second=second
+        )
     if first in (0, second):
         if path:
             raise ProofError("the consistency proof must be empty", first=first, second=second)
@@ -119,7 +121,7 @@ def check_size(name: str, value: object) -> None:
 
 
 def check_path(value: object) -> tuple[bytes, ...]:
-    """Give a proof as a tuple, or raise `ProofError` unless it is a list or tuple of hashes.
+    """Return a proof as a tuple, or raise `ProofError` unless it is a list or tuple of hashes.
 
     >>> check_path([bytes(32)]) == (bytes(32),)
     True

@@ -1,11 +1,12 @@
-"""The state tree: a 16-way Merkle radix tree whose shape, and so whose root, is a function of the set it holds.
+"""The state tree: a 16-way Merkle radix tree whose shape, and so whose root, is a function of the set of entries.
 
-It maps keys of 16 bytes to values of 32 bytes. A node holds every entry whose key begins with the node's nibbles. It is
-a *bucket* iff it holds at most `BUCKET` entries or lies at `DEPTH_MAX`, else an *inner* node; an empty node is absent.
+The tree maps keys of 16 bytes to values of 32 bytes. A node holds every entry whose key begins with the node's nibbles.
+A node that holds at most `BUCKET` entries, or lies at `DEPTH_MAX`, is a *bucket*; any other is an *inner* node. An empty
+node is absent.
 
-A node is addressed by its path: a leading 1, then four bits a nibble, so the root is 1 and all fit in 37 bits. What
-stands in a node, and its hash, is said in `node`. The state root is SHA-256("cmc/state/1" 00 hash of the root node), of
-the empty state with 32 zero bytes for the hash.
+A node is addressed by its path: a leading 1, then four bits a nibble. The root is therefore 1, and every path fits in 37
+bits. The module `node` describes the bytes of a node and its hash. The state root is SHA-256("cmc/state/1" 00 hash of the
+root node); for the empty state, the hash of the root node is 32 zero bytes.
 """
 
 from __future__ import annotations
@@ -43,17 +44,17 @@ _ROOT_PATH: Final = 1
 _STATE_TAG: Final = b"cmc/state/1\0"
 
 EMPTY_ROOT: Final = sha256(_STATE_TAG + EMPTY_HASH).digest()
-"""Root of the state that holds nothing."""
+"""The root of the empty state."""
 
 
 class StateProof(NamedTuple):
-    """The nodes from the root towards a key: to its bucket, or to the inner node whose slot for it is empty."""
+    """The nodes from the root towards a key: down to the key's bucket, or to the inner node whose slot for it is empty."""
 
     nodes: tuple[bytes, ...]
 
 
 class _Batch(NamedTuple):
-    """What one update works on: the store, the changes, their keys in order, and the nodes to write."""
+    """The working values of one update: the store, the changes, their keys in order, and the nodes to write."""
 
     get: Get
     changes: Mapping[bytes, bytes | None]
@@ -62,7 +63,7 @@ class _Batch(NamedTuple):
 
 
 def root(get: Get) -> bytes:
-    """Give the root of the stored tree (32 bytes), from its root node alone.
+    """Return the root of the stored tree (32 bytes), reading the root node alone.
 
     Raises:
         IntegrityError: the root node is damaged.
@@ -75,15 +76,15 @@ def root(get: Get) -> bytes:
 
 
 def update(get: Get, changes: Mapping[bytes, bytes | None]) -> tuple[bytes, dict[int, bytes | None]]:
-    """Apply changes and give the new root and the nodes to write.
+    """Apply changes and return the new root and the nodes to write.
 
-    A value of None removes its key; to remove an absent key, or to set what is set already, is no change. In the nodes
-    to write, None means delete (of a node that may never have been stored); a node that stays as it is is not among
-    them. Costs the nodes above the changed entries, each once.
+    A value of None removes the key. Removing an absent key, or setting a value that is already set, changes nothing. In
+    the nodes to write, None means delete, possibly of a node that was never stored; unchanged nodes are left out. The
+    cost is one visit to each node above the changed entries.
 
     Raises:
         InvalidInput: a key is not 16 bytes, or a value not 32.
-        IntegrityError: a node is missing from the store or damaged. (Only its shape is looked at, not its hash.)
+        IntegrityError: a node is missing from the store or damaged. (Its shape is checked, its hash is not.)
 
     >>> nodes: dict[int, bytes] = {}
     >>> new_root, writes = update(nodes.get, {bytes(16): bytes(32)})
@@ -103,7 +104,7 @@ def update(get: Get, changes: Mapping[bytes, bytes | None]) -> tuple[bytes, dict
 
 
 def build(entries: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, dict[int, bytes]]:
-    """Build the tree of a set of entries, given in any order: its root and all its nodes.
+    """Build the tree of entries in any order; return its root and all its nodes.
 
     Raises:
         InvalidInput: a key is not 16 bytes, a value not 32, or a key comes twice.
@@ -116,7 +117,7 @@ def build(entries: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, dict[int, byte
         _check_entry(key, value)
     keys = [key for key, _ in pairs]
     if any(keys[i] == keys[i - 1] for i in range(1, len(keys))):
-        raise InvalidInput.at("entries", "hold a key twice")
+        raise InvalidInput.at("entries", "hold a key twice; pass each key once")
     writes: dict[int, bytes | None] = {}
     slot = _plant(writes, keys, [key + value for key, value in pairs], _ROOT_PATH, 0)
     return _root_of(slot[4:]), {path: node for path, node in writes.items() if node is not None}
@@ -126,7 +127,7 @@ def entries(get: Get) -> Iterator[tuple[bytes, bytes]]:
     """Yield every entry (key, value) in key order.
 
     Raises:
-        IntegrityError: a node is missing from the store or damaged. (Only its shape is looked at, not its hash.)
+        IntegrityError: a node is missing from the store or damaged. (Its shape is checked, its hash is not.)
 
     >>> _, nodes = build([(bytes([7]) * 16, bytes(32)), (bytes(16), bytes(32))])
     >>> [key[0] for key, _ in entries(nodes.get)]
@@ -145,7 +146,7 @@ def entries(get: Get) -> Iterator[tuple[bytes, bytes]]:
 
 
 def prove(get: Get, key: bytes) -> StateProof:
-    """Give the nodes that show what `key` holds, or that it holds nothing.
+    """Return the nodes that prove the value of `key`, or its absence.
 
     Raises:
         InvalidInput: the key is not 16 bytes.
@@ -169,10 +170,10 @@ def prove(get: Get, key: bytes) -> StateProof:
 
 
 def verify_membership(root: bytes, key: bytes, value: bytes, proof: StateProof) -> None:
-    """Verify that in the state with this root, `key` holds `value`.
+    """Verify that `key` holds `value` in the state with this root.
 
     Raises:
-        ProofError: it is not so, or an argument is malformed.
+        ProofError: the proof fails, or an argument is malformed.
 
     >>> state_root, nodes = build([(bytes(16), bytes(32))])
     >>> verify_membership(state_root, bytes(16), bytes(32), prove(nodes.get, bytes(16)))
@@ -185,10 +186,10 @@ def verify_membership(root: bytes, key: bytes, value: bytes, proof: StateProof) 
 
 
 def verify_absence(root: bytes, key: bytes, proof: StateProof) -> None:
-    """Verify that in the state with this root, `key` holds nothing.
+    """Verify that `key` is absent from the state with this root.
 
     Raises:
-        ProofError: it is not so, or an argument is malformed.
+        ProofError: the proof fails, or an argument is malformed.
 
     >>> verify_absence(EMPTY_ROOT, bytes(16), StateProof(()))
     """
@@ -199,9 +200,9 @@ def verify_absence(root: bytes, key: bytes, proof: StateProof) -> None:
 
 
 def _follow(root: object, key: object, proof: object) -> bytes:
-    """Walk a proof from the root to the bucket where `key` belongs, and give it; b"L" where there is none.
+    """Follow a proof from the root to the bucket where `key` belongs; return the bucket, or b"L" if it is absent.
 
-    The nodes must have the canonical form too: so nobody can make up a root for which a key is both there and not.
+    Every node must be canonical too, so that nobody can construct a root under which a key is both present and absent.
     """
     check_hash("root", root)
     if not isinstance(key, bytes) or len(key) != KEY_BYTES:
@@ -230,7 +231,7 @@ def _follow(root: object, key: object, proof: object) -> bytes:
 
 
 def _apply(batch: _Batch, node: bytes, path: int, depth: int, low: int, high: int) -> bytes | None:
-    """Apply the changes keys[low:high] to the node at `path`: its new slot, or None when it stays as it is."""
+    """Apply the changes keys[low:high] to the node at `path`; return its new slot, or None if the node is unchanged."""
     if node[0] == LEAF:
         if high - low == 1:
             return _apply_one(batch, node, path, depth, batch.keys[low])
@@ -250,7 +251,7 @@ def _apply(batch: _Batch, node: bytes, path: int, depth: int, low: int, high: in
 
 
 def _settle(batch: _Batch, node: bytes, path: int) -> bytes:
-    """Write a changed inner node, or the bucket it has become; give its slot."""
+    """Write a changed inner node, or the bucket that the node has become; return the slot."""
     counts = counts_of(node)
     total = sum(counts)
     if total > BUCKET:
@@ -268,7 +269,7 @@ def _settle(batch: _Batch, node: bytes, path: int) -> bytes:
 
 
 def _apply_one(batch: _Batch, node: bytes, path: int, depth: int, key: bytes) -> bytes | None:
-    """Apply the change of one key to a bucket by a splice."""
+    """Apply the change of one key to a bucket by splicing."""
     value = batch.changes[key]
     at = position(node, key)
     end = at + ENTRY_BYTES if node[at : at + KEY_BYTES] == key else at
@@ -292,7 +293,7 @@ def _apply_many(batch: _Batch, node: bytes, path: int, depth: int, keys: Sequenc
 
 
 def _grow(writes: dict[int, bytes | None], bucket: bytes, path: int, depth: int) -> bytes:
-    """Write a bucket, or the subtree it has become; give its slot."""
+    """Write a bucket, or the subtree that the bucket has become; return the slot."""
     if len(bucket) <= 1 + ENTRY_BYTES * BUCKET or depth == DEPTH_MAX:
         return _put_bucket(writes, path, bucket)
     pieces = [bucket[i : i + ENTRY_BYTES] for i in range(1, len(bucket), ENTRY_BYTES)]
@@ -302,7 +303,7 @@ def _grow(writes: dict[int, bytes | None], bucket: bytes, path: int, depth: int)
 def _plant(
     writes: dict[int, bytes | None], keys: Sequence[bytes], pieces: Sequence[bytes], path: int, depth: int
 ) -> bytes:
-    """Write the subtree of sorted entries, given as their keys and as their encodings; give its slot."""
+    """Write the subtree of sorted entries, passed as keys and as encodings; return the slot."""
     if len(keys) <= BUCKET or depth == DEPTH_MAX:
         return _put_bucket(writes, path, b"L" + b"".join(pieces))
     slots = [EMPTY_SLOT] * 16
@@ -322,7 +323,10 @@ def _put_bucket(writes: dict[int, bytes | None], path: int, bucket: bytes) -> by
 
 
 def _runs(keys: Sequence[bytes], low: int, high: int, depth: int) -> Iterator[tuple[int, int, int]]:
-    """Part keys[low:high], which are sorted and share `depth` nibbles, by the next nibble: (nibble, start, end)."""
+    """Yield (nibble, start, end) for each run of keys[low:high] with the same next nibble.
+
+    The keys are sorted and share their first `depth` nibbles.
+    """
     while low < high:
         digit = digit_of(keys[low], depth)
         end = low + 1
@@ -338,4 +342,4 @@ def _root_of(node_hash: bytes) -> bytes:
 
 def _check_entry(key: bytes, value: bytes | None) -> None:
     if len(key) != KEY_BYTES or (value is not None and len(value) != VALUE_BYTES):
-        raise InvalidInput.at("changes", f"hold the key {key.hex()}; keys are 16 bytes, values 32")
+        raise InvalidInput.at("changes", f"hold the key {key.hex()}; keys must be 16 bytes, values 32 bytes")

@@ -1,4 +1,4 @@
-"""Calibration: how well the confidence that writers gave fits what became of what they wrote."""
+"""Calibration: how well the confidence that writers stated fits how often they were right."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from typing import Final
 
 BINS: Final = 10
 ECE_ADVISED: Final = 0.10
-"""Expected calibration error from which recalibrating is advised (`spec/cmc.md` §1)."""
+"""The expected calibration error from which recalibration is advised (`spec/cmc.md` §1)."""
 
 _MILLION: Final = 1_000_000
-_SHARPEST, _FLATTEST = 0.05, 20.0  # temperatures; past them a fit says only that the confidence says nothing
+_SHARPEST, _FLATTEST = (
+    0.05,
+    20.0,
+)  # temperatures; past them, a fit shows only that the confidence carries no information
 _STEPS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One judgement of one memory: who wrote it, with which model, how sure (0 to 1; None unknown), was it right."""
+    """One judgement of one memory: its writer, model and confidence (0 to 1; None if unknown), and whether it was right."""
 
     writer: str
     model_id: str
@@ -28,10 +31,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How one writer with one model is calibrated. Shares and errors lie in [0, 1], rounded to 1e-6.
+    """The calibration of one writer with one model. Shares and errors lie in [0, 1], rounded to 1e-6.
 
-    `judged` counts judgements of memories with a confidence, `unsaid` those without one. `gap` is mean confidence minus
-    accuracy: positive when the writer is too sure. `temperature` divides the logit; None when none is advised.
+    `judged` counts the judged memories with a confidence, `unsaid` those without one. `gap` is the mean confidence minus
+    the accuracy, so it is positive when the writer is too sure. `temperature` divides the logit; it is None when no
+    recalibration is advised.
     """
 
     writer: str
@@ -46,7 +50,7 @@ class Calibration:
 
 
 def calibrations(outcomes: Iterable[Outcome]) -> list[Calibration]:
-    """Calibrate every (writer, model), sorted.
+    """Return the calibration of every (writer, model), sorted.
 
     >>> said = [Outcome("ann", "none", 0.9, right) for right in (True, True, False, False)]
     >>> calibrations(said)[0].ece, calibrations(said)[0].gap
@@ -77,9 +81,10 @@ def _calibration(writer: str, model_id: str, group: Sequence[Outcome]) -> Calibr
 
 
 def expected_error(said: Sequence[tuple[float, bool]]) -> float:
-    """Give the expected calibration error of (confidence, was it right) over ten equal bins; 0 of nothing.
+    """Return the expected calibration error of (confidence, was right) pairs over ten equal bins; 0 without pairs.
 
-    ECE = Σ_b (n_b/N)·|mean confidence_b − accuracy_b|, 1.0 in the last bin (Naeini, Cooper, Hauskrecht, AAAI 2015).
+    ECE = Σ_b (n_b/N)·|mean confidence_b − accuracy_b|; a confidence of 1.0 falls in the last bin
+    (Naeini, Cooper, Hauskrecht, AAAI 2015).
 
     >>> round(expected_error([(1.0, True), (0.95, False)]), 6)
     0.475
@@ -94,10 +99,11 @@ def expected_error(said: Sequence[tuple[float, bool]]) -> float:
 
 
 def fitted_temperature(said: Sequence[tuple[float, bool]]) -> float | None:
-    """Fit the temperature on the logit that makes the outcomes likeliest, in [0.05, 20], rounded to 1e-6.
+    """Return the temperature on the logit that makes the outcomes likeliest, in [0.05, 20], rounded to 1e-6.
 
-    Above 1 it makes confidence humbler. The negative log likelihood is convex in the inverse temperature, so bisection on
-    its derivative finds the one minimum (Guo et al., ICML 2017). None when there is nothing to fit: every confidence .5.
+    A temperature above 1 lowers confidence. The negative log likelihood is convex in the inverse temperature, so bisection on
+    its derivative finds the one minimum (Guo et al., ICML 2017). The result is None
+    when every confidence is .5, which leaves nothing to fit.
 
     >>> fitted_temperature([(0.9, True)] * 3 + [(0.9, False)])
     2.0
@@ -116,7 +122,7 @@ def fitted_temperature(said: Sequence[tuple[float, bool]]) -> float | None:
 
 
 def tempered(confidence: float, temperature: float) -> float:
-    """Recalibrate a confidence: its logit is divided by a temperature.
+    """Recalibrate a confidence by dividing its logit by a temperature.
 
     >>> round(tempered(0.9, 2.0), 6)
     0.75
@@ -125,7 +131,7 @@ def tempered(confidence: float, temperature: float) -> float:
 
 
 def logit(confidence: float) -> float:
-    """Give the log odds of a confidence, which is kept a millionth away from 0 and 1."""
+    """Return the log odds of a confidence, clamped to stay a millionth away from 0 and 1."""
     bounded = min(max(confidence, 1 / _MILLION), 1 - 1 / _MILLION)
     return math.log(bounded) - math.log1p(-bounded)
 

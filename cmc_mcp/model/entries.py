@@ -1,4 +1,4 @@
-"""Entries: a caller's own records in a named collection, each under the caller's id; and their metadata as JSON."""
+"""Entries: a caller's own records in a named collection, each under the caller's id, with metadata as JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cmc_mcp.model.time import TimeLike
 
 METADATA: Final = "metadata"
 EXTRA: Final = "extra"
-"""Registers that hold JSON as text, since hashed values have no floats."""
+"""The names of fields that hold JSON as text, since hashed values cannot hold floats."""
 _DEPTH_MAX: Final = 64
 _EPOCH: Final = datetime(1970, 1, 1)  # shown in UTC
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -31,10 +31,10 @@ _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record as a caller gives it.
+    """One record as a caller passes it.
 
-    `text` is what is searched and what `vector` is of; `metadata` is filtered and given back; `extra` is given back
-    alone. With `searchable` false the text is neither searched nor embedded: a value that is looked up by its id.
+    Search reads `text`, and `vector` is its embedding. Filters read `metadata`, which is returned too; `extra` is only
+    returned. If `searchable` is false, the text is neither searched nor embedded, and the entry is found by id alone.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One record as a reader sees it. `vif` is its witness; `score` is what it was found by, if it was searched."""
+    """One record as a reader sees it. `vif` is the witness; `score` is the search score, or None outside a search."""
 
     id: str
     text: str
@@ -58,20 +58,21 @@ class Found:
     extra: JsonValue
     vif: dict[str, JsonValue]
     recorded_us: int  # when this wording was first recorded
-    changed_us: int  # when what is known of it last changed
+    changed_us: int  # when its facts last changed
     valid_from_us: int
     valid_to_us: int
     score: float | None = None
 
 
 def metadata_text(metadata: Mapping[str, object], path: str = "metadata") -> str | None:
-    """Write metadata as canonical JSON text; None when there is none. The reserved key `vif` is left out.
+    """Return metadata as canonical JSON text, or None for empty metadata. The reserved key `vif` is left out.
 
-    Times become RFC 3339 text, tuples and sets lists, enumerations their values, NaN and infinities null, ids and paths
-    text; this coercion is done once, and what is given back is its result.
+    Times become RFC 3339 text, tuples and sets become lists, enumerations become their values, NaN and infinities become
+    null, and ids and paths become text. The coercion happens once, on writing; readers get its result.
 
     Raises:
-        InvalidInput: it is no map, or holds what JSON cannot; LimitExceeded: it is over METADATA_BYTES_MAX.
+        InvalidInput: the metadata is not a map, or holds a value that JSON cannot hold.
+        LimitExceeded: the text is over METADATA_BYTES_MAX.
 
     >>> metadata_text({"b": 0.5, "a": (1, None), "vif": "forged"})
     '{"a":[1,null],"b":0.5}'
@@ -85,12 +86,12 @@ def metadata_text(metadata: Mapping[str, object], path: str = "metadata") -> str
 
 
 def json_text(value: object, path: str, limit: str, maximum: int) -> str:
-    """Write a value as canonical JSON text after one coercion; see `metadata_text`."""
+    """Return a value as canonical JSON text after one coercion; see `metadata_text`."""
     try:
         text = _encoder.encode(value)
         if not text.isascii():
             text.encode()
-    except (TypeError, ValueError, RecursionError):  # what is plain needs no coercion: most is
+    except (TypeError, ValueError, RecursionError):  # plain values, which are most, need no coercion
         text = _encoder.encode(coerced(value, path))
         _check_unicode(text, path)
     if len(text) * 4 > maximum and len(text.encode()) > maximum:
@@ -108,7 +109,7 @@ def _check_unicode(text: str, path: str) -> None:
 
 
 def coerced(value: object, path: str, depth: int = 0) -> JsonValue:
-    """Turn a value into plain JSON."""
+    """Return a value as plain JSON."""
     if depth > _DEPTH_MAX:
         raise InvalidInput.at(path, f"is nested more than {_DEPTH_MAX} levels deep, or within itself")
     if isinstance(value, Enum):
@@ -131,7 +132,7 @@ def coerced(value: object, path: str, depth: int = 0) -> JsonValue:
         return value.isoformat()
     if isinstance(value, UUID | PurePath | Decimal):
         return str(value)
-    plain = getattr(value, "tolist", None)  # what numpy gives
+    plain = getattr(value, "tolist", None)  # numpy's arrays and scalars
     if callable(plain):
         return coerced(plain(), path, depth + 1)
     raise InvalidInput.at(path, f"is a {type(value).__name__}, which JSON cannot hold; pass plain values")
@@ -144,11 +145,11 @@ def _key(key: object, path: str) -> str:
         return str(key)
     if key is None or isinstance(key, bool | int | float):
         return str(json.dumps(key))
-    raise InvalidInput.at(path, f"has a key of type {type(key).__name__}; keys are text")
+    raise InvalidInput.at(path, f"has a key of type {type(key).__name__}; use text for keys")
 
 
 def metadata_of(registers: Registers) -> dict[str, JsonValue]:
-    """Read the metadata among the facts of an entry: a new value each time.
+    """Read the metadata from the facts of an entry; every call returns a new value.
 
     >>> metadata_of({"metadata": '{"a":0.5}'}), metadata_of({})
     ({'a': 0.5}, {})
@@ -158,13 +159,13 @@ def metadata_of(registers: Registers) -> dict[str, JsonValue]:
 
 
 def extra_of(registers: Registers) -> JsonValue:
-    """Read what is kept beside an entry: a new value each time."""
+    """Read the extra value of an entry; every call returns a new value."""
     text = registers.get(EXTRA)
     return cast(JsonValue, json.loads(str(text))) if text is not None else None
 
 
 def stamp(value_us: int) -> str | None:
-    """Write a time as RFC 3339 in UTC at fixed width, so that order of text is order of time; an open end is None.
+    """Format a time as RFC 3339 in UTC at fixed width, so that text sorts by time; an open end is None.
 
     >>> stamp(0)
     '1970-01-01T00:00:00.000000Z'
@@ -175,7 +176,7 @@ def stamp(value_us: int) -> str | None:
 
 
 def flatten_witness(vif: Mapping[str, JsonValue], prefix: str = "vif_") -> dict[str, JsonValue]:
-    """Write a witness as scalars under one prefix, for stores that take no objects.
+    """Flatten a witness into scalars under one prefix, for stores that cannot hold objects.
 
     >>> flatten_witness({"writer": "maya", "confidence": {"lo": 0.9, "hi": 0.9}})
     {'vif_writer': 'maya', 'vif_confidence_lo': 0.9, 'vif_confidence_hi': 0.9}

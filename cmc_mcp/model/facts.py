@@ -1,7 +1,7 @@
-"""Facts of an assertion as registers: a flat map from register name to value, encoded canonically.
+"""The facts of an assertion as registers: a flat map from register name to value, encoded canonically.
 
-A register is what `remember`, `revise` and undo set one by one: each tag is one (`tag:topic`), so are the claim, the
-confidence, the title. A default is an absent register, so equal facts have equal bytes.
+`remember`, `revise` and undo set registers one by one. Each tag is a register (`tag:topic`); so are the claim, the
+confidence and the title. A register with its default value is absent, so equal facts have equal bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Registers = Mapping[str, Json]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Facts:
-    """One body of facts: its hash (32 bytes), and its bytes unless they were erased. Equality is by hash."""
+    """One body of facts: its hash (32 bytes) and its bytes, or None if they were erased. Equality is by hash."""
 
     hash: bytes
     body: bytes | None
@@ -37,12 +37,12 @@ class Facts:
 
     @property
     def registers(self) -> Registers:
-        """The registers; empty when the body was erased."""
+        """The registers, or an empty map if the body was erased."""
         return decode(self.body) if self.body is not None else {}
 
 
 def facts_of(registers: Registers) -> Facts:
-    """Encode registers.
+    """Encode registers as a body of facts.
 
     >>> facts_of({"tag:topic": "deploy"}).registers
     {'tag:topic': 'deploy'}
@@ -55,7 +55,7 @@ def facts_of(registers: Registers) -> Facts:
 
 @lru_cache(maxsize=4096)
 def decode(body: bytes) -> Registers:
-    """Decode a body that `facts_of` encoded. The result is shared: do not change it."""
+    """Decode a body that `facts_of` encoded. Callers share the result and must not change it."""
     registers: Registers = json.loads(body)
     return registers
 
@@ -64,7 +64,7 @@ NO_FACTS = Facts(facts_hash(b"{}"), b"{}")
 
 
 def merged(registers: Registers, changes: Registers) -> dict[str, Json]:
-    """Set registers; a None removes one.
+    """Return the registers with changes applied; a value of None removes a register.
 
     >>> merged({"a": 1, "b": 2}, {"a": None, "c": 3})
     {'b': 2, 'c': 3}
@@ -74,7 +74,7 @@ def merged(registers: Registers, changes: Registers) -> dict[str, Json]:
 
 
 def tags_of(registers: Registers) -> dict[str, str]:
-    """Give the tags among registers, sorted by key.
+    """Return the tags among registers, sorted by key.
 
     >>> tags_of({"tag:topic": "deploy", "title": "x"})
     {'topic': 'deploy'}
@@ -83,7 +83,7 @@ def tags_of(registers: Registers) -> dict[str, str]:
 
 
 def number_of(registers: Registers, name: str) -> float | None:
-    """Read a fixed-point register as a float; None when absent.
+    """Read a fixed-point register as a float, or None if it is absent.
 
     >>> number_of({"confidence": "0.900000"}, "confidence")
     0.9
@@ -93,7 +93,7 @@ def number_of(registers: Registers, name: str) -> float | None:
 
 
 def used_of(registers: Registers) -> int | None:
-    """Give when a memory was last reported as used (microseconds); None when it never was.
+    """Return when a memory was last reported as used (microseconds), or None if it never was.
 
     >>> used_of({"used_us": 5}), used_of({})
     (5, None)
@@ -103,7 +103,7 @@ def used_of(registers: Registers) -> int | None:
 
 
 def mark_register(principal: str) -> str:
-    """Name the register that holds a principal's judgement; names of registers are ASCII.
+    """Return the name of the register that holds a principal's judgement; register names are ASCII.
 
     >>> mark_register("agent:zoë")
     'mark:agent:zo%C3%AB'
@@ -112,7 +112,7 @@ def mark_register(principal: str) -> str:
 
 
 def judgements_of(registers: Registers) -> dict[str, bool]:
-    """Give who judged a memory, sorted, and whether it was right.
+    """Return each principal who judged a memory, sorted, and whether the principal judged it right.
 
     >>> judgements_of({"mark:zo%C3%AB": "right", "mark:bob": "wrong", "tag:topic": "x"})
     {'bob': False, 'zoë': True}
@@ -122,13 +122,13 @@ def judgements_of(registers: Registers) -> dict[str, bool]:
 
 
 def outcome_registers(registers: Registers) -> list[str]:
-    """Name the registers that outcomes left: they are about this very wording, so a new one does not inherit them."""
+    """Return the names of the registers that outcomes set; a new wording does not inherit these judgements."""
     return [name for name in registers if name == USED or name.startswith(MARK)]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A statement in three parts. Single-valued per (subject, predicate) unless `many`."""
+    """A statement in three parts. A (subject, predicate) pair has one object at a time unless `many` is set."""
 
     subject: str
     predicate: str
@@ -144,7 +144,7 @@ class Claim:
 
 
 def claim_of(registers: Registers) -> Claim | None:
-    """Read the claim among registers.
+    """Read the claim from registers, or None if they hold no claim.
 
     >>> claim_of({"claim": {"subject": "app", "predicate": "runs on", "object": "Fly.io"}}).object
     'Fly.io'

@@ -1,8 +1,8 @@
 """Filters over the metadata of entries: one small tree of pure values, whatever language a caller wrote it in.
 
-Nothing of a filter ever becomes SQL, so neither a path nor a value can be taken for code. What an operator says of a
-missing key, a null or a value of another type is its own affair: each front end has a table of operators, which are
-pure functions `(field, value) -> bool`; `field` is MISSING where there is none.
+No part of a filter ever becomes SQL, so neither a path nor a value can be taken for code. Each operator decides how it
+treats a missing key, a null or a value of another type. Each front end has a table of operators, which are pure functions
+`(field, value) -> bool`; `field` is MISSING if the entry lacks the key.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from cmc_mcp.errors import InvalidInput, LimitExceeded
 
 
 class Missing(Enum):
-    """What a field is that is not there; it is not null."""
+    """The value of an absent field, which differs from null."""
 
     MISSING = "missing"
 
 
 MISSING: Final = Missing.MISSING
 VIF: Final = "vif"
-"""The reserved key: below it are the virtual columns of the witness, never what a caller wrote."""
+"""The reserved key above the virtual columns of the witness; a caller's own metadata never stands there."""
 VIRTUAL: Final = (
     "atom_id", "writer", "model_id", "confidence", "valid_from", "valid_to", "recorded_at", "transaction",
 )  # fmt: skip
@@ -41,7 +41,7 @@ Predicate = Callable[[Fields], bool]
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """Test the field at a path. Values are hashable: lists are given as tuples."""
+    """A test of the field at a path. Values are hashable: lists become tuples."""
 
     path: Path
     operator: Operator
@@ -50,21 +50,21 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """All of them hold; none is no condition."""
+    """All parts hold; without parts, every entry passes."""
 
     parts: tuple[Where, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """At least one of them holds; of none, none does."""
+    """At least one part holds; without parts, no entry passes."""
 
     parts: tuple[Where, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Negation:
-    """It does not hold."""
+    """The part does not hold."""
 
     part: Where
 
@@ -73,7 +73,7 @@ Where = Compare | Every | Either | Negation
 
 
 def found(fields: Fields, path: Path) -> Field:
-    """Look a path up: keys of objects, or positions of lists written as digits.
+    """Return the field at a path of object keys and list positions (as digits), or MISSING.
 
     >>> found({"a": {"b": [1, 2]}}, ("a", "b", "1")), found({"a": 1}, ("a", "b"))
     (2, <Missing.MISSING: 'missing'>)
@@ -93,7 +93,7 @@ def found(fields: Fields, path: Path) -> Field:
 
 
 def compiled(where: Where) -> Predicate:
-    """Make one function of a filter.
+    """Compile a filter into one function.
 
     >>> equal = lambda field, value: field == value
     >>> compiled(Every((Compare(("a",), equal, 1), Negation(Compare(("b",), equal, 2)))))({"a": 1})
@@ -121,11 +121,11 @@ def _compared(where: Compare) -> Predicate:
 
 
 def checked(where: Where) -> Where:
-    """Refuse a filter that is too large or too deep, or that asks for a virtual column there is none of.
+    """Return a filter after checking its size, its depth and its virtual columns.
 
     Raises:
-        LimitExceeded: it passes FILTER_NODES_MAX or FILTER_DEPTH_MAX; InvalidInput: a path is empty or below `vif`
-        and no virtual column.
+        LimitExceeded: the filter passes FILTER_NODES_MAX or FILTER_DEPTH_MAX.
+        InvalidInput: a path is empty, or names an unknown virtual column below `vif`.
     """
     nodes = 0
     for depth, part in _walk(where, 1):
@@ -142,19 +142,19 @@ def checked(where: Where) -> Where:
 
 def _check_path(path: Path) -> None:
     if not path or not all(path):
-        raise InvalidInput.at("filter", f"{'.'.join(path)!r:.80} is no path: give keys joined by dots")
+        raise InvalidInput.at("filter", f"{'.'.join(path)!r:.80} is not a path; write keys joined by dots")
     if path[0] == VIF:
         name, rest = path[1] if len(path) > 1 else "", path[2:]
         if name not in VIRTUAL or (rest and not (name == "confidence" and len(rest) == 1 and rest[0] in _BOUNDS)):
             raise InvalidInput.at(
                 "filter." + ".".join(path)[:80],
-                f"is no virtual column; they are {', '.join(f'{VIF}.{column}' for column in VIRTUAL)}, and .lo and .hi of"
-                " the confidence",
+                f"is an unknown virtual column; use one of {', '.join(f'{VIF}.{column}' for column in VIRTUAL)}, or .lo and .hi"
+                " of the confidence",
             )
 
 
 def signature(where: Where) -> Hashable:
-    """Give what two filters that mean the same have in common: the filter with the types of its values, since 1 == True.
+    """Return a value that equal filters share; it includes the types of values, since 1 == True.
 
     >>> signature(Compare(("a",), min, 1)) == signature(Compare(("a",), min, True))
     False
@@ -171,7 +171,7 @@ def _typed(value: Hashable) -> Hashable:
 
 
 def paths(where: Where) -> set[Path]:
-    """Give the paths that a filter asks about."""
+    """Return the paths that a filter tests."""
     return {part.path for _, part in _walk(where, 1) if isinstance(part, Compare)}
 
 
@@ -196,10 +196,10 @@ def _walk(where: Where, depth: int) -> Iterator[tuple[int, Where]]:
 
 
 def frozen(value: object, path: str = "filter") -> Hashable:
-    """Make a value of a filter hashable: lists become tuples.
+    """Return a filter's value as a hashable value; lists become tuples.
 
     Raises:
-        InvalidInput: it is an object or something else that no field is compared with.
+        InvalidInput: the value is an object, or of another type that a field cannot be compared with.
     """
     if value is None or isinstance(value, str | bool | int | float):
         return value

@@ -1,4 +1,4 @@
-"""Result models: what every face answers with. One verb, one model; `contracts/v1` publishes them as JSON Schema."""
+"""Result models: the answers of every interface. Each verb has one model; `contracts/v1` publishes the JSON Schemas."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class Result(BaseModel):
-    """Base of every result: frozen, with no field that is not declared."""
+    """The base class of every result: frozen, with declared fields only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def lean(self) -> dict[str, JsonValue]:
-        """Give the result as plain values, without what is absent or empty."""
+        """Return the result as plain values, without absent or empty fields."""
         dumped: dict[str, JsonValue] = self.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         return dumped
 

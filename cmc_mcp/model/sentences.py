@@ -1,4 +1,4 @@
-"""Where sentences end: rules over punctuation, without a model and without the locale."""
+"""Sentence boundaries: rules over punctuation, independent of models and of the locale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BLANK_CHARS: Final = (
     "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-"""What `str.isspace` knows, and the byte order mark: characters that say nothing, for `str.strip`."""
+"""The characters that `str.isspace` accepts, and the byte order mark; for `str.strip`."""
 
 _BOUNDARY: Final = re.compile(
     r"(?P<stop>(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*+(?=\s|\Z))"
@@ -31,22 +31,23 @@ _TITLES: Final = _words(
     "adj adm attn brig capt cmdr col cpl det dr drs fr gen gov hon insp lt maj messrs mme mlle mr mrs ms mt mx pres "
     "prof rep rev sen sgt sr ste supt bl dipl hr ing nr abs art z.b d.h u.a"
 )
-"""Never the last word of a sentence: something always follows."""
+"""Abbreviations that never end a sentence: another word always follows."""
 _ABBREVIATIONS: Final = _words(
     "al approx apr aug ave blvd ca cf co corp dec dept dist ed eds eg e.g esp est etc ext feb fri gmbh govt i.e ie inc "
     "jan jr jul jun ltd mar max min misc mon nov oct orig ph.d pl rd repr resp sat sep sept st sun thu tue univ viz vs "
     "wed dt bzw usw ggf evtl"
 )
-"""Not the last word where the next is in lower case or a number; `_JOINING` never is."""
+"""Abbreviations that do not end a sentence before lower case or a number; those in `_JOINING` never do."""
 _JOINING: Final = _words("approx ca cf dept e.g eg esp i.e ie viz vs resp bzw z.b d.h st est")
 _NUMBERED: Final = _words("app ch chap eq eqs fig figs no nos p par pp pt sec sect tab vol vols v vv art nr")
-"""Not the last word where a number follows."""
+"""Abbreviations that do not end a sentence before a number."""
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
-    """Give the sentences of a text as character spans `[start, end)`, in order, without the whitespace between.
+    """Return the sentences of a text as character spans `[start, end)`, in order, without the whitespace between.
 
-    Every character that is not whitespace is in exactly one. Blank lines and list items end a sentence too. Linear.
+    Every character other than whitespace is in exactly one sentence. Blank lines and list items end a sentence too. The
+    time is linear in the text.
 
     >>> text = "Pi is 3.14, e.g. here. Ask Dr. Smith!"
     >>> [text[start:end] for start, end in sentences(text)]
@@ -75,7 +76,7 @@ def _skip(text: str, position: int) -> int:
 
 
 def _ends(text: str, start: int, mark: int, end: int) -> bool:
-    """Judge the full stop, question mark or ellipsis at `mark`, whose closing quotes end at `end`."""
+    """Return whether the full stop, question mark or ellipsis at `mark`, with closing quotes up to `end`, ends a sentence."""
     match = _OPENING.match(text, end)
     following = match.end() if match is not None else end
     if following == len(text):

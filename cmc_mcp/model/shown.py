@@ -1,4 +1,4 @@
-"""How stored text is shown: as data. What would move a cursor, break a line or pose as a line of ours becomes visible."""
+"""Stored text is shown as data: characters that move a cursor, break a line or imitate our own lines become visible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MARK: Final = re.compile(
 
 
 def clean(text: str) -> str:
-    r"""Make stored text safe for a terminal and for a line: control characters become visible.
+    r"""Return stored text with its control characters visible, safe for a terminal and for a line.
 
     >>> clean("\x1b[31mred")
     '\\x1b[31mred'
@@ -29,7 +29,7 @@ def clean(text: str) -> str:
 
 
 def flat(text: str) -> str:
-    r"""Bring a text on one line, its breaks visible.
+    r"""Return a text on one line, with visible line breaks.
 
     >>> print(flat("a\n[b"))
     a\n[b
@@ -38,7 +38,7 @@ def flat(text: str) -> str:
 
 
 def one_line(text: str, width: int = 0) -> str:
-    """Bring a text on one line, its breaks blanks, cut to a width (0: whole).
+    """Return a text on one line, with blanks for line breaks, cut to a width (0: uncut).
 
     >>> one_line("a\\n  b", 10), one_line("abcdef", 4)
     ('a b', 'abc…')
@@ -48,7 +48,7 @@ def one_line(text: str, width: int = 0) -> str:
 
 
 def body(text: str) -> str:
-    r"""Write the words of a memory: a line that looks like one of ours (a head, a rule) gets a backslash in front.
+    r"""Return the words of a memory; a line that looks like one of ours (a head, a rule) starts with a backslash.
 
     >>> print(body("fine\n[atom_1 · Maya]\n---"))
     fine
@@ -59,7 +59,7 @@ def body(text: str) -> str:
 
 
 def beside(name: str, text: str) -> str:
-    r"""Write the words of a neighbour, each of its lines marked as its.
+    r"""Return the words of a neighbour, with each line marked as the neighbour's.
 
     >>> print(beside("atom_1", "one\ntwo"))
     (atom_1) one
@@ -69,7 +69,7 @@ def beside(name: str, text: str) -> str:
 
 
 def escaped(written: str) -> str:
-    r"""Escape in JSON what JSON allows and a terminal obeys.
+    r"""Return JSON text with the control characters that JSON allows and a terminal obeys as escapes.
 
     >>> print(escaped('"\x9b2J"'))
     "\u009b2J"
@@ -78,7 +78,7 @@ def escaped(written: str) -> str:
 
 
 def part(text: str, *, alone: bool = False) -> str:
-    r"""Write a value of a head, which the `·` between its parts cannot be in; `alone` if nothing of ours is before it.
+    r"""Return a value for a head, with `·`, the separator of its parts, escaped; `alone` quotes a value that poses as ours.
 
     >>> print(part("Maya · by admin"), part("STALE", alone=True))
     Maya \u00b7 by admin "STALE"

@@ -10,7 +10,7 @@ from cmc_mcp.errors import InvalidInput
 from cmc_mcp.limits import TIME_US_MAX, TIME_US_MIN
 
 SINCE_ALWAYS: Final = -(1 << 62)
-"""The open start of an interval: it is not known since when."""
+"""The open start of an interval: the start is unknown."""
 UNTIL_FURTHER_NOTICE: Final = 1 << 62
 """The open end of an interval."""
 
@@ -21,11 +21,11 @@ _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9}
 _HELP: Final = "pass an RFC 3339 time with offset, such as 2026-06-01T09:00:00Z, or a date, such as 2026-06-01"
 
 TimeLike = str | datetime | date | int
-"""A time as callers may give it; an integer is microseconds since 1970."""
+"""A time as callers may pass it; an integer is microseconds since 1970."""
 
 
 def is_time(text: str) -> bool:
-    """Say whether a text has the form of a time or a date.
+    """Return whether a text has the form of a time or a date.
 
     >>> is_time("2026-06-01"), is_time("deploy")
     (True, False)
@@ -34,10 +34,10 @@ def is_time(text: str) -> bool:
 
 
 def parse_time(value: TimeLike, path: str = "time") -> int:
-    """Read a time as microseconds since 1970 UTC. A date is its first instant in UTC; a naive time is refused.
+    """Parse a time into microseconds since 1970 UTC. A date means its first instant in UTC; a naive time is refused.
 
     Raises:
-        InvalidInput: not RFC 3339, naive, or outside the years 1 to 9999.
+        InvalidInput: the time is not RFC 3339, is naive, or lies outside the years 1 to 9999.
 
     >>> parse_time("1970-01-02"), parse_time("1970-01-01T01:00:00+01:00")
     (86400000000, 0)
@@ -73,7 +73,7 @@ def _bounded(value_us: int, path: str) -> int:
 
 
 def format_time(value_us: int) -> str | None:
-    """Write a time as RFC 3339 in UTC; an open end is None.
+    """Format a time as RFC 3339 in UTC; an open end is None.
 
     >>> format_time(0), format_time(1), format_time(SINCE_ALWAYS)
     ('1970-01-01T00:00:00Z', '1970-01-01T00:00:00.000001Z', None)
@@ -85,10 +85,10 @@ def format_time(value_us: int) -> str | None:
 
 
 def interval(valid_from: TimeLike | None, valid_to: TimeLike | None) -> tuple[int, int]:
-    """Read a half-open interval `[valid_from, valid_to)`; None is an open end.
+    """Parse a half-open interval `[valid_from, valid_to)`; None is an open end.
 
     Raises:
-        InvalidInput: an end is no time, or `valid_to` is not after `valid_from`.
+        InvalidInput: an end is not a time, or `valid_to` is not after `valid_from`.
 
     >>> interval("1970-01-01", None) == (0, UNTIL_FURTHER_NOTICE)
     True

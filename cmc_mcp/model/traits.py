@@ -1,6 +1,6 @@
-"""Traits: what ranking wants to know of a passage beside its words, packed into one integer when it is written.
+"""Traits: the features of a passage, beside its words, that ranking uses; packed into one integer on writing.
 
-They follow from the text, the speaker and the time alone, so they can be computed again and compared.
+Traits follow from the text, the speaker and the time alone, so they can be computed again and compared.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 PERSON, ASSISTANT, USER = 0, 1, 2
-"""Roles of a speaker: somebody with a name, a model, and whoever talks to a model."""
+"""The roles of a speaker: a person with a name, a model, and the user who talks to a model."""
 _ROLES: Final = {
     "assistant": ASSISTANT, "ai": ASSISTANT, "bot": ASSISTANT, "chatbot": ASSISTANT, "model": ASSISTANT,
     "user": USER, "human": USER,
@@ -23,7 +23,7 @@ YEAR: Final = re.compile(r"(?<!\w)(?:1\d{3}|20\d\d)(?!\w)")
 _HEADING: Final = re.compile(r"#{1,6}[ \t][^\n]*\n?\Z")  # Markdown's, alone
 _WORD: Final = re.compile(r"\w+")
 _QUESTION_MARKS: Final = "?？؟;"
-_YEAR_BASE: Final = 999  # a year is kept less this; 0 is none
+_YEAR_BASE: Final = 999  # subtracted from a year before it is packed; 0 means no year
 BYTES_MAX: Final = 65_536
 CHARS_MAX: Final = (1 << 20) - 1
 CHARS_SHIFT, FIRST_YEAR_SHIFT, LAST_YEAR_SHIFT, MONTH_SHIFT, HEADING_SHIFT = 5, 25, 36, 47, 61
@@ -32,9 +32,9 @@ MONTH_BITS: Final = 14
 
 
 class Traits(NamedTuple):
-    """A passage's traits. Years are those its text names; the month is of `occurred_at`, as year · 12 + month - 1.
+    """A passage's traits. The years are those that the text names; the month of `occurred_at` is year · 12 + month - 1.
 
-    A heading is a passage that is nothing else: what stands under it carries its words already.
+    `heading` marks a passage that consists of a heading alone: the passages below it carry its words already.
     """
 
     turn: bool
@@ -49,7 +49,7 @@ class Traits(NamedTuple):
 
 
 def traits_of(data: bytes, *, turn: bool = False, speaker: str = "", occurred_us: int | None = None) -> int:
-    """Pack the traits of a passage; of one longer than `BYTES_MAX` its text is not looked at.
+    """Pack the traits of a passage; the text of a passage longer than `BYTES_MAX` is not read.
 
     >>> unpacked(traits_of(b"I moved to Lisbon in 2019.", turn=True, speaker="Maya")).first_year
     2019
@@ -68,7 +68,7 @@ def traits_of(data: bytes, *, turn: bool = False, speaker: str = "", occurred_us
 
 
 def derived_traits(content: bytes, discriminator: bytes | None) -> tuple[int, int]:
-    """Give the traits and the speaker's number that follow from a content and from what tells it from its twins."""
+    """Return the packed traits and the speaker's number that follow from a content and its discriminator."""
     said = json.loads(discriminator) if discriminator else {}
     if "session" not in said:
         return traits_of(content), 0
@@ -78,7 +78,7 @@ def derived_traits(content: bytes, discriminator: bytes | None) -> tuple[int, in
 
 
 def unpacked(packed: int) -> Traits:
-    """Give packed traits one by one."""
+    """Unpack traits."""
     first = packed >> FIRST_YEAR_SHIFT & (1 << YEAR_BITS) - 1
     last = packed >> LAST_YEAR_SHIFT & (1 << YEAR_BITS) - 1
     month = packed >> MONTH_SHIFT & (1 << MONTH_BITS) - 1
@@ -96,13 +96,13 @@ def unpacked(packed: int) -> Traits:
 
 
 def month_code(year: int, month: int) -> int:
-    """Give a month as traits hold it, before the shift; 0 for years that traits do not hold."""
+    """Return the packed form of a month, before the shift; 0 for a year out of range."""
     code = (year - _YEAR_BASE) * 12 + month - 1
     return code if 0 < code < 1 << MONTH_BITS else 0
 
 
 def year_code(year: int) -> int:
-    """Give a year as traits hold it."""
+    """Return the packed form of a year."""
     return year - _YEAR_BASE
 
 
@@ -117,9 +117,9 @@ def _month(occurred_us: int | None) -> int:
 
 
 def speaker_key(name: str) -> int:
-    """Give the number by which a speaker is known: of the first word of the name, case folded; 0 for none or a role.
+    """Return the number of a speaker, from the first word of the name, case folded; 0 for an empty name or a role.
 
-    A number and no text, so that names need no table of their own; 62 bits of SHA-256.
+    The number is 62 bits of SHA-256, so that names need no table of their own.
 
     >>> speaker_key("Fahim Khan") == speaker_key("fahim"), speaker_key("assistant")
     (True, 0)

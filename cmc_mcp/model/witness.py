@@ -9,14 +9,14 @@ from typing import Literal
 from cmc_mcp.canon import Json, canonical, payload_hash
 
 NO_MODEL = "none"
-"""The `model_id` of what a person or a tool wrote."""
+"""The `model_id` of a memory that a person or a tool wrote."""
 
 
 @dataclass(frozen=True)
 class Witness:
-    """The frozen part of provenance, part of an atom's identity.
+    """The frozen part of provenance, which is part of an atom's identity.
 
-    `derived_from` holds atom ids in text form. Confidence is a revisable fact of the assertion and not here.
+    `derived_from` holds atom ids in text form. Confidence is a revisable fact of the assertion and stands there.
 
     >>> Witness("maya").key.hex()[:8]
     '4ffca786'
@@ -49,7 +49,7 @@ class Witness:
 
 
 def band(confidence: float | None) -> Literal["A", "B", "C"] | None:
-    """Give the confidence band: A from .90, B from .70, C below; unknown confidence has none.
+    """Return the confidence band: A from .90, B from .70, C below; None for an unknown confidence.
 
     >>> band(0.9), band(0.7), band(0.2), band(None)
     ('A', 'B', 'C', None)

@@ -1,4 +1,4 @@
-"""Commit: lay a draft's atoms, assertions, places and links into a unit of work."""
+"""Commit: stage a draft's atoms, assertions, places and links in a unit of work."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHAIN_START = bytes(32)
 
 @dataclass(slots=True)
 class Laid:
-    """What applying drafts did, as atom ids (16 bytes), in order."""
+    """The effects of the staged drafts, as atom ids (16 bytes), in order."""
 
     added: list[bytes] = field(default_factory=list)
     reaffirmed: list[bytes] = field(default_factory=list)
@@ -40,12 +40,12 @@ class Laid:
 
 
 Words = tuple[str, str, str, bytes, bytes]
-"""What makes two turns the same one: origin, modality, media type, content hash, and who said it when in which session."""
+"""The identity of a turn: origin, modality, media type, content hash, and the speaker, time and session."""
 
 
 @dataclass(slots=True)
 class _Tail:
-    """The end of a conversation as this unit sees it."""
+    """The end of a conversation in this unit of work."""
 
     position: int
     chain: bytes
@@ -53,7 +53,7 @@ class _Tail:
 
 @dataclass(slots=True)
 class Batch:
-    """One unit of work in progress, and what it has laid so far."""
+    """One unit of work in progress, and the effects that it has staged so far."""
 
     unit: WriteUnit
     principal: str
@@ -66,7 +66,7 @@ class Batch:
     _facts: tuple[Mapping[str, Json], Facts] | None = None
 
     def lay(self, draft: Draft) -> list[bytes]:
-        """Lay one draft; give its atoms' ids in order."""
+        """Stage one draft; return the ids of its atoms in order."""
         request = draft.request
         witness = Witness(
             self.principal,
@@ -97,7 +97,7 @@ class Batch:
         return self._assert(draft, part, key, witness, origin=0, discriminator=b"")
 
     def _known_note(self, text: tuple[str, str, bytes]) -> bytes | None:
-        """Find the note of the same words, whoever wrote it down first."""
+        """Return the id of the note with the same words, by any writer, or None."""
         pid = self.unit.pid(text[2])
         if pid is None:
             return None
@@ -134,13 +134,13 @@ class Batch:
         return key
 
     def _has_place(self, key: bytes) -> bool:
-        """Say whether a turn stands somewhere in its conversation: one that was only forgotten still does."""
+        """Return whether a turn has a place in its conversation; a forgotten turn keeps its place."""
         rid = self.unit.rid(atom_record(key))
         items = [] if rid is None else self.unit.item_of(rid)
         return any(p.facts.registers["atom"] == key.hex() for _, item in items for p in self.unit.pieces(item))
 
     def _known_turn(self, draft: Draft, part: Part, origin: int, discriminator: bytes) -> bytes | None:
-        """Find the turn that was said then by the same speaker in the same words, whoever wrote it down first."""
+        """Return the id of the turn with the same time, speaker and words, by any writer, or None."""
         if draft.request.occurred_us is None:
             return None
         text = _words(draft, part, discriminator)
@@ -168,7 +168,7 @@ class Batch:
         return tail
 
     def _entry(self, draft: Draft, witness: Witness) -> bytes:
-        """Lay an entry of a collection: this wording takes the times it is given from whichever held them before."""
+        """Stage an entry of a collection: this wording takes its valid times over from the wordings that held them."""
         part, request, unit = draft.parts[0], draft.request, self.unit
         discriminator = entry_discriminator(draft.entry)
         origin = unit.put(draft.origin.encode())
@@ -191,7 +191,7 @@ class Batch:
         return key
 
     def _take_over(self, new: Record, old: AtomRow, left: Pieces) -> None:
-        """Leave an older wording of an entry what the new one does not cover, and say which superseded which."""
+        """Keep the times of an older wording that the new one does not cover, and link the two as superseded."""
         unit, rid = self.unit, self.unit.intern(new)[0]
         if left == unit.pieces(old.rid):
             return
@@ -200,7 +200,7 @@ class Batch:
             self.laid.retired.append(old.key)
         link(unit, rid, "supersedes", old.rid)
         back = unit.rid(EDGE.record(old.key, b"supersedes", new.key))
-        if back is not None:  # an entry that returns to an earlier wording is no older than what it returns from
+        if back is not None:  # an entry that returns to an earlier wording is not older than the wording that it leaves
             unit.set_pieces(back, ())
 
     def _document(self, draft: Draft, witness: Witness) -> list[bytes]:
@@ -219,7 +219,7 @@ class Batch:
         for part, (key, discriminator) in zip(draft.parts, keys, strict=True):
             self._assert(draft, part, key, witness, origin, discriminator)
         ids = [key for key, _ in keys]
-        # told again under another title it stays the version it is, and so do its nodes
+        # a source told again under another title keeps its version and its nodes
         indexed = nodes_in(previous) if same and previous is not None else draft.indexed
         self.laid.nodes.update((node.key, None) for node in indexed)
         if not same:
@@ -230,13 +230,13 @@ class Batch:
         return ids
 
     def _again(self, draft: Draft, previous: Manifest, witness: Witness, origin: int) -> list[bytes]:
-        """Re-affirm the atoms of the same bytes as they were divided before, by an older atomizer too."""
+        """Re-affirm the atoms of the same bytes in their earlier division, which may be an older atomizer's."""
         for part in previous.parts:
             self._assert(draft, draft.parts[0], part.atom, witness, origin, b"", stands=True)
         return [part.atom for part in previous.parts]
 
     def _held(self, rid: int, known: Mapping[tuple[tuple[int, int, int], int], AtomRow]) -> list[bytes]:
-        """Give what a source holds whose plan was erased: whatever of it is live."""
+        """Return the live atoms of a source whose manifest was erased."""
         return [row.key for row in known.values()] if self.unit.pieces(rid) else []
 
     def _manifest(self, rid: int) -> Manifest | None:
@@ -249,7 +249,7 @@ class Batch:
         return None if body is None else decode_manifest(body)
 
     def _texts_of(self, origin: int) -> dict[tuple[tuple[int, int, int], int], AtomRow]:
-        """Give every atom ever recorded of an origin, by its text and twin number."""
+        """Return every atom ever recorded of an origin, by text and twin number."""
         out: dict[tuple[tuple[int, int, int], int], AtomRow] = {}
         for row in self.unit.atoms_with("origin", origin):
             number = self._twin(row)
@@ -276,7 +276,7 @@ class Batch:
         witness: Witness,
         origin: bytes,
     ) -> list[tuple[bytes, bytes]]:
-        """Give each part the atom it keeps or becomes, as (id, discriminator)."""
+        """Return, for each part, the atom that it keeps or becomes, as (id, discriminator)."""
         modality = MODALITIES.index(draft.request.modality)
         media = self.unit.put(draft.media_type.encode())
         by_key = {row.key: text for text, row in known.items()}
@@ -324,7 +324,7 @@ class Batch:
         *,
         stands: bool = False,
     ) -> bytes:
-        # an id covers the content, so where the content was never seen there is no such atom
+        # an id covers the content, so an unseen content proves that the atom is new
         rid, new = self.unit.intern(atom_record(key), unknown=not stands and self.unit.pid(part.hash) is None)
         if new:
             self._add(rid, draft, part, witness, origin, discriminator)
@@ -343,7 +343,7 @@ class Batch:
         return key
 
     def _restore(self, rid: int, discriminator: bytes) -> None:
-        """Bring back what was taken back with an atom: the links to its premises; and its speaker, if it was erased."""
+        """Restore what was retracted with an atom: the links to its premises, and its speaker if it was erased."""
         if discriminator:
             self.unit.put(discriminator)
         row = self.unit.atom(rid)
@@ -387,7 +387,7 @@ def _words(draft: Draft, part: Part, discriminator: bytes) -> Words:
 
 
 def premise_rid(unit: WriteUnit, premise: str) -> int:
-    """Give the record of a premise whose id was resolved before."""
+    """Return the record number of a premise whose id was resolved before."""
     rid = unit.rid(atom_record(bytes.fromhex(premise.removeprefix("atom_"))))
     if rid is None:
         raise IntegrityError("a premise vanished while it was being linked", table="records", key=premise)
@@ -395,7 +395,7 @@ def premise_rid(unit: WriteUnit, premise: str) -> int:
 
 
 def link(unit: WriteUnit, source: int, kind: str, target: int) -> int:
-    """Assert an edge between atoms; give its record."""
+    """Assert an edge between atoms; return its record number."""
     record = EDGE.record(unit.record(source).key, kind.encode(), unit.record(target).key)
     rid, new = unit.intern(record)
     if new:
@@ -406,7 +406,7 @@ def link(unit: WriteUnit, source: int, kind: str, target: int) -> int:
 
 
 def _is_version(manifest: Manifest, draft: Draft) -> bool:
-    """Say whether a draft is this very version; a plan that lost words to an erase is none."""
+    """Return whether a draft equals this version; a manifest that lost words to an erase never does."""
     asked = (draft.whole, draft.request.modality, draft.media_type)
     whole = all(node.title != ERASED for node in manifest.nodes)
     return whole and (manifest.whole, manifest.modality, manifest.media_type) == asked

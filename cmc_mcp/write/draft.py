@@ -1,4 +1,4 @@
-"""Atomize, as the pipeline sees it: a request becomes parts, each of which is to be one atom."""
+"""Drafts: a request divided into parts, each of which becomes one atom."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Stream = Literal["note", "document", "turn", "entry"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What becomes one atom."""
+    """A part of a request, which becomes one atom."""
 
     data: bytes
     hash: bytes
@@ -34,9 +34,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A request, atomized. `literals[i]` are the bytes before part i; the last one follows the last part.
+    """An atomized request. `literals[i]` are the bytes before part i; the last literal follows the last part.
 
-    A note of one part has no source record of its own: its origin is its content (`stream` is "note").
+    A note of one part (`stream` is "note") lacks a source record: its origin is its content.
     """
 
     request: Request
@@ -47,17 +47,17 @@ class Draft:
     parts: tuple[Part, ...]
     literals: tuple[bytes, ...]
     nodes: tuple[ManifestNode, ...] = ()  # the hierarchy of a document, atoms included
-    places: tuple[str, ...] = ()  # of the parts, in it
-    entry: str = ""  # its id, of an entry of a collection
+    places: tuple[str, ...] = ()  # of the parts, in that hierarchy
+    entry: str = ""  # the id of an entry of a collection
 
     @property
     def indexed(self) -> tuple[Node, ...]:
-        """The nodes that are found by a text of their own."""
+        """The nodes that search finds by their own texts."""
         kinds = [(part.kind, place) for part, place in zip(self.parts, self.places, strict=False)]
         return nodes_of(self.request.modality, self.nodes, kinds) if self.searchable and self.nodes else ()
 
     def node_texts(self) -> Mapping[bytes, str]:
-        """Give the texts of those nodes by their keys."""
+        """Return the texts of the indexed nodes by their keys."""
         return texts_of(self.indexed, self.request.modality, [(part.kind, part.data) for part in self.parts])
 
     @property
@@ -66,7 +66,7 @@ class Draft:
         return self.request.modality not in BINARY
 
     def traits(self, part: Part) -> tuple[int, int]:
-        """Give a part's traits and the number of its speaker; 0 and 0 where there is no text."""
+        """Return a part's packed traits and the number of its speaker; 0 and 0 for a part without text."""
         request, turn = self.request, self.stream == "turn"
         if not self.searchable:
             return 0, 0
@@ -76,9 +76,9 @@ class Draft:
         return traits, speaker_key(request.speaker)
 
     def heading(self, part: Part) -> str:
-        """What full text shows beside a part: its title, the sections it stands under, its speaker and its date.
+        """Return the heading of a part for full text: its title, sections, speaker and date.
 
-        Questions name who and when; the words of a turn name neither (measured: +.05 of R@10 on dialogues).
+        Questions name speakers and dates, which the words of a turn lack (measured: +.05 of R@10 on dialogues).
         """
         request = self.request
         words = [str(request.registers.get("title", "")), *part.path]
@@ -89,7 +89,7 @@ class Draft:
 
 
 def draft(request: Request) -> Draft:
-    """Split a request into parts."""
+    """Return a request divided into parts."""
     whole = payload_hash(request.data)
     if request.session is not None:
         origin = request.source or f"session:{request.session}"

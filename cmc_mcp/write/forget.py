@@ -1,4 +1,4 @@
-"""Forget: end belief in memories; or erase them, destroying their bytes. Both show a plan first."""
+"""Forget: end belief in memories, or erase them and destroy their bytes. Both show a plan first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOTE = "note:"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to forget: ids, or what matches all that is given."""
+    """The memories to forget: ids, or every memory that matches all given conditions."""
 
     ids: tuple[str, ...] = ()
     source: str | None = None
@@ -42,15 +42,15 @@ def forget(
     digest_: str | None = None,
     cancel: Cancel | None = None,
 ) -> ForgetResult:
-    """Forget what is selected, in one transaction; with `erase`, destroy its content for good.
+    """Forget the selected memories in one transaction; with `erase`, destroy their content for good.
 
-    An erase selects what was forgotten or retired too. It takes other memories of the same content with it, since their
-    bytes are the same bytes: the plan lists them as `shared`, and the receipt retracts them too.
+    An erase also selects forgotten and retired memories. It includes other memories of the same content, since they share
+    their bytes: the plan lists them as `shared`, and the receipt retracts them too.
 
     Raises:
-        InvalidInput: nothing, or ids and a selection, are given, or an erase comes without its plan's digest;
-        Conflict: the plan is no longer the one the digest was given for, or a content to erase is also a name;
-        NotFound: no such memory.
+        InvalidInput: the selection is empty, ids stand beside other conditions, or an erase lacks its plan's digest.
+        Conflict: the plan changed since the digest was issued, or a content to erase is also a name.
+        NotFound: an id names no memory.
     """
     _check(selection, reason)
     if dry_run:
@@ -58,7 +58,8 @@ def forget(
             return _plan(view, selection, erase)
     if erase and digest_ is None:
         raise InvalidInput.at(
-            "digest", "an erase destroys content for good: call with dry_run first, then give its digest"
+            "digest",
+            "is missing: an erase destroys content for good; call with dry_run first, then pass its digest",
         )
     with engine.store.writer(engine.ws) as unit:
         plan = _plan(unit, selection, erase)
@@ -84,9 +85,9 @@ def forget(
 
 
 def _finished(engine: Engine, objects: Sequence[bytes], epoch: int, *, earlier: bool) -> bool:
-    """Destroy what is left of an erase that is committed; False when the next opening has to, as after a crash.
+    """Destroy the remains of a committed erase; return False if the next opening must do it, as after a crash.
 
-    Where an `earlier` one was cut short, its objects may be there too.
+    If an `earlier` erase was interrupted, its objects may remain too.
     """
     try:
         for hash_ in objects:
@@ -103,7 +104,7 @@ def _check(selection: Selection, reason: str | None) -> None:
     for name, value in selection.tags:
         check.text("tags", name, "TAG_KEY_CHARS_MAX", limits.TAG_KEY_CHARS_MAX)
         if check.text(f"tags.{name}", value, "TAG_VALUE_CHARS_MAX", limits.TAG_VALUE_CHARS_MAX, blank=True) is None:
-            check.problem(f"tags.{name}", "selects nothing; give the value that is to match")
+            check.problem(f"tags.{name}", "is empty; pass the value to match")
     check.raise_()
 
 
@@ -117,10 +118,10 @@ def _plan(view: LedgerView, selection: Selection, erase: bool) -> ForgetResult:
 
 
 def _sharing(view: LedgerView, rids: Sequence[int]) -> list[str]:
-    """Give the other memories of the same content.
+    """Return the other memories of the same content.
 
     Raises:
-        Conflict: a content is also the name of something, whose bytes are the same bytes.
+        Conflict: a content is also a name, which shares its bytes.
     """
     rows = {row.rid: row for content in {row.content for row in view.atoms(rids).values()}
             for row in view.atoms_with("content", content)}  # fmt: skip
@@ -136,17 +137,17 @@ def _sharing(view: LedgerView, rids: Sequence[int]) -> list[str]:
 
 
 def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -> list[int]:
-    """Find what is selected: what is live, or with `also_dead` whatever was not erased yet, since bytes outlive belief."""
+    """Return the selected record numbers: live ones, or with `also_dead` every one whose content was not erased."""
     general = (selection.source, selection.writer, selection.since)
     if selection.ids:
         if selection.tags or any(part is not None for part in general):
-            raise InvalidInput.at("ids", "give ids, or a selection by source, tags, writer and since, not both")
+            raise InvalidInput.at("ids", "cannot be combined with source, tags, writer or since; pass one or the other")
         if len(selection.ids) > limits.FORGET_IDS_MAX:
             raise LimitExceeded.over("ids", "FORGET_IDS_MAX", len(selection.ids), limits.FORGET_IDS_MAX)
         rids = resolve_atoms(view, selection.ids)
         return rids if also_dead else [rid for rid in rids if view.pieces(rid)]
     if not selection.tags and all(part is None for part in general):
-        raise InvalidInput.at("ids", "nothing is selected: give ids, or a source, tags, a writer or since")
+        raise InvalidInput.at("ids", "select nothing; pass ids, or a source, tags, a writer or since")
     found: set[int] | None = None
 
     def narrow(rids: Sequence[int]) -> None:
@@ -176,7 +177,7 @@ def _of_source(view: LedgerView, reference: str) -> list[int]:
     origin = resolve_origin(view, reference)
     pid = view.pid(payload_hash(origin.encode()))
     rows = [] if pid is None else view.atoms_with("origin", pid)
-    if origin.startswith(_NOTE):  # a bare note has no origin of its own: it is named by its content
+    if origin.startswith(_NOTE):  # a bare note lacks an origin of its own: its content names it
         try:
             content = view.pid(bytes.fromhex(origin.removeprefix(_NOTE)))
         except ValueError:
@@ -201,10 +202,10 @@ def selection_of(
     """Read the arguments of `forget`.
 
     Raises:
-        InvalidInput: tags are no map.
+        InvalidInput: `tags` is not a map.
     """
     if tags is not None and not isinstance(tags, Mapping):
-        raise InvalidInput.at("tags", 'is no map of names to values, such as {"topic": "deploy"}')
+        raise InvalidInput.at("tags", 'is not a map of names to values; pass one such as {"topic": "deploy"}')
     named = (ids,) if isinstance(ids, str) else tuple(ids)
     return Selection(
         named, source, tuple(sorted((plain_text(k, "tags"), v) for k, v in (tags or {}).items())), writer, since

@@ -1,4 +1,4 @@
-"""Gate: what is kept back, with its reasons, and what lets it in."""
+"""Gate: requests that are kept back in quarantine, with reasons, and their release."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHOWN_CHARS = 2_000
 
 
 def reasons(view: LedgerView, draft: Draft) -> list[str]:
-    """Say why a draft is to be kept back; empty when it may pass."""
+    """Return the reasons to keep a draft back; an empty list lets it pass."""
     found = []
     if view.epoch() and any(is_erased(view, part.hash) for part in draft.parts):
         found.append("its content was erased from this workspace")
@@ -42,20 +42,20 @@ def reasons(view: LedgerView, draft: Draft) -> list[str]:
 
 
 def is_erased(view: LedgerView, hash_: bytes) -> bool:
-    """Say whether the bytes of a hash were erased from the workspace."""
+    """Return whether the bytes behind a hash were erased from the workspace."""
     rid = view.rid(ERASURE.record(hash_))
     return rid is not None and bool(view.pieces(rid))
 
 
 def policy(view: LedgerView, name: str) -> float | None:
-    """Read a numeric policy of the workspace."""
+    """Read a numeric policy of the workspace, or None if it is unset."""
     rid = view.rid(POLICY.record(name.encode()))
     pieces = view.pieces(rid) if rid is not None else ()
     return number_of(pieces[0].facts.registers, "value") if pieces else None
 
 
 def keep_back(unit: WriteUnit, request: Request, principal: str, why: list[str]) -> str:
-    """Put a request into quarantine, with who made it; give its id."""
+    """Put a request and its principal into quarantine; return the id of the entry."""
     body = encode_request(request, principal)
     pid = unit.put(body)
     record = GATE.record(payload_hash(body))
@@ -68,14 +68,14 @@ def keep_back(unit: WriteUnit, request: Request, principal: str, why: list[str])
 
 
 def is_kept_back(view: LedgerView, gate: int) -> bool:
-    """Say whether something is in quarantine now."""
+    """Return whether an entry is in quarantine now."""
     return any(piece.facts.registers["decision"] == "quarantined" for piece in view.pieces(gate))
 
 
 def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[int, bytes]:
-    """Bring back the bytes and the full text of contents that were erased, since they are released now.
+    """Restore the bytes and the full text of erased contents that a release lets in.
 
-    Gives the contents to be embedded again, as payload number → hash.
+    Return the contents to embed again, as payload number → hash.
     """
     back: dict[int, bytes] = {}
     for part in draft.parts:
@@ -84,7 +84,7 @@ def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[int, bytes
         content = unit.put(part.data, hash_=part.hash, object_=len(part.data) > inline_bytes)
         for row in unit.atoms_with("content", content):
             unit.add_passage(row.rid, draft.heading(part), part.data.decode() if draft.searchable else "")
-            said = unit.payload(row.discriminator) if row.discriminator else None  # its own, not that of the request
+            said = unit.payload(row.discriminator) if row.discriminator else None  # the row's own, not the request's
             unit.set_traits(row.rid, *(derived_traits(part.data, said) if draft.searchable else (0, 0)))
         if draft.searchable:
             back[content] = part.hash
@@ -92,13 +92,13 @@ def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[int, bytes
 
 
 def let_in(unit: WriteUnit, gate: int) -> None:
-    """Record that something was released from quarantine.
+    """Record the release of an entry from quarantine.
 
     Raises:
-        NotFound: it is there no longer.
+        NotFound: the entry left quarantine before.
     """
     if not is_kept_back(unit, gate):
-        raise NotFound("it is no longer in quarantine; `cmc quarantine list` shows what is")
+        raise NotFound("the entry is no longer in quarantine; `cmc quarantine list` shows the entries")
     registers = dict(unit.pieces(gate)[0].facts.registers)
     facts = facts_of({**registers, "decision": "released"})
     unit.set_pieces(gate, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
@@ -106,19 +106,19 @@ def let_in(unit: WriteUnit, gate: int) -> None:
 
 
 def gate_name(record: Record) -> str:
-    """Write the id of something in quarantine."""
+    """Return the id of an entry in quarantine."""
     return GATE_PREFIX + atom_name(record.key).partition("_")[2]
 
 
 def quarantined(view: LedgerView) -> list[QuarantineEntry]:
-    """Give what is in quarantine, in order."""
+    """Return the entries in quarantine, in order."""
     out = []
     for rid, request in view.quarantined():
         registers = view.pieces(rid)[0].facts.registers
         body = view.payload(request)
         row = view.transaction(view.change_seqs(rid)[-1])
         if body is None or row is None:
-            continue  # its request was erased
+            continue  # the request was erased
         asked, _ = decode_request(body)
         out.append(
             QuarantineEntry(
@@ -134,10 +134,11 @@ def quarantined(view: LedgerView) -> list[QuarantineEntry]:
 
 
 def find_quarantined(view: LedgerView, reference: str) -> tuple[int, Request, str]:
-    """Find something in quarantine by its id or a unique prefix; give its gate record, the request and who made it.
+    """Find an entry in quarantine by its id or a unique prefix; return its gate record, its request and its principal.
 
     Raises:
-        NotFound: there is no such entry; Ambiguous: several begin so.
+        NotFound: the reference names no entry.
+        Ambiguous: several ids begin with the reference.
     """
     digits = reference.removeprefix(GATE_PREFIX)
     found = [
@@ -149,20 +150,18 @@ def find_quarantined(view: LedgerView, reference: str) -> tuple[int, Request, st
         raise Ambiguous(f"{reference} could be {len(found)} entries in quarantine; give more digits")
     body = view.payload(found[0][1]) if found else None
     if body is None:
-        raise NotFound(
-            f"there is nothing called {reference} in quarantine; `cmc quarantine list` shows it", id=reference
-        )
+        raise NotFound(f"{reference} is not in quarantine; `cmc quarantine list` shows the entries", id=reference)
     return found[0][0], *decode_request(body)
 
 
 def set_policy(unit: WriteUnit, name: str, value: float | None) -> None:
-    """Set a numeric policy of the workspace; None removes it.
+    """Set a numeric policy of the workspace; None removes the policy.
 
     Raises:
-        InvalidInput: there is no such policy.
+        InvalidInput: the name is not that of a policy.
     """
     if name not in POLICIES:
-        raise InvalidInput.at("name", f"{name!r:.60} is no policy; policies are {', '.join(POLICIES)}")
+        raise InvalidInput.at("name", f"{name!r:.60} is an unknown policy; use one of {', '.join(POLICIES)}")
     rid, _ = unit.intern(POLICY.record(name.encode()))
     pieces = () if value is None else (_always({"name": name, "value": fixed(value)}),)
     unit.set_pieces(rid, pieces)
@@ -173,7 +172,7 @@ def _always(registers: Mapping[str, Json]) -> Piece:
 
 
 def encode_request(request: Request, principal: str) -> bytes:
-    """Write a request and who made it as canonical bytes, so that it can be released later exactly as it came."""
+    """Encode a request and its principal as canonical bytes, so that a release later restores the exact request."""
     binary = request.modality in BINARY
     body: dict[str, Json] = {name: getattr(request, name) for name in _PLAIN}
     body["principal"] = principal
@@ -186,7 +185,7 @@ def encode_request(request: Request, principal: str) -> bytes:
 
 
 def decode_request(body: bytes) -> tuple[Request, str]:
-    """Read a request that `encode_request` wrote, and who made it; its idempotency key is spent."""
+    """Decode a request and its principal from `encode_request`; the idempotency key is not kept."""
     raw = cast("dict[str, Json]", json.loads(body))
     content = str(raw["content"])
     data = base64.b64decode(content) if raw["modality"] in BINARY else content.encode()

@@ -1,4 +1,4 @@
-"""Mark: what became of memories, reported by who used them. A mark is a revision of facts, of many memories at once."""
+"""Mark: outcomes of memories, reported by those who used them. A mark revises the facts of many memories at once."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ def mark(
 ) -> Receipt:
     """Report an outcome of 1 to 1,000 memories, in one transaction; `spec/cmc.md` §§1, 2.
 
-    `used` sets the register `used_us` to the time of the transaction: decay begins anew there. `right` and `wrong` set
-    the principal's register among `mark:…`, its latest judgement, which feeds calibration. Being registers, they roll
-    back, are undone by writer, and show in history and diffs as every fact does.
+    `used` sets the register `used_us` to the time of the transaction, from which decay begins anew. `right` and `wrong` set
+    the principal's register among `mark:…`, which holds the latest judgement and feeds calibration. Like every register,
+    marks roll back, can be undone by writer, and appear in history and diffs.
 
     Raises:
-        InvalidInput: an argument is wrong; NotFound: no such memory, or it was forgotten; Ambiguous: an id is short.
+        InvalidInput: an argument is wrong.
+        NotFound: an id names no memory, or the memory was forgotten.
+        Ambiguous: an id is the prefix of several ids.
     """
     named = _checked(ids, outcome, reason)
     with engine.store.reader(engine.ws) as view:
@@ -61,10 +63,10 @@ def mark(
 
 
 def _checked(ids: object, outcome: object, reason: object) -> tuple[str, ...]:
-    """Check the arguments; give the ids."""
+    """Check the arguments and return the ids."""
     check = checker()
     if outcome not in OUTCOMES:
-        check.problem("outcome", f"{outcome!r:.40} is none; outcomes are {', '.join(OUTCOMES)}")
+        check.problem("outcome", f"{outcome!r:.40} is not a valid outcome; use one of {', '.join(OUTCOMES)}")
     check.text("reason", reason, "REASON_CHARS_MAX", limits.REASON_CHARS_MAX)
     given: tuple[object, ...] = (ids,) if isinstance(ids, str) else ()
     if isinstance(ids, Sequence) and not isinstance(ids, str | bytes):
@@ -72,7 +74,7 @@ def _checked(ids: object, outcome: object, reason: object) -> tuple[str, ...]:
     elif not isinstance(ids, str):
         check.problem("ids", f"is a {type(ids).__name__}; pass a list of memory ids")
     if not given and not check.problems:
-        check.problem("ids", "is empty; name the memories that this is about")
+        check.problem("ids", "is empty; pass the ids of the memories to mark")
     if len(given) > limits.BATCH_ITEMS_MAX:
         raise LimitExceeded.over("ids", "BATCH_ITEMS_MAX", len(given), limits.BATCH_ITEMS_MAX)
     for index, value in enumerate(given):
@@ -83,7 +85,7 @@ def _checked(ids: object, outcome: object, reason: object) -> tuple[str, ...]:
 
 
 def _found(view: LedgerView, named: Sequence[str]) -> list[int]:
-    """Find the memories, in the order given; each must be believed, and be named once."""
+    """Return the record numbers of the memories, in order; each must be live and named once."""
     rids: dict[int, int] = {}
     twice: list[Problem] = []
     for index, reference in enumerate(named):
@@ -101,8 +103,8 @@ def _found(view: LedgerView, named: Sequence[str]) -> list[int]:
 
 
 def _gone(view: LedgerView, rid: int) -> NotFound:
-    """Say why a memory that is not believed cannot be marked."""
+    """Return the error for a memory that was forgotten or erased and cannot be marked."""
     row, name = view.atom(rid), atom_name(view.record(rid).key)
     erased = row is not None and is_erased(view, view.payload_row(row.content).hash)
-    what = "its content was erased for good" if erased else "it was forgotten; remember it anew, or roll back"
+    what = "its content was erased for good" if erased else "it was forgotten; remember it again, or roll back"
     return NotFound(f"the memory {name} cannot be marked: {what}", id=name)

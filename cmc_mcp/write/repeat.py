@@ -1,4 +1,4 @@
-"""Repeat: a call whose idempotency key was used before gets its original receipt, and is not executed again."""
+"""Repeat: a call with a used idempotency key gets the original receipt and is not executed again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cmc_mcp.write.validate import Request
 
 
 def repeated(view: LedgerView, request: Request) -> Receipt | None:
-    """Give the original receipt of a request whose idempotency key was used before; None when it is new.
+    """Return the original receipt of a request whose idempotency key was used before, or None for a new key.
 
     Raises:
         Conflict: the key was used for another request.
@@ -35,7 +35,7 @@ def repeated(view: LedgerView, request: Request) -> Receipt | None:
 
 
 def undone_by(view: LedgerView, seq: int) -> int | None:
-    """Give the rollback that took a transaction back, unless a later one brought it back again."""
+    """Return the rollback that undid a transaction, or None if no rollback did or a later one restored it."""
     was: list[tuple[int, int | None]] = [(seq, None)]
     for row in view.rollbacks(seq):
         arguments = json.loads(arguments_of(row) or b"{}")
@@ -52,7 +52,7 @@ def undone_by(view: LedgerView, seq: int) -> int | None:
 
 
 def _undid(view: LedgerView, undo: TransactionRow, arguments: dict[str, object], seq: int) -> bool:
-    """Say whether a selective rollback matched a transaction: its writer, and a record that both changed."""
+    """Return whether a selective rollback matched a transaction: its writer, and a record that both changed."""
     since, writer = arguments.get("since", 0), arguments.get("writer")
     row = view.transaction(seq)
     if row is None or (isinstance(since, int) and seq <= since):

@@ -107,7 +107,7 @@ def test_a_key_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_white_space_around_hex_digits_is_nothing_and_a_digit_too_few_is_no_passphrase(tmp_path: Path) -> None:
     assert parse_key(f" {KEY.hex()}\r\n") == KEY
     for text in (KEY.hex()[:-1], KEY.hex() + "0", KEY.hex().upper()[:-2]):
-        with pytest.raises(InvalidInput, match=r"hex digits, and a key has 64") as caught:
+        with pytest.raises(InvalidInput, match=r"hex digits; a key has 64") as caught:
             parse_key(text)
         assert text not in caught.value.message
     made = parse_key("  a passphrase with white space  ")

@@ -141,10 +141,10 @@ def test_a_bucket_that_keeps_versions_keeps_none_of_what_is_deleted(rig: Rig) ->
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("NoSuchBucket", "there is no bucket .* create it"),
-        ("InvalidAccessKeyId", "does not take the credentials .*AWS_ACCESS_KEY_ID"),
-        ("SignatureDoesNotMatch", "does not take the credentials"),
-        ("ExpiredToken", "does not take the credentials"),
+        ("NoSuchBucket", "the bucket .* does not exist .* create it"),
+        ("InvalidAccessKeyId", "rejects the credentials .*AWS_ACCESS_KEY_ID"),
+        ("SignatureDoesNotMatch", "rejects the credentials"),
+        ("ExpiredToken", "rejects the credentials"),
         ("AccessDenied", "may not be opened .*s3:ListBucket"),
         ("PermanentRedirect", r"another region .*\?region=NAME"),
         ("503", "SlowDown.*try again"),
@@ -165,13 +165,13 @@ def test_a_bucket_that_does_not_exist_a_server_that_is_not_there_and_no_credenti
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = rig.place.partition("?")[2]
-    with pytest.raises(StoreError, match=r"there is no bucket no-such-bucket"):
+    with pytest.raises(StoreError, match=r"the bucket no-such-bucket does not exist"):
         Memory.open(tmp_path / "m.db", embedder=None, objects=f"s3://no-such-bucket?{address}")
     with pytest.raises(StoreError, match=r"could not be opened .*check the network"):
         S3Objects.open(Bucket.of("s3://bucket?endpoint=http://127.0.0.1:1"), bounds=QUICK)
     for name in CREDENTIALS:
         monkeypatch.delenv(name)
-    with pytest.raises(StoreError, match=r"no credentials .*AWS_PROFILE"):
+    with pytest.raises(StoreError, match=r"no credentials were found .*AWS_PROFILE"):
         Memory.open(tmp_path / "m.db", embedder=None, objects=rig.place)
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(StoreError, match=r"nobody.*AWS_PROFILE"):

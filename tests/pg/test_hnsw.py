@@ -222,5 +222,5 @@ def test_how_much_memory_the_matrix_may_take_is_set_per_server(text: str, value:
 
 @pytest.mark.parametrize("text", ["-1", "2 GB", "much", "1e9"])
 def test_what_is_no_number_of_bytes_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="is no number of bytes, such as 512M"):
+    with pytest.raises(InvalidInput, match="is not a number of bytes; write one such as 512M"):
         configuration(environment={"CMC_MATRIX_BYTES": text})

@@ -43,7 +43,7 @@ WRONG = [
     ("mark", {"ids": [], "outcome": "used"}, "invalid_input", "ids"),
     ("mark", {"ids": ["atom_00000000"], "outcome": "useful"}, "invalid_input", "outcome"),
     ("mark", {"ids": ["atom_00000000"] * (BATCH_ITEMS_MAX + 1), "outcome": "used"}, "limit_exceeded", "BATCH_ITEMS_MAX"),
-    ("forget", {}, "invalid_input", "nothing is selected"),
+    ("forget", {}, "invalid_input", "select nothing"),
     ("forget", {"ids": ["atom_0000"] * (FORGET_IDS_MAX + 1)}, "limit_exceeded", "FORGET_IDS_MAX"),
     ("snapshot", {"note": "n"}, "invalid_input", "label"),
     ("snapshot", {"label": "taken"}, "conflict", "taken"),

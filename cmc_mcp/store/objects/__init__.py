@@ -1,4 +1,4 @@
-"""Objects: large bytes under their hash, kept per workspace: in a folder beside the store, or in a bucket."""
+"""Objects: large contents stored under their hash, per workspace, in a folder beside the store or in a bucket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def open_objects(place: str | Path, key: bytes | None = None) -> Objects:
     """Open an object store by its place: the path of a folder, or `s3://bucket/prefix?endpoint=…&region=…`.
 
     Raises:
-        InvalidInput: it is a URL of an unknown kind, or malformed; StoreError: the bucket cannot be opened.
+        InvalidInput: the place is a URL of an unknown kind, or malformed.
+        StoreError: the bucket cannot be opened.
     """
     text = str(place)
     scheme = text.partition("://")[0].lower() if "://" in text else "file"
@@ -24,7 +25,7 @@ def open_objects(place: str | Path, key: bytes | None = None) -> Objects:
     if scheme != "file":
         raise InvalidInput.at(
             "objects",
-            f"{scheme:.20}:// is no kind of object store this version has; give a folder, or s3://bucket/prefix",
+            f"{scheme:.20}:// is an unknown kind of object store; use a folder, or s3://bucket/prefix",
         )
     from cmc_mcp.store.objects.files import FileObjects
 

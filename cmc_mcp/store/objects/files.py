@@ -18,22 +18,22 @@ _PART: Final = ".part"
 
 
 class FileObjects:
-    """Objects under `folder/workspace/ab/hash`, encrypted where there is a key."""
+    """Objects under `folder/workspace/ab/hash`, encrypted if the store has a key."""
 
     def __init__(self, folder: Path, key: bytes | None = None) -> None:
         self._folder = folder
         self._seal = Seal(key)
 
     def put(self, workspace: int, hash_: bytes, data: bytes) -> None:
-        """Write an object durably; one that is there already stays.
+        """Write an object durably; an existing object stays.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the object cannot be written.
         """
         path = self._path(workspace, hash_)
         try:
             if path.exists():
-                # whoever put it may have ended, or failed, before its name was durable
+                # the process that wrote the file may have ended before the file's name was durable
                 for depth in range(4):
                     sync_folder(path.parents[depth])
             else:
@@ -45,10 +45,11 @@ class FileObjects:
             ) from error
 
     def get(self, workspace: int, hash_: bytes) -> bytes:
-        """Read an object, checked against its hash.
+        """Read an object and check it against its hash.
 
         Raises:
-            IntegrityError: it is missing or damaged.
+            IntegrityError: the object is missing or damaged.
+            StoreError: the object cannot be read.
         """
         try:
             envelope = self._path(workspace, hash_).read_bytes()
@@ -59,10 +60,10 @@ class FileObjects:
         return self._seal.open(workspace, hash_, envelope)
 
     def delete(self, workspace: int, hash_: bytes) -> None:
-        """Remove an object durably, if it is there, and what a writer that was killed left of it.
+        """Remove an object durably if it exists, with any parts that a killed writer left.
 
         Raises:
-            StoreError: it cannot be removed.
+            StoreError: the object cannot be removed.
         """
         path = self._path(workspace, hash_)
         try:
@@ -74,10 +75,10 @@ class FileObjects:
             raise StoreError(f"an object cannot be removed ({error.strerror}): {path}") from error
 
     def copy_to(self, folder: Path) -> None:
-        """Copy every object to another folder, for a backup. Content is immutable, so what is there already stays.
+        """Copy every object to another folder, for a backup. Content is immutable, so existing objects stay.
 
         Raises:
-            StoreError: one cannot be read or written.
+            StoreError: an object cannot be read or written.
         """
         try:
             for path in sorted(self._folder.glob("*/*/*")):
@@ -89,10 +90,11 @@ class FileObjects:
             raise StoreError(f"the objects cannot be copied ({error.strerror})") from error
 
     def reseal_to(self, folder: Path, key: bytes | None, progress: Progress | None = None) -> None:
-        """Write every object anew under another key, or none, into another folder.
+        """Write every object into another folder under another key, or without a key.
 
         Raises:
-            IntegrityError: one is damaged; StoreError: one cannot be read or written.
+            IntegrityError: an object is damaged.
+            StoreError: an object cannot be read or written.
         """
         target = FileObjects(folder, key)
         paths = [path for path in sorted(self._folder.glob("*/*/*")) if path.suffix != _PART]
@@ -103,7 +105,7 @@ class FileObjects:
                 progress(number, len(paths))
 
     def hashes(self, workspace: int) -> Iterator[bytes]:
-        """Give the hash of every object of a workspace, sorted."""
+        """Yield the hash of every object of a workspace, sorted."""
         for path in sorted((self._folder / str(workspace)).glob("*/*")):
             if path.suffix != _PART:
                 yield bytes.fromhex(path.name)
@@ -114,7 +116,7 @@ class FileObjects:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 durably; it appears whole or not at all."""
+    """Write a file of mode 0600 durably; the file appears whole or not at all."""
     make_folder(path.parent)
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}{_PART}")
     try:

@@ -1,4 +1,4 @@
-"""Where objects are kept in a bucket: the address `s3://bucket/prefix?endpoint=…&region=…`."""
+"""The address of objects in a bucket: `s3://bucket/prefix?endpoint=…&region=…`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WRITE: Final = "write it as s3://bucket/prefix?endpoint=https://host&region=nam
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket, and what every key in it begins with: nothing, or a path that ends in `/`."""
+    """A bucket and the prefix of its keys, which is empty or ends in `/`."""
 
     name: str
     prefix: str = ""
@@ -27,10 +27,10 @@ class Bucket:
 
     @classmethod
     def of(cls, url: str) -> Bucket:
-        """Read an address. No message quotes one: it may hold a secret that does not belong there.
+        """Parse an address. Error messages never quote it, since it may hold a misplaced secret.
 
         Raises:
-            InvalidInput: it cannot be read as one, or has credentials in it.
+            InvalidInput: the address is malformed, or holds credentials.
 
         >>> Bucket.of("s3://memories/acme?region=eu-central-1")
         Bucket(name='memories', prefix='acme/', endpoint=None, region='eu-central-1')
@@ -39,22 +39,24 @@ class Bucket:
             parts = urlsplit(url)
             given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
         except ValueError:
-            raise InvalidInput.at("objects", f"is no address of a bucket; {_WRITE}") from None
+            raise InvalidInput.at("objects", f"is not the address of a bucket; {_WRITE}") from None
         if "@" in parts.netloc:
             raise InvalidInput.at(
-                "objects", "holds credentials; leave them out of the address: AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, give them",
+                "objects", "holds credentials; remove them from the address, and set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
             )  # fmt: skip
         options = dict(given)
         if len(options) < len(given) or options.keys() - {"endpoint", "region"} or parts.fragment:
-            raise InvalidInput.at("objects", f"has parameters other than endpoint and region, or one twice; {_WRITE}")
+            raise InvalidInput.at(
+                "objects", f"has parameters other than endpoint and region, or one of them twice; {_WRITE}"
+            )
         if not _BUCKET.fullmatch(parts.netloc):
             raise InvalidInput.at(
                 "objects",
-                f"names no bucket: 3 to 63 small letters, digits, dots and hyphens; {_WRITE}",
+                f"lacks a valid bucket name: 3 to 63 lower-case letters, digits, dots and hyphens; {_WRITE}",
             )
         if "region" in options and not _REGION.fullmatch(options["region"]):
-            raise InvalidInput.at("objects", f"names no region; {_WRITE}")
+            raise InvalidInput.at("objects", f"has an invalid region; {_WRITE}")
         return cls(parts.netloc, _prefix(parts.path), _endpoint(options.get("endpoint")), options.get("region"))
 
     def __str__(self) -> str:
@@ -66,7 +68,8 @@ def _prefix(path: str) -> str:
     prefix = f"{text}/" if text else ""
     if len(prefix) > _PREFIX_CHARS_MAX or not _PREFIX.fullmatch(prefix) or {".", ".."} & set(text.split("/")):
         raise InvalidInput.at(
-            "objects", "has a prefix with empty parts, dots alone, or other than letters, digits, and !.*'()+=@_-"
+            "objects",
+            "has an invalid prefix; join parts of letters, digits and !.*'()+=@_- with slashes, none empty, . or ..",
         )
     return prefix
 
@@ -80,5 +83,5 @@ def _endpoint(text: str | None) -> str | None:
     except ValueError:
         sound = False
     if not sound or "@" in text or set("?#").intersection(text) or text.count("/") > 2 + text.endswith("/"):
-        raise InvalidInput.at("objects", "has an endpoint that is no http:// or https:// address of a host alone")
+        raise InvalidInput.at("objects", "has an invalid endpoint; use http:// or https:// and a host, without a path")
     return text.rstrip("/")

@@ -1,8 +1,7 @@
 """Objects in a bucket of any store that speaks S3: written once, checked on every read (`sealing.py`).
 
-The keys are those of the files beside a store, `prefix/workspace/ab/hash`, and so are the bytes: a folder of objects that
-is copied into a bucket is one. Credentials come from where AWS tools look for them (environment, profile, role), never
-from the address.
+Keys and bytes equal those of the files beside a store, `prefix/workspace/ab/hash`, so a folder of objects can be copied
+into a bucket. Credentials come from the places where AWS tools look (environment, profile, role), never from the address.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _ELSEWHERE: Final = ("PermanentRedirect", "AuthorizationHeaderMalformed", "Illeg
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long a server is waited for, and how often asked."""
+    """Time-outs and the number of attempts towards a server."""
 
     connect_s: float = 5.0
     read_s: float = 20.0  # between two bytes
@@ -61,11 +60,11 @@ class Bounds:
 
 
 class _Torn(Exception):
-    """A body that did not arrive whole."""
+    """Raised when a body did not arrive whole."""
 
 
 class S3Objects:
-    """Objects under `prefix/workspace/ab/hash` of a bucket, encrypted where there is a key. Thread-safe."""
+    """Objects under `prefix/workspace/ab/hash` of a bucket, encrypted if the store has a key. Thread-safe."""
 
     def __init__(self, bucket: Bucket, key: bytes | None = None, bounds: Bounds | None = None) -> None:
         self._bucket, self._bounds = bucket, bounds or Bounds()
@@ -75,10 +74,10 @@ class S3Objects:
 
     @classmethod
     def open(cls, bucket: Bucket, key: bytes | None = None, bounds: Bounds | None = None) -> S3Objects:
-        """Open a bucket, after a look whether it is there and may be read.
+        """Open a bucket after checking that it exists and may be read.
 
         Raises:
-            StoreError: it does not exist, refuses us, or cannot be reached.
+            StoreError: the bucket does not exist, refuses access, or cannot be reached.
         """
         made = cls(bucket, key, bounds)
         with made._translated("opened"):
@@ -86,10 +85,10 @@ class S3Objects:
         return made
 
     def put(self, workspace: int, hash_: bytes, data: bytes) -> None:
-        """Write an object durably; one that is there already stays.
+        """Write an object durably; an existing object stays.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the object cannot be written.
         """
         envelope = self._seal.close(workspace, hash_, data)
         with self._translated("written"):
@@ -115,15 +114,16 @@ class S3Objects:
             self._client.put_object(**given, Body=envelope, ChecksumAlgorithm="SHA256")
 
     def get(self, workspace: int, hash_: bytes) -> bytes:
-        """Read an object, checked against its hash.
+        """Read an object and check it against its hash.
 
         Raises:
-            IntegrityError: it is missing or damaged; StoreError: it cannot be read now.
+            IntegrityError: the object is missing or damaged.
+            StoreError: the object cannot be read now.
         """
         return self._read(workspace, hash_)[1]
 
     def _read(self, workspace: int, hash_: bytes) -> tuple[bytes, bytes]:
-        """Give an object's envelope and content. What arrives damaged is asked for again: the line may have done it."""
+        """Return an object's envelope and content, reading again if they arrive damaged: the network may be the cause."""
 
         def once() -> tuple[bytes, bytes]:
             envelope = self._fetched(self._key(workspace, hash_))
@@ -152,10 +152,10 @@ class S3Objects:
         return b"".join(parts)
 
     def delete(self, workspace: int, hash_: bytes) -> None:
-        """Remove an object durably, if it is there, with every version that the bucket kept of it.
+        """Remove an object durably if it exists, with every version that the bucket kept.
 
         Raises:
-            StoreError: it cannot be removed.
+            StoreError: the object cannot be removed.
         """
         key = self._key(workspace, hash_)
         with self._translated("removed"):
@@ -170,10 +170,11 @@ class S3Objects:
                 self._client.delete_object(Bucket=self._bucket.name, Key=found["Key"], VersionId=found["VersionId"])
 
     def copy_to(self, folder: Path) -> None:
-        """Copy every object into a folder of files, each checked, for a backup. What is there already stays.
+        """Copy every object into a folder of files, checking each, for a backup. Existing files stay.
 
         Raises:
-            IntegrityError: one is damaged; StoreError: one cannot be read or written.
+            IntegrityError: an object is damaged.
+            StoreError: an object cannot be read or written.
         """
         try:
             for workspace, hash_ in self._listed(""):
@@ -185,7 +186,7 @@ class S3Objects:
             raise StoreError(f"the objects cannot be copied ({error.strerror}); check the folder {folder}") from error
 
     def hashes(self, workspace: int) -> Iterator[bytes]:
-        """Give the hash of every object of a workspace, sorted.
+        """Return an iterator over the hashes of a workspace's objects, sorted.
 
         Raises:
             StoreError: the bucket cannot be listed.
@@ -202,7 +203,9 @@ class S3Objects:
                 for found in page.get("Contents", ()):
                     workspace, _, rest = found["Key"][len(prefix) :].partition("/")
                     start, _, name = rest.partition("/")
-                    if workspace.isdecimal() and len(name) == 64 and name[:2] == start:  # another's files stay unread
+                    if (
+                        workspace.isdecimal() and len(name) == 64 and name[:2] == start
+                    ):  # files of other programs are skipped
                         yield int(workspace), bytes.fromhex(name)
 
     # ------------------------------------------------------------------ the server
@@ -212,14 +215,14 @@ class S3Objects:
 
     @property
     def _client(self) -> Any:
-        """The client of this process: a child must not speak on its parent's connections."""
+        """The client of this process; a child process must not use its parent's connections."""
         if self._process != os.getpid():
             self._made, self._process = _connected(self._bucket, self._bounds), os.getpid()
             weakref.finalize(self, _close, self._made, self._process)
         return self._made
 
     def _tried(self, once: Callable[[], T]) -> T:
-        """Do something again that the line may have spoilt, within the bound."""
+        """Run a function, and run it again within the bound while the network spoils its result."""
         for attempt in range(1, self._bounds.tries):
             try:
                 return once()
@@ -233,13 +236,13 @@ class S3Objects:
 
     @contextmanager
     def _translated(self, done: str) -> Iterator[None]:
-        """Turn the client's failures into ours; each message says what to do, and none quotes a credential."""
+        """Translate the client's errors into ours; each message says what to do, and none quotes a credential."""
         try:
             yield
         except ClientError as error:
             raise _refused(self._bucket, _code(error), done) from error
         except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
-            raise StoreError(f"there are no credentials for {self._bucket} ({error}); {_GIVE}") from error
+            raise StoreError(f"no credentials were found for {self._bucket} ({error}); {_GIVE}") from error
         except (BotoCoreError, HTTPError, _Torn) as error:
             raise StoreError(
                 f"the objects in {self._bucket} could not be {done} ({_first_line(error)}); {_again(done)}. If it goes on, "
@@ -247,7 +250,7 @@ class S3Objects:
             ) from error
 
 
-_GIVE: Final = "give them as AWS tools read them: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+_GIVE: Final = "set them where AWS tools look: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
 def _connected(bucket: Bucket, bounds: Bounds) -> Any:
@@ -278,9 +281,11 @@ def _code(error: ClientError) -> str:
 
 def _refused(bucket: Bucket, code: str, done: str) -> CmcError:
     if code == "NoSuchBucket":
-        return StoreError(f"there is no bucket {bucket.name} ({bucket}); create it, or check its name and the endpoint")
+        return StoreError(
+            f"the bucket {bucket.name} does not exist ({bucket}); create it, or check its name and the endpoint"
+        )
     if code in _CREDENTIALS:
-        return StoreError(f"{bucket} does not take the credentials ({code}); {_GIVE}, and check this machine's clock")
+        return StoreError(f"{bucket} rejects the credentials ({code}); {_GIVE}, and check this machine's clock")
     if code in _DENIED:
         return StoreError(
             f"the objects in {bucket} may not be {done} ({code}); allow s3:ListBucket on the bucket, and s3:GetObject, "
@@ -288,7 +293,7 @@ def _refused(bucket: Bucket, code: str, done: str) -> CmcError:
             "s3:DeleteObjectVersion)"
         )
     if code in _ELSEWHERE:
-        return StoreError(f"{bucket} is in another region ({code}); give it in the address: ?region=NAME")
+        return StoreError(f"{bucket} is in another region ({code}); name the region in the address: ?region=NAME")
     return StoreError(
         f"the objects in {bucket} could not be {done}: the server answered {code or 'without a reason'}; {_again(done)}"
     )

@@ -1,13 +1,13 @@
-"""The envelope of an object, the same wherever it is kept, and the check that what comes out of it is what went in.
+"""The envelope of an object, identical in every place, and the check that its content is unchanged.
 
-Without a key the envelope is the content itself. With one it is
+Without a key, the envelope is the content itself. With a key, the envelope is
 
     b"cmcobj\\0\\2" · nonce, 12 random bytes · AES-256-GCM ciphertext · tag, 16 bytes
 
-and authenticates `cmc/object/2\\0`, the workspace's number (8 bytes, big-endian) and the hash, so that it opens under its
-own name, in its own workspace, and nowhere else. Its key is derived from the store's by HKDF-SHA-256 with a label: no
-key serves both the database and the objects. Files of the first format have no header, authenticate the hash alone, and
-their key is SHA-256 over a label and the store's key; they are still read.
+and authenticates `cmc/object/2\\0`, the workspace's number (8 bytes, big-endian) and the hash, so that an envelope opens
+only under its own name and in its own workspace. HKDF-SHA-256 with a label derives the key of objects from the store's key,
+so no key serves both the database and the objects. Files of the first format lack a header and authenticate the hash
+alone; their key is SHA-256 over a label and the store's key. They are still readable.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _NONCE_BYTES: Final = 12
 
 
 class Seal:
-    """Closes and opens the envelopes of one store."""
+    """Seal and open the envelopes of one store."""
 
     def __init__(self, key: bytes | None = None) -> None:
         self._key = None if key is None else _derived(key)
         self._first_key = None if key is None else hashlib.sha256(b"cmc/objects/1\0" + key).digest()
 
     def close(self, workspace: int, hash_: bytes, data: bytes) -> bytes:
-        """Give the envelope of some content."""
+        """Return the envelope of a content."""
         if self._key is None:
             return data
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,10 +40,10 @@ class Seal:
         return _HEADER + nonce + AESGCM(self._key).encrypt(nonce, data, _bound(workspace, hash_))
 
     def open(self, workspace: int, hash_: bytes, envelope: bytes) -> bytes:
-        """Give the content of an envelope.
+        """Return the content of an envelope.
 
         Raises:
-            IntegrityError: it does not match its hash, or cannot be decrypted.
+            IntegrityError: the content does not match its hash, or cannot be decrypted.
         """
         data = self._decrypted(workspace, hash_, envelope)
         if payload_hash(data) != hash_:
@@ -67,12 +67,12 @@ class Seal:
 
 
 def damaged(what: str, hash_: bytes) -> IntegrityError:
-    """Build the error of an object that is not as it went in."""
+    """Return the error for an object that is missing or changed."""
     return IntegrityError(f"{what}; bring it back from a backup", table="objects", key=hash_.hex())
 
 
 def _derived(key: bytes) -> bytes:
-    """Derive the key of objects from the store's (RFC 5869, without a salt)."""
+    """Derive the key of objects from the store's key (RFC 5869, without a salt)."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 

@@ -1,4 +1,4 @@
-"""Atomize: from the bytes of a source to the spans that become atoms."""
+"""Atomize: divide the bytes of a source into the spans that become atoms."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from cmc_mcp.write.atomize.prose import prose
 __all__ = ["ATOMIZER_VERSION", "Block", "atomize", "check_blocks", "language_of", "media_type_of", "pieces"]
 
 ATOMIZER_VERSION: Final = "cmc-atomizer/1"
-"""Stands in every manifest; another division of the same bytes needs another version."""
+"""The version in every manifest; another division of the same bytes needs another version."""
 
 
 def atomize(data: bytes, *, modality: str, media_type: str, origin: str) -> tuple[Block, ...]:
     """Divide the content of a source into blocks.
 
     `data` is valid UTF-8. Modality `text` is divided as prose, `code` by the syntax of its language (by blank lines
-    where there is no grammar for it), anything else is one block. Blocks of prose and code have at most
-    `limits.ATOM_BYTES_MAX` bytes. Content that is nothing but whitespace has no blocks. Pure and deterministic.
+    without a grammar for it), and any other modality is one block. Blocks of prose and code have at most
+    `limits.ATOM_BYTES_MAX` bytes. Content of whitespace alone has no blocks. The function is pure and deterministic.
 
     >>> atomize(b"A note.\\n", modality="text", media_type="text/plain", origin="note:1")
     (Block(start=0, end=7, kind='paragraph', path=()),)

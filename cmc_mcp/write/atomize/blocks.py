@@ -1,4 +1,4 @@
-"""A block is a span of a source that becomes one atom; what lies between blocks is whitespace, kept literally."""
+"""Blocks: the spans of a source that become atoms. The bytes between blocks are whitespace and are kept literally."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cmc_mcp.model.sentences import BLANK_CHARS
 WHITESPACE: Final = re.compile(
     rb"(?:[\t-\r\x1c-\x20]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2(?:\x80[\x80-\x8a\xa8\xa9\xaf]|\x81\x9f)|\xe3\x80\x80|\xef\xbb\xbf)*+"
 )
-"""A run of characters that say nothing: what `str.isspace` knows, and the byte order mark, as UTF-8."""
+"""A run of the characters that `str.isspace` accepts, and the byte order mark, as UTF-8."""
 
 _WIDE_BLANKS: Final = tuple(char.encode("utf-8") for char in BLANK_CHARS if not char.isascii())
 _BLANK_LINE: Final = re.compile(rb"(?>\r\n|[\r\n])[ \t\f\v]*+(?=[\r\n])")
@@ -24,8 +24,8 @@ class Block:
     """A span that becomes one atom: bytes `[start, end)` of the source.
 
     `kind` is one of heading, paragraph, list, table, code, quote (prose), function, class, module, block (code), whole.
-    `path` holds titles from the outside in: the sections (prose) or the module, class and function names (code) it
-    stands under; a heading, a class and a function include their own.
+    `path` holds titles from the outside in: the sections (prose) or the module, class and function names (code) above
+    the block; the path of a heading, a class or a function includes its own name.
 
     >>> Block(0, 7, "heading", ("Title",)).path
     ('Title',)
@@ -38,7 +38,7 @@ class Block:
 
 
 def blank(data: bytes, start: int, end: int) -> bool:
-    """Tell whether `data[start:end]` holds nothing but whitespace.
+    """Return whether `data[start:end]` holds only whitespace.
 
     >>> blank(b"a \\n b", 1, 4)
     True
@@ -47,7 +47,7 @@ def blank(data: bytes, start: int, end: int) -> bool:
 
 
 def skip(data: bytes, start: int, end: int) -> int:
-    """Give the byte offset of the first character in `[start, end)` that is not whitespace, or `end`.
+    """Return the byte offset of the first character in `[start, end)` other than whitespace, or `end`.
 
     >>> skip(b"  a", 0, 3)
     2
@@ -57,7 +57,7 @@ def skip(data: bytes, start: int, end: int) -> int:
 
 
 def trim(data: bytes, start: int, end: int) -> tuple[int, int]:
-    """Narrow a span of whole characters until neither end is whitespace; a blank one becomes empty.
+    """Return a span of whole characters without whitespace at its ends; a blank span becomes empty.
 
     >>> trim(b"  a b\\n", 0, 6)
     (2, 5)
@@ -78,7 +78,7 @@ def trim(data: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def indented(data: bytes, start: int, floor: int) -> int:
-    """Move `start` back over the blanks that indent its line, not below `floor`; a start within a line stays.
+    """Return `start` moved back over the indentation of its line, not below `floor`; a start within a line stays.
 
     >>> indented(b"x\\n  def", 4, 0)
     2
@@ -107,7 +107,7 @@ def blank_line_runs(data: bytes, start: int, end: int) -> Iterator[tuple[int, in
 
 
 def check_blocks(data: bytes, blocks: Sequence[Block]) -> None:
-    """Check that blocks and the whitespace between them are the source.
+    """Check that the blocks and the whitespace between them make up the source.
 
     Raises:
         IntegrityError: a block is out of order, overlaps, is blank, cuts a UTF-8 character, or leaves text in a gap.
@@ -130,7 +130,7 @@ def check_blocks(data: bytes, blocks: Sequence[Block]) -> None:
 
 
 def pieces(data: bytes, blocks: Sequence[Block]) -> Iterator[bytes | Block]:
-    """Yield the literal bytes between and the blocks, in order; joined they are `data`.
+    """Yield the blocks and the literal bytes between them, in order; joined, they are `data`.
 
     Empty literals are left out.
 

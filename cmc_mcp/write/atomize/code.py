@@ -25,7 +25,7 @@ _GENERICS: Final = re.compile(rb"[\[<].*", re.DOTALL)
 def code(data: bytes, language: str | None) -> tuple[Block, ...]:
     """Divide code (valid UTF-8) into functions, classes and the statements between; by blank lines without a grammar.
 
-    Syntax errors are no errors here: what cannot be placed is divided at blank lines.
+    Syntax errors do not raise: code that the grammar cannot place is divided at blank lines.
 
     >>> [(block.kind, block.path) for block in code(b"import os\\n\\ndef f():\\n    pass\\n", "python")]
     [('module', ()), ('function', ('f',))]
@@ -46,7 +46,7 @@ def code(data: bytes, language: str | None) -> tuple[Block, ...]:
 
 @dataclass(slots=True)
 class _Span:
-    """A part of a region: a definition with its node, or what stands between definitions."""
+    """A part of a region: a definition with its node, or the text between definitions."""
 
     start: int
     end: int
@@ -56,7 +56,7 @@ class _Span:
 
 
 class _Walk:
-    """Turns a tree into blocks; regions tile their parent, so that every byte is in one whatever the tree."""
+    """Turns a syntax tree into blocks. Regions tile their parent, so every byte lies in a region, whatever the tree."""
 
     def __init__(self, data: bytes, base: int, grammar: Grammar) -> None:
         self.data = data
@@ -67,7 +67,7 @@ class _Walk:
     def region(
         self, nodes: Sequence[Node], start: int, inner: int, end: int, kind: str, path: tuple[str, ...], depth: int
     ) -> None:
-        """Divide `[start, end)`, whose members `nodes` begin at `inner`, into definitions and what is between."""
+        """Divide `[start, end)`, whose members `nodes` begin at `inner`, into definitions and the text between."""
         spans, cuts = self._spans(nodes, start, inner, end)
         position = 0
         for span in spans:
@@ -84,7 +84,7 @@ class _Walk:
             self._emit(first, span.end, kind, path)
 
     def _spans(self, nodes: Sequence[Node], start: int, inner: int, end: int) -> tuple[list[_Span], list[int]]:
-        """Give the definitions and the loose text of a region, and the places after blank lines."""
+        """Return the definitions and the loose text of a region, and the offsets after blank lines."""
         spans: list[_Span] = []
         cuts: list[int] = []
         loose, last, lead = start, inner, -1
@@ -113,7 +113,7 @@ class _Walk:
                     cuts += [run for run, _ in blank_line_runs(self.data, first, final) if run > first]
             last = final
         if spans and only_marks:
-            spans[-1].end = end  # a closing brace is no memory of its own
+            spans[-1].end = end  # a closing brace alone should not become a memory
         else:
             spans.append(_Span(loose, end, ""))
         return spans, cuts
@@ -146,7 +146,7 @@ class _Walk:
 
 
 def _definition_of(node: Node, grammar: Grammar) -> tuple[str, tuple[str, ...], Node] | None:
-    """Give kind, names and inner node of what a node defines, looking through exports, decorators and declarations."""
+    """Return kind, names and inner node of a definition, looking through exports, decorators and declarations."""
     outer: list[Node] = []
     level = [node]
     while len(outer) < _WRAPPER_DEPTH_MAX:
@@ -168,7 +168,7 @@ def _definition_of(node: Node, grammar: Grammar) -> tuple[str, tuple[str, ...], 
 
 
 def _has_body(node: Node) -> bool:
-    # "struct s *p;" in C names a struct and defines none
+    # "struct s *p;" in C names a struct without defining one
     return not node.type.endswith("_specifier") or node.child_by_field_name("body") is not None
 
 
@@ -185,7 +185,7 @@ def _field(node: Node, *names: str) -> Node | None:
 
 
 def _names(node: Node, outer: Sequence[Node]) -> tuple[str, ...]:
-    """Name a definition: one name, or the class and the method where a method stands outside its class."""
+    """Return the names of a definition: one name, or class and method for a method outside its class."""
     receiver = _field(node, "receiver")
     if receiver is not None:
         kind = next((_field(child, "type") for child in receiver.named_children), None)
@@ -205,7 +205,7 @@ def _names(node: Node, outer: Sequence[Node]) -> tuple[str, ...]:
 
 
 def _declared(node: Node) -> tuple[str, ...]:
-    """Name what a C or C++ declarator declares: `*A::m(int)` is `A`, `m`."""
+    """Return the names that a C or C++ declarator declares: `*A::m(int)` is `A`, `m`."""
     names: list[str] = []
     for _ in range(64):
         if node.type == "qualified_identifier":

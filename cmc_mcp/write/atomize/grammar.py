@@ -12,17 +12,18 @@ from typing import Final
 from tree_sitter import Language, Node, Parser
 
 PARSE_BYTES_MAX: Final = 2 * 1024 * 1024
-"""Larger code is divided at blank lines: it is generated or data, and a tree of it takes fifty times its size."""
+"""The largest code to parse. Larger code is generated or data, its tree takes fifty times its size, and it is divided at
+blank lines."""
 
 _DEPTH_MAX: Final = 500  # brackets open at once
-_RUN_BYTES_MAX: Final = 2_000  # code without a token that ends anything
+_RUN_BYTES_MAX: Final = 2_000  # code without a token that ends a statement
 _STEPS_A_BYTE: Final = 0.1  # hundreds of parser steps; real code takes 0.007
 _STEPS_SPARE: Final = 400.0
-_STEPS_STILL: Final = 100  # at one place, of which more are not counted
+_STEPS_STILL: Final = 100  # at one place; further steps there are not counted
 _READ_BYTES: Final = 65_536
 
 _PROBE_BYTES: Final = 2_048
-_WILD_BYTES_MAX: Final = 24_576  # a parse of so much text that is no code is still cheap
+_WILD_BYTES_MAX: Final = 24_576  # parsing this much text that is not code is still cheap
 _WILD_TOKENS: Final = 100  # tokens out of place that make a probe wild; code cut anywhere has some
 
 _CONTINUED: Final = re.compile(rb"(?:\\(?:\r\n|[\r\n])[ \t]*+){256}")
@@ -44,10 +45,10 @@ _PYTHON_TEXT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What the code stage knows of one language, in the node types of its tree-sitter grammar.
+    """The rules of the code stage for one language, in the node types of its tree-sitter grammar.
 
-    `wrappers` hold one definition (decorated, exported, templated); `scopes` are looked into whatever their size;
-    `leading` goes with the definition that follows it; `breaks` are the tokens that end a statement, `text` the
+    `wrappers` hold one definition (decorated, exported, templated). `scopes` are divided whatever their size. `leading`
+    nodes belong to the definition that follows them. `breaks` are the tokens that end a statement; `text` matches the
     comments and strings.
     """
 
@@ -159,7 +160,7 @@ _GRAMMARS: Final = MappingProxyType(
 
 
 def grammar_of(language: str | None, data: bytes = b"") -> Grammar | None:
-    """Give what is known of a language; None if nothing is. A C header that is written in C++ is read as C++.
+    """Return the grammar of a language, or None if it is unknown. A C header written in C++ is parsed as C++.
 
     >>> grammar_of("c", b"namespace n {}").module, grammar_of("cobol")
     ('tree_sitter_cpp', None)
@@ -170,11 +171,11 @@ def grammar_of(language: str | None, data: bytes = b"") -> Grammar | None:
 
 
 def parse(data: bytes, grammar: Grammar) -> Node | None:
-    """Parse code into a syntax tree, errors included; None where a parse would not stay within bounds.
+    """Parse code into a syntax tree, errors included; None if the parse would exceed the bounds.
 
-    The parser's error recovery takes time and memory in the square of what it cannot close (26 kB of one broken line,
-    repeated, takes more than 2 GB), so text that is no code is turned away first, and a parse that takes more steps
-    than any code is given up. Both are counted, not timed: the same bytes give the same answer everywhere.
+    The parser's error recovery takes time and memory quadratic in the unclosed text (26 kB of one broken line, repeated,
+    takes more than 2 GB). Text that is not code is therefore rejected first, and a parse that takes more steps than real
+    code is abandoned. Both tests count steps instead of time, so the same bytes give the same answer on every machine.
     """
     if len(data) > PARSE_BYTES_MAX:
         return None
@@ -190,7 +191,7 @@ def parse(data: bytes, grammar: Grammar) -> Node | None:
             lambda offset, _: data[offset : offset + _READ_BYTES], encoding="utf8", progress_callback=counter
         )
     except ValueError:
-        # the binding's word for a parse that was cancelled
+        # the binding raises this for a cancelled parse
         return None
     return tree.root_node
 
@@ -201,7 +202,7 @@ def _language(module: str, entry: str) -> Language:
 
 
 class _Steps:
-    """Counts the steps of one parse; answers True, which cancels it, when they run away from the bytes read."""
+    """A counter of the steps of one parse; it returns True, which cancels the parse, when they outrun the bytes read."""
 
     def __init__(self) -> None:
         self.offset = 0
@@ -245,7 +246,7 @@ def _tame(data: bytes, bare: bytes, grammar: Grammar) -> bool:
 
 
 def _is_wild(data: bytes, parser: Parser) -> bool:
-    """Tell whether too much of the text is out of place in its language, by parsing it in small pieces."""
+    """Return whether too much of the text is misplaced in its language, by parsing it in small pieces."""
     wild = 0
     for start in range(0, len(data), _PROBE_BYTES):
         root = parser.parse(data[start : start + _PROBE_BYTES]).root_node

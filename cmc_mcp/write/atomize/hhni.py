@@ -17,9 +17,10 @@ _ESCAPES: Final = str.maketrans({"%": "%25", "/": "%2F", "#": "%23", "~": "%7E"}
 class Node:
     """A place in the hierarchy of a source.
 
-    `path` is empty for the root, then the escaped titles joined by "/"; an atom's is its node's, "#" and its ordinal.
+    `path` is empty for the root and otherwise the escaped titles joined by "/"; an atom's path is its node's path, "#" and
+    its ordinal.
     `level` is 1 for the root, 2 for a section, class or session, 3 for an atom. `dependency_hash` has 32 bytes and
-    covers the subtree. `children` are indexes into the tuple that the node came in.
+    covers the subtree. `children` are indexes into the tuple that holds the node.
     """
 
     path: str
@@ -43,9 +44,9 @@ class _Draft:
 def hierarchy(title: str, leaves: Sequence[tuple[tuple[str, ...], bytes]]) -> tuple[tuple[Node, ...], tuple[str, ...]]:
     """Build the hierarchy of a source from its leaves: the titles each stands under, and its content hash (32 bytes).
 
-    Gives every node, parents before children and otherwise in the order of the source, the leaves among them at level
-    3; and the path of each leaf. Neighbours under the same titles share a node; a title that comes back after
-    something else is another node: "Notes", "Notes~2". A changed leaf changes its own hash and its ancestors' alone.
+    Return every node, the leaves among them at level 3, and the path of each leaf. Parents come before children; the rest
+    follows the order of the source. Neighbours under the same titles share a node; a title that comes back after another
+    is a new node: "Notes", "Notes~2". A changed leaf changes only its own hash and the hashes of its ancestors.
 
     >>> nodes, places = hierarchy("guide", [((), b"a" * 32), (("Deploy", "CI/CD"), b"b" * 32)])
     >>> places

@@ -80,10 +80,9 @@ _LANGUAGES: Final = MappingProxyType(
 
 
 def media_type_of(origin: str, modality: str) -> str:
-    """Give the media type that the file extension of an origin (a path, URI or name) stands for.
+    """Return the media type that the file extension of an origin (a path, URI or name) stands for.
 
-    Where it stands for none, the modality decides: JSON for events and tool calls, plain text for the rest that is
-    text.
+    For an unknown extension, the modality decides: JSON for events and tool calls, plain text for other text.
 
     >>> media_type_of("https://example.org/guide.md?raw=1#top", "text"), media_type_of("note:5f", "text")
     ('text/markdown', 'text/plain')
@@ -97,7 +96,7 @@ def media_type_of(origin: str, modality: str) -> str:
 
 
 def language_of(media_type: str) -> str | None:
-    """Give the programming language of a media type, or None if there is no grammar for it.
+    """Return the programming language of a media type, or None if no grammar covers it.
 
     >>> language_of("text/x-python; charset=utf-8"), language_of("text/plain")
     ('python', None)

@@ -1,6 +1,6 @@
 """Prose by structure: Markdown as CommonMark reads it, and plain text as people write it.
 
-The scanner looks at each line once and never goes back, so its time is linear whatever the text.
+The scanner reads each line once and never goes back, so its time is linear in the text.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _title(line: str) -> str:
 
 
 class _Scanner:
-    """Walks over the lines of one text; `position` is always the start of a line."""
+    """A scanner over the lines of one text; `position` is always the start of a line."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -113,7 +113,7 @@ class _Scanner:
         self.position = match.end() if match is not None else self.size
 
     def _to_text(self) -> bool:
-        """Go over blank lines, in one step however many, to the start of the next line with text."""
+        """Skip blank lines to the next line with text, in one step; return whether such a line exists."""
         first = skip(self.data, self.position, self.size)
         if first == self.size:
             return False
@@ -171,7 +171,7 @@ class _Scanner:
         self._emit("code" if all_indented else "paragraph", start, self.position)
 
     def _interrupts(self, line: int) -> str | None:
-        """Give the kind of a line that goes on with the text before it; None for one that begins something else."""
+        """Return the kind of a line that continues the text before it, or None for a line that begins another block."""
         match = _LINE_KIND.match(self.data, line)
         kind = (match.lastgroup or "") if match is not None else ""
         if match is None or kind in _PLAIN:
@@ -196,7 +196,7 @@ class _Scanner:
         self._emit("table", start, self.position)
 
     def _flow(self, *, stop_at_quote: bool = False) -> None:
-        """Go on to the end of a quote or table: a blank line, or a line that begins something else."""
+        """Advance to the end of a quote or table: a blank line, or a line that begins another block."""
         while self.position < self.size:
             kind = _kind(self.data, self.position)
             if kind not in _PLAIN and (kind != "quote" or stop_at_quote):

@@ -1,4 +1,4 @@
-"""Dividing a block that is too large for one atom, so that an edit still changes few of the parts."""
+"""The division of a block that is too large for one atom, such that an edit changes few parts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cmc_mcp.model.sentences import sentences
 from cmc_mcp.write.atomize.blocks import indented, skip, trim
 
 Finder: TypeAlias = Callable[[bytes, int, int], Sequence[int]]
-"""Gives, in order, the byte offsets in a span where a part may begin."""
+"""Return, in order, the byte offsets in a span where a part may begin."""
 
 _PART_BYTES_MIN: Final = limits.ATOM_BYTES_MAX // 4
-_CONTEXT_BYTES: Final = 48  # what stands before a place, by which it is chosen
+_CONTEXT_BYTES: Final = 48  # the bytes before a place, by which the place is chosen
 _CLUSTER_CHARS_MAX: Final = 64  # a longer grapheme is cut anyway
 
 _LINE: Final = re.compile(rb"(?>\r\n|[\r\n])")
@@ -27,7 +27,7 @@ _WORD: Final = re.compile(
 
 
 def by_lines(data: bytes, start: int, end: int) -> list[int]:
-    """Find the starts of lines.
+    """Return the offsets of line starts.
 
     >>> by_lines(b"a\\nb\\r\\nc", 0, 6)
     [2, 5]
@@ -36,7 +36,7 @@ def by_lines(data: bytes, start: int, end: int) -> list[int]:
 
 
 def by_sentences(data: bytes, start: int, end: int) -> list[int]:
-    """Find the starts of sentences.
+    """Return the offsets of sentence starts.
 
     >>> by_sentences(b"One. Two.", 0, 9)
     [5]
@@ -57,9 +57,9 @@ def by_sentences(data: bytes, start: int, end: int) -> list[int]:
 def parts(data: bytes, start: int, end: int, *finders: Finder, keep_indent: bool = False) -> Iterator[tuple[int, int]]:
     """Yield the spans, of at most `limits.ATOM_BYTES_MAX` bytes each, that make up `[start, end)`, whitespace apart.
 
-    A part ends at a place of the first finder that offers one, else at whitespace, else between characters. Among the
-    places in reach the one is taken whose preceding bytes have the smallest checksum: a function of the text alone,
-    so that after an edit the later parts fall where they fell before.
+    A part ends at a place that the first finder offers, else at whitespace, else between characters. Among the places in
+    reach, the one whose preceding bytes have the smallest checksum wins. The choice depends on the text alone, so that
+    after an edit the later parts begin where they began before.
 
     >>> list(parts(b" short ", 0, 7))
     [(1, 6)]
@@ -100,7 +100,7 @@ def _cut(data: bytes, start: int, places: list[Sequence[int]]) -> int:
 
 
 def _choose(data: bytes, offsets: Sequence[int], content: int, start: int, reach: int) -> int | None:
-    """Choose a place in `(content, reach]`, one that leaves a part of fair size if there is one."""
+    """Return a place in `(content, reach]`, preferring one that leaves a part of fair size; None without places."""
     low, high = bisect_right(offsets, content), bisect_right(offsets, reach)
     if low >= high:
         return None
@@ -119,7 +119,7 @@ def _char_floor(data: bytes, position: int) -> int:
 
 
 def _cluster_floor(data: bytes, start: int, end: int) -> int:
-    """Step back from `end` while the character there would be torn from the one before it."""
+    """Return the last offset up to `end` that does not tear a character from the one before it."""
     following = data[end : end + 4].decode("utf-8", "ignore")[:1]
     text = data[start:end].decode("utf-8")
     for back in range(min(_CLUSTER_CHARS_MAX, len(text) - 1)):
