@@ -1,4 +1,4 @@
-"""The griffe extension of `mkdocs.yml`: docstrings as Markdown shows them. The docstrings themselves are for people and doctest."""
+"""The griffe extension of `mkdocs.yml`: docstrings, written for people and doctest, as Markdown shows them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,8 @@ import griffe
 def marked(text: str) -> str:
     """Fence the examples of a docstring, and drop the colons in front of a literal block.
 
-    >>> print(marked("Add.\\n\\n>>> 1 + 1\\n2\\n\\nDone."))
-    Add.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
-    <BLANKLINE>
-    Done.
+    >>> marked("Add.\\n\\n>>> 1 + 1\\n2\\n\\nDone.").splitlines()[2:6]
+    ['```pycon', '>>> 1 + 1', '2', '```']
     >>> marked("The tree.\\n\\n::\\n\\n    a\\n      b").splitlines()[2:]
     ['    a', '      b']
     """

@@ -1,6 +1,6 @@
 """The reference pages of the documentation, made from the code: nothing in them is written by hand.
 
-`pages()` is what `scripts/site.py` adds to the site. To look at the Markdown itself: `python scripts/reference.py FOLDER`.
+`pages()` is what `scripts/documentation.py` adds to the site; `python scripts/reference.py FOLDER` writes the Markdown itself.
 """
 
 from __future__ import annotations
@@ -144,10 +144,7 @@ def python_pages() -> list[Page]:
         "And the public modules:",
         table(
             ["module", "", "page"],
-            [
-                (code(name), first_line(name), f"[{_title(name)}]({_file(name)})")
-                for name in public_modules()
-            ],
+            [(code(name), first_line(name), f"[{_title(name)}]({_file(name)})") for name in public_modules()],
         ),
     )
     return [Page("python/index.md", "Python", index), *(page._replace(path=f"python/{page.path}") for page in made)]
@@ -364,7 +361,9 @@ def error_codes() -> str:
         said = failure("the tool", error("…")).content[0]
         advice = getattr(said, "text", "").partition("What to do: ")[2]
         parent = f"A kind of [{error.__mro__[1].code}](#{error.__mro__[1].code})." if depth > 1 else ""
-        parts.append(f"## {error.code}\n\n{prose(inspect.getdoc(error))} {parent}\n\n`{error.__name__}` · {prose(advice)}")
+        parts.append(
+            f"## {error.code}\n\n{prose(inspect.getdoc(error))} {parent}\n\n`{error.__name__}` · {prose(advice)}"
+        )
     rows = [
         (f"{'– ' * (depth - 1)}[{error.code}](#{error.code})", code(error.__name__), first_line(error))
         for depth, error in _tree(errors.CmcError, 0)
@@ -395,7 +394,9 @@ def settings() -> str:
             shown.append(one)
             held = [getattr(one(), field.name) for field in dataclasses.fields(one)]
             waiting += [type(value) for value in held if dataclasses.is_dataclass(value)]
-    intro = "Frozen values, given as `Memory.open(…, settings=Settings(…))`. Those that move an answer are part of its read point."
+    intro = (
+        "Frozen values: `Memory.open(…, settings=Settings(…))`. Those that move an answer are part of its read point."
+    )
     return document("Settings", intro, *map(_dataclass, shown))
 
 
@@ -416,7 +417,9 @@ def _value(value: object) -> str:
         for field in dataclasses.fields(value)
         if getattr(value, field.name) != field.default
     ]
-    return f"[{type(value).__name__}](#{type(value).__name__.lower()})" + (f" with {code(', '.join(changed))}" * bool(changed))
+    return f"[{type(value).__name__}](#{type(value).__name__.lower()})" + (
+        f" with {code(', '.join(changed))}" * bool(changed)
+    )
 
 
 def comments(source: str) -> dict[str, str]:
@@ -449,7 +452,9 @@ def bounds() -> str:
         elif found := re.match(r"([A-Z][A-Z0-9_]+): Final", line):
             name = found[1]
             parts[-1][1].append((code(name), code(f"{getattr(limits, name):_}"), prose(beside.get(name, ""))))
-    texts = [f"## {title[:1].upper()}{title[1:]}\n\n" + table(["limit", "value", ""], rows) for title, rows in parts if rows]
+    texts = [
+        f"## {title[:1].upper()}{title[1:]}\n\n" + table(["limit", "value", ""], rows) for title, rows in parts if rows
+    ]
     return document("Limits", first_line(limits), *texts)
 
 
