@@ -11,6 +11,11 @@ import pytest
 from tests.docs.pages import ROOT
 
 
+@pytest.fixture(autouse=True)
+def _beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
 def module(name: str) -> ModuleType:
     """Load a script without running it."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
@@ -20,15 +25,9 @@ def module(name: str) -> ModuleType:
     return loaded
 
 
-@pytest.mark.parametrize("name", ["reference", "docstrings"])
+@pytest.mark.parametrize("name", ["wording", "docstrings", "documentation"])
 def test_the_examples_of_a_script_are_true(name: str) -> None:
     failed, tried = doctest.testmod(module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
-    assert tried and not failed
-
-
-def test_links_of_the_documents_at_the_top_lead_into_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    failed, tried = doctest.testmod(module("documentation"))
     assert tried and not failed
 
 

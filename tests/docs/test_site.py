@@ -146,12 +146,11 @@ def test_the_reference_has_every_command_of_the_help(site: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "wrong"),
     [
-        ("[gone](nowhere.md)\n", "nowhere.md"),
-        ("[gone](index.md#nowhere)\n", "nowhere"),
-        ("::: cmc_mcp.nothing\n", "nothing"),
+        ("[gone](nowhere.md), [there](index.md#no-heading)\n", ["nowhere.md", "no-heading"]),
+        ("::: cmc_mcp.nothing\n", ["cmc_mcp.nothing"]),
     ],
 )
-def test_a_broken_link_or_name_fails_the_build(tmp_path: Path, page: str, wrong: str) -> None:
+def test_a_broken_link_or_name_fails_the_build(tmp_path: Path, page: str, wrong: list[str]) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text(f"# Page\n\n{page}", encoding="utf-8")
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
@@ -167,4 +166,4 @@ def test_a_broken_link_or_name_fails_the_build(tmp_path: Path, page: str, wrong:
     done = mkdocs("build", "--strict", "--site-dir", str(tmp_path / "site"), folder=tmp_path)
 
     assert done.returncode != 0
-    assert wrong in done.stdout + done.stderr
+    assert [name for name in wrong if name not in done.stdout + done.stderr] == []
