@@ -22,7 +22,7 @@ def test_the_example_answers_cites_and_remembers_what_it_knew_before(capsys):
 
 
 def test_the_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guides/frameworks.md").read_text(), re.DOTALL)
     mine = [block for block in blocks if "cmc_mcp.adapters.langchain" in block]
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}

@@ -288,7 +288,7 @@ def test_the_example_is_built_reloaded_corrected_and_asked_about_before(capsys):
 
 
 def test_the_lines_of_the_readme_run(tmp_path, monkeypatch, capsys):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guides/frameworks.md").read_text(), re.DOTALL)
     mine = [block for block in blocks if "cmc_mcp.adapters.llamaindex" in block]
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}
