@@ -68,10 +68,20 @@ def python_with(name: str, *requirements: str) -> str:
     with _alone(folder):
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            _install([str(folder / "bin" / "pip"), "install", "--quiet", *requirements], folder, " ".join(requirements))
+            _install(_made(folder) + list(requirements), folder, " ".join(requirements))
             done.touch()
     return str(folder / "bin" / "python")
+
+
+def _made(folder: Path) -> list[str]:
+    """Make a virtual environment; return the command that installs into it: uv, which links what it has, or pip."""
+    python = str(folder / "bin" / "python")
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
+    if uv is None:
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        return [python, "-m", "pip", "install", "--quiet"]
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
+    return [uv, "pip", "install", "--quiet", "--python", python]
 
 
 def _install(command: list[str], folder: Path, what: str) -> None:

@@ -64,16 +64,19 @@ class Purity(Outcome):
 
 
 class Mix:
-    """Calls of every kind, drawn from a seed; ids that were answered are used later."""
+    """Calls of every kind, drawn from a seed; ids that were answered are used later.
 
-    def __init__(self, rng: random.Random, era: str) -> None:
-        self.rng, self.era = rng, era
+    When an answer comes depends on the machine's load, so ids have a generator of their own: the calls do not.
+    """
+
+    def __init__(self, seed: str, era: str) -> None:
+        self.rng, self.ids, self.era = random.Random(seed), random.Random(f"{seed}/ids"), era
         self.known: list[str] = []
 
     def next(self, id: int) -> tuple[str, Message]:
         """A request, and what kind it is."""
         rng = self.rng
-        one = rng.choice(self.known) if self.known else "atom_0000"
+        one = self.ids.choice(self.known) if self.known else "atom_0000"
         kinds: dict[str, tuple[int, Any]] = {
             "remember": (20, ("remember", {"content": f"Note {id}: heron {rng.random()} at weir {rng.randrange(50)}"})),
             "same": (5, ("remember", {"content": "The same again", "idempotency_key": "same"})),
@@ -117,8 +120,7 @@ def _resident_mb(pid: int) -> int:
 
 def talk(command: Sequence[str], folder: Path, count: int, seed: int, era: str) -> Purity:
     """Make so many calls over one pipe, a few in flight at once, and take every line of stdout to pieces."""
-    told, rng = Purity(seed), random.Random(f"{seed}/{era}")
-    mix, waiting = Mix(rng, era), {}
+    told, mix, waiting = Purity(seed), Mix(f"{seed}/{era}", era), {}
     began = time.monotonic()
     with Server(command, folder) as server:
         if era == LEGACY:
