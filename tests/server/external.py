@@ -6,6 +6,7 @@ The cache is the folder that CMC_TEST_CACHE names, by default one in the system'
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -63,7 +64,10 @@ def npm(package: str, entry: str) -> list[str]:
 
 def python_with(name: str, *requirements: str) -> str:
     """The interpreter of a virtual environment of its own, with these installed."""
-    folder = cache() / f"venv-{name}-{sys.version_info.major}.{sys.version_info.minor}"
+    key = hashlib.sha256("\n".join(requirements).encode()).hexdigest()[
+        :8
+    ]  # of another tree, or before a change of pins
+    folder = cache() / f"venv-{name}-{key}-{sys.version_info.major}.{sys.version_info.minor}"
     done = folder / "installed"
     with _alone(folder):
         if not done.exists():
