@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -24,10 +25,11 @@ from cmc_mcp.model.filters import Where, checked
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import TimeLike, parse_time
 from cmc_mcp.read import entries as reading
+from cmc_mcp.read.asking import Standpoint
 from cmc_mcp.read.lexical import Words
 from cmc_mcp.read.pipeline import Asked, Sight, recall
 from cmc_mcp.read.point import Point, resolve
-from cmc_mcp.read.query import Question, question
+from cmc_mcp.read.query import question
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import AtomRow, Filter
@@ -52,7 +54,7 @@ class Desk:
     workspace: str
     tables: reading.Tables
     matrix: Callable[[ReadView, int], Matrix | None]
-    sight: Callable[[ReadView, Question, Point, npt.NDArray[np.float32] | None], Sight]
+    sighted: Callable[[str, Callable[[ReadView], Point], bool], AbstractContextManager[tuple[Standpoint, Sight]]]
 
 
 class Collection:
@@ -264,14 +266,15 @@ class Collection:
         if where is not None:
             checked(where)
         self._check_model()
-        with self._scene(as_of, valid_at) as scene:
+        resolved = partial(self._resolved, as_of, valid_at)
+        with self._desk.sighted(query, resolved, as_of is not None) as (at, sight):
+            scene = self._scene_at(at.view, at.point)
 
             def narrow(given: Filter) -> Filter | None:
                 return given if where is None else reading.narrowed(scene, given, where)
 
             scope = asked.scope(self._desk.workspace, self._desk.engine.settings.digest)
-            sight = self._desk.sight(scene.view, asked, scene.point, None)
-            answer = recall(scene.view, sight, Asked(asked, scope, narrow=narrow), scene.point)
+            answer = recall(at.view, sight, Asked(asked, scope, narrow=narrow), at.point)
             rids = {atom_name(row.key): rid for rid, row in _rows(scene, [item.id for item in answer.items]).items()}
             return reading.shown(scene, [(rids[item.id], item.score) for item in answer.items])
 
@@ -325,11 +328,17 @@ class Collection:
     def _scene(self, as_of: PointLike | None, valid_at: TimeLike | None) -> Iterator[reading.Scene]:
         engine = self._desk.engine
         with engine.store.reader(engine.ws) as view:
-            point = resolve(view, as_of, valid_at, engine.clock.now_us())
-            model = 0 if engine.embedder is None else model_of(view, engine.embedder)
-            matrix = self._desk.matrix(view, model)
-            origin = reading.origin_pid(view, self.origin)
-            yield reading.Scene(view, engine.objects, point, origin, matrix, model, self._desk.tables)
+            yield self._scene_at(view, self._resolved(as_of, valid_at, view))
+
+    def _scene_at(self, view: ReadView, point: Point) -> reading.Scene:
+        engine = self._desk.engine
+        model = 0 if engine.embedder is None else model_of(view, engine.embedder)
+        matrix = self._desk.matrix(view, model)
+        origin = reading.origin_pid(view, self.origin)
+        return reading.Scene(view, engine.objects, point, origin, matrix, model, self._desk.tables)
+
+    def _resolved(self, as_of: PointLike | None, valid_at: TimeLike | None, view: ReadView) -> Point:
+        return resolve(view, as_of, valid_at, self._desk.engine.clock.now_us())
 
     def _ids(self, ids: Sequence[str]) -> Sequence[str]:
         if isinstance(ids, str):

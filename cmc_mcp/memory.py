@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,9 @@ from cmc_mcp.collection import Collection, Desk
 from cmc_mcp.config import Settings
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.embed import MiniLM, TokenCounter, load_token_counter
-from cmc_mcp.embed.given import query_vector
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.environment import check_workspace, signing_key
-from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded, NotFound
+from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound
 from cmc_mcp.history import diff as diffs
 from cmc_mcp.history import log as logs
 from cmc_mcp.history import proof
@@ -50,13 +50,13 @@ from cmc_mcp.model.results import (
 from cmc_mcp.model.time import TimeLike, format_time
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.read.agree import Statements
-from cmc_mcp.read.clues import clues_of
+from cmc_mcp.read.asking import Asking, Standpoint, standpoint
 from cmc_mcp.read.entries import Tables
 from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.pipeline import Asked, Sight, recall
-from cmc_mcp.read.point import Cursor, Point, decode_cursor, resolve
-from cmc_mcp.read.query import Question, question
+from cmc_mcp.read.point import Point, decode_cursor, resolve
+from cmc_mcp.read.query import question
 from cmc_mcp.read.source import read_source
 from cmc_mcp.read.versions import memory_versions, source_versions
 from cmc_mcp.read.zoom import zoom
@@ -367,11 +367,16 @@ class Memory:
             min_confidence=min_confidence,
             around=around,
         )
-        with self._store.reader(self._ws) as view:
-            scope = asked.scope(self.workspace, self.settings.digest)
-            point, offset, given = self._point(view, scope, as_of, valid_at, cursor)
-            put = Asked(asked, scope, offset, given, detailed=detail == "detailed", explain=explain)
-            return recall(view, self._sight(view, asked, point), put, point)
+        scope = asked.scope(self.workspace, self.settings.digest)
+        put = Asked(asked, scope, detailed=detail == "detailed", explain=explain)
+        point: Callable[[ReadView], Point] = partial(self._point, as_of, valid_at)
+        if cursor is not None:
+            if as_of is not None or valid_at is not None:
+                raise InvalidInput.at("cursor", "carries its own read point; leave as_of and valid_at out")
+            found = decode_cursor(cursor, scope)
+            put, point = replace(put, offset=found.offset, given=found.given), found.point
+        with self._sighted(query, point, as_of is not None) as (at, sight):
+            return recall(at.view, sight, put, at.point)
 
     def recall_by_vector(
         self,
@@ -388,10 +393,9 @@ class Memory:
             query, budget_tokens=budget_tokens, limit=limit, modality=None, source=None, writer=None, tags=None,
             min_confidence=None,
         )  # fmt: skip
-        with self._store.reader(self._ws) as view:
-            scope = asked.scope(self.workspace, self.settings.digest)
-            point, _, _ = self._point(view, scope, as_of, None, None)
-            return recall(view, self._sight(view, asked, point, vector), Asked(asked, scope, explain=explain), point)
+        scope = asked.scope(self.workspace, self.settings.digest)
+        with self._sighted(query, partial(self._point, as_of, None), vector=vector) as (at, sight):
+            return recall(at.view, sight, Asked(asked, scope, explain=explain), at.point)
 
     def read_source(self, source: str, as_of: PointLike | None = None) -> bytes:
         """Give a source back as it came, every byte.
@@ -416,7 +420,7 @@ class Memory:
             InvalidInput: the name.
         """
         return Collection(
-            name, Desk(self._engine(), self.workspace, self._caches.tables, self._matrix_for, self._sight)
+            name, Desk(self._engine(), self.workspace, self._caches.tables, self._matrix_for, self._sighted)
         )
 
     # ------------------------------------------------------------------ history
@@ -526,12 +530,14 @@ class Memory:
             verifier.run(progress)
             if checkpoint is not None:
                 verifier.against(checkpoint, key, proof.origin_of(self.workspace))
-            if deep:
-                model = 0 if self._embedder is None else model_of(view, self._embedder)
-                verifier.deep(self._embedder, model)
+            model = 0 if self._embedder is None else model_of(view, self._embedder)
+            again = verifier.deep(self._embedder, model) if deep else None
             inclusion = None if id is None or verifier.faults else proof.inclusion(view, id)
             head = view.head()
             log_root = verifier.log_root.hex()
+        if again is not None:
+            verifier.again(again, partial(self._store.reader, self._ws))
+            inclusion = None if verifier.faults else inclusion
         faults = [*verifier.faults, *text_and_file(self._store, self._ws, self._objects)]
         if checkpoint is None:
             verifier.notes.append(
@@ -710,38 +716,29 @@ class Memory:
     def _engine(self) -> Engine:
         return Engine(self._store, self._ws, self.principal, self._clock, self._embedder, self._objects, self.settings)
 
-    def _embedded(self, query: str) -> tuple[npt.NDArray[np.float32] | None, str | None]:
-        """Embed a question; when that cannot be done, say why."""
-        if self._embedder is None:
-            return None, "no embedding model is configured: found by full text alone"
-        try:
-            return query_vector(self._embedder, query), None
-        except EmbedderError as error:
-            return None, f"found by full text alone: {error.message}"
+    def _point(self, as_of: PointLike | None, valid_at: TimeLike | None, view: ReadView) -> Point:
+        return resolve(view, as_of, valid_at, self._clock.now_us())
 
-    def _point(
+    @contextmanager
+    def _sighted(
         self,
-        view: ReadView,
-        scope: Sequence[str],
-        as_of: PointLike | None,
-        valid_at: TimeLike | None,
-        cursor: str | None,
-    ) -> tuple[Point, int, int]:
-        if cursor is None:
-            return resolve(view, as_of, valid_at, self._clock.now_us()), 0, 0
-        if as_of is not None or valid_at is not None:
-            raise InvalidInput.at("cursor", "carries its own read point; leave as_of and valid_at out")
-        found: Cursor = decode_cursor(cursor, scope)
-        return Point(view.head_at(found.seq), found.valid_at, found.reference_us), found.offset, found.given
+        query: str,
+        point: Callable[[ReadView], Point],
+        resolves_first: bool = False,
+        vector: npt.NDArray[np.float32] | None = None,
+    ) -> Iterator[tuple[Standpoint, Sight]]:
+        """Embed a question with nothing open, then yield the transaction that answers it and what the pipeline needs.
 
-    def _sight(
-        self, view: ReadView, asked: Question, point: Point, vector: npt.NDArray[np.float32] | None = None
-    ) -> Sight:
-        """Give what the read pipeline needs; the question is embedded unless its vector is given."""
-        known = partial(view.speakers, upto=point.head.last_rid) if self.settings.mask_names else lambda _: ()
-        clues, failure = clues_of(asked.query, known), None
-        if vector is None:
-            vector, failure = self._embedded(clues.text)
+        `point` resolves the read point, before the question is embedded with `resolves_first`; `vector` is the question's
+        where the caller has it.
+        """
+        asking = Asking(query, self._embedder, self.settings.mask_names, vector, resolves_first)
+        with standpoint(partial(self._store.reader, self._ws), asking, point) as at:
+            yield at, self._sight(at)
+
+    def _sight(self, at: Standpoint) -> Sight:
+        """Return what the read pipeline needs."""
+        view = at.view
         model = 0 if self._embedder is None else model_of(view, self._embedder)
         caches = self._caches_for(view)
         counter, matrix = self._counter(), self._matrix_for(view, model)
@@ -755,9 +752,9 @@ class Memory:
             nodes=self._nodes_for(view, model),
             model=model,
             model_name=None if self._embedder is None else self._embedder.identity.model_id,
-            clues=clues,
-            vector=vector,
-            degraded=failure,
+            clues=at.clues,
+            vector=at.meaning.vector,
+            degraded=at.meaning.degraded,
             count_tokens=counter.count,
             tokenizer=counter.name,
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.documents.loading import parts_of
@@ -165,38 +166,67 @@ def _is_unit(vector: bytes, dimension: int) -> bool:
 
 
 # ---------------------------------------------------------------------- deep
-def atoms(view: ReadView, objects: Objects, ledger: Ledger, embedder: Embedder, model: int, report: Report) -> int:
+Reader = Callable[[], AbstractContextManager[ReadView]]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What is to be embedded again, as of the state that was verified: atoms, and nodes of the versions of sources.
+
+    Texts are read a few at a time and embedded while nothing is open. What an erase takes meanwhile is left out.
+    """
+
+    ledger: Ledger
+    objects: Objects
+    embedder: Embedder
+    model: int
+    seq: int
+    versions: tuple[bytes, ...]  # hashes of manifests
+    nodes: dict[bytes, bytes]  # vectors by key
+
+    @classmethod
+    def of(cls, view: ReadView, ledger: Ledger, objects: Objects, embedder: Embedder, model: int) -> Again:
+        """Return what is to be embedded again of the state of a view."""
+        versions = [
+            bytes.fromhex(str(ledger.registers(facts).get("manifest", "")))
+            for rid, _ in ledger.of_kind(SOURCE.code)
+            for *_, facts in sorted(view.piece_rows(rid), key=lambda row: row[2])
+        ]
+        stored = {key: vector for key, _, vector in view.node_vectors(model, 0, OPEN)}
+        return cls(ledger, objects, embedder, model, view.head().seq, tuple(versions), stored)
+
+
+def atoms(again: Again, reader: Reader, report: Report) -> int:
     """Embed the text of every atom again and compare; give how many there are."""
-    rows = {row.rid: row for row in ledger.atoms if row.modality < TEXTUAL}
-    rids, seq, count = sorted(rows), view.head().seq, 0
+    rows = {row.rid: row for row in again.ledger.atoms if row.modality < TEXTUAL}
+    rids, count = sorted(rows), 0
     for start in range(0, len(rids), 64):
-        stored = view.vectors_of(model, rids[start : start + 64], seq)
-        texts = {rid: ledger.text(objects, rows[rid].content) for rid in stored}
-        known = [rid for rid, body in texts.items() if body is not None]
-        made = embedder.embed([(texts[rid] or b"").decode() for rid in known]) if known else ()
-        for rid, vector in zip(known, made, strict=True):
+        with reader() as view:
+            stored = view.vectors_of(again.model, rids[start : start + 64], again.seq)
+            ledger = replace(again.ledger, view=view)
+            texts = {rid: ledger.text(again.objects, rows[rid].content) for rid in stored}
+        known = {rid: body.decode() for rid, body in texts.items() if body is not None}
+        for rid, vector in zip(known, _embedded(again.embedder, list(known.values())), strict=True):
             if not _agrees(stored[rid], vector):
-                report("vectors", f"{model}/{rows[rid].content}", "it is not the vector of its text")
+                report("vectors", f"{again.model}/{rows[rid].content}", "it is not the vector of its text")
         count += len(known)
     return count
 
 
-def nodes(view: ReadView, objects: Objects, ledger: Ledger, embedder: Embedder, model: int, report: Report) -> int:
+def nodes(again: Again, reader: Reader, report: Report) -> int:
     """Embed the text of every node again and compare; give how many there are."""
-    stored = {key: vector for key, _, vector in view.node_vectors(model, 0, OPEN)}
-    manifests, count = Manifests(), 0
-    for rid, _ in ledger.of_kind(SOURCE.code):
-        for *_, facts in sorted(view.piece_rows(rid), key=lambda row: row[2]):
-            hash_ = bytes.fromhex(str(ledger.registers(facts).get("manifest", "")))
+    stored, manifests, count = dict(again.nodes), Manifests(), 0
+    for hash_ in again.versions if stored else ():
+        with reader() as view:
             manifest = manifests.get(view, hash_)
             wanted = [] if manifest is None else [node for node in nodes_in(manifest) if node.key in stored]
             if manifest is None or not wanted:
                 continue
-            texts = texts_of(wanted, manifest.modality, parts_of(view, objects, manifest), ERASED)
-            for key, vector in zip(texts, _embedded(embedder, list(texts.values())), strict=True):
-                count += 1
-                if not _agrees(stored.pop(key), vector):
-                    report("node_vectors", f"{model}/{key.hex()}", "it is not the vector of its text")
+            texts = texts_of(wanted, manifest.modality, parts_of(view, again.objects, manifest), ERASED)
+        for key, vector in zip(texts, _embedded(again.embedder, list(texts.values())), strict=True):
+            count += 1
+            if not _agrees(stored.pop(key), vector):
+                report("node_vectors", f"{again.model}/{key.hex()}", "it is not the vector of its text")
     return count
 
 

@@ -352,8 +352,8 @@ class Verifier:
         self.checked["checkpoint"] = 1
         return checkpoint
 
-    def deep(self, embedder: Embedder | None, model: int) -> None:
-        """Embed every text again and compare (cosine ≥ .999); another model's vectors cannot be verified."""
+    def deep(self, embedder: Embedder | None, model: int) -> vectors.Again | None:
+        """Return what `again` is to embed; None, and a note, where vectors cannot be verified: another model's never can."""
         others = [name for number, name, *_ in self.view.models() if number != model]
         if others:
             self.notes.append(f"the vectors of {', '.join(others)} cannot be verified without that model")
@@ -362,9 +362,13 @@ class Verifier:
         elif not self.faults:  # texts are made of sound tables alone
             if missing := len(self.view.pending(model)):
                 self.notes.append(f"{missing} texts have no vector under this model; `cmc embed` makes them")
-            given = (self.view, self.objects, self.ledger, embedder, model, self.fault)
-            self.checked["vectors"] = vectors.atoms(*given)
-            self.checked["node_vectors"] = vectors.nodes(*given)
+            return vectors.Again.of(self.view, self.ledger, self.objects, embedder, model)
+        return None
+
+    def again(self, wanted: vectors.Again, reader: vectors.Reader) -> None:
+        """Embed every text again and compare (cosine ≥ .999); call it when the view is closed, so that nothing is open."""
+        self.checked["vectors"] = vectors.atoms(wanted, reader, self.fault)
+        self.checked["node_vectors"] = vectors.nodes(wanted, reader, self.fault)
 
 
 def _ordered(pieces: dict[int, Piece]) -> tuple[Piece, ...]:

@@ -66,6 +66,15 @@ def clues_of(query: str, known: Callable[[Sequence[int]], Collection[int]]) -> C
     )
 
 
+def may_name_somebody(query: str) -> bool:
+    """Say whether a question has a word that could be a speaker's name, so that the speakers must be looked up.
+
+    >>> may_name_somebody("When did Maya call?"), may_name_somebody("When did the call end?")
+    (True, False)
+    """
+    return any(_may_name(_POSSESSIVE.sub("", word), query) for word in _WORD.findall(query))
+
+
 def _may_name(word: str, query: str) -> bool:
     """A word names somebody with a capital; where the script or the writer has none, any word may."""
     return word.casefold() not in FUNCTION_WORDS and (not word[0].islower() or query == query.lower())

@@ -68,6 +68,10 @@ class Cursor:
     offset: int = 0
     given: int = 0
 
+    def point(self, view: LedgerView) -> Point:
+        """Return the read point of the answer that is gone on with."""
+        return Point(view.head_at(self.seq), self.valid_at, self.reference_us)
+
     def encode(self, scope: Sequence[str]) -> str:
         """Write the cursor, bound to the workspace and the question."""
         body = [str(n) for n in (self.seq, self.valid_at, self.reference_us, self.offset)] + [f"{self.given:x}"]

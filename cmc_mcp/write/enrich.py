@@ -1,4 +1,8 @@
-"""Enrich: one vector for each new text, in one batch, before the write lock is taken."""
+"""Enrich: one vector for each new text, in one batch, while no transaction is open and no lock is held.
+
+An endpoint may take minutes, and a transaction that waits for one is ended by a database, and lets a file's log grow.
+So what has a vector already is looked up first, and again under the lock.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,14 @@ from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.write.draft import Draft
 
 
+@dataclass(frozen=True, slots=True)
+class Unembedded:
+    """Texts without a vector under a model: contents by their hashes, those of nodes by their keys."""
+
+    contents: dict[bytes, bytes] = field(default_factory=dict)
+    nodes: dict[bytes, str] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Vectors:
     """Vectors by content hash, of nodes by their keys (fp32 bytes), and why there are none for the rest."""
@@ -20,10 +32,10 @@ class Vectors:
     reason: str | None = None
 
 
-def enrich(view: ReadView, embedder: Embedder | None, drafts: Iterable[Draft]) -> Vectors:
-    """Embed what was not embedded before under this model. An embedder that is down is no failure: see `reason`."""
+def unembedded(view: ReadView, embedder: Embedder | None, drafts: Iterable[Draft]) -> Unembedded:
+    """Return what drafts need embedded: their texts that have no vector under this model yet; nothing without a model."""
     if embedder is None:
-        return Vectors(reason="no embedding model is configured")
+        return Unembedded()
     texts: dict[bytes, bytes] = {}
     nodes: dict[bytes, str] = {}
     for draft in drafts:
@@ -39,14 +51,31 @@ def enrich(view: ReadView, embedder: Embedder | None, drafts: Iterable[Draft]) -
     if nodes and model:
         for key in view.nodes_embedded(model, list(nodes)):
             del nodes[key]
+    return Unembedded(texts, nodes)
+
+
+def embedded(embedder: Embedder | None, wanted: Unembedded) -> Vectors:
+    """Embed texts in one batch; call it while nothing is open.
+
+    Raises:
+        EmbedderError: no vector could be made.
+    """
+    if embedder is None:
+        return Vectors(reason="no embedding model is configured")
+    texts, nodes = wanted.contents, wanted.nodes
     if not texts and not nodes:
         return Vectors()
-    try:
-        made = embedder.embed([*(data.decode() for data in texts.values()), *nodes.values()])
-    except EmbedderError as error:
-        return Vectors(reason=error.message)
+    made = embedder.embed([*(data.decode() for data in texts.values()), *nodes.values()])
     rows = [row.tobytes() for row in made]
     return Vectors(dict(zip(texts, rows[: len(texts)], strict=True)), dict(zip(nodes, rows[len(texts) :], strict=True)))
+
+
+def enrich(embedder: Embedder | None, wanted: Unembedded) -> Vectors:
+    """Embed texts as `embedded` does; if the embedder fails, return no vectors and set `reason`."""
+    try:
+        return embedded(embedder, wanted)
+    except EmbedderError as error:
+        return Vectors(reason=error.message)
 
 
 def model_of(view: ReadView, embedder: Embedder) -> int:

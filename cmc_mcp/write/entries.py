@@ -21,11 +21,11 @@ from cmc_mcp.model.entries import EXTRA, METADATA, Entry, json_text, metadata_te
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, interval
 from cmc_mcp.model.witness import NO_MODEL
-from cmc_mcp.store.protocol import LedgerView, ReadView, WriteUnit
+from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.write.commit import Batch
 from cmc_mcp.write.draft import Draft, Part
 from cmc_mcp.write.engine import Engine, pair
-from cmc_mcp.write.enrich import Vectors, model_of
+from cmc_mcp.write.enrich import Vectors, embedded, unembedded
 from cmc_mcp.write.gate import reasons
 from cmc_mcp.write.pipeline import index_vectors
 from cmc_mcp.write.validate import Request, check_numbers, checker, unfit
@@ -151,9 +151,12 @@ def put(engine: Engine, laid: Laid, gone: Sequence[str] = (), lapse: bool = Fals
     drafts = laid.drafts
     with engine.store.reader(engine.ws) as view:
         _gated(view, drafts)  # what is refused leaves no object behind
-        missing = _missing(view, engine, laid)
-    vectors = Vectors({**laid.vectors, **_embedded(engine, missing)})
+        wanted = unembedded(view, engine.embedder, [d for d in drafts if d.whole not in laid.vectors])
+    vectors = Vectors({**laid.vectors, **embedded(engine.embedder, wanted).by_hash})
     large = [d.parts[0] for d in drafts if len(d.request.data) > engine.settings.inline_bytes]
+    if large:
+        with engine.store.reader(engine.ws) as view:
+            _gated(view, drafts)  # something may have been erased while others were embedded
     for part in large:
         engine.objects.put(engine.ws, part.hash, part.data)
     with engine.store.writer(engine.ws) as unit:
@@ -180,24 +183,6 @@ def put(engine: Engine, laid: Laid, gone: Sequence[str] = (), lapse: bool = Fals
         pending=pending,
         source=drafts[0].origin,
     )
-
-
-def _missing(view: ReadView, engine: Engine, laid: Laid) -> dict[bytes, str]:
-    """Give the texts that have no vector yet and came with none, by their hashes."""
-    if engine.embedder is None:
-        return {}
-    rest = {d.whole: d.request.data for d in laid.drafts if d.searchable and d.whole not in laid.vectors}
-    model = model_of(view, engine.embedder)
-    pids = {hash_: pid for hash_ in rest if (pid := view.pid(hash_)) is not None} if model else {}
-    known = view.embedded(model, list(pids.values())) if pids else set()
-    return {hash_: data.decode() for hash_, data in rest.items() if pids.get(hash_) not in known}
-
-
-def _embedded(engine: Engine, texts: Mapping[bytes, str]) -> dict[bytes, bytes]:
-    if engine.embedder is None or not texts:
-        return {}
-    rows = engine.embedder.embed(list(texts.values()))
-    return {hash_: row.tobytes() for hash_, row in zip(texts, rows, strict=True)}
 
 
 def _gated(view: LedgerView, drafts: Sequence[Draft]) -> None:

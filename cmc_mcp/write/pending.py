@@ -1,4 +1,8 @@
-"""Pending: vectors for what was stored while the model could not be had, made later, in resumable batches."""
+"""Pending: vectors for what was stored while the model could not be had, made later, in resumable batches.
+
+A batch is read, embedded while nothing is open, and written; under the lock, what another writer embedded meanwhile is
+left out, and after an erase the batch is read anew, since a text of it may be gone.
+"""
 
 from __future__ import annotations
 
@@ -52,19 +56,32 @@ def embed_pending(engine: Engine, *, progress: Progress | None = None, cancel: C
 
 def _embed_nodes(engine: Engine, embedder: Embedder, before: int, progress: Progress, cancel: Cancel | None) -> int:
     """Embed the nodes of documents that have no vector; one above an atom whose bytes are gone gets none."""
-    with engine.store.reader(engine.ws) as view:
-        texts = _node_texts(view, engine.objects, view.nodes_pending(model_of(view, embedder)))
-    keys = list(texts)
-    for start in range(0, len(keys), _BATCH):
-        part = keys[start : start + _BATCH]
+    epoch, done = -1, 0
+    keys: list[bytes] = []
+    texts: dict[bytes, str] = {}
+    while True:
+        if epoch < 0:
+            with engine.store.reader(engine.ws) as view:
+                epoch = view.epoch()
+                texts = _node_texts(view, engine.objects, view.nodes_pending(model_of(view, embedder)))
+            keys = list(texts)
+        if not keys:
+            return done
+        part, keys = keys[:_BATCH], keys[_BATCH:]
         vectors = embedder.embed([texts[key] for key in part])
         with engine.store.writer(engine.ws) as unit:
+            if unit.epoch() != epoch:
+                epoch = -1
+                continue  # nothing was collected, so leaving commits nothing
             model = _model(unit, embedder)
-            for key, vector in zip(part, vectors, strict=True):
+            known = unit.nodes_embedded(model, part)
+            fresh = {key: vector for key, vector in zip(part, vectors, strict=True) if key not in known}
+            for key, vector in fresh.items():
                 unit.add_node_vector(model, key, vector.tobytes())
-            _complete(engine, unit, embedder, len(part), cancel)
-        progress(before + start + len(part), 0)
-    return len(keys)
+            if fresh:
+                _complete(engine, unit, embedder, len(fresh), cancel)
+        done += len(fresh)
+        progress(before + done, 0)
 
 
 def _node_texts(view: ReadView, objects: Objects, nodes: Sequence[tuple[int, bytes]]) -> dict[bytes, str]:
@@ -100,7 +117,7 @@ def _embed_atoms(engine: Engine, embedder: Embedder, progress: Progress, cancel:
     done = 0
     while True:
         with engine.store.reader(engine.ws) as view:
-            pending = view.pending(model_of(view, embedder), _BATCH)
+            epoch, pending = view.epoch(), view.pending(model_of(view, embedder), _BATCH)
             texts = {
                 pid: text for pid in dict.fromkeys(pid for _, pid in pending) if (text := _text(engine, view, pid))
             }
@@ -108,13 +125,16 @@ def _embed_atoms(engine: Engine, embedder: Embedder, progress: Progress, cancel:
             return done
         vectors = embedder.embed(list(texts.values()))
         with engine.store.writer(engine.ws) as unit:
+            if unit.epoch() != epoch:
+                continue  # nothing was collected, so leaving commits nothing
             model = _model(unit, embedder)
             known = unit.embedded(model, list(texts))
-            for pid, vector in zip(texts, vectors, strict=True):
-                if pid not in known:
-                    unit.add_vector(model, pid, vector.tobytes())
-            _complete(engine, unit, embedder, len(texts), cancel)
-        done += len(texts)
+            fresh = {pid: vector for pid, vector in zip(texts, vectors, strict=True) if pid not in known}
+            for pid, vector in fresh.items():
+                unit.add_vector(model, pid, vector.tobytes())
+            if fresh:
+                _complete(engine, unit, embedder, len(fresh), cancel)
+        done += len(fresh)
         progress(done, 0)
 
 

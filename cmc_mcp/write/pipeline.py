@@ -22,7 +22,7 @@ from cmc_mcp.store.rows import Head
 from cmc_mcp.write.commit import Batch, Laid
 from cmc_mcp.write.draft import Draft, draft
 from cmc_mcp.write.engine import Engine, pair
-from cmc_mcp.write.enrich import Vectors, enrich
+from cmc_mcp.write.enrich import Vectors, enrich, unembedded
 from cmc_mcp.write.gate import is_erased, keep_back, let_in, readmit, reasons
 from cmc_mcp.write.repeat import repeated
 from cmc_mcp.write.validate import RememberArguments, Request, validate
@@ -155,10 +155,12 @@ def _transact(
             return known
         drafts = [draft(request) for request in requests]
         clock.lap("atomize")
-        vectors = enrich(view, engine.embedder, drafts)
-        clock.lap("enrich")
-        large = [part for item in drafts for part in item.parts if len(part.data) > engine.settings.inline_bytes]
-        if gate is None:  # what was erased is to be kept back, not written again
+        wanted = unembedded(view, engine.embedder, drafts)
+    vectors = enrich(engine.embedder, wanted)
+    clock.lap("enrich")
+    large = [part for item in drafts for part in item.parts if len(part.data) > engine.settings.inline_bytes]
+    if large and gate is None:  # what was erased, by now, is to be kept back, not written again
+        with engine.store.reader(engine.ws) as view:
             large = [part for part in large if not is_erased(view, part.hash)]
     for part in large:
         engine.objects.put(engine.ws, part.hash, part.data)

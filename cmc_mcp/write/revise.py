@@ -22,7 +22,7 @@ from cmc_mcp.store.rows import BINARY, MODALITIES
 from cmc_mcp.write.commit import Batch, link
 from cmc_mcp.write.draft import Draft, Part, draft
 from cmc_mcp.write.engine import Engine, pair
-from cmc_mcp.write.enrich import Vectors, enrich
+from cmc_mcp.write.enrich import Unembedded, enrich, unembedded
 from cmc_mcp.write.gate import reasons
 from cmc_mcp.write.pipeline import conflicts_of, index_vectors
 from cmc_mcp.write.validate import (
@@ -90,11 +90,14 @@ def revise(
         new = _reworded(old, content)
         _remaining(view, rid, change)  # what is refused leaves no object behind
         _gated(view, new)
-        vectors = enrich(view, engine.embedder, [new]) if new else Vectors()
-    if new is not None:
-        for part in new.parts:
-            if len(part.data) > engine.settings.inline_bytes:
-                engine.objects.put(engine.ws, part.hash, part.data)
+        wanted = Unembedded() if new is None else unembedded(view, engine.embedder, [new])
+    vectors = enrich(engine.embedder, wanted)
+    large = [part for part in (() if new is None else new.parts) if len(part.data) > engine.settings.inline_bytes]
+    if large:
+        with engine.store.reader(engine.ws) as view:
+            _gated(view, new)  # it may have been erased while it was embedded
+    for part in large:
+        engine.objects.put(engine.ws, part.hash, part.data)
     with engine.store.writer(engine.ws) as unit:
         batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
         key = unit.record(rid).key

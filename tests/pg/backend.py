@@ -82,6 +82,7 @@ SQLITE_ONLY: tuple[str, ...] = (
 """Beginnings of the names of tests that are about SQLite's file."""
 FOR_BOTH = (
     "tests/fuzz/test_calls.py::test_a_write_before_the_check_is_found",
+    "tests/embed/test_outside_transactions.py::",
     "tests/fuzz/test_calls.py::test_no_call_crashes_writes_in_part_or_says_what_it_should_not",
 )
 """Those of them that are not."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import apsw
 
 from cmc_mcp.store.registry import Registry
-from cmc_mcp.store.rows import Filter
+from cmc_mcp.store.rows import Filter, Head
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.search import SearchView, conditions
 from cmc_mcp.store.sqlite import checksums, fulltext
@@ -28,6 +28,21 @@ class SqliteView(SearchView):
     ) -> None:
         super().__init__(connection, ws, cache, registry)
         self._tokens = tokens
+        self._epoch: int | None = None
+        self._head: Head | None = None
+
+    # ------------------------------------------------------------------ what a view is asked again and again
+    def epoch(self) -> int:
+        """Return the number of erasures so far; a view sees one state, so the file is asked once."""
+        if self._epoch is None:
+            self._epoch = super().epoch()
+        return self._epoch
+
+    def head(self) -> Head:
+        """Return the last transaction, or the empty state before the first; the file is asked once."""
+        if self._head is None:
+            self._head = super().head()
+        return self._head
 
     # ------------------------------------------------------------------ the file
     @property

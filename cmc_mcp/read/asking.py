@@ -1,0 +1,134 @@
+"""Asking: a question is embedded while nothing is open, and answered at the read point that was fixed before.
+
+An endpoint may take minutes, and a transaction that waits for one is ended by a database, and lets a file's log grow.
+So a first, short read fixes the read point and looks up whom the question names; then it is embedded; then a second read
+answers, at that very point. A question that has nothing to look up is embedded first, and one read does both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from cmc_mcp.embed.given import query_vector
+from cmc_mcp.embed.protocol import Embedder
+from cmc_mcp.errors import EmbedderError
+from cmc_mcp.read.clues import Clues, clues_of, may_name_somebody
+from cmc_mcp.read.point import Point
+from cmc_mcp.store.protocol import ReadView
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+EMBEDDINGS_MAX: Final = 3
+"""So often a question is embedded: again only where an erase meanwhile took the speaker that a name in it named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """The vector of a question (unit length), or why it has none."""
+
+    vector: npt.NDArray[np.float32] | None
+    degraded: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question as it is put to one workspace: its words, what embeds it, where its vector was not handed over.
+
+    `masks` leaves the speakers that it names out of what is embedded; `resolves_first` has its read point resolved
+    before it is embedded, so that one that names nothing is refused at once.
+    """
+
+    query: str
+    embedder: Embedder | None
+    masks: bool
+    handed: npt.NDArray[np.float32] | None = None
+    resolves_first: bool = False
+
+    @property
+    def known(self) -> Meaning | None:
+        """What needs no embedding: the vector that was handed over, or that there is no model."""
+        if self.handed is not None:
+            return Meaning(self.handed)
+        if self.embedder is None:
+            return Meaning(None, "no embedding model is configured: found by full text alone")
+        return None
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether the store must be read before the question can be embedded."""
+        return self.resolves_first or (self.masks and may_name_somebody(self.query))
+
+    def clues(self, view: ReadView, point: Point) -> Clues:
+        """Return what the question says beside its words, as of a read point."""
+        known = partial(view.speakers, upto=point.head.last_rid) if self.masks else lambda _: ()
+        return clues_of(self.query, known)
+
+    def embedded(self, text: str) -> Meaning:
+        """Embed a text; if the embedder fails, return no vector and say why."""
+        assert self.embedder is not None
+        try:
+            return Meaning(query_vector(self.embedder, text))
+        except EmbedderError as error:
+            return Meaning(None, f"found by full text alone: {error.message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What the first read of a question fixed: its read point, and its clues there as of an erasure count."""
+
+    point: Point
+    epoch: int
+    clues: Clues
+
+
+@dataclass(frozen=True, slots=True)
+class Standpoint:
+    """The read transaction that answers a question: at which point, by which clues and vector. Nothing is embedded in it."""
+
+    view: ReadView
+    point: Point
+    clues: Clues
+    meaning: Meaning
+
+
+@contextmanager
+def standpoint(
+    reader: Callable[[], AbstractContextManager[ReadView]], asking: Asking, resolve: Callable[[ReadView], Point]
+) -> Iterator[Standpoint]:
+    """Embed a question with nothing open, then open the read transaction that answers it.
+
+    `reader` opens a read transaction; `resolve` is asked once, in the first. After an erase between the two the clues are
+    read anew at the same point, and the question is embedded again only where another text of it is left.
+    """
+    meanings: dict[str, Meaning] = {}
+    known, fixed = asking.known, None
+    if known is None and not asking.looks_up:
+        meanings[asking.query] = asking.embedded(asking.query)
+    while True:
+        with reader() as view:
+            fixed = _fixed(view, asking, resolve, fixed)
+            meaning = known or meanings.get(fixed.clues.text)
+            if meaning is None and len(meanings) == EMBEDDINGS_MAX:
+                meaning = Meaning(None, "found by full text alone: erasures kept changing whom the question names")
+            if meaning is not None:
+                yield Standpoint(view, fixed.point, fixed.clues, meaning)
+                return
+        meanings[fixed.clues.text] = asking.embedded(fixed.clues.text)
+
+
+def _fixed(view: ReadView, asking: Asking, resolve: Callable[[ReadView], Point], before: Fixed | None) -> Fixed:
+    """Fix the read point, or keep what was fixed before unless something was erased since."""
+    epoch = view.epoch()
+    if before is None:
+        point = resolve(view)
+        return Fixed(point, epoch, asking.clues(view, point))
+    if before.epoch == epoch:
+        return before
+    point = replace(before.point, head=view.head_at(before.point.head.seq))
+    return Fixed(point, epoch, asking.clues(view, point))
