@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.documents.loading import parts_of
 from cmc_mcp.documents.manifests import Manifests
-from cmc_mcp.history.derived import Ledger, Report, Row
 from cmc_mcp.history.totals import whole
 from cmc_mcp.kernel.kinds import EMBEDDING, SOURCE
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.shown import ERASED
+from cmc_mcp.store.audit import Audit, Report
+from cmc_mcp.store.indexes import Row
 from cmc_mcp.store.nodes import nodes_in, texts_of
-from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import TEXTUAL
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class _Found:
     orphans: Counter[int] = field(default_factory=Counter)  # models that are missing
 
     @classmethod
-    def among(cls, ledger: Ledger, nodes: set[Row]) -> _Found:
+    def among(cls, audit: Audit, nodes: set[Row]) -> _Found:
         """Begin with what there is to be a vector of."""
         found = cls({}, {})
-        for atom in ledger.atoms:
+        for atom in audit.atoms:
             if atom.modality < TEXTUAL:
                 found.texts[atom.content] = min(found.texts.get(atom.content, OPEN), atom.seq)
         for row in nodes:
@@ -55,27 +55,25 @@ class _Found:
         return found
 
 
-def shape(view: ReadView, ledger: Ledger, nodes: set[Row], report: Report) -> None:
+def shape(audit: Audit, nodes: set[Row], report: Report) -> None:
     """Check everything about vectors but their directions: models, lengths, what they are of, when they were made."""
-    dimensions = {number: dimension for number, *_, dimension in view.models()}
-    erased = bool(view.epoch())  # after an erase there are gaps, and the first version of a node may be gone
-    found = _Found.among(ledger, nodes)
-    vids = _of_texts(view, ledger, found, dimensions, report)
-    whole("vectors", view, vids, view.head().last_vid, report, gaps=erased)
-    _of_nodes(view, ledger, found, dimensions, report, erased=erased)
+    dimensions = {number: dimension for number, *_, dimension in audit.view.models()}
+    erased = bool(audit.view.epoch())  # after an erase there are gaps, and the first version of a node may be gone
+    found = _Found.among(audit, nodes)
+    vids = _of_texts(audit, found, dimensions, report)
+    whole("vectors", audit.view, vids, audit.view.head().last_vid, report, gaps=erased)
+    _of_nodes(audit, found, dimensions, report, erased=erased)
     for model, count in sorted(found.orphans.items()):
         report("embedding_models", model, f"the model of {count} vectors is missing")
-    _together(ledger, found, report, erased=erased, nodes_since_us=view.nodes_since_us())
-    _completed(view, ledger, found.made, report)
+    _together(audit, found, report, erased=erased, nodes_since_us=audit.view.nodes_since_us())
+    _completed(audit, found.made, report)
 
 
-def _of_texts(
-    view: ReadView, ledger: Ledger, found: _Found, dimensions: Mapping[int, int], report: Report
-) -> list[int]:
+def _of_texts(audit: Audit, found: _Found, dimensions: Mapping[int, int], report: Report) -> list[int]:
     """Look at each vector of a text alone; give their numbers."""
-    lasts = [(row.seq, row.last_vid) for row in ledger.rows]
+    lasts = [(row.seq, row.last_vid) for row in audit.rows]
     place, vids = 0, list[int]()
-    for vid, model, content, seq, vector in view.all_vectors():
+    for vid, model, content, seq, vector in audit.view.all_vectors():
         vids.append(vid)
         while place < len(lasts) and lasts[place][1] < vid:
             place += 1
@@ -83,7 +81,7 @@ def _of_texts(
             found.orphans[model] += 1
         elif not _is_unit(vector, dimensions[model]):
             report("vectors", vid, "it is no vector of its model: its length is not 1, or its size another")
-        if content not in found.texts or ledger.payloads[content].hash in ledger.erased:
+        if content not in found.texts or audit.payloads[content].hash in audit.erased:
             report("vectors", vid, "it is the vector of no text")
         elif seq < found.texts[content] or place == len(lasts) or lasts[place][0] != seq:
             report("vectors", vid, "it was made in another transaction than it says")
@@ -92,13 +90,11 @@ def _of_texts(
     return vids
 
 
-def _of_nodes(
-    view: ReadView, ledger: Ledger, found: _Found, dimensions: Mapping[int, int], report: Report, *, erased: bool
-) -> None:
+def _of_nodes(audit: Audit, found: _Found, dimensions: Mapping[int, int], report: Report, *, erased: bool) -> None:
     """Look at each vector of a node alone."""
     before = 0
-    making = {row.seq for row in ledger.rows if row.verb in _MAKING or row.verb == _COMPLETING}
-    for nid, model, key, seq, vector in view.all_node_vectors():
+    making = {row.seq for row in audit.rows if row.verb in _MAKING or row.verb == _COMPLETING}
+    for nid, model, key, seq, vector in audit.view.all_node_vectors():
         if model not in dimensions:
             found.orphans[model] += 1
         elif not _is_unit(vector, dimensions[model]):
@@ -111,15 +107,15 @@ def _of_nodes(
         found.node_seen[key, model] = seq
 
 
-def _together(ledger: Ledger, found: _Found, report: Report, *, erased: bool, nodes_since_us: int) -> None:
+def _together(audit: Audit, found: _Found, report: Report, *, erased: bool, nodes_since_us: int) -> None:
     """A transaction that has one vector of a model has those of all its new texts: they are made together or not at all."""
-    making = {row.seq for row in ledger.rows if row.verb in _MAKING}
+    making = {row.seq for row in audit.rows if row.verb in _MAKING}
     fresh: dict[int, list[int]] = {}
     for content, seq in found.texts.items():
-        if ledger.payloads[content].hash not in ledger.ever_erased:
+        if audit.payloads[content].hash not in audit.ever_erased:
             fresh.setdefault(seq, []).append(content)
     nodes: dict[int, list[bytes]] = {}
-    later = {row.seq for row in ledger.rows if row.recorded_us <= nodes_since_us}
+    later = {row.seq for row in audit.rows if row.recorded_us <= nodes_since_us}
     for key, seq in found.begun.items() if not erased else ():
         if seq not in later:  # what is older than the table has its vectors from `embed`
             nodes.setdefault(seq, []).append(key)
@@ -134,21 +130,21 @@ def _together(ledger: Ledger, found: _Found, report: Report, *, erased: bool, no
                 report("node_vectors", f"{model}/{key.hex()}", f"transaction {seq} made vectors, and not this one")
 
 
-def _completed(view: ReadView, ledger: Ledger, made: Mapping[tuple[int, int], int], report: Report) -> None:
+def _completed(audit: Audit, made: Mapping[tuple[int, int], int], report: Report) -> None:
     """A completion says how many vectors it made; an erase or a way back to older tables may have taken some of them.
 
     A rival writer's stay his.
     """
-    recorded = {row.seq: row.recorded_us for row in ledger.rows}
+    recorded = {row.seq: row.recorded_us for row in audit.rows}
     totals: dict[int, int] = {}
     for (seq, _), count in made.items():
         totals[seq] = totals.get(seq, 0) + count
-    names = {(name, digest): number for number, name, digest, *_ in view.models()}
-    for rid, _ in ledger.of_kind(EMBEDDING.code):
-        seq, facts = ledger.first[rid]
-        said = ledger.registers(facts[0])
+    names = {(name, digest): number for number, name, digest, *_ in audit.view.models()}
+    for rid, _ in audit.of_kind(EMBEDDING):
+        seq, facts = audit.first[rid]
+        said = audit.registers(facts[0])
         there, wanted = totals.get(seq, 0), int(str(said["vectors"]))
-        fewer = bool(view.epoch()) or recorded[seq] <= view.nodes_since_us()
+        fewer = bool(audit.view.epoch()) or recorded[seq] <= audit.view.nodes_since_us()
         if there > wanted or (there < wanted and not fewer):
             report("vectors", f"transaction {seq}", f"it made {wanted}, and there are {there}")
         if (str(said["model"]), str(said["digest"])) not in names and there:
@@ -165,13 +161,13 @@ def _is_unit(vector: bytes, dimension: int) -> bool:
 
 
 # ---------------------------------------------------------------------- deep
-def atoms(view: ReadView, objects: Objects, ledger: Ledger, embedder: Embedder, model: int, report: Report) -> int:
+def atoms(audit: Audit, embedder: Embedder, model: int, report: Report) -> int:
     """Embed the text of every atom again and compare; give how many there are."""
-    rows = {row.rid: row for row in ledger.atoms if row.modality < TEXTUAL}
-    rids, seq, count = sorted(rows), view.head().seq, 0
+    rows = {row.rid: row for row in audit.atoms if row.modality < TEXTUAL}
+    rids, seq, count = sorted(rows), audit.view.head().seq, 0
     for start in range(0, len(rids), 64):
-        stored = view.vectors_of(model, rids[start : start + 64], seq)
-        texts = {rid: ledger.text(objects, rows[rid].content) for rid in stored}
+        stored = audit.view.vectors_of(model, rids[start : start + 64], seq)
+        texts = {rid: audit.text(rows[rid].content) for rid in stored}
         known = [rid for rid, body in texts.items() if body is not None]
         made = embedder.embed([(texts[rid] or b"").decode() for rid in known]) if known else ()
         for rid, vector in zip(known, made, strict=True):
@@ -181,18 +177,18 @@ def atoms(view: ReadView, objects: Objects, ledger: Ledger, embedder: Embedder, 
     return count
 
 
-def nodes(view: ReadView, objects: Objects, ledger: Ledger, embedder: Embedder, model: int, report: Report) -> int:
+def nodes(audit: Audit, embedder: Embedder, model: int, report: Report) -> int:
     """Embed the text of every node again and compare; give how many there are."""
-    stored = {key: vector for key, _, vector in view.node_vectors(model, 0, OPEN)}
+    stored = {key: vector for key, _, vector in audit.view.node_vectors(model, 0, OPEN)}
     manifests, count = Manifests(), 0
-    for rid, _ in ledger.of_kind(SOURCE.code):
-        for *_, facts in sorted(view.piece_rows(rid), key=lambda row: row[2]):
-            hash_ = bytes.fromhex(str(ledger.registers(facts).get("manifest", "")))
-            manifest = manifests.get(view, hash_)
+    for rid, _ in audit.of_kind(SOURCE):
+        for *_, facts in sorted(audit.view.piece_rows(rid), key=lambda row: row[2]):
+            hash_ = bytes.fromhex(str(audit.registers(facts).get("manifest", "")))
+            manifest = manifests.get(audit.view, hash_)
             wanted = [] if manifest is None else [node for node in nodes_in(manifest) if node.key in stored]
             if manifest is None or not wanted:
                 continue
-            texts = texts_of(wanted, manifest.modality, parts_of(view, objects, manifest), ERASED)
+            texts = texts_of(wanted, manifest.modality, parts_of(audit.view, audit.objects, manifest), ERASED)
             for key, vector in zip(texts, _embedded(embedder, list(texts.values())), strict=True):
                 count += 1
                 if not _agrees(stored.pop(key), vector):

@@ -15,6 +15,7 @@ from typing import cast
 
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.documents.loading import content_of
+from cmc_mcp.documents.sources import NODES
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, GATE, SOURCE
 from cmc_mcp.kernel.pieces import Piece
@@ -139,7 +140,8 @@ def _nodes(unit: WriteUnit, rows: Mapping[int, AtomRow]) -> None:
             for node in nodes_in(plan):
                 if titles.intersection(node.titles) or any(node.first <= place < node.end for place in erased):
                     gone.add(node.key)
-        unit.erase_nodes(rid, gone)
+        unit.drop_node_vectors(gone)
+        unit.renew(NODES, rid)
 
 
 def _versions(unit: LedgerView, rid: int) -> list[tuple[int, Manifest]]:
@@ -201,7 +203,6 @@ def _requests(unit: WriteUnit, contents: Collection[int]) -> set[int]:
                 out.add(pid)
                 facts = facts_of({**piece.facts.registers, "decision": "erased"})
                 unit.set_pieces(rid, (Piece(*_ALWAYS, facts),))
-                unit.drop_quarantine(rid)
     return out
 
 

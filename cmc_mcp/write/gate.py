@@ -57,11 +57,9 @@ def policy(view: LedgerView, name: str) -> float | None:
 def keep_back(unit: WriteUnit, request: Request, principal: str, why: list[str]) -> str:
     """Put a request and its principal into quarantine; return the id of the entry."""
     body = encode_request(request, principal)
-    pid = unit.put(body)
+    unit.put(body)
     record = GATE.record(payload_hash(body))
     rid, _ = unit.intern(record)
-    if not is_kept_back(unit, rid):
-        unit.add_quarantine(rid, pid)
     facts = facts_of({"decision": "quarantined", "reasons": list(why), "request": payload_hash(body).hex()})
     unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
     return gate_name(record)
@@ -102,7 +100,6 @@ def let_in(unit: WriteUnit, gate: int) -> None:
     registers = dict(unit.pieces(gate)[0].facts.registers)
     facts = facts_of({**registers, "decision": "released"})
     unit.set_pieces(gate, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
-    unit.drop_quarantine(gate)
 
 
 def gate_name(record: Record) -> str:
