@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from cmc_mcp.atoms.codes import CODES
-from cmc_mcp.atoms.edges import EDGES
+from cmc_mcp.atoms.edges import EDGES, LINKS
 from cmc_mcp.atoms.facts import CLAIMS, CONFIDENCES, TAGS
+from cmc_mcp.atoms.memories import MEMORIES
 from cmc_mcp.atoms.traits import SPEAKERS, TRAITS, fill_traits
 from cmc_mcp.atoms.witnesses import WITNESSES
 from cmc_mcp.documents.headings import HEADINGS
-from cmc_mcp.documents.items import ITEMS
+from cmc_mcp.documents.heads import HEADS
+from cmc_mcp.documents.items import ITEMS, TURNS
 from cmc_mcp.documents.sources import NODES, SOURCES, fill_nodes
 from cmc_mcp.history.labels import LABELS
 from cmc_mcp.history.trees import LOG_NODES, STATE_NODES
@@ -18,11 +20,12 @@ from cmc_mcp.kernel.kinds import DOMAINS, KINDS
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.tables import TABLES
-from cmc_mcp.write.quarantine import QUARANTINE
+from cmc_mcp.write.quarantine import GATES, QUARANTINE
 
 REGISTRY: Final = Registry(
     kinds=KINDS,
     domains=DOMAINS,
+    behaviours=(MEMORIES, LINKS, HEADS, TURNS, GATES),
     indexes=(
         TAGS,
         CLAIMS,

@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import ATOM, EDGE, Record, atom_record
 from cmc_mcp.store.audit import Audit
+from cmc_mcp.store.behaviours import Behaviour, Named
 from cmc_mcp.store.indexes import Index
+from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.store.tables import Table, columns, key
 
 _PAIRED_MAX: Final = 64
@@ -39,6 +42,27 @@ class _Edges(Index):
             yield from search.found(source, str(kind).encode(), target)
         yield from search.by_premises()
         yield from search.by_transactions()
+
+
+class _Links(Behaviour):
+    """A link is about the memory that it begins at."""
+
+    kind = EDGE
+
+    def origin(self, view: LedgerView, rid: int) -> int | None:
+        edge = view.edge(rid)
+        return view.origin_of(rid if edge is None else edge.source)
+
+    def subjects(self, view: LedgerView, rid: int, seq: int) -> list[int]:
+        edge = view.edge(rid)
+        return [] if edge is None else [edge.source]
+
+    def describe(self, view: LedgerView, rid: int) -> Named:
+        edge = view.edge(rid)
+        if edge is None:
+            return super().describe(view, rid)
+        source, target = atom_name(view.record(edge.source).key), atom_name(view.record(edge.target).key)
+        return Named(f"edge_{view.record(rid).key.hex()}", f"{source} {edge.type} {target}")
 
 
 class _Search:
@@ -83,3 +107,4 @@ class _Search:
 
 
 EDGES: Final = _Edges()
+LINKS: Final = _Links()

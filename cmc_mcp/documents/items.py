@@ -7,7 +7,9 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.kernel.kinds import ITEM, atom_record
 from cmc_mcp.store.audit import Audit
+from cmc_mcp.store.behaviours import Behaviour
 from cmc_mcp.store.indexes import Index
+from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.store.tables import IGNORE, Table, columns, key
 
 
@@ -40,4 +42,19 @@ class _Items(Index):
                 position += 1
 
 
+class _Turns(Behaviour):
+    """A place is about what stood there."""
+
+    kind = ITEM
+
+    def origin(self, view: LedgerView, rid: int) -> int | None:
+        return view.origin_of(rid)
+
+    def subjects(self, view: LedgerView, rid: int, seq: int) -> list[int]:
+        pieces = (*view.pieces(rid, seq - 1), *view.pieces(rid, seq))
+        keys = {bytes.fromhex(str(piece.facts.registers["atom"])) for piece in pieces}
+        return [atom for key in sorted(keys) if (atom := view.rid(atom_record(key))) is not None]
+
+
+TURNS: Final = _Turns()
 ITEMS: Final = _Items()

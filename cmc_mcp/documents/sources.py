@@ -98,7 +98,7 @@ def versions(view: LedgerView, rid: int) -> list[Version]:
     """Return the versions of a document, in order."""
     out: list[Version] = []
     for _, _, tx_from, tx_to, facts in view.piece_rows(rid):
-        out.append((tx_from, tx_to, _named(view, str(view.facts(facts).registers.get("manifest", "")))))
+        out.append((tx_from, tx_to, named(view, str(view.facts(facts).registers.get("manifest", "")))))
     return out
 
 
@@ -121,10 +121,11 @@ def fill_nodes(view: RebuildView) -> None:
 
 
 def _manifest(view: LedgerView, pieces: Pieces) -> Manifest | None:
-    return _named(view, str(pieces[0].facts.registers["manifest"])) if pieces else None
+    return named(view, str(pieces[0].facts.registers["manifest"])) if pieces else None
 
 
-def _named(view: LedgerView, hash_: str) -> Manifest | None:
+def named(view: LedgerView, hash_: str) -> Manifest | None:
+    """Return the plan with a hash (hex); None when it was erased, or never was."""
     pid = view.pid(bytes.fromhex(hash_))
     body = None if pid is None else view.payload(pid)
     return None if body is None else decode_manifest(body)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
-from cmc_mcp.kernel.kinds import GATE, SOURCE
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.audit import Audit, Report
 from cmc_mcp.store.protocol import ReadView
@@ -56,14 +55,13 @@ def _first_named(audit: Audit) -> dict[int, int]:
         if pid:
             out[pid] = min(out.get(pid, OPEN), seq)
 
+    behaviours = audit.view.registry.behaviour
     pids = {row.hash: pid for pid, row in audit.payloads.items()}
     for seq, opens, rid, _, _, facts in audit.view.piece_events():
         if opens:
             named(facts, seq)
-            kind = audit.records[rid].kind
-            if kind in (SOURCE.code, GATE.code):
-                said = audit.registers(facts).get("manifest" if kind == SOURCE.code else "request", "")
-                named(pids.get(bytes.fromhex(str(said))), seq)
+            for ref in behaviours[audit.records[rid].kind].refers(audit.registers(facts)):
+                named(pids.get(bytes.fromhex(ref.hash)), seq)
     for atom in audit.atoms:
         for pid in atom[3:8]:
             named(pid, atom.seq)

@@ -17,7 +17,7 @@ from cmc_mcp.errors import IntegrityError, ProofError
 from cmc_mcp.history import vectors
 from cmc_mcp.history.totals import totals, whole
 from cmc_mcp.kernel.identity import atom_id, atom_name
-from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, GATE, KEY_BYTES, SOURCE
+from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, KEY_BYTES
 from cmc_mcp.kernel.pieces import Piece, leaf
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
 from cmc_mcp.merkle import log
@@ -261,15 +261,20 @@ class Verifier:
         self.checked["erasures"] = len(audit.erased)
 
     def _referred(self) -> None:
-        """What facts name by its hash has a row, erased or not: the plans of documents, the requests in quarantine."""
+        """What facts or payloads name by its hash has a row, erased or not."""
         audit = self.audit
         known = {row.hash.hex() for row in audit.payloads.values()}
-        for kind, register in ((SOURCE, "manifest"), (GATE, "request")):
-            for rid, _ in audit.of_kind(kind):
+        for behaviour in self.registry.behaviours:
+            for rid, _ in audit.of_kind(behaviour.kind):
                 for facts in {row[4] for row in self.view.piece_rows(rid)}:
-                    said = str(audit.registers(facts).get(register, ""))
-                    if said and said not in known:
-                        self.fault("payloads", said[:32], f"the {register} of record {rid} is missing")
+                    for register, said in behaviour.refers(audit.registers(facts)):
+                        if said not in known:
+                            self.fault("payloads", said[:32], f"the {register} of record {rid} is missing")
+        for domain in self.registry.domains.values():
+            for pid, body in audit.bodies(domain.number) if domain.number > FACTS.number else ():
+                for hash_ in domain.refers(body):
+                    if hash_.hex() not in known:
+                        self.fault("payloads", hash_.hex()[:32], f"a part of payload {pid} is missing")
 
     def _atoms(self) -> None:
         audit, nothing = self.audit, payload_hash(b"")

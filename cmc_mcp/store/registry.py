@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cmc_mcp.kernel.kinds import Domains, Kind, Kinds, Record
+from cmc_mcp.store.behaviours import Behaviour, plain
 from cmc_mcp.store.indexes import Index
 from cmc_mcp.store.sql.schema import Migration
 from cmc_mcp.store.sql.statements import statements
@@ -26,10 +27,11 @@ Fill = Callable[["RebuildView"], None]
 
 @dataclass(frozen=True, eq=False)
 class Registry:
-    """The kinds of record and payload, the indexes over them, the tables; fills by the title of their migration."""
+    """Kinds of record and payload, what they are, the indexes over them, the tables; fills by the title of a migration."""
 
     kinds: Kinds
     domains: Domains
+    behaviours: tuple[Behaviour, ...]  # in the order in which an erase asks them
     indexes: tuple[Index, ...]  # in the order in which `verify` compares them
     plain: tuple[Table, ...]  # tables that no index fills
     migrations: tuple[Migration, ...]
@@ -42,6 +44,12 @@ class Registry:
     def tree_key(self, record: Record) -> bytes:
         """Return the key under which a state tree holds a record (16 bytes)."""
         return self.kinds[record.kind].tree_key(record)
+
+    @cached_property
+    def behaviour(self) -> Mapping[int, Behaviour]:
+        """The behaviour of every kind, by its code."""
+        said = {behaviour.kind.code: behaviour for behaviour in self.behaviours}
+        return {code: said.get(code) or plain(kind) for code, kind in self.kinds.items()}
 
     @cached_property
     def tables(self) -> tuple[Table, ...]:

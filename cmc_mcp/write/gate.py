@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
+from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, canonical, fixed, payload_hash
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import ERASURE, GATE, POLICY, Record
+from cmc_mcp.kernel.kinds import GATE, POLICY, Record
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.facts import facts_of, number_of
@@ -39,12 +40,6 @@ def reasons(view: LedgerView, draft: Draft) -> list[str]:
         if confidence is not None and confidence < minimum:
             found.append(f"its confidence {confidence:g} is below the workspace's {MIN_CONFIDENCE} of {minimum:g}")
     return found
-
-
-def is_erased(view: LedgerView, hash_: bytes) -> bool:
-    """Return whether the bytes behind a hash were erased from the workspace."""
-    rid = view.rid(ERASURE.record(hash_))
-    return rid is not None and bool(view.pieces(rid))
 
 
 def policy(view: LedgerView, name: str) -> float | None:

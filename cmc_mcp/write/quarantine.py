@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from cmc_mcp.kernel.kinds import GATE
-from cmc_mcp.kernel.pieces import Pieces
+from cmc_mcp.kernel.pieces import Piece, Pieces
+from cmc_mcp.model.facts import Registers, facts_of
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.audit import Audit
+from cmc_mcp.store.behaviours import Behaviour, Gone, Ref
 from cmc_mcp.store.indexes import Changed, Delta, Index
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.tables import Table, columns, key
+from cmc_mcp.write.draft import draft
+from cmc_mcp.write.gate import decode_request
 
 
 class Kept(NamedTuple):
@@ -48,4 +53,31 @@ def _kept(view: LedgerView, rid: int, pieces: Pieces) -> Iterator[Kept]:
             yield Kept(rid, view.pid(bytes.fromhex(str(registers["request"]))) or 0)
 
 
+class _Gates(Behaviour):
+    """A gate names the request that it decided about."""
+
+    kind = GATE
+
+    def refers(self, registers: Registers) -> Iterable[Ref]:
+        said = registers.get("request")
+        return (Ref("request", str(said)),) if said else ()
+
+    def redact(self, unit: WriteUnit, gone: Gone) -> Collection[int]:
+        """Take requests that hold an erased content out of quarantine; return their payloads, released ones' included."""
+        hashes = {row.hash for row in unit.payload_rows(gone.contents).values()}
+        out: set[int] = set()
+        for rid, _ in unit.records(GATE.code):
+            for piece in unit.pieces(rid):
+                pid = unit.pid(bytes.fromhex(str(piece.facts.registers["request"])))
+                body = None if pid is None else unit.payload(pid)
+                if pid is None or body is None:
+                    continue
+                if any(part.hash in hashes for part in draft(decode_request(body)[0]).parts):
+                    out.add(pid)
+                    facts = facts_of({**piece.facts.registers, "decision": "erased"})
+                    unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+        return out
+
+
 QUARANTINE: Final = _Quarantine()
+GATES: Final = _Gates()
