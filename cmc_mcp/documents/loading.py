@@ -166,3 +166,12 @@ def places_of(
         hash_ = current.get(item.origin) if item.row.origin else None
         out[item.row.rid] = (None, None) if hash_ is None else manifests.place(view, hash_, item.row.key)
     return out
+
+
+def indexed_text(view: LedgerView, objects: Objects, row: AtomRow) -> str:
+    """Return the text of an atom as full text knows it."""
+    if MODALITIES[row.modality] in BINARY:
+        return ""
+    payload = view.payload_row(row.content)
+    data = content_of(view, objects, payload, {payload.pid: checked(payload)})
+    return "" if data is None else data.decode()

@@ -8,16 +8,10 @@ from typing import cast
 from pydantic import JsonValue
 
 from cmc_mcp.canon import Json
-from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import ATOM, EDGE
 from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.model.results import Diff, FieldChange, RecordChange
-from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.store.protocol import LedgerView
-from cmc_mcp.store.rows import BINARY, MODALITIES, checked
-
-_PREVIEW_CHARS = 160
 
 
 def diff(view: LedgerView, first: int, second: int) -> Diff:
@@ -44,32 +38,8 @@ def compare(view: LedgerView, changes: Mapping[int, tuple[Pieces, Pieces]], firs
 def describe(view: LedgerView, rid: int, changes: Iterable[FieldChange] = ()) -> RecordChange:
     """Name a record as people know it."""
     record = view.record(rid)
-    kind, name, text = view.registry.kind(record).name, record.key.hex(), None
-    if record.kind == ATOM.code:
-        name, text = atom_name(record.key), _preview(view, rid)
-    elif record.kind == EDGE.code and (edge := view.edge(rid)) is not None:
-        source, target = atom_name(view.record(edge.source).key), atom_name(view.record(edge.target).key)
-        name, text = f"edge_{name}", f"{source} {edge.type} {target}"
-    else:
-        name = f"{kind}_{name}"
-        origin = view.origin_of(rid)
-        body = None if origin is None else view.payload(origin)
-        text = body.decode() if body is not None else None
-    return RecordChange(id=name, kind=kind, text=text, changes=list(changes))
-
-
-def _preview(view: LedgerView, rid: int) -> str | None:
-    row = view.atom(rid)
-    if row is None:
-        return None
-    payload = view.payload_row(row.content)
-    if MODALITIES[row.modality] in BINARY or payload.object:
-        return f"[{MODALITIES[row.modality]}, {payload.size:,} bytes]"
-    body = checked(payload)
-    if body is None:
-        return ERASED
-    text = body.decode()
-    return text if len(text) <= _PREVIEW_CHARS else text[: _PREVIEW_CHARS - 1] + "…"
+    named = view.registry.behaviour[record.kind].describe(view, rid)
+    return RecordChange(id=named.id, kind=view.registry.kind(record).name, text=named.text, changes=list(changes))
 
 
 def _fields(before: Pieces, after: Pieces) -> list[FieldChange]:

@@ -9,7 +9,7 @@ from cmc_mcp.store.protocol import Objects, Store
 
 
 def rebuild(store: Store, ws: int, objects: Objects, progress: Progress | None = None) -> None:
-    """Write what `derived.expected` gives, and full text; vectors are kept, since only their model could make them.
+    """Write what every index gives, and full text; vectors are kept, since only their model could make them.
 
     Raises:
         IntegrityError: the committed tables do not verify, so that nothing true can be made of them.

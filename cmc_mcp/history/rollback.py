@@ -14,7 +14,7 @@ from cmc_mcp.errors import Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
 from cmc_mcp.history.references import PointLike, plain_text, resolve_point
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
-from cmc_mcp.kernel.kinds import ATOM, EDGE, ERASURE, ITEM, SOURCE, atom_record
+from cmc_mcp.kernel.kinds import ATOM, ERASURE
 from cmc_mcp.kernel.pieces import Piece, Pieces, leaf
 from cmc_mcp.kernel.transaction import OPEN, ROLLBACK, UNDO
 from cmc_mcp.kernel.undo import Step, effective, replayed
@@ -22,7 +22,7 @@ from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.calls import Cancel, check_cancelled
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair
-from cmc_mcp.store.manifest import decode_manifest
+from cmc_mcp.store.behaviours import Behaviour
 from cmc_mcp.store.protocol import LedgerView, Store
 from cmc_mcp.store.rows import Head, TransactionRow, arguments_of
 
@@ -202,53 +202,22 @@ class _Matcher:
     def _by_source(self, rid: int) -> bool:
         if self.source is None:
             return True
-        edge = self.view.edge(rid)
-        origin = self.view.origin_of(rid if edge is None else edge.source)
+        origin = self._behaviour(rid).origin(self.view, rid)
         # by hash, since the name may have been erased: what an undo matched must stay what it matched
         return bool(origin) and self.view.payload_row(origin or 0).hash == payload_hash(self.source.encode())
 
     def _by_tags(self, rid: int, seq: int) -> bool:
         if not self.tags:
             return True
+        subjects = self._behaviour(rid).subjects(self.view, rid, seq)
+        subjects += (other for one in self.view.registry.behaviours for other in one.bound(self.view, rid, seq))
         held: list[Piece] = []
-        for atom in self._atoms(rid, seq) + self._retiring(rid, seq):
-            held += (*self.view.pieces(atom, seq - 1), *self.view.pieces(atom, seq))
+        for subject in subjects:
+            held += (*self.view.pieces(subject, seq - 1), *self.view.pieces(subject, seq))
         return any(all(p.facts.registers.get(TAG + name) == value for name, value in self.tags) for p in held)
 
-    def _atoms(self, rid: int, seq: int) -> list[int]:
-        """Give the atoms a record is about.
-
-        Itself, an edge's source, what stood at a place of a conversation, what a version of a document changed.
-        """
-        view, record = self.view, self.view.record(rid)
-        if record.kind == EDGE.code:
-            edge = view.edge(rid)
-            return [] if edge is None else [edge.source]
-        if record.kind not in (ITEM.code, SOURCE.code):
-            return [rid]
-        pieces = (*view.pieces(rid, seq - 1), *view.pieces(rid, seq))
-        if record.kind == ITEM.code:
-            keys = {bytes.fromhex(str(p.facts.registers["atom"])) for p in pieces}
-        else:
-            keys = {key for p in pieces for key in self._parts(str(p.facts.registers["manifest"]))}
-        atoms = [atom for key in sorted(keys) if (atom := view.rid(atom_record(key))) is not None]
-        if record.kind == ITEM.code:
-            return atoms
-        changed = set(view.changed(seq - 1, seq))
-        return [atom for atom in atoms if atom in changed]
-
-    def _retiring(self, rid: int, seq: int) -> list[int]:
-        """Give what the new version of a document changed that dropped this part: both are undone together."""
-        view, origin = self.view, self.view.origin_of(rid)
-        if view.record(rid).kind != ATOM.code or not origin or view.pieces(rid, seq):
-            return []
-        head = view.rid(SOURCE.record(view.payload_row(origin).hash))
-        return [] if head is None or seq not in view.change_seqs(head) else self._atoms(head, seq)
-
-    def _parts(self, manifest: str) -> list[bytes]:
-        pid = self.view.pid(bytes.fromhex(manifest))
-        body = None if pid is None else self.view.payload(pid)
-        return [] if body is None else [part.atom for part in decode_manifest(body).parts]
+    def _behaviour(self, rid: int) -> Behaviour:
+        return self.view.registry.behaviour[self.view.record(rid).kind]
 
 
 def _selective(view: LedgerView, target: Target) -> _Plan:

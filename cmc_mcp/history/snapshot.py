@@ -39,7 +39,7 @@ def snapshot(
             return result(view.head())
     _check(label, note)
     with store.writer(ws) as unit:
-        rid, new = unit.intern(LABEL.record(label.encode()))
+        rid, _ = unit.intern(LABEL.record(label.encode()))
         seq = unit.before.seq
         for piece in unit.pieces(rid):
             named = int(str(piece.facts.registers["seq"]))
@@ -51,8 +51,6 @@ def snapshot(
                     label=label,
                     transaction=named,
                 )
-        if new:
-            unit.add_label(rid, label)
         registers: dict[str, Json] = {"label": label, "seq": seq}
         if note:
             registers["note"] = note

@@ -5,29 +5,30 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
-from cmc_mcp.history.derived import Ledger, Report
-from cmc_mcp.kernel.kinds import GATE, SOURCE
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.audit import Audit, Report
+from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import BINARY, MODALITIES
 
 
-def totals(view: ReadView, objects: Objects, ledger: Ledger, headings: Mapping[int, str], report: Report) -> None:
+def totals(audit: Audit, headings: Mapping[int, str], report: Report) -> None:
     """Check the running totals of each transaction against the rows it left.
 
     Numbers rise in the order of recording, so the highest one up to a transaction lies between the last one known to be
     its own and the first one known to be later. Records, facts and words are used where they are made; a record
     that may be empty, as a policy that was only taken back, is named by nothing.
     """
-    first_rid = {rid: seq for rid, (seq, _) in ledger.first.items()}
-    late_rid = {rid: seq for rid, seq in first_rid.items() if not view.registry.kind(ledger.records[rid]).may_be_empty}
-    first_pid = _first_named(view, ledger)
-    rows = ledger.rows
+    first_rid = {rid: seq for rid, (seq, _) in audit.first.items()}
+    late_rid = {
+        rid: seq for rid, seq in first_rid.items() if not audit.view.registry.kind(audit.records[rid]).may_be_empty
+    }
+    first_pid = _first_named(audit)
+    rows = audit.rows
     _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid, late_rid, report)
     _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid, first_pid, report)
-    vectors = {vid: seq for vid, _, _, seq, _ in view.all_vectors()}
+    vectors = {vid: seq for vid, _, _, seq, _ in audit.view.all_vectors()}
     _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors, vectors, report)
-    _passages(view, objects, ledger, headings, report)
+    _passages(audit, headings, report)
 
 
 def whole(name: str, view: ReadView, numbers: Iterable[int], last: int, report: Report, *, gaps: bool = False) -> None:
@@ -46,7 +47,7 @@ def whole(name: str, view: ReadView, numbers: Iterable[int], last: int, report: 
             report(name, number, "is missing")
 
 
-def _first_named(view: ReadView, ledger: Ledger) -> dict[int, int]:
+def _first_named(audit: Audit) -> dict[int, int]:
     """Give the transaction in which each payload was first used."""
     out: dict[int, int] = {}
 
@@ -54,18 +55,17 @@ def _first_named(view: ReadView, ledger: Ledger) -> dict[int, int]:
         if pid:
             out[pid] = min(out.get(pid, OPEN), seq)
 
-    pids = {row.hash: pid for pid, row in ledger.payloads.items()}
-    for seq, opens, rid, _, _, facts in view.piece_events():
+    behaviours = audit.view.registry.behaviour
+    pids = {row.hash: pid for pid, row in audit.payloads.items()}
+    for seq, opens, rid, _, _, facts in audit.view.piece_events():
         if opens:
             named(facts, seq)
-            kind = ledger.records[rid].kind
-            if kind in (SOURCE.code, GATE.code):
-                said = ledger.registers(facts).get("manifest" if kind == SOURCE.code else "request", "")
-                named(pids.get(bytes.fromhex(str(said))), seq)
-    for atom in ledger.atoms:
+            for ref in behaviours[audit.records[rid].kind].refers(audit.registers(facts)):
+                named(pids.get(bytes.fromhex(ref.hash)), seq)
+    for atom in audit.atoms:
         for pid in atom[3:8]:
             named(pid, atom.seq)
-    for row in ledger.rows:
+    for row in audit.rows:
         named(row.principal, row.seq)
     return out
 
@@ -90,26 +90,26 @@ def _numbers(
         before = max(before, value)
 
 
-def _passages(view: ReadView, objects: Objects, ledger: Ledger, headings: Mapping[int, str], report: Report) -> None:
+def _passages(audit: Audit, headings: Mapping[int, str], report: Report) -> None:
     """Check how many passages and tokens each transaction added; where something was erased, only that it counted them."""
     made: dict[int, tuple[int, int]] = {}
-    touched = {atom.origin for atom in ledger.atoms if atom.origin and ledger.was_erased(atom)}
+    touched = {atom.origin for atom in audit.atoms if atom.origin and audit.was_erased(atom)}
     loose: set[int] = set()  # transactions of passages whose words are gone, or stand under other headings now
-    for atom in ledger.atoms:
+    for atom in audit.atoms:
         count, size = made.get(atom.seq, (0, 0))
-        if ledger.was_erased(atom) or atom.origin in touched:
+        if audit.was_erased(atom) or atom.origin in touched:
             loose.add(atom.seq)
-        content = ledger.payloads[atom.content]
-        if content.hash not in ledger.ever_erased:
-            size += view.count_tokens(headings.get(atom.rid, ""))
+        content = audit.payloads[atom.content]
+        if content.hash not in audit.ever_erased:
+            size += audit.view.count_tokens(headings.get(atom.rid, ""))
             if MODALITIES[atom.modality] not in BINARY:
-                size += view.count_tokens((ledger.text(objects, content.pid) or b"").decode("utf-8", "replace"))
+                size += audit.view.count_tokens((audit.text(content.pid) or b"").decode("utf-8", "replace"))
         made[atom.seq] = (count + 1, size)
     passages = tokens = 0
-    for row in ledger.rows:
+    for row in audit.rows:
         count, size = made.get(row.seq, (0, 0))
         more, longer = row.passages - passages, row.tokens - tokens
-        again = row.verb == "release" and bool(ledger.ever_erased)  # what was erased is counted again when it is let in
+        again = row.verb == "release" and bool(audit.ever_erased)  # what was erased is counted again when it is let in
         if more != count and not (again and more > count):
             report("transactions", row.seq, "its passages are not those of the atoms up to it")
         if longer < size or (longer != size and row.seq not in loose and not again):

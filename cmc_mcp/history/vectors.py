@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.documents.loading import parts_of
 from cmc_mcp.documents.manifests import Manifests
-from cmc_mcp.history.derived import Ledger, Report, Row
 from cmc_mcp.history.totals import whole
 from cmc_mcp.kernel.kinds import EMBEDDING, SOURCE
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.shown import ERASED
+from cmc_mcp.store.audit import Audit, Report
+from cmc_mcp.store.indexes import Row
 from cmc_mcp.store.nodes import nodes_in, texts_of
-from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import TEXTUAL
 
 if TYPE_CHECKING:
@@ -44,10 +45,10 @@ class _Found:
     orphans: Counter[int] = field(default_factory=Counter)  # models that are missing
 
     @classmethod
-    def among(cls, ledger: Ledger, nodes: set[Row]) -> _Found:
+    def among(cls, audit: Audit, nodes: set[Row]) -> _Found:
         """Begin with what there is to be a vector of."""
         found = cls({}, {})
-        for atom in ledger.atoms:
+        for atom in audit.atoms:
             if atom.modality < TEXTUAL:
                 found.texts[atom.content] = min(found.texts.get(atom.content, OPEN), atom.seq)
         for row in nodes:
@@ -56,27 +57,25 @@ class _Found:
         return found
 
 
-def shape(view: ReadView, ledger: Ledger, nodes: set[Row], report: Report) -> None:
+def shape(audit: Audit, nodes: set[Row], report: Report) -> None:
     """Check everything about vectors but their directions: models, lengths, what they are of, when they were made."""
-    dimensions = {number: dimension for number, *_, dimension in view.models()}
-    erased = bool(view.epoch())  # after an erase there are gaps, and the first version of a node may be gone
-    found = _Found.among(ledger, nodes)
-    vids = _of_texts(view, ledger, found, dimensions, report)
-    whole("vectors", view, vids, view.head().last_vid, report, gaps=erased)
-    _of_nodes(view, ledger, found, dimensions, report, erased=erased)
+    dimensions = {number: dimension for number, *_, dimension in audit.view.models()}
+    erased = bool(audit.view.epoch())  # after an erase there are gaps, and the first version of a node may be gone
+    found = _Found.among(audit, nodes)
+    vids = _of_texts(audit, found, dimensions, report)
+    whole("vectors", audit.view, vids, audit.view.head().last_vid, report, gaps=erased)
+    _of_nodes(audit, found, dimensions, report, erased=erased)
     for model, count in sorted(found.orphans.items()):
         report("embedding_models", model, f"the model of {count} vectors is missing")
-    _together(ledger, found, report, erased=erased, nodes_since_us=view.nodes_since_us())
-    _completed(view, ledger, found.made, report)
+    _together(audit, found, report, erased=erased, nodes_since_us=audit.view.nodes_since_us())
+    _completed(audit, found.made, report)
 
 
-def _of_texts(
-    view: ReadView, ledger: Ledger, found: _Found, dimensions: Mapping[int, int], report: Report
-) -> list[int]:
+def _of_texts(audit: Audit, found: _Found, dimensions: Mapping[int, int], report: Report) -> list[int]:
     """Look at each vector of a text alone; give their numbers."""
-    lasts = [(row.seq, row.last_vid) for row in ledger.rows]
+    lasts = [(row.seq, row.last_vid) for row in audit.rows]
     place, vids = 0, list[int]()
-    for vid, model, content, seq, vector in view.all_vectors():
+    for vid, model, content, seq, vector in audit.view.all_vectors():
         vids.append(vid)
         while place < len(lasts) and lasts[place][1] < vid:
             place += 1
@@ -84,7 +83,7 @@ def _of_texts(
             found.orphans[model] += 1
         elif not _is_unit(vector, dimensions[model]):
             report("vectors", vid, "it is no vector of its model: its length is not 1, or its size another")
-        if content not in found.texts or ledger.payloads[content].hash in ledger.erased:
+        if content not in found.texts or audit.payloads[content].hash in audit.erased:
             report("vectors", vid, "it is the vector of no text")
         elif seq < found.texts[content] or place == len(lasts) or lasts[place][0] != seq:
             report("vectors", vid, "it was made in another transaction than it says")
@@ -93,13 +92,11 @@ def _of_texts(
     return vids
 
 
-def _of_nodes(
-    view: ReadView, ledger: Ledger, found: _Found, dimensions: Mapping[int, int], report: Report, *, erased: bool
-) -> None:
+def _of_nodes(audit: Audit, found: _Found, dimensions: Mapping[int, int], report: Report, *, erased: bool) -> None:
     """Look at each vector of a node alone."""
     before = 0
-    making = {row.seq for row in ledger.rows if row.verb in _MAKING or row.verb == _COMPLETING}
-    for nid, model, key, seq, vector in view.all_node_vectors():
+    making = {row.seq for row in audit.rows if row.verb in _MAKING or row.verb == _COMPLETING}
+    for nid, model, key, seq, vector in audit.view.all_node_vectors():
         if model not in dimensions:
             found.orphans[model] += 1
         elif not _is_unit(vector, dimensions[model]):
@@ -112,15 +109,15 @@ def _of_nodes(
         found.node_seen[key, model] = seq
 
 
-def _together(ledger: Ledger, found: _Found, report: Report, *, erased: bool, nodes_since_us: int) -> None:
+def _together(audit: Audit, found: _Found, report: Report, *, erased: bool, nodes_since_us: int) -> None:
     """A transaction that has one vector of a model has those of all its new texts: they are made together or not at all."""
-    making = {row.seq for row in ledger.rows if row.verb in _MAKING}
+    making = {row.seq for row in audit.rows if row.verb in _MAKING}
     fresh: dict[int, list[int]] = {}
     for content, seq in found.texts.items():
-        if ledger.payloads[content].hash not in ledger.ever_erased:
+        if audit.payloads[content].hash not in audit.ever_erased:
             fresh.setdefault(seq, []).append(content)
     nodes: dict[int, list[bytes]] = {}
-    later = {row.seq for row in ledger.rows if row.recorded_us <= nodes_since_us}
+    later = {row.seq for row in audit.rows if row.recorded_us <= nodes_since_us}
     for key, seq in found.begun.items() if not erased else ():
         if seq not in later:  # what is older than the table has its vectors from `embed`
             nodes.setdefault(seq, []).append(key)
@@ -135,21 +132,21 @@ def _together(ledger: Ledger, found: _Found, report: Report, *, erased: bool, no
                 report("node_vectors", f"{model}/{key.hex()}", f"transaction {seq} made vectors, and not this one")
 
 
-def _completed(view: ReadView, ledger: Ledger, made: Mapping[tuple[int, int], int], report: Report) -> None:
+def _completed(audit: Audit, made: Mapping[tuple[int, int], int], report: Report) -> None:
     """A completion says how many vectors it made; an erase or a way back to older tables may have taken some of them.
 
     A rival writer's stay his.
     """
-    recorded = {row.seq: row.recorded_us for row in ledger.rows}
+    recorded = {row.seq: row.recorded_us for row in audit.rows}
     totals: dict[int, int] = {}
     for (seq, _), count in made.items():
         totals[seq] = totals.get(seq, 0) + count
-    names = {(name, digest): number for number, name, digest, *_ in view.models()}
-    for rid, _ in ledger.of_kind(EMBEDDING.code):
-        seq, facts = ledger.first[rid]
-        said = ledger.registers(facts[0])
+    names = {(name, digest): number for number, name, digest, *_ in audit.view.models()}
+    for rid, _ in audit.of_kind(EMBEDDING):
+        seq, facts = audit.first[rid]
+        said = audit.registers(facts[0])
         there, wanted = totals.get(seq, 0), int(str(said["vectors"]))
-        fewer = bool(view.epoch()) or recorded[seq] <= view.nodes_since_us()
+        fewer = bool(audit.view.epoch()) or recorded[seq] <= audit.view.nodes_since_us()
         if there > wanted or (there < wanted and not fewer):
             report("vectors", f"transaction {seq}", f"it made {wanted}, and there are {there}")
         if (str(said["model"]), str(said["digest"])) not in names and there:
@@ -176,8 +173,7 @@ class Again:
     Texts are read a few at a time and embedded while nothing is open. What an erase takes meanwhile is left out.
     """
 
-    ledger: Ledger
-    objects: Objects
+    audit: Audit
     embedder: Embedder
     model: int
     seq: int
@@ -185,26 +181,26 @@ class Again:
     nodes: dict[bytes, bytes]  # vectors by key
 
     @classmethod
-    def of(cls, view: ReadView, ledger: Ledger, objects: Objects, embedder: Embedder, model: int) -> Again:
-        """Return what is to be embedded again of the state of a view."""
+    def of(cls, audit: Audit, embedder: Embedder, model: int) -> Again:
+        """Return what is to be embedded again of an audited state."""
         versions = [
-            bytes.fromhex(str(ledger.registers(facts).get("manifest", "")))
-            for rid, _ in ledger.of_kind(SOURCE.code)
-            for *_, facts in sorted(view.piece_rows(rid), key=lambda row: row[2])
+            bytes.fromhex(str(audit.registers(facts).get("manifest", "")))
+            for rid, _ in audit.of_kind(SOURCE)
+            for *_, facts in sorted(audit.view.piece_rows(rid), key=lambda row: row[2])
         ]
-        stored = {key: vector for key, _, vector in view.node_vectors(model, 0, OPEN)}
-        return cls(ledger, objects, embedder, model, view.head().seq, tuple(versions), stored)
+        stored = {key: vector for key, _, vector in audit.view.node_vectors(model, 0, OPEN)}
+        return cls(audit, embedder, model, audit.view.head().seq, tuple(versions), stored)
 
 
 def atoms(again: Again, reader: Reader, report: Report) -> int:
     """Embed the text of every atom again and compare; give how many there are."""
-    rows = {row.rid: row for row in again.ledger.atoms if row.modality < TEXTUAL}
+    rows = {row.rid: row for row in again.audit.atoms if row.modality < TEXTUAL}
     rids, count = sorted(rows), 0
     for start in range(0, len(rids), 64):
         with reader() as view:
             stored = view.vectors_of(again.model, rids[start : start + 64], again.seq)
-            ledger = replace(again.ledger, view=view)
-            texts = {rid: ledger.text(again.objects, rows[rid].content) for rid in stored}
+            audit = replace(again.audit, view=view)
+            texts = {rid: audit.text(rows[rid].content) for rid in stored}
         known = {rid: body.decode() for rid, body in texts.items() if body is not None}
         for rid, vector in zip(known, _embedded(again.embedder, list(known.values())), strict=True):
             if not _agrees(stored[rid], vector):
@@ -222,7 +218,7 @@ def nodes(again: Again, reader: Reader, report: Report) -> int:
             wanted = [] if manifest is None else [node for node in nodes_in(manifest) if node.key in stored]
             if manifest is None or not wanted:
                 continue
-            texts = texts_of(wanted, manifest.modality, parts_of(view, again.objects, manifest), ERASED)
+            texts = texts_of(wanted, manifest.modality, parts_of(view, again.audit.objects, manifest), ERASED)
         for key, vector in zip(texts, _embedded(again.embedder, list(texts.values())), strict=True):
             count += 1
             if not _agrees(stored.pop(key), vector):

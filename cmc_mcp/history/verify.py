@@ -1,8 +1,8 @@
 """Verify: replays the ledger from its rows, re-hashes every byte, rebuilds what is derived, and names each fault.
 
 The committed tables (payloads, records, atoms, pieces, transactions) are proved by the hash chain, and against a
-checkpoint kept elsewhere; the derived ones (`history/derived.py`) are computed again and compared. Of what is derived
-nothing is checked before what is committed is sound.
+checkpoint kept elsewhere; the derived ones are computed again by their indexes (`store/indexes.py`) and compared.
+Of what is derived nothing is checked before what is committed is sound.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, ProofError
-from cmc_mcp.history import derived, vectors
+from cmc_mcp.history import vectors
 from cmc_mcp.history.totals import totals, whole
 from cmc_mcp.kernel.identity import atom_id, atom_name
-from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, GATE, KEY_BYTES, SOURCE
+from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, KEY_BYTES
 from cmc_mcp.kernel.pieces import Piece, leaf
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
 from cmc_mcp.merkle import log
@@ -26,6 +26,8 @@ from cmc_mcp.merkle.checkpoint import Checkpoint, verify_checkpoint
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.results import Fault, Receipt
+from cmc_mcp.store.audit import Audit
+from cmc_mcp.store.indexes import Row
 from cmc_mcp.store.protocol import Objects, ReadView, Store
 from cmc_mcp.store.rows import MODALITIES, TransactionRow, is_sound
 
@@ -46,7 +48,7 @@ class Verifier:
         self.faults: list[Fault] = []
         self.checked: dict[str, int] = {}
         self.notes: list[str] = []
-        self.ledger = derived.Ledger.of(view)
+        self.audit = Audit.of(view, objects)
         self.log_root = log.EMPTY_ROOT
 
     def fault(self, table: str, key: object, reason: str) -> None:
@@ -69,16 +71,26 @@ class Verifier:
         self._guarded("atoms", self._atoms)
         return not self.faults
 
-    def wanted(self) -> dict[str, set[derived.Row]]:
-        """Give what the derived tables should hold."""
-        return derived.expected(self.view, self.objects, self.ledger)
+    def wanted(self) -> dict[str, set[Row]]:
+        """Return what the derived tables should hold, by their names; the committed ones are sound."""
+        return {index.table.name: self.audit.wanted(index) for index in self.registry.indexes}
 
     def _derived(self) -> None:
-        wanted = self.wanted()
-        derived.compare(self.view, wanted, self._mendable, self.checked)
-        headings = dict(cast("set[tuple[int, str]]", wanted["headings"]))
-        self._guarded("transactions", totals, self.view, self.objects, self.ledger, headings, self.fault)
-        self._guarded("vectors", vectors.shape, self.view, self.ledger, wanted["nodes"], self.fault)
+        self._compare()
+        headings = dict(cast("set[tuple[int, str]]", self.wanted()["headings"]))
+        self._guarded("transactions", totals, self.audit, headings, self.fault)
+        self._guarded("vectors", vectors.shape, self.audit, self.wanted()["nodes"], self.fault)
+
+    def _compare(self) -> None:
+        """Report every row that is missing, or that does not follow from the committed tables."""
+        wanted = self.wanted()  # of all, before the first is compared
+        for index in self.registry.indexes:
+            table, rows = index.table, wanted[index.table.name]
+            stored = self.audit.stored(index)
+            for row in sorted(rows ^ stored, key=repr):
+                reason = "is missing" if row in rows else "does not follow from the committed tables"
+                self._mendable(table.part_of or table.name, shown(row), reason)
+            self.checked[table.name] = len(stored)
 
     def _guarded(self, table: str, check: Callable[..., object], *arguments: object) -> None:
         """Run a check, which damaged rows may make impossible: that is a fault too."""
@@ -100,20 +112,20 @@ class Verifier:
                     self.fault("payloads", row.pid, "its bytes do not match their hash")
                 elif len(row.body) != row.size:
                     self.fault("payloads", row.pid, "its recorded size is wrong")
-            self.ledger.keep(row)
-        for rid, record in self.ledger.records.items():
+            self.audit.keep(row)
+        for rid, record in self.audit.records.items():
             if record.kind not in self.registry.kinds or len(record.key) != KEY_BYTES:
                 self.fault("records", rid, "it is of no kind, or its key of another length")
-        self.checked["payloads"] = len(self.ledger.payloads)
+        self.checked["payloads"] = len(self.audit.payloads)
 
     def _replay(self, progress: Progress | None) -> None:
         """Recompute every transaction's hash and roots from the pieces."""
-        ledger, live = self.ledger, dict[int, dict[int, Piece]]()
+        audit, live = self.audit, dict[int, dict[int, Piece]]()
         roots = [tree.EMPTY_ROOT, tree.EMPTY_ROOT]
         previous, time_us, atoms = GENESIS, -(1 << 62), 0
         events = groupby(self.view.piece_events(), key=lambda event: event[0])
         pending = next(events, None)
-        for expected_seq, row in enumerate(ledger.rows, start=1):
+        for expected_seq, row in enumerate(audit.rows, start=1):
             if row.seq != expected_seq:
                 self.fault("transactions", f"{expected_seq}, {row.seq}", "a transaction is missing from the ledger")
                 break
@@ -126,7 +138,7 @@ class Verifier:
                 atoms += delta
                 pending = next(events, None)
             self._grow(roots, changes)
-            principal = ledger.payloads.get(row.principal)
+            principal = audit.payloads.get(row.principal)
             if principal is None:
                 self.fault("transactions", row.seq, "its principal is missing")
                 break
@@ -134,29 +146,27 @@ class Verifier:
             self._entry(row, header, changes, time_us)
             if row.changes != len(changes) or row.atoms != atoms:
                 self.fault("transactions", row.seq, "its totals are wrong")
-            for level, position, node in log.append(
-                row.seq - 1, log.leaf_hash(row.hash), lambda a, b: ledger.log[a, b]
-            ):
-                ledger.log[level, position] = node
+            for level, position, node in log.append(row.seq - 1, log.leaf_hash(row.hash), lambda a, b: audit.log[a, b]):
+                audit.log[level, position] = node
             previous, time_us = row.hash, row.recorded_us
             if progress and row.seq % 64 == 0:
-                progress(row.seq, len(ledger.rows))
+                progress(row.seq, len(audit.rows))
         if pending is not None and not self.faults:
             self._homeless(pending)
-        self.checked["transactions"] = len(ledger.rows)
+        self.checked["transactions"] = len(audit.rows)
         if progress:
-            progress(len(ledger.rows), len(ledger.rows))
-        self.log_root = log.root(self._replayed, lambda a, b: ledger.log[a, b])
-        ledger.erased = frozenset(
+            progress(len(audit.rows), len(audit.rows))
+        self.log_root = log.root(self._replayed, lambda a, b: audit.log[a, b])
+        audit.erased = frozenset(
             bytes.fromhex(str(piece.facts.registers.get("hash", "")))
             for rid, pieces in live.items()
-            if rid in ledger.records and ledger.records[rid].kind == ERASURE.code
+            if rid in audit.records and audit.records[rid].kind == ERASURE.code
             for piece in pieces.values()
         )
 
     @property
     def _replayed(self) -> int:
-        return sum(level == 0 for level, _ in self.ledger.log)
+        return sum(level == 0 for level, _ in self.audit.log)
 
     def _homeless(self, events: tuple[int, Iterable[tuple[int, int, int, int, int, int]]]) -> None:
         for seq, _, rid, start, *_ in events[1]:
@@ -177,21 +187,21 @@ class Verifier:
         self, live: dict[int, dict[int, Piece]], events: list[tuple[int, int, int, int, int, int]]
     ) -> tuple[list[Change], int]:
         """Apply one transaction's openings and closings; give its changes, and by how much live atoms grew."""
-        ledger = self.ledger
+        audit = self.audit
         changes: list[Change] = []
         delta = 0
         before: dict[int, tuple[Piece, ...]] = {}
         for seq, opens, rid, start, end, facts in events:
             pieces = live.setdefault(rid, {})
             before.setdefault(rid, _ordered(pieces))
-            payload = ledger.payloads.get(facts)
-            ledger.held.add(facts)
+            payload = audit.payloads.get(facts)
+            audit.held.add(facts)
             if payload is None or start >= end:
                 self.fault("pieces", f"{rid}/{start}/{seq}", "its facts are missing, or its interval is empty")
                 continue
             if opens:
                 pieces[start] = Piece(start, end, Facts(payload.hash, payload.body))
-                first = ledger.first.setdefault(rid, (seq, []))
+                first = audit.first.setdefault(rid, (seq, []))
                 if first[0] == seq:
                     first[1].append(facts)
             elif pieces.pop(start, None) is None:
@@ -200,7 +210,7 @@ class Verifier:
             new = _ordered(live[rid])
             if any(a.valid_to > b.valid_from for a, b in pairwise(new)):
                 self.fault("pieces", rid, "its pieces overlap")
-            record = ledger.records.get(rid)
+            record = audit.records.get(rid)
             if record is None or record.kind not in self.registry.kinds:
                 self.fault("records", rid, "a record of pieces is missing")
                 continue
@@ -221,7 +231,7 @@ class Verifier:
         for number, mine in enumerate(leaves):
             if not mine:
                 continue
-            nodes = self.ledger.trees[number]
+            nodes = self.audit.trees[number]
             roots[number], dirty = tree.update(nodes.get, mine)
             for path, body in dirty.items():
                 if body is None:
@@ -231,14 +241,14 @@ class Verifier:
 
     def _erased(self) -> None:
         """Bytes may be missing only where an erasure says so, or where the object store has them."""
-        ledger = self.ledger
-        ledger.ever_erased = derived.ever_erased(self.view, ledger)
-        for row in ledger.payloads.values():
-            if row.domain not in self.registry.domains or (row.domain == FACTS.number) != (row.pid in ledger.held):
+        audit = self.audit
+        audit.ever_erased = audit.all_erased()
+        for row in audit.payloads.values():
+            if row.domain not in self.registry.domains or (row.domain == FACTS.number) != (row.pid in audit.held):
                 self.fault("payloads", row.pid, "it says that it is facts, and is none, or the other way about")
-            if row.object and (row.pid in ledger.inline or row.hash in ledger.erased):
+            if row.object and (row.pid in audit.inline or row.hash in audit.erased):
                 self.fault("payloads", row.pid, "it says that the object store has it, which cannot be")
-            if row.pid in ledger.inline or row.hash in ledger.erased:
+            if row.pid in audit.inline or row.hash in audit.erased:
                 continue
             if not row.object:
                 self.fault("payloads", row.pid, "its bytes are missing, and no erasure says why")
@@ -248,62 +258,67 @@ class Verifier:
                     self.fault("payloads", row.pid, "its recorded size is wrong")
             except IntegrityError as error:
                 self.fault("objects", row.hash.hex(), error.message)
-        self.checked["erasures"] = len(ledger.erased)
+        self.checked["erasures"] = len(audit.erased)
 
     def _referred(self) -> None:
-        """What facts name by its hash has a row, erased or not: the plans of documents, the requests in quarantine."""
-        ledger = self.ledger
-        known = {row.hash.hex() for row in ledger.payloads.values()}
-        for kind, register in ((SOURCE, "manifest"), (GATE, "request")):
-            for rid, _ in ledger.of_kind(kind.code):
+        """What facts or payloads name by its hash has a row, erased or not."""
+        audit = self.audit
+        known = {row.hash.hex() for row in audit.payloads.values()}
+        for behaviour in self.registry.behaviours:
+            for rid, _ in audit.of_kind(behaviour.kind):
                 for facts in {row[4] for row in self.view.piece_rows(rid)}:
-                    said = str(ledger.registers(facts).get(register, ""))
-                    if said and said not in known:
-                        self.fault("payloads", said[:32], f"the {register} of record {rid} is missing")
+                    for register, said in behaviour.refers(audit.registers(facts)):
+                        if said not in known:
+                            self.fault("payloads", said[:32], f"the {register} of record {rid} is missing")
+        for domain in self.registry.domains.values():
+            for pid, body in audit.bodies(domain.number) if domain.number > FACTS.number else ():
+                for hash_ in domain.refers(body):
+                    if hash_.hex() not in known:
+                        self.fault("payloads", hash_.hex()[:32], f"a part of payload {pid} is missing")
 
     def _atoms(self) -> None:
-        ledger, nothing = self.ledger, payload_hash(b"")
-        for row in ledger.atoms:
+        audit, nothing = self.audit, payload_hash(b"")
+        for row in audit.atoms:
             try:
-                media = ledger.body(ledger.payloads[row.media_type].pid) or b""
-                content = ledger.payloads[row.content].hash
+                media = audit.body(audit.payloads[row.media_type].pid) or b""
+                content = audit.payloads[row.content].hash
                 origin = (
-                    ledger.payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode())
+                    audit.payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode())
                 )
-                discriminator = ledger.payloads[row.discriminator].hash if row.discriminator else nothing
-                witness = ledger.payloads[row.witness].hash
+                discriminator = audit.payloads[row.discriminator].hash if row.discriminator else nothing
+                witness = audit.payloads[row.witness].hash
                 expected = atom_id(MODALITIES[row.modality], media.decode(), content, origin, discriminator, witness)
             except (KeyError, IndexError, UnicodeDecodeError):
                 self.fault("atoms", row.rid, "a part of its identity is missing")
                 continue
             if expected != row.key:
                 self.fault("atoms", row.rid, "its id does not match its identity")
-            if row.rid not in ledger.first or ledger.first[row.rid][0] != row.seq:
+            if row.rid not in audit.first or audit.first[row.rid][0] != row.seq:
                 self.fault("atoms", row.rid, "it was first recorded in another transaction than it says")
-        seen = {row.rid for row in ledger.atoms}
-        for rid, record in ledger.records.items():
+        seen = {row.rid for row in audit.atoms}
+        for rid, record in audit.records.items():
             if record.kind == ATOM.code and rid not in seen:
                 self.fault("atoms", rid, "the atom of a record is missing")
         self.checked["atoms"] = len(seen)
         head = self.view.head()
-        whole("records", self.view, ledger.records, head.last_rid, self.fault)
-        whole("payloads", self.view, ledger.payloads, head.last_pid, self.fault)
+        whole("records", self.view, audit.records, head.last_rid, self.fault)
+        whole("payloads", self.view, audit.payloads, head.last_pid, self.fault)
         self._reasons()
 
     def _reasons(self) -> None:
         """Arguments may be missing only where an erase took the reason that was given for what it destroyed."""
-        atoms = {atom.rid: atom for atom in self.ledger.atoms}
-        for row in self.ledger.rows:
+        atoms = {atom.rid: atom for atom in self.audit.atoms}
+        for row in self.audit.rows:
             if row.arguments is None:
                 changed = [atoms[rid] for rid in self.view.changed(row.seq - 1, row.seq) if rid in atoms]
-                if row.verb not in _REASONED or not all(self.ledger.was_erased(atom) for atom in changed):
+                if row.verb not in _REASONED or not all(self.audit.was_erased(atom) for atom in changed):
                     self.fault("transactions", row.seq, "its arguments are missing, and no erasure says why")
 
     # ------------------------------------------------------------------ what no root covers
     def _operational(self) -> None:
         """Check idempotency keys and the workspace's own row for damage: each must be what a transaction left."""
-        rows = {row.seq: row for row in self.ledger.rows}
-        names = {atom_name(atom.key) for atom in self.ledger.atoms}
+        rows = {row.seq: row for row in self.audit.rows}
+        names = {atom_name(atom.key) for atom in self.audit.atoms}
         taken: dict[int, str] = {}
         for key, request, seq, receipt in self.view.all_keys():
             try:
@@ -317,7 +332,7 @@ class Verifier:
             if not names.issuperset((*said.added, *said.reaffirmed, *said.restored, *said.retired)):
                 self.fault("idempotency_keys", key, "its receipt names memories that there are not")
             taken[seq] = key
-        erases = [row for row in self.ledger.rows if row.verb == "erase"]  # one of nothing begins no epoch
+        erases = [row for row in self.audit.rows if row.verb == "erase"]  # one of nothing begins no epoch
         if not sum(row.changes > 0 for row in erases) <= self.view.own_row()[1] <= len(erases):
             self.fault("workspaces", self.view.ws, f"its epoch is not the number of its erasures, {len(erases)}")
 
@@ -329,7 +344,7 @@ class Verifier:
         except ProofError as error:
             self.fault("checkpoint", origin, error.message)
             return None
-        rows, size = self.ledger.rows, self._replayed
+        rows, size = self.audit.rows, self._replayed
         last = rows[-1].seq if rows else 0
         if checkpoint.size > last:
             self.fault(
@@ -341,7 +356,7 @@ class Verifier:
             self.fault("transactions", size + 1, f"the ledger breaks off before the checkpoint's {checkpoint.size}")
             return checkpoint
         state = rows[checkpoint.size - 1]
-        if log.root(checkpoint.size, lambda a, b: self.ledger.log[a, b]) != checkpoint.log_root:
+        if log.root(checkpoint.size, lambda a, b: self.audit.log[a, b]) != checkpoint.log_root:
             self.fault(
                 "transactions",
                 checkpoint.size,
@@ -362,13 +377,18 @@ class Verifier:
         elif not self.faults:  # texts are made of sound tables alone
             if missing := len(self.view.pending(model)):
                 self.notes.append(f"{missing} texts have no vector under this model; `cmc embed` makes them")
-            return vectors.Again.of(self.view, self.ledger, self.objects, embedder, model)
+            return vectors.Again.of(self.audit, embedder, model)
         return None
 
     def again(self, wanted: vectors.Again, reader: vectors.Reader) -> None:
         """Embed every text again and compare (cosine ≥ .999); call it when the view is closed, so that nothing is open."""
         self.checked["vectors"] = vectors.atoms(wanted, reader, self.fault)
         self.checked["node_vectors"] = vectors.nodes(wanted, reader, self.fault)
+
+
+def shown(row: Iterable[object]) -> str:
+    """Write the columns of a row for a person; of bytes, how they begin."""
+    return "/".join(part.hex()[:32] if isinstance(part, bytes) else str(part) for part in row)
 
 
 def _ordered(pieces: dict[int, Piece]) -> tuple[Piece, ...]:

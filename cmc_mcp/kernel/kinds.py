@@ -6,7 +6,7 @@ that roots can be computed by whoever has the records alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from cmc_mcp.canon import digest, facts_hash, payload_hash
@@ -47,13 +47,15 @@ class Kind(NamedTuple):
 class Domain(NamedTuple):
     """One kind of payload: how its bytes are hashed, and how they may be kept.
 
-    `revives`: bytes that were erased and are put again are there again. `inline_only`: they are never an object.
+    `revives`: bytes that were erased and are put again are there again. `inline_only`: they are never an object. `refers`
+    gives the hashes of the payloads that bytes name, each of which must have a row.
     """
 
     number: int
     hash: Callable[[bytes], bytes]
     revives: bool = True
     inline_only: bool = False
+    refers: Callable[[bytes], Iterable[bytes]] = lambda _: ()
 
 
 Kinds = Mapping[int, Kind]

@@ -49,6 +49,8 @@ class Table(NamedTuple):
     erasable: bool = False  # whether an erase takes rows or bytes out of it
     numbered: str = ""  # the column whose numbers tell the workspace
     whole: bool = False  # whether a divided database keeps it in one part
+    by: str = "rid"  # the column that holds the record whose rows they are
+    part_of: str = ""  # the table of which these are columns
     server_key: tuple[str, ...] | None = None  # the key on a server where the other would be too long; (): none
 
     @property
@@ -89,7 +91,33 @@ def key(spec: str) -> tuple[str, ...]:
     return tuple(spec.split())
 
 
-_IGNORE: Final = "ON CONFLICT DO NOTHING"
+IGNORE: Final = "ON CONFLICT DO NOTHING"
+
+STATE_NODES: Final = Table(
+    "state_nodes", columns("node:node ws body"), key("node"), "derived",
+    write_rank=180, move_rank=210, page=1_000, conflict="ON CONFLICT({key}) DO UPDATE SET body = excluded.body",
+)  # fmt: skip
+LOG_NODES: Final = Table(
+    "log_nodes", columns("ws place hash"), key("place"), "derived",
+    write_rank=200, move_rank=220,
+)  # fmt: skip
+HEADINGS: Final = Table(
+    "headings", columns("rid:rid ws heading"), key("rid"), "derived",
+    write_rank=70, move_rank=30, erasable=True,
+)  # fmt: skip
+CODES: Final = Table(
+    "codes", columns("ws model:model segment vids:vids seqs errors codes"), key("model segment"), "derived",
+    move_rank=170, page=8, erasable=True,
+)  # fmt: skip
+SPEAKERS: Final = Table(
+    "speakers", columns("ws speaker rid:rid"), key("speaker"), "derived",
+    write_rank=60, move_rank=50, erasable=True,
+    conflict="ON CONFLICT(ws, speaker) DO UPDATE SET rid = excluded.rid WHERE excluded.rid < speakers.rid",
+)  # fmt: skip
+TRAITS: Final = Table(
+    "traits", columns("rid:rid ws traits speaker"), key("rid"), "derived", part_of="atoms"
+)  # fmt: skip
+"""Columns of atoms that are derived from their texts."""
 
 TABLES: Final = (
     Table(
@@ -100,10 +128,7 @@ TABLES: Final = (
         "records", columns("rid:rid ws kind key"), key("rid"), "committed",
         write_rank=20, move_rank=20, numbered="rid",
     ),
-    Table(
-        "headings", columns("rid:rid ws heading"), key("rid"), "derived",
-        write_rank=70, move_rank=30, erasable=True,
-    ),
+    HEADINGS,
     Table(
         "atoms",
         columns(
@@ -112,58 +137,17 @@ TABLES: Final = (
         key("rid"), "committed",
         write_rank=50, move_rank=40, page=200, beside="passages", erasable=True, numbered="rid",
     ),
-    Table(
-        "speakers", columns("ws speaker rid:rid"), key("speaker"), "derived",
-        write_rank=60, move_rank=50, erasable=True,
-        conflict="ON CONFLICT(ws, speaker) DO UPDATE SET rid = excluded.rid WHERE excluded.rid < speakers.rid",
-    ),
+    SPEAKERS,
     # closed pieces free their place before new ones take it: `statements.py`
     Table(
         "pieces", columns("ws rid:rid valid_from tx_from valid_to tx_to facts:pid"), key("rid valid_from tx_from"),
         "committed", write_rank=40, move_rank=60,
     ),
-    Table("sources", columns("rid:rid ws origin:pid"), key("rid"), "derived", write_rank=120, move_rank=70),
-    Table(
-        "items", columns("ws origin:pid position rid:rid atom:rid"), key("origin position atom"), "derived",
-        write_rank=130, move_rank=80, conflict=_IGNORE,
-    ),
-    Table(
-        "tags", columns("ws name value* facts:pid"), key("facts name value"), "derived",
-        write_rank=80, move_rank=90, erased_by="facts", erasable=True, server_key=key("facts name"),
-    ),
-    Table(
-        "claims", columns("ws subject* predicate* facts:pid"), key("facts subject predicate"), "derived",
-        write_rank=90, move_rank=100, erased_by="facts", erasable=True, server_key=key("facts"),
-    ),
-    Table(
-        "confidences", columns("ws value facts:pid"), key("value facts"), "derived",
-        write_rank=100, move_rank=110, erased_by="facts", erasable=True,
-    ),
-    Table(
-        "witnesses", columns("ws writer witness:pid"), key("writer witness"), "derived",
-        write_rank=110, move_rank=120, conflict=_IGNORE,
-    ),
-    Table(
-        "edges", columns("rid:rid ws source:rid type target:rid"), key("rid"), "derived",
-        write_rank=140, move_rank=130,
-    ),
-    Table("labels", columns("rid:rid ws label"), key("rid"), "derived", write_rank=150, move_rank=140),
-    Table(
-        "quarantine", columns("rid:rid ws request:pid"), key("rid"), "derived",
-        write_rank=160, move_rank=150, erasable=True,
-    ),
     Table(
         "vectors", columns("vid:vid ws model:model content:pid seq vector:vector"), key("vid"), "derived",
         write_rank=170, move_rank=160, erasable=True, numbered="vid",
     ),
-    Table(
-        "codes", columns("ws model:model segment vids:vids seqs errors codes"), key("model segment"), "derived",
-        move_rank=170, page=8, erasable=True,
-    ),
-    Table(
-        "nodes", columns("ws source:rid path* tx_from tx_to level node"), key("tx_from source path"), "derived",
-        audited=key("source path level node tx_from tx_to"), move_rank=180, erasable=True, server_key=(),
-    ),
+    CODES,
     Table(
         "node_vectors", columns("nid ws model:model node seq vector"), key("seq model node"), "derived",
         audited=key("model node seq"), move_rank=190, own="nid", erasable=True,
@@ -172,11 +156,8 @@ TABLES: Final = (
         "idempotency_keys", columns("ws key request seq receipt"), key("key"), "operational",
         write_rank=210, move_rank=200, page=500, erasable=True,
     ),
-    Table(
-        "state_nodes", columns("node:node ws body"), key("node"), "derived",
-        write_rank=180, move_rank=210, page=1_000, conflict="ON CONFLICT({key}) DO UPDATE SET body = excluded.body",
-    ),
-    Table("log_nodes", columns("ws place hash"), key("place"), "derived", write_rank=200, move_rank=220),
+    STATE_NODES,
+    LOG_NODES,
     # without the ledger a workspace is empty to whoever looks, so it comes last
     Table(
         "transactions",
@@ -191,7 +172,7 @@ TABLES: Final = (
     Table("workspaces", columns("ws name epoch pages_pending"), (), "operational", whole=True),
     Table("migrations", columns("number title checksum applied_us"), key("number"), "operational", whole=True),
 )  # fmt: skip
-"""The tables of every store; those of a product's own indexes are with the product."""
+"""The tables that every store has and that the unit of work knows; those of indexes are with their index."""
 
 
 def in_order_of_moving(tables: Iterable[Table]) -> list[Table]:

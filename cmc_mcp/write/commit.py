@@ -6,7 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cmc_mcp.atoms.edges import EDGES, Edge
 from cmc_mcp.canon import Json, digest, payload_hash
+from cmc_mcp.documents.items import ITEMS, Item
+from cmc_mcp.documents.sources import SOURCES, Source
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_discriminator, twin_discriminator
 from cmc_mcp.kernel.kinds import EDGE, ITEM, SOURCE, Record, atom_record
@@ -129,7 +132,7 @@ class Batch:
         record = ITEM.record(origin, tail.position.to_bytes(8, "big"))
         atom, _ = self.unit.intern(atom_record(key))
         rid, _ = self.unit.intern(record)
-        self.unit.add_item(rid, origin_pid, tail.position, atom)
+        self.unit.tell(ITEMS, Item(origin_pid, tail.position, rid, atom))
         self.unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({"atom": key.hex(), "chain": tail.chain.hex()})),))
         return key
 
@@ -208,7 +211,7 @@ class Batch:
         rid, new = self.unit.intern(SOURCE.record(origin_hash))
         origin = self.unit.put(draft.origin.encode())
         if new:
-            self.unit.add_source(rid, origin)
+            self.unit.tell(SOURCES, Source(rid, origin))
         previous = self._manifest(rid)
         known = {} if new else self._texts_of(origin)
         same = previous is not None and _is_version(previous, draft)
@@ -399,7 +402,7 @@ def link(unit: WriteUnit, source: int, kind: str, target: int) -> int:
     record = EDGE.record(unit.record(source).key, kind.encode(), unit.record(target).key)
     rid, new = unit.intern(record)
     if new:
-        unit.add_edge(rid, source, kind, target)
+        unit.tell(EDGES, Edge(rid, source, kind, target))
     if not unit.pieces(rid):
         unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({})),))
     return rid

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cmc_mcp.canon import payload_hash
+from cmc_mcp.documents.headings import SEPARATOR
 from cmc_mcp.kernel.identity import note_origin
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import speaker_key, traits_of
@@ -18,7 +19,6 @@ from cmc_mcp.write.atomize.blocks import Block, pieces
 from cmc_mcp.write.atomize.hhni import hierarchy
 from cmc_mcp.write.validate import Request
 
-HEADING_SEPARATOR = " › "
 Stream = Literal["note", "document", "turn", "entry"]
 
 
@@ -85,7 +85,7 @@ class Draft:
         if self.stream == "turn":
             date = None if request.occurred_us is None else format_time(request.occurred_us)
             words += [request.speaker, date[:10] if date else ""]
-        return HEADING_SEPARATOR.join(dict.fromkeys(word for word in words if word))
+        return SEPARATOR.join(dict.fromkeys(word for word in words if word))
 
 
 def draft(request: Request) -> Draft:

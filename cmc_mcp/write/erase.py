@@ -13,22 +13,20 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
-from cmc_mcp.canon import Json, payload_hash
-from cmc_mcp.documents.loading import content_of
+from cmc_mcp.atoms.erasures import is_erased
+from cmc_mcp.canon import Json
+from cmc_mcp.documents.loading import indexed_text
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import ATOM, ERASURE, GATE, SOURCE
+from cmc_mcp.kernel.kinds import ATOM, ERASURE, GATE
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import NO_FACTS, facts_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.manifest import Manifest, decode_manifest, redacted
-from cmc_mcp.store.nodes import nodes_in
+from cmc_mcp.store.behaviours import Gone
 from cmc_mcp.store.protocol import LedgerView, Objects, Store, WriteUnit
-from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, arguments_of, checked
-from cmc_mcp.write.draft import HEADING_SEPARATOR, draft
-from cmc_mcp.write.gate import decode_request, gate_name, is_erased
+from cmc_mcp.store.rows import AtomRow, arguments_of
+from cmc_mcp.write.gate import gate_name
 
-_NAMED = frozenset({"heading", "class", "function", "module"})
 _REASONED = frozenset({"revise", "mark", "forget", "erase"})
 _ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
 
@@ -42,11 +40,11 @@ def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[byte
     if not rows:
         return []
     indexed = {rid: row for rid, row in rows.items() if not is_erased(unit, unit.payload_row(row.content).hash)}
-    texts = {rid: (unit.heading(rid), _indexed(unit, objects, row)) for rid, row in indexed.items()}
-    _nodes(unit, rows)
-    plans = _plans(unit, objects, rows)
-    contents = {row.content for row in rows.values()}
-    found = contents | plans | _facts(unit, rids) | _named(unit, rows) | _requests(unit, contents)
+    texts = {rid: (unit.heading(rid), indexed_text(unit, objects, row)) for rid, row in indexed.items()}
+    going = Gone(rows, objects)
+    redacted = {pid for behaviour in unit.registry.behaviours for pid in behaviour.redact(unit, going)}
+    contents = going.contents
+    found = contents | redacted | _facts(unit, rids) | _named(unit, rows)
     kept = unit.used_elsewhere(sorted(found), list(rows))
     payloads = unit.payload_rows(sorted(found - kept))
     gone = [pid for pid, row in sorted(payloads.items()) if row.body is not None or row.object]
@@ -78,15 +76,6 @@ def finish_erasures(store: Store, objects: Objects) -> bool:
     return done
 
 
-def _indexed(unit: LedgerView, objects: Objects, row: AtomRow) -> str:
-    """Give the text of an atom as full text knows it."""
-    if MODALITIES[row.modality] in BINARY:
-        return ""
-    payload = unit.payload_row(row.content)
-    data = content_of(unit, objects, payload, {payload.pid: checked(payload)})
-    return "" if data is None else data.decode()
-
-
 def _facts(unit: LedgerView, rids: Collection[int]) -> set[int]:
     """Give the bodies of facts that no record but these ever held."""
     facts = {pid for rid in rids for *_, pid in unit.piece_rows(rid)}
@@ -101,110 +90,7 @@ def _named(unit: LedgerView, rows: Mapping[int, AtomRow]) -> set[int]:
     return out | {row.origin for row in rows.values() if row.origin}
 
 
-# ---------------------------------------------------------------------- headings and plans
-def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[int, AtomRow]) -> set[int]:
-    """Take the words of erased headings out of what stands under them; give the plans that held them."""
-    out: set[int] = set()
-    keys = {row.key for row in rows.values()}
-    for origin in sorted({row.origin for row in rows.values() if row.origin}):
-        rid = unit.rid(SOURCE.record(unit.payload_row(origin).hash))
-        if rid is None:
-            continue
-        plans = dict(_versions(unit, rid))
-        titles = {title for plan in plans.values() for title in _titles(plan, keys)}
-        titles.discard(ERASED)
-        if not titles:
-            continue
-        for row in unit.atoms_with("origin", origin):
-            if row.rid not in rows and not is_erased(unit, unit.payload_row(row.content).hash):
-                _rehead(unit, objects, row, titles)
-        held = {pid for pid, plan in plans.items() if any(node.title in titles for node in plan.nodes)}
-        out |= held
-        _replace(unit, rid, {pid: plans[pid] for pid in held}, titles)
-    return out
-
-
-def _nodes(unit: WriteUnit, rows: Mapping[int, AtomRow]) -> None:
-    """Destroy the vectors of every node, of any version, above what is erased, or under a title that goes with it."""
-    keys = {row.key for row in rows.values()}
-    for origin in sorted({row.origin for row in rows.values() if row.origin}):
-        rid = unit.rid(SOURCE.record(unit.payload_row(origin).hash))
-        if rid is None:
-            continue
-        plans = [plan for _, plan in _versions(unit, rid)]
-        titles = {title for plan in plans for title in _titles(plan, keys)}
-        gone: set[bytes] = set()
-        for plan in plans:
-            erased = [place for place, part in enumerate(plan.parts) if part.atom in keys]
-            for node in nodes_in(plan):
-                if titles.intersection(node.titles) or any(node.first <= place < node.end for place in erased):
-                    gone.add(node.key)
-        unit.erase_nodes(rid, gone)
-
-
-def _versions(unit: LedgerView, rid: int) -> list[tuple[int, Manifest]]:
-    out = []
-    for *_, facts in unit.piece_rows(rid):
-        pid = unit.pid(bytes.fromhex(str(unit.facts(facts).registers["manifest"])))
-        body = None if pid is None else unit.payload(pid)
-        if pid is not None and body is not None:
-            out.append((pid, decode_manifest(body)))
-    return out
-
-
-def _titles(plan: Manifest, keys: Collection[bytes]) -> set[str]:
-    """Give the titles that erased atoms gave to a plan; its own too, when nothing else is left of it."""
-    titles = {node.path: node.title for node in plan.nodes}
-    out = {
-        titles.get(part.place.rpartition("#")[0], "")
-        for part in plan.parts
-        if part.atom in keys and part.kind in _NAMED and not part.place.startswith("#")
-    }
-    if all(part.atom in keys for part in plan.parts):
-        out |= set(titles.values())
-    return out - {""}
-
-
-def _rehead(unit: WriteUnit, objects: Objects, row: AtomRow, titles: Collection[str]) -> None:
-    old = unit.heading(row.rid)
-    new = HEADING_SEPARATOR.join(word for word in old.split(HEADING_SEPARATOR) if word not in titles)
-    for title in titles:
-        if HEADING_SEPARATOR in title:
-            new = new.replace(title, "")
-    if new != old:
-        unit.rehead(row.rid, old, new, _indexed(unit, objects, row))
-
-
-def _replace(unit: WriteUnit, rid: int, held: Mapping[int, Manifest], titles: Collection[str]) -> None:
-    """Give a source a plan without the words, in place of its present one."""
-    for piece in unit.pieces(rid):
-        pid = unit.pid(bytes.fromhex(str(piece.facts.registers["manifest"])))
-        if pid is not None and pid in held:
-            body = redacted(held[pid], titles, ERASED).encode()
-            unit.put(body)
-            facts = facts_of({"manifest": payload_hash(body).hex()})
-            unit.set_pieces(rid, (Piece(piece.valid_from, piece.valid_to, facts),))
-
-
-# ---------------------------------------------------------------------- quarantine, reasons, receipts
-def _requests(unit: WriteUnit, contents: Collection[int]) -> set[int]:
-    """Take requests that hold an erased content out of quarantine; give their payloads, released ones' included."""
-    hashes = {row.hash for row in unit.payload_rows(contents).values()}
-    out: set[int] = set()
-    for rid, _ in unit.records(GATE.code):
-        for piece in unit.pieces(rid):
-            pid = unit.pid(bytes.fromhex(str(piece.facts.registers["request"])))
-            body = None if pid is None else unit.payload(pid)
-            if pid is None or body is None:
-                continue
-            if any(part.hash in hashes for part in draft(decode_request(body)[0]).parts):
-                out.add(pid)
-                facts = facts_of({**piece.facts.registers, "decision": "erased"})
-                unit.set_pieces(rid, (Piece(*_ALWAYS, facts),))
-                unit.drop_quarantine(rid)
-    return out
-
-
+# ---------------------------------------------------------------------- reasons, receipts
 def _is_gone(unit: LedgerView, gate: int) -> bool:
     return any(piece.facts.registers["decision"] == "erased" for piece in unit.pieces(gate))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cmc_mcp import limits
+from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, StoreError
 from cmc_mcp.history.references import PointLike, plain_text, resolve_atom, resolve_atoms, resolve_origin, resolve_point
@@ -15,7 +16,6 @@ from cmc_mcp.model.results import ForgetResult, Receipt
 from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.erase import destroy, finish_erasures
-from cmc_mcp.write.gate import is_erased
 from cmc_mcp.write.validate import checker
 
 _NOTE = "note:"

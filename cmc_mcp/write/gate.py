@@ -7,10 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
+from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, canonical, fixed, payload_hash
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import ERASURE, GATE, POLICY, Record
+from cmc_mcp.kernel.kinds import GATE, POLICY, Record
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.facts import facts_of, number_of
@@ -41,12 +42,6 @@ def reasons(view: LedgerView, draft: Draft) -> list[str]:
     return found
 
 
-def is_erased(view: LedgerView, hash_: bytes) -> bool:
-    """Return whether the bytes behind a hash were erased from the workspace."""
-    rid = view.rid(ERASURE.record(hash_))
-    return rid is not None and bool(view.pieces(rid))
-
-
 def policy(view: LedgerView, name: str) -> float | None:
     """Read a numeric policy of the workspace, or None if it is unset."""
     rid = view.rid(POLICY.record(name.encode()))
@@ -57,11 +52,9 @@ def policy(view: LedgerView, name: str) -> float | None:
 def keep_back(unit: WriteUnit, request: Request, principal: str, why: list[str]) -> str:
     """Put a request and its principal into quarantine; return the id of the entry."""
     body = encode_request(request, principal)
-    pid = unit.put(body)
+    unit.put(body)
     record = GATE.record(payload_hash(body))
     rid, _ = unit.intern(record)
-    if not is_kept_back(unit, rid):
-        unit.add_quarantine(rid, pid)
     facts = facts_of({"decision": "quarantined", "reasons": list(why), "request": payload_hash(body).hex()})
     unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
     return gate_name(record)
@@ -102,7 +95,6 @@ def let_in(unit: WriteUnit, gate: int) -> None:
     registers = dict(unit.pieces(gate)[0].facts.registers)
     facts = facts_of({**registers, "decision": "released"})
     unit.set_pieces(gate, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
-    unit.drop_quarantine(gate)
 
 
 def gate_name(record: Record) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, cast, get_args
 
 from cmc_mcp import limits
+from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json
 from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, Problem
 from cmc_mcp.history.references import resolve_atom
@@ -17,7 +18,6 @@ from cmc_mcp.model.results import Receipt
 from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.write.commit import Batch
 from cmc_mcp.write.engine import Engine, pair
-from cmc_mcp.write.gate import is_erased
 from cmc_mcp.write.revise import Revision, apply_revision
 from cmc_mcp.write.validate import checker
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
+from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, StoreError
 from cmc_mcp.history.references import resolve_atom
@@ -23,7 +24,7 @@ from cmc_mcp.write.commit import Batch, Laid
 from cmc_mcp.write.draft import Draft, draft
 from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.enrich import Vectors, enrich, unembedded
-from cmc_mcp.write.gate import is_erased, keep_back, let_in, readmit, reasons
+from cmc_mcp.write.gate import keep_back, let_in, readmit, reasons
 from cmc_mcp.write.repeat import repeated
 from cmc_mcp.write.validate import RememberArguments, Request, validate
 

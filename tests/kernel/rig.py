@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from cmc_mcp.canon import canonical
+from cmc_mcp.documents.sources import NODES
 from cmc_mcp.errors import CmcError, InvalidInput, NotFound, StoreError
 from cmc_mcp.history.references import resolve_point
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
@@ -20,7 +21,6 @@ from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.results import Diff, RollbackResult
 from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import Filter, Head, arguments_of, post_order
-from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.ledger import NO_HEAD, node_base
 from tests.kernel.oracle import (
     BOUNDS,
@@ -321,14 +321,16 @@ class Rig:
         """Rewrite the file and every index that can be made again: no answer may change."""
         with self._view() as view:
             live = self._leaves(view, self.oracle.seq)
-            sources = [rid for rid, _ in view.records(SOURCE.code)]
-        ws, base = self.memory._ws, node_base(self.memory._ws, 0)
+            ws, base = self.memory._ws, node_base(self.memory._ws, 0)
+            rows = [(ws, *row) for rid, _ in view.records(SOURCE.code) for row in NODES.of_record(view, rid)]
         with self.place.store.exclusive() as connection:
             connection.execute("DELETE FROM state_nodes WHERE node > ? AND node < ?", (base, base + (1 << 37)))
             made = [(base + path, ws, body) for path, body in tree.build(live.items())[1].items()]
             connection.executemany("INSERT INTO state_nodes VALUES(?, ?, ?)", made)
-            for rid in sources:
-                nodes.rebuild(connection, ws, rid)
+            connection.execute("DELETE FROM nodes WHERE ws = ?", (ws,))
+            connection.executemany(
+                f"INSERT INTO nodes(ws, {', '.join(NODES.table.shown)}) VALUES(?, ?, ?, ?, ?, ?, ?)", rows
+            )
             connection.execute("REINDEX")
             connection.execute("VACUUM")
         self.reopen()

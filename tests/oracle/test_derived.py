@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pytest
 from cmc_mcp.errors import CmcError
 from cmc_mcp.history.verify import Verifier
 from cmc_mcp.memory import Memory
+from cmc_mcp.store.audit import Audit
+from cmc_mcp.store.indexes import Delta, Index
 from cmc_mcp.store.sql.unit import UnitOfWork
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.moving.made import fill, opened
@@ -21,6 +23,7 @@ Row = tuple[Any, ...]
 STEPS = 30
 SHARED = (
     "edges", "labels", "quarantine", "sources", "items", "tags", "claims", "confidences", "witnesses", "speakers",
+    "nodes",
 )  # fmt: skip
 """Tables whose rows come from one description for all who write or compare them."""
 
@@ -71,22 +74,43 @@ def touch(memory: Memory) -> None:
     memory.remember("a wild guess", confidence=0.1)
 
 
-def spoilt(value: Any) -> Any:
-    """Return another value of the same type."""
-    return f"{value}x" if isinstance(value, str) else bytes(16) if isinstance(value, bytes) else value + 1
+def wrong(row: Row) -> Row:
+    """Return a row whose last column has another value of the same type."""
+    *rest, last = row
+    return (*rest, f"{last}x" if isinstance(last, str) else bytes(16) if isinstance(last, bytes) else last + 1)
 
 
 @pytest.mark.parametrize("table", SHARED)
-def test_a_wrong_row_in_any_shared_table_is_found(tmp_path: Path, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    insert: Callable[..., None] = UnitOfWork._insert
+def test_a_wrong_row_that_a_write_leaves_is_found(tmp_path: Path, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell, apply, insert = UnitOfWork.tell, UnitOfWork._apply, UnitOfWork._insert
 
-    def wrong(self: UnitOfWork, name: str, row: Row) -> None:
-        if name == table and not self._inserts.get(table):
-            row = (*row[:-1], spoilt(row[-1]))
-        insert(self, name, row)
+    def told(self: UnitOfWork, index: Index, row: Row) -> None:
+        tell(self, index, wrong(row) if index.table.name == table else row)
 
-    monkeypatch.setattr(UnitOfWork, "_insert", wrong)
+    def applied(self: UnitOfWork, index: Index, delta: Delta) -> None:
+        made = [wrong(row) for row in delta.made] if index.table.name == table else delta.made
+        apply(self, index, Delta(delta.gone, made))
+
+    def inserted(self: UnitOfWork, name: str, row: Row) -> None:
+        insert(self, name, (row[0], *wrong(row[1:])) if name == table == "speakers" else row)
+
+    monkeypatch.setattr(UnitOfWork, "tell", told)
+    monkeypatch.setattr(UnitOfWork, "_apply", applied)
+    monkeypatch.setattr(UnitOfWork, "_insert", inserted)
     with opened(tmp_path / "memory.db") as memory:
         touch(memory)
-        found = differences(memory)
-    assert f"{table} is stored otherwise" in found
+        assert f"{table} is stored otherwise" in differences(memory)
+
+
+@pytest.mark.parametrize("table", SHARED)
+def test_a_wrong_row_that_verify_wants_is_found(tmp_path: Path, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Audit.wanted
+
+    def other(self: Audit, index: Index) -> set[Row]:
+        rows = wanted(self, index)
+        return {wrong(row) for row in rows} if index.table.name == table else rows
+
+    monkeypatch.setattr(Audit, "wanted", other)
+    with opened(tmp_path / "memory.db") as memory:
+        touch(memory)
+        assert f"verify wants other {table}" in differences(memory)

@@ -19,7 +19,6 @@ from cmc_mcp.model.entries import Entry
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.sql.audit import TRAITS
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.pg.backend import Databases
 from tests.pg.made import START_US, on
@@ -28,7 +27,7 @@ from tests.read.made import HashVectors, asked, point_at
 _TEXT = "deploy target heroku fly limit 10 100 now no longer not budget $4,000 maya zoe release friday naïve 東京"
 _SET = Path(__file__).parents[3] / "shared" / "eval" / "squadshifts"
 _APART = ("vectors", "embedding_models")
-_DERIVED = [TRAITS, *(t.name for t in REGISTRY.tables if t.role == "derived" and t.name not in _APART)]
+_DERIVED = ["traits", *(t.name for t in REGISTRY.tables if t.role == "derived" and t.name not in _APART)]
 _WORDS = tuple(_TEXT.split())
 
 

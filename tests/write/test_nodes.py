@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmc_mcp.documents.sources import versions
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.nodes import TEXT_BYTES_MAX, Node, cut, nodes_in, rows_of, text_of
-from cmc_mcp.store.sql.nodes import versions
 from tests.read.made import HashVectors, opened
 
 GUIDE = (

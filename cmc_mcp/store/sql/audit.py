@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, cast
+from typing import cast
 
 from cmc_mcp.kernel.kinds import ATOM, Record
 from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql.view import View
-from cmc_mcp.store.tables import NODE_SHIFT, WORKSPACE_SHIFT
-
-TRAITS: Final = "traits"
-"""Columns of atoms that are derived: audited as a table of their own."""
-_TRAITS: Final = "rid, traits, speaker"
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 
 class AuditView(View):
@@ -37,12 +34,7 @@ class AuditView(View):
 
     def all_index_rows(self, table: str) -> set[tuple[object, ...]]:
         """Give the rows of a derived table, without the workspace."""
-        if table == TRAITS:
-            return set(self._c.execute(f"SELECT {_TRAITS} FROM atoms WHERE ws = ?", (self.ws,)))
-        asked = self.registry.by_name[table]
-        nodes = asked.numbers("node")
-        columns = ", ".join(f"{name} - (ws << {NODE_SHIFT})" if name in nodes else name for name in asked.shown)
-        return set(self._c.execute(f"SELECT {columns} FROM {table} WHERE ws = ?", (self.ws,)))
+        return set(self.index_rows(self.registry.by_name[table]))
 
     def all_vectors(self) -> Iterator[tuple[int, int, int, int, bytes]]:
         """Give every vector as (vid, model, content, seq, fp32), in order."""
@@ -75,6 +67,16 @@ class AuditView(View):
                 "SELECT key, request, seq, receipt FROM idempotency_keys WHERE ws = ? ORDER BY key", (self.ws,)
             )
         )
+
+    def spoken_texts(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """Yield every text that was not erased as (rid, bytes, discriminator), in order; of an object no bytes."""
+        rows = self._c.execute(
+            "SELECT a.rid, p.body, d.body FROM atoms a JOIN payloads p ON p.ws = a.ws AND p.pid = a.content"
+            " LEFT JOIN payloads d ON d.ws = a.ws AND d.pid = a.discriminator"
+            " WHERE a.ws = ? AND a.modality < ? AND (p.object <> 0 OR p.body IS NOT NULL) ORDER BY a.rid",
+            (self.ws, TEXTUAL),
+        )
+        return ((rid, body or b"", said) for rid, body, said in rows)
 
     def own_row(self) -> tuple[str, int, int]:
         """Give the workspace's own row: its name, its number of erasures, whether pages wait to be destroyed."""

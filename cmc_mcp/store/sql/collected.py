@@ -11,9 +11,10 @@ from typing import Protocol, cast
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
 from cmc_mcp.kernel.kinds import CONTENT, ERASURE, FACTS, Domain, Record
 from cmc_mcp.kernel.pieces import NOTHING, Pieces
-from cmc_mcp.model.facts import Facts, claim_of, number_of, tags_of
+from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.model.witness import Witness
+from cmc_mcp.store.indexes import WITNESS, Index, Row
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import TEXTUAL, Head
 from cmc_mcp.store.sql import nodes
@@ -100,8 +101,11 @@ class Collected(View):
     # ------------------------------------------------------------------ payloads and records
     def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False, domain: Domain = CONTENT) -> int:
         """Store bytes under their hash, once; with `object_`, only their hash (the bytes are in the object store)."""
-        key = domain.hash(body) if hash_ is None else hash_
-        return self._put(key, domain, len(body), None if object_ and not domain.inline_only else body)
+        key, first = domain.hash(body) if hash_ is None else hash_, self._next_pid
+        pid = self._put(key, domain, len(body), None if object_ and not domain.inline_only else body)
+        if domain is not CONTENT:
+            self._feed(domain.number, pid, body, fresh=pid == first)
+        return pid
 
     def foresee(self, hashes: Sequence[bytes]) -> None:
         """Note payloads that will be put; a file is asked for them one by one as quickly as together."""
@@ -111,11 +115,11 @@ class Collected(View):
         first = self._next_pid
         pid = self._put(witness.key, CONTENT, len(witness.body), witness.body)
         if pid == first:
-            self._insert("witnesses", (self.ws, witness.writer, pid))
+            self._feed(WITNESS, pid, witness.body, fresh=True)
         return pid
 
     def put_facts(self, facts: Facts) -> int:
-        """Store a body of facts, and index its tags and its claim."""
+        """Store a body of facts, and index what it says."""
         if facts.body is None:
             found = self.pid(facts.hash)
             if found is None:
@@ -123,16 +127,16 @@ class Collected(View):
             return found
         first = self._next_pid
         pid = self._put(facts.hash, FACTS, len(facts.body), facts.body)
-        if pid == first or pid in self._revived:
-            self._revived.discard(pid)
-            registers = facts.registers
-            for name, value in tags_of(registers).items():
-                self._insert("tags", (self.ws, name, value, pid))
-            if claim := claim_of(registers):
-                self._insert("claims", (self.ws, claim.subject, claim.predicate, pid))
-            if (confidence := number_of(registers, "confidence")) is not None:
-                self._insert("confidences", (self.ws, round(confidence * 1_000_000), pid))
+        self._feed(FACTS.number, pid, facts.body, fresh=pid == first)
         return pid
+
+    def _feed(self, feed: int, pid: int, body: bytes, *, fresh: bool) -> None:
+        """Index a payload that is new, or back after an erase."""
+        if fresh or pid in self._revived:
+            self._revived.discard(pid)
+            for index in self.registry.fed.get(feed, ()):
+                for row in index.of_payload(pid, body):
+                    self.tell(index, row)
 
     def _put(self, key: bytes, domain: Domain, size: int, body: bytes | None) -> int:
         found = self.pid(key)
@@ -251,25 +255,9 @@ class Collected(View):
         self._passages.append((rid, heading, text))
         self._tokens += self._text.count(text)
 
-    def add_source(self, rid: int, origin: int) -> None:
-        """Add the head of a document to its index."""
-        self._insert("sources", (rid, self.ws, origin))
-
-    def add_item(self, rid: int, origin: int, position: int, atom: int) -> None:
-        """Add an atom at a position of a conversation to its index."""
-        self._insert("items", (self.ws, origin, position, rid, atom))
-
-    def add_edge(self, rid: int, source: int, kind: str, target: int) -> None:
-        """Add an edge to its index."""
-        self._insert("edges", (rid, self.ws, source, kind, target))
-
-    def add_label(self, rid: int, label: str) -> None:
-        """Add a label to its index."""
-        self._insert("labels", (rid, self.ws, label))
-
-    def add_quarantine(self, rid: int, request: int) -> None:
-        """Add a quarantined request to its index."""
-        self._insert("quarantine", (rid, self.ws, request))
+    def tell(self, index: Index, row: Row) -> None:
+        """Add a row that facts do not say to an index."""
+        self._insert(index.table.name, (self.ws, *row))
 
     def add_vector(self, model: int, content: int, vector: bytes) -> None:
         """Add the vector of a content (fp32, unit length) under a model."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.connection import Connection
+from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.rebuild import Replacing
 from cmc_mcp.store.sql.schema import Migration
 
 Migrations = tuple[Migration, ...]
@@ -53,7 +56,8 @@ def climb(
             for own in arranged(statement):
                 connection.execute(own)
         if fill := registry.fills.get(migration.title):
-            fill(connection)
+            for (ws,) in connection.execute("SELECT ws FROM workspaces ORDER BY ws").fetchall():
+                fill(cast(Any, Replacing(connection, ws, FactsCache(), registry)))
         connection.execute(
             "INSERT INTO migrations VALUES(?, ?, ?, ?)",
             (migration.number, migration.title, migration.checksum, now_us),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from cmc_mcp.store.tables import Table
@@ -11,17 +11,26 @@ CLOSED: Final = "closed"
 _CLOSING: Final = "UPDATE pieces SET tx_to = ? WHERE ws = ? AND rid = ? AND valid_from = ? AND tx_to = ?"
 
 
-def statements(tables: Iterable[Table], *, server: bool) -> dict[str, str]:
-    """Return the statements by table, as a file reads them or as a `server` does, where every key begins with the workspace."""
+def statements(plain: Collection[Table], tables: Iterable[Table], *, server: bool) -> dict[str, str]:
+    """Return the statements by table, as a file reads them or as a `server` does, where every key begins with the workspace.
+
+    Rows of `plain` tables have all columns in order; those of indexes the workspace, then the columns that are compared.
+    """
     out: dict[str, str] = {}
-    for table in sorted((table for table in tables if table.write_rank), key=lambda table: table.write_rank):
+    ordered = sorted((table for table in tables if table.write_rank), key=lambda table: table.write_rank)
+    for table in ordered:
         if table.name == "pieces":
             out[CLOSED] = _CLOSING  # closed pieces free their place before new ones take it
-        out[table.name] = _insert(table, server=server)
+        out[table.name] = _insert(table, table.names if table in plain else ("ws", *table.shown), server=server)
     return out
 
 
-def _insert(table: Table, *, server: bool) -> str:
-    marks = ", ".join("?" * len(table.columns))
+def deletion(table: Table) -> str:
+    """Return the statement that deletes a row of an index; its bindings are the workspace and the row's key."""
+    return f"DELETE FROM {table.name} WHERE ws = ?{''.join(f' AND {name} = ?' for name in table.key)}"
+
+
+def _insert(table: Table, names: Collection[str], *, server: bool) -> str:
     named = ("ws, " if server else "") + ", ".join(table.key)
-    return f"INSERT INTO {table.name} VALUES({marks}) {table.conflict.format(key=named)}".rstrip()
+    into = table.name if tuple(names) == table.names else f"{table.name}({', '.join(names)})"
+    return f"INSERT INTO {into} VALUES({', '.join('?' * len(names))}) {table.conflict.format(key=named)}".rstrip()

@@ -12,20 +12,20 @@ from functools import partial
 from typing import cast
 
 from cmc_mcp.canon import payload_hash
-from cmc_mcp.kernel.kinds import ATOM, SOURCE
-from cmc_mcp.kernel.pieces import Pieces, leaf
+from cmc_mcp.kernel.kinds import ATOM
+from cmc_mcp.kernel.pieces import leaf
 from cmc_mcp.kernel.transaction import OPEN, Change, Header, next_time, transaction_hash
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
-from cmc_mcp.store.manifest import Manifest, decode_manifest
+from cmc_mcp.store.indexes import Changed, Delta, Index, difference
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head, erased_key, post_order
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.collected import Collected, Kept, Passages
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache, node_base
-from cmc_mcp.store.sql.statements import CLOSED
+from cmc_mcp.store.sql.statements import CLOSED, deletion
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1
@@ -55,17 +55,18 @@ class UnitOfWork(Collected):
     ) -> None:
         super().__init__(connection, ws, facts, registry, kept, text)
         self._cache = cache if cache is not None and cache.seq == self.before.seq else TreeCache(self.before.seq, {})
-        self._renoded: set[int] = set()
+        self._renewed: dict[tuple[Index, int], None] = {}
+        self._followed: dict[int, list[Changed]] = {}
+        self._erases = False
 
     # ------------------------------------------------------------------ erasing
-    def erase_nodes(self, source: int, keys: Collection[bytes]) -> None:
-        """Destroy the vectors of nodes above something erased; the source's index is written anew at the end."""
+    def drop_node_vectors(self, keys: Collection[bytes]) -> None:
+        """Destroy the vectors of nodes above something erased."""
         nodes.drop_vectors(self._c, self.ws, sorted(keys))
-        self._renoded.add(source)
 
-    def drop_quarantine(self, rid: int) -> None:
-        """Take something out of the quarantine's index."""
-        self._c.execute("DELETE FROM quarantine WHERE ws = ? AND rid = ?", (self.ws, rid))
+    def renew(self, index: Index, rid: int) -> None:
+        """Have the rows of a record written anew at the end, from all that is left of it."""
+        self._renewed[index, rid] = None
 
     def erase(self, pids: Sequence[int], rids: Sequence[int], texts: dict[int, tuple[str, str]]) -> None:
         """Destroy payload bytes, and the full text, vectors and codes made of them; the hashes stay.
@@ -76,12 +77,7 @@ class UnitOfWork(Collected):
             self._text.drop(rid, *texts[rid])
             self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
             self._c.execute("UPDATE atoms SET traits = 0, speaker = 0 WHERE ws = ? AND rid = ?", (self.ws, rid))
-        self._c.execute("DELETE FROM speakers WHERE ws = ?", (self.ws,))
-        self._c.execute(
-            "INSERT INTO speakers SELECT ws, speaker, min(rid) FROM atoms WHERE ws = ? AND speaker <> 0"
-            " GROUP BY ws, speaker",
-            (self.ws,),
-        )
+        self._erases = True
         for pid in pids:
             for (vid,) in self._c.execute(
                 "SELECT vid FROM vectors WHERE ws = ? AND content = ?", (self.ws, pid)
@@ -168,7 +164,7 @@ class UnitOfWork(Collected):
         self._write_state(state)
         self._write_rows()
         self._pack_codes()
-        self._index_nodes()
+        self._follow()
         self.after = head
         return head
 
@@ -189,6 +185,9 @@ class UnitOfWork(Collected):
                         "pieces",
                         (self.ws, rid, piece.valid_from, self.seq, piece.valid_to, OPEN, self.put_facts(piece.facts)),
                     )
+            if record.kind in self.registry.followed:
+                change = Changed(rid, record, before, after, rid > self.before.last_rid)
+                self._followed.setdefault(record.kind, []).append(change)
             new = leaf(record, after) if after else None
             changes.append(Change(record, leaf(record, before) if before else b"", new or b""))
             kind = kinds[record.kind]
@@ -218,20 +217,31 @@ class UnitOfWork(Collected):
             nodes[node] = row[0] if row else None
         return nodes[node]
 
-    def _index_nodes(self) -> None:
-        """Leave the nodes' index equal to the manifests of the sources this unit changed."""
-        for rid, pending in sorted((rid, p) for rid, p in self._pending.items() if p.record.kind == SOURCE.code):
-            if pending.before != pending.after and rid not in self._renoded:
-                nodes.follow(self._c, self.ws, rid, self.seq, self._manifest(pending.after))
-        for rid in sorted(self._renoded):
-            nodes.rebuild(self._c, self.ws, rid)
-        if self._renoded:
+    def _follow(self) -> None:
+        """Leave every index that follows facts as the changes of this unit make it."""
+        for index in self.registry.stepping:
+            changes = [change for kind in index.kinds for change in self._followed.get(kind.code, ())]
+            changes = [change for change in changes if (index, change.rid) not in self._renewed]
+            if changes:
+                self._apply(index, index.step(self, changes))
+        for index, rid in self._renewed:
+            stored = self.index_rows(index.table, **{index.table.by: rid})
+            self._apply(index, difference(stored, index.of_record(self, rid)))
+        if self._renewed:
             nodes.drop_unused_vectors(self._c, self.ws)
+        if self._erases:
+            for index in self.registry.indexes:
+                self._apply(index, index.erased(self))
 
-    def _manifest(self, pieces: Pieces) -> Manifest | None:
-        pid = super().pid(bytes.fromhex(str(pieces[0].facts.registers["manifest"]))) if pieces else None
-        body = None if pid is None else self.payload(pid)
-        return None if body is None else decode_manifest(body)
+    def _apply(self, index: Index, delta: Delta) -> None:
+        table = index.table
+        places = [table.shown.index(name) for name in table.key]
+        gone = [(self.ws, *(row[place] for place in places)) for row in delta.gone]
+        if gone:
+            self._c.executemany(deletion(table), gone)
+        made = [(self.ws, *row) for row in delta.made]
+        if made:
+            self._c.executemany(self._statements[table.name], made)
 
     def _write_state(self, state: dict[int, bytes | None]) -> None:
         gone = [(self.ws, node) for node, body in state.items() if body is None]

@@ -10,7 +10,7 @@ from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import AtomRow, EdgeRow, erased_key
 from cmc_mcp.store.sql.ledger import LedgerRows
-from cmc_mcp.store.tables import WORKSPACE_SHIFT
+from cmc_mcp.store.tables import NODE_SHIFT, WORKSPACE_SHIFT, Table
 
 _ATOM = "a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq"
 
@@ -200,7 +200,26 @@ class View(LedgerRows):
         rows = self._c.execute("SELECT witness FROM witnesses WHERE ws = ? AND writer = ?", (self.ws, writer))
         return [pid for (pid,) in rows]
 
-    # ------------------------------------------------------------------ indexes over facts
+    # ------------------------------------------------------------------ indexes
+    def index_rows(self, table: Table, **equal: int) -> list[tuple[object, ...]]:
+        """Return the rows of a derived table as they are compared, those whose columns equal what is given."""
+        nodes = table.numbers("node")
+        shown = ", ".join(f"{name} - (ws << {NODE_SHIFT})" if name in nodes else name for name in table.shown)
+        where = "".join(f" AND {name} = ?" for name in equal)
+        return list(
+            self._c.execute(
+                f"SELECT {shown} FROM {table.part_of or table.name} WHERE ws = ?{where}", (self.ws, *equal.values())
+            )
+        )
+
+    def first_spoken(self) -> list[tuple[int, int]]:
+        """Return the first atom of every speaker as (speaker, rid)."""
+        return list(
+            self._c.execute(
+                "SELECT speaker, min(rid) FROM atoms WHERE ws = ? AND speaker <> 0 GROUP BY ws, speaker", (self.ws,)
+            )
+        )
+
     def facts_with_tag(self, name: str, value: str) -> list[int]:
         """Give the bodies of facts that carry a tag."""
         rows = self._c.execute("SELECT facts FROM tags WHERE ws = ? AND name = ? AND value = ?", (self.ws, name, value))

@@ -1,0 +1,38 @@
+"""Packed codes of vectors, as `verify` wants them; what is packed when, the unit of work says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from cmc_mcp.store.audit import Audit
+from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
+from cmc_mcp.store.indexes import Index, Row
+from cmc_mcp.store.tables import CODES as CODES_TABLE
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
+
+
+class _Codes(Index):
+    """Rows (model, segment, vids, seqs, errors, codes) of every full run of vector numbers."""
+
+    table = CODES_TABLE
+
+    def whole(self, audit: Audit) -> Iterator[Row]:
+        """Yield the packed codes of every full run; those that an erase dropped are not packed again."""
+        view = audit.view
+        low, last = view.ws << WORKSPACE_SHIFT, view.head().last_vid
+        stored = {(row[0], row[1]) for row in audit.stored(self)}
+        for model, *_, dimension in view.models():
+            end = low - 1
+            while (found := view.next_vector(end)) is not None:  # what there is bounds this, not what the head says
+                segment = (found - low) // SEGMENT_VECTORS
+                start, end = low + segment * SEGMENT_VECTORS, low + (segment + 1) * SEGMENT_VECTORS - 1
+                if end > last:
+                    break
+                rows = [(model, *row) for row in view.vector_columns(model, start - 1, end + 1)]
+                rows = [row for row in rows if len(row[3]) == 4 * dimension]  # the check of vectors names the others
+                if rows and ((model, segment) in stored or not view.epoch()):
+                    yield (model, segment, *pack(rows)[model])
+
+
+CODES: Final = _Codes()

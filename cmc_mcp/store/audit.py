@@ -1,0 +1,120 @@
+"""What an audit read of the committed tables of a workspace, and what follows from them: read once, for every check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, TypeVar, cast
+
+from cmc_mcp.errors import CmcError
+from cmc_mcp.kernel.kinds import ERASURE, FACTS, Kind, Record
+from cmc_mcp.model.facts import Facts, Registers
+from cmc_mcp.store.indexes import Index, Row
+from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.rows import AtomRow, PayloadRow, TransactionRow
+
+T = TypeVar("T")
+Report = Callable[[str, object, str], None]
+"""What a fault is reported to: its table, the key of the row, the reason."""
+_KEPT_BYTES_MAX: Final = 1024
+"""Longer contents are read again where they are needed: a store may be larger than memory."""
+
+
+@dataclass(slots=True)
+class Audit:
+    """The committed tables as the replay read them, and what it found on the way."""
+
+    view: ReadView
+    objects: Objects
+    records: dict[int, Record]
+    atoms: list[AtomRow]
+    rows: list[TransactionRow]
+    payloads: dict[int, PayloadRow] = field(default_factory=dict)  # without the bytes of long contents: `body` has them
+    inline: set[int] = field(default_factory=set)  # the payloads whose bytes are in their row
+    first: dict[int, tuple[int, list[int]]] = field(default_factory=dict)  # rid → its first transaction, facts in it
+    held: set[int] = field(default_factory=set)  # every payload that is facts of a piece
+    trees: tuple[dict[int, bytes], dict[int, bytes]] = field(default_factory=lambda: ({}, {}))
+    log: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    erased: frozenset[bytes] = frozenset()  # hashes of what is erased now, and of what ever was
+    ever_erased: frozenset[bytes] = frozenset()
+    _wanted: dict[str, set[Row]] = field(default_factory=dict)
+    _made: dict[Callable[[Audit], object], object] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, view: ReadView, objects: Objects) -> Audit:
+        """Read the committed tables of a workspace; the payloads are kept one by one, as they are checked."""
+        rows = sorted(view.transactions(), key=lambda row: row.seq)
+        return cls(view, objects, view.all_records(), list(view.all_atoms()), rows)
+
+    def keep(self, row: PayloadRow) -> None:
+        """Keep a payload, but not the bytes of a long content."""
+        if row.body is not None:
+            self.inline.add(row.pid)
+            if not row.domain and len(row.body) > _KEPT_BYTES_MAX:
+                row = row._replace(body=None)
+        self.payloads[row.pid] = row
+
+    # ------------------------------------------------------------------ what follows
+    def wanted(self, index: Index) -> set[Row]:
+        """Return the rows that an index should have; the committed tables are sound."""
+        name = index.table.name
+        if name not in self._wanted:
+            self._wanted[name] = set(index.whole(self))
+        return self._wanted[name]
+
+    def stored(self, index: Index) -> set[Row]:
+        """Return the rows that an index has."""
+        return self.view.all_index_rows(index.table.name)
+
+    def once(self, make: Callable[[Audit], T]) -> T:
+        """Return what a function makes of the audit, made once for all who ask."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast(T, self._made[make])
+
+    # ------------------------------------------------------------------ payloads and records
+    def registers(self, pid: int) -> Registers:
+        """Return the facts of a payload; none when they were erased."""
+        row = self.payloads[pid]
+        return Facts(row.hash, row.body).registers
+
+    def body(self, pid: int) -> bytes | None:
+        """Return inline bytes."""
+        if pid not in self.inline:
+            return None
+        held = self.payloads[pid].body
+        return self.view.payload(pid) if held is None else held
+
+    def text(self, pid: int) -> bytes | None:
+        """Return the bytes of a content, from the table or the object store; None when they are gone or damaged."""
+        row = self.payloads[pid]
+        if not row.object:
+            return self.body(pid)
+        try:
+            return self.objects.get(self.view.ws, row.hash)
+        except CmcError:
+            return None  # named by the check of objects
+
+    def bodies(self, domain: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the payloads of a domain that are there, as (number, bytes)."""
+        return ((pid, row.body) for pid, row in self.payloads.items() if row.domain == domain and row.body is not None)
+
+    def of_kind(self, *kinds: Kind) -> Iterator[tuple[int, Record]]:
+        """Yield the records of some kinds, in order of first recording."""
+        codes = {kind.code for kind in kinds}
+        return ((rid, record) for rid, record in sorted(self.records.items()) if record.kind in codes)
+
+    def was_erased(self, atom: AtomRow) -> bool:
+        """Return whether the content of an atom was ever erased."""
+        content = self.payloads.get(atom.content)
+        return content is not None and content.hash in self.ever_erased
+
+    def all_erased(self) -> frozenset[bytes]:
+        """Return the hashes of all that was ever erased, what was let in again since included."""
+        facts = {pid for rid, _ in self.of_kind(ERASURE) for *_, pid in self.view.piece_rows(rid)}
+        return frozenset(bytes.fromhex(str(self.registers(pid)["hash"])) for pid in facts)
+
+
+def is_facts(row: PayloadRow) -> bool:
+    """Return whether a payload says that it is a body of facts."""
+    return row.domain == FACTS.number

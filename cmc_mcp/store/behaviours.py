@@ -1,0 +1,93 @@
+"""Behaviours: what history, verify and erase ask of a kind of record, answered in its product's room.
+
+A kind without one is a record like any other: it is about itself, named by its key, and an erase finds nothing in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from cmc_mcp.kernel.kinds import Kind
+from cmc_mcp.model.facts import Registers
+from cmc_mcp.store.rows import AtomRow
+
+if TYPE_CHECKING:
+    from cmc_mcp.store.protocol import LedgerView, Objects, WriteUnit
+
+
+class Ref(NamedTuple):
+    """A payload that facts name by its hash (hex) in a register; its row must exist, erased or not."""
+
+    register: str
+    hash: str
+
+
+class Named(NamedTuple):
+    """A record as people know it: an id, and what it says, where that can be shown."""
+
+    id: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The memories that an erase destroys."""
+
+    rows: Mapping[int, AtomRow]
+    objects: Objects
+
+    @property
+    def contents(self) -> frozenset[int]:
+        """The payloads of their contents."""
+        return frozenset(row.content for row in self.rows.values())
+
+    @property
+    def keys(self) -> frozenset[bytes]:
+        """Their ids."""
+        return frozenset(row.key for row in self.rows.values())
+
+    @property
+    def origins(self) -> list[int]:
+        """The payloads of their origins, in order."""
+        return sorted({row.origin for row in self.rows.values() if row.origin})
+
+
+class Behaviour:
+    """One kind of record; each method has the answer of a kind about which there is nothing to say."""
+
+    kind: Kind
+
+    def refers(self, registers: Registers) -> Iterable[Ref]:
+        """Return the payloads that facts name."""
+        return ()
+
+    def origin(self, view: LedgerView, rid: int) -> int | None:
+        """Return the payload of the source that a record belongs to."""
+        return None
+
+    def subjects(self, view: LedgerView, rid: int, seq: int) -> list[int]:
+        """Return the records whose tags say whether a selective undo matches the change of a transaction to a record."""
+        return [rid]
+
+    def bound(self, view: LedgerView, rid: int, seq: int) -> list[int]:
+        """Return the records whose tags say so for a change to a record of any kind, which this kind is undone with."""
+        return []
+
+    def describe(self, view: LedgerView, rid: int) -> Named:
+        """Name a record."""
+        origin = self.origin(view, rid)
+        body = None if origin is None else view.payload(origin)
+        return Named(f"{self.kind.name}_{view.record(rid).key.hex()}", None if body is None else body.decode())
+
+    def redact(self, unit: WriteUnit, gone: Gone) -> Collection[int]:
+        """Take the words of erased memories out of this kind's records; return the payloads that held them."""
+        return ()
+
+
+def plain(kind: Kind) -> Behaviour:
+    """Return the behaviour of a kind about which there is nothing to say."""
+    behaviour = Behaviour()
+    behaviour.kind = kind
+    return behaviour

@@ -1,0 +1,83 @@
+"""Quarantine: the requests that are kept back now, of all that a gate ever decided about."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from cmc_mcp.kernel.kinds import GATE
+from cmc_mcp.kernel.pieces import Piece, Pieces
+from cmc_mcp.model.facts import Registers, facts_of
+from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
+from cmc_mcp.store.audit import Audit
+from cmc_mcp.store.behaviours import Behaviour, Gone, Ref
+from cmc_mcp.store.indexes import Changed, Delta, Index
+from cmc_mcp.store.protocol import LedgerView, WriteUnit
+from cmc_mcp.store.tables import Table, columns, key
+from cmc_mcp.write.draft import draft
+from cmc_mcp.write.gate import decode_request
+
+
+class Kept(NamedTuple):
+    """A row: the gate's record, and the payload of the request."""
+
+    rid: int
+    request: int
+
+
+class _Quarantine(Index):
+    """A row while the decision says so."""
+
+    table = Table(
+        "quarantine", columns("rid:rid ws request:pid"), key("rid"), "derived",
+        write_rank=160, move_rank=150, erasable=True,
+    )  # fmt: skip
+    kinds = (GATE,)
+
+    def step(self, unit: WriteUnit, changes: Sequence[Changed]) -> Delta:
+        found = [(set(_kept(unit, c.rid, c.before)), set(_kept(unit, c.rid, c.after))) for c in changes]
+        return Delta(
+            [row for before, after in found for row in before - after],
+            [row for before, after in found for row in after - before],
+        )
+
+    def whole(self, audit: Audit) -> Iterator[Kept]:
+        for rid, _ in audit.of_kind(GATE):
+            yield from _kept(audit.view, rid, audit.view.pieces(rid))
+
+
+def _kept(view: LedgerView, rid: int, pieces: Pieces) -> Iterator[Kept]:
+    for piece in pieces:
+        registers = piece.facts.registers
+        if registers.get("decision") == "quarantined":
+            yield Kept(rid, view.pid(bytes.fromhex(str(registers["request"]))) or 0)
+
+
+class _Gates(Behaviour):
+    """A gate names the request that it decided about."""
+
+    kind = GATE
+
+    def refers(self, registers: Registers) -> Iterable[Ref]:
+        said = registers.get("request")
+        return (Ref("request", str(said)),) if said else ()
+
+    def redact(self, unit: WriteUnit, gone: Gone) -> Collection[int]:
+        """Take requests that hold an erased content out of quarantine; return their payloads, released ones' included."""
+        hashes = {row.hash for row in unit.payload_rows(gone.contents).values()}
+        out: set[int] = set()
+        for rid, _ in unit.records(GATE.code):
+            for piece in unit.pieces(rid):
+                pid = unit.pid(bytes.fromhex(str(piece.facts.registers["request"])))
+                body = None if pid is None else unit.payload(pid)
+                if pid is None or body is None:
+                    continue
+                if any(part.hash in hashes for part in draft(decode_request(body)[0]).parts):
+                    out.add(pid)
+                    facts = facts_of({**piece.facts.registers, "decision": "erased"})
+                    unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+        return out
+
+
+QUARANTINE: Final = _Quarantine()
+GATES: Final = _Gates()
