@@ -53,7 +53,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
 }
 
 
-_TYPES: Final[Mapping[Form, object]] = {
+TYPES: Final[Mapping[Form, object]] = {
     **dict.fromkeys(FORMS, str), "number": float, "seconds": int, "count": int, "flag": bool, "texts": list[str],
     "tags": Tags, "tag set": Tags, "matching": Tags, "claim": Claim, "map": dict[str, JsonValue], "point": Reference,
 }  # fmt: skip
@@ -76,7 +76,7 @@ def _published(verb: Hashable) -> type[Arguments]:
 
 def _field(about: About) -> tuple[object, object]:
     argument = about.argument
-    type_ = Literal.__getitem__(argument.options) if argument.form == "choice" else _TYPES[argument.form]
+    type_ = Literal.__getitem__(argument.options) if argument.form == "choice" else TYPES[argument.form]
     default = argument.tool_default or about.default
     if default is None and not about.required:
         type_ = Optional.__getitem__(type_)

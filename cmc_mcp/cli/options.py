@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 V = TypeVar("V", bound=Verb[Any])
 Command = Callable[[Session, V], None]
-_TYPED: Final[Mapping[Form, object]] = MappingProxyType(
+TYPED: Final[Mapping[Form, object]] = MappingProxyType(
     {
         **dict.fromkeys(FORMS, str), "number": float, "seconds": int, "count": int, "flag": bool, "checkpoint": Path,
         "texts": list[str], "any": list[str], "tags": list[str], "tag set": list[str], "matching": list[str],
@@ -77,7 +77,7 @@ def _parameters(about: About) -> Iterator[inspect.Parameter]:
     """Yield what typer is to see of an argument: one parameter, or two where it can be given in two ways."""
     name, argument, default, required = about
     option, form = cast("Option", argument.cli), argument.form
-    typed = _TYPED[form]
+    typed = TYPED[form]
     if default is None or not option.shows_default or typed == list[str]:
         default = None
     if default is None and not required:
