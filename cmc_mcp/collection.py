@@ -33,6 +33,7 @@ from cmc_mcp.read.query import question
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import AtomRow, Filter
+from cmc_mcp.verbs.models import Recall
 from cmc_mcp.write import entries as writing
 from cmc_mcp.write.engine import Engine
 from cmc_mcp.write.enrich import model_of
@@ -254,9 +255,8 @@ class Collection:
         if mode not in ("hybrid", "dense", "text"):
             raise InvalidInput.at("mode", f"{mode!r:.40} is none; modes are hybrid, dense and text")
         asked = question(
-            query, budget_tokens=budget_tokens, limit=k, modality=None, source=self.origin, writer=writer, tags=None,
-            min_confidence=min_confidence,
-        )  # fmt: skip
+            Recall(query, budget_tokens, k, source=self.origin, writer=writer, min_confidence=min_confidence)
+        )
         if mode != "hybrid":
             if writer is not None or min_confidence is not None or budget_tokens != _RECALL_BUDGET:
                 raise InvalidInput.at("mode", "takes writer, min_confidence and budget_tokens in hybrid alone")

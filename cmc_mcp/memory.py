@@ -35,6 +35,7 @@ from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
 from cmc_mcp.model.calibration import Calibration, calibrations
 from cmc_mcp.model.calls import Cancel, Progress
+from cmc_mcp.model.facts import ClaimArguments
 from cmc_mcp.model.results import (
     CheckpointResult,
     ForgetResult,
@@ -62,15 +63,17 @@ from cmc_mcp.read.versions import memory_versions, source_versions
 from cmc_mcp.read.zoom import zoom
 from cmc_mcp.store.opening import open_store, rekey, restore
 from cmc_mcp.store.protocol import Objects, ReadView, Store
-from cmc_mcp.write import forget as forgetting
+from cmc_mcp.verbs.check import Check
+from cmc_mcp.verbs.models import DETAILS, Forget, Mark, Outcome, Recall, Revise
 from cmc_mcp.write import gate, pipeline
 from cmc_mcp.write.engine import Engine
 from cmc_mcp.write.enrich import model_of
 from cmc_mcp.write.erase import finish_erasures
-from cmc_mcp.write.mark import Outcome, mark
+from cmc_mcp.write.forget import forget
+from cmc_mcp.write.mark import mark
 from cmc_mcp.write.pending import embed_pending
 from cmc_mcp.write.revise import revise
-from cmc_mcp.write.validate import ClaimArguments, RememberArguments, RememberOptions, checker
+from cmc_mcp.write.validate import RememberArguments, RememberOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -275,19 +278,7 @@ class Memory:
         Raises:
             InvalidInput: an argument is wrong or nothing is to change; NotFound, Ambiguous: the id.
         """
-        return revise(
-            self._engine(),
-            id,
-            content=content,
-            claim=claim,
-            tags=tags,
-            valid_from=valid_from,
-            valid_to=valid_to,
-            confidence=confidence,
-            priority=priority,
-            reason=reason,
-            cancel=cancel,
-        )
+        return revise(self._engine(), Revise.of(locals()), cancel=cancel)
 
     def forget(
         self,
@@ -308,10 +299,7 @@ class Memory:
         Raises:
             InvalidInput: nothing is selected, or an erase without its plan's digest; Conflict: the plan is outdated.
         """
-        selection = forgetting.selection_of(ids, source, tags, writer, since)
-        return forgetting.forget(
-            self._engine(), selection, reason=reason, dry_run=dry_run, erase=erase, digest_=digest, cancel=cancel
-        )
+        return forget(self._engine(), Forget.of(locals()), cancel=cancel)
 
     def mark(
         self,
@@ -326,7 +314,7 @@ class Memory:
         Raises:
             InvalidInput: an argument is wrong; NotFound, Ambiguous: an id, or its memory was forgotten.
         """
-        return mark(self._engine(), ids, outcome, reason=reason, cancel=cancel)
+        return mark(self._engine(), Mark.of(locals()), cancel=cancel)
 
     # ------------------------------------------------------------------ reading
     def recall(
@@ -354,19 +342,10 @@ class Memory:
         Raises:
             InvalidInput: an argument is wrong; NotFound, Ambiguous: `as_of` names nothing, or two things.
         """
-        if detail not in ("concise", "detailed"):
+        given = Recall.of(locals())
+        if detail not in DETAILS:
             raise InvalidInput.at("detail", f"{detail!r:.40} is neither concise nor detailed")
-        asked = question(
-            query,
-            budget_tokens=budget_tokens,
-            limit=limit,
-            modality=modality,
-            source=source,
-            writer=writer,
-            tags=tags,
-            min_confidence=min_confidence,
-            around=around,
-        )
+        asked = question(given)
         scope = asked.scope(self.workspace, self.settings.digest)
         put = Asked(asked, scope, detailed=detail == "detailed", explain=explain)
         point: Callable[[ReadView], Point] = partial(self._point, as_of, valid_at)
@@ -389,10 +368,7 @@ class Memory:
         explain: bool = False,
     ) -> RecallResult:
         """Answer as `recall` does, with the question's vector given (unit length, the model's dimension)."""
-        asked = question(
-            query, budget_tokens=budget_tokens, limit=limit, modality=None, source=None, writer=None, tags=None,
-            min_confidence=None,
-        )  # fmt: skip
+        asked = question(Recall(query, budget_tokens, limit))
         scope = asked.scope(self.workspace, self.settings.digest)
         with self._sighted(query, partial(self._point, as_of, None), vector=vector) as (at, sight):
             return recall(at.view, sight, Asked(asked, scope, explain=explain), at.point)
@@ -806,6 +782,6 @@ class Memory:
 
 
 def _check_principal(name: str) -> None:
-    check = checker()
-    if check.text("principal", name, "PRINCIPAL_CHARS_MAX", limits.PRINCIPAL_CHARS_MAX) is None:
+    check = Check()
+    if check.text("principal", name, "PRINCIPAL_CHARS_MAX") is None:
         check.raise_()

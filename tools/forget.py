@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from cmc_mcp.model.results import ForgetResult
 from cmc_mcp.tools.respond import listed, receipt_lines
-from cmc_mcp.tools.schema import Arguments, Reference, Tags
-from cmc_mcp.tools.tool import Call, Hints, ToolSpec
+from cmc_mcp.tools.tool import Hints, ToolSpec, change
+from cmc_mcp.verbs.models import Forget
 
 DESCRIPTION = """Stop believing memories that should not be there. They leave recall, stay readable in the past, and a \
 rollback brings them back.
@@ -19,46 +15,14 @@ erase destroys the content for good, for personal data or secrets: it needs the 
 Example: {"ids": ["atom_3f2a"], "reason": "was a joke"}"""
 
 
-class ForgetArguments(Arguments):
-    """The arguments of `forget`."""
-
-    ids: list[str] = Field(default=[], description="Unique prefixes will do")
-    source: str | None = None
-    tags: Tags | None = None
-    writer: str | None = None
-    since: Annotated[Reference | None, Field(description="Changed after this snapshot, label, transaction, time")] = (
-        None
-    )
-    reason: str | None = None
-    dry_run: bool = False
-    erase: bool = False
-    digest: Annotated[str | None, Field(description="From the dry run")] = None
-
-
-def handle(call: Call, asked: ForgetArguments) -> ForgetResult:
-    """Forget."""
-    return call.memory.forget(
-        asked.ids,
-        source=asked.source,
-        tags=None if asked.tags is None else {name: value or "" for name, value in asked.tags.items()},
-        writer=asked.writer,
-        since=asked.since,
-        reason=asked.reason,
-        dry_run=asked.dry_run,
-        erase=asked.erase,
-        digest=asked.digest,
-        cancel=call.cancelled,
-    )
-
-
-def shape(result: ForgetResult, asked: ForgetArguments) -> ForgetResult:
+def shape(result: ForgetResult, asked: Forget) -> ForgetResult:
     """List the ids once: a receipt repeats them."""
     if result.receipt is None:
         return result
     return result.model_copy(update={"receipt": result.receipt.model_copy(update={"retracted": []})})
 
 
-def write(result: ForgetResult, asked: ForgetArguments) -> list[str]:
+def write(result: ForgetResult, asked: Forget) -> list[str]:
     """Write the answer."""
     verb = "erase for good" if result.erase else "forget"
     lines: list[str] = []
@@ -76,13 +40,12 @@ def write(result: ForgetResult, asked: ForgetArguments) -> list[str]:
 
 
 TOOL = ToolSpec(
-    name="forget",
     title="Forget",
     description=DESCRIPTION,
-    arguments=ForgetArguments,
+    verb=Forget,
     result=ForgetResult,
     hints=Hints(read_only=False, destructive=True, idempotent=True),
-    handle=handle,
+    handle=change,
     write=write,
     always=("ids",),
     long=True,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
-
-from pydantic import Field
 
 from cmc_mcp.model.results import HistoryResult, Item, TransactionModel, Version
 from cmc_mcp.read.fit import render
 from cmc_mcp.tools.respond import diff_lines, listed, quoted
-from cmc_mcp.tools.schema import Arguments, Reference
-from cmc_mcp.tools.tool import Call, Hints, ToolSpec
+from cmc_mcp.tools.tool import Hints, ToolSpec, ask
+from cmc_mcp.verbs.models import History
 
 DESCRIPTION = """See what changed, when and by whom. Ask for one of four: nothing: the latest transactions; id: one \
 memory's versions, both clocks and lineage; source: its versions; from and/or to (snapshot id, label, transaction \
@@ -21,32 +18,7 @@ use recall.
 Example: {"from": "before the refactor"}"""
 
 
-class HistoryArguments(Arguments):
-    """The arguments of `history`."""
-
-    id: str | None = None
-    source: str | None = None
-    place: Annotated[str | None, Field(description="A path in source")] = None
-    from_: Annotated[Reference | None, Field(alias="from")] = None
-    to: Reference | None = None
-    limit: Annotated[int, Field(description="Of transactions")] = 20
-    cursor: Annotated[str | None, Field(description="next_cursor of the last answer")] = None
-
-
-def handle(call: Call, asked: HistoryArguments) -> HistoryResult:
-    """Read the history."""
-    return call.memory.history(
-        asked.id,
-        source=asked.source,
-        place=asked.place,
-        from_=asked.from_,
-        to=asked.to,
-        limit=asked.limit,
-        cursor=asked.cursor,
-    )
-
-
-def write(result: HistoryResult, asked: HistoryArguments) -> list[str]:
+def write(result: HistoryResult, asked: History) -> list[str]:
     """Write the answer."""
     lines: list[str] = []
     if result.memory is not None:
@@ -112,12 +84,11 @@ def _transaction(entry: TransactionModel) -> str:
 
 
 TOOL = ToolSpec(
-    name="history",
     title="History",
     description=DESCRIPTION,
-    arguments=HistoryArguments,
+    verb=History,
     result=HistoryResult,
     hints=Hints(read_only=True, destructive=False, idempotent=True),
-    handle=handle,
+    handle=ask,
     write=write,
 )

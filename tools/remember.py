@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Literal
-
-from pydantic import Field
+from dataclasses import replace
 
 from cmc_mcp.errors import InvalidInput, LimitExceeded
 from cmc_mcp.limits import CONTENT_BYTES_MAX
+from cmc_mcp.model.modality import BINARY
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.tools.respond import receipt_lines
-from cmc_mcp.tools.schema import Arguments, Claim, Tags
-from cmc_mcp.tools.tool import Call, Hints, ToolSpec
+from cmc_mcp.tools.tool import Call, Hints, ToolSpec, change
+from cmc_mcp.verbs.models import Remember
 
 DESCRIPTION = """Store one thing to know in later sessions: a fact, decision, preference, message, document or file.
 Use it when something is decided, corrected or learned that cannot be re-read from the project. Not for secrets or \
@@ -23,61 +22,32 @@ Example: {"content": "We deploy to Fly.io since June", "claim": {"subject": "sho
 "object": "Fly.io"}, "valid_from": "2026-06-01", "tags": {"topic": "deploy"}}"""
 
 
-class RememberArguments(Arguments):
-    """The arguments of `remember`."""
-
-    content: Annotated[str, Field(description="Text; base64 for image and audio; JSON for an event")]
-    modality: Literal["text", "code", "event", "tool:call", "tool:result", "image", "audio"] = "text"
-    media_type: Annotated[str | None, Field(description="Such as image/png; needed for image and audio")] = None
-    source: Annotated[str | None, Field(description="URI or name of the whole; again: its new version")] = None
-    session: Annotated[str | None, Field(description="Conversation this is the next turn of: team/2026-05-08")] = None
-    speaker: str | None = None
-    title: str | None = None
-    occurred_at: Annotated[str | None, Field(description="When it was said or happened")] = None
-    tags: Annotated[Tags | None, Field(description="Names to values to filter by")] = None
-    claim: Annotated[Claim | None, Field(description="The fact in three parts: lets contradictions be seen")] = None
-    valid_from: str | None = None
-    valid_to: str | None = None
-    confidence: Annotated[float | None, Field(description="0 to 1, honestly")] = None
-    model_id: Annotated[str | None, Field(description="The model that wrote this")] = None
-    prompt_template_id: str | None = None
-    tool_ids: list[str] | None = None
-    derived_from: Annotated[list[str] | None, Field(description="Ids of the memories this follows from")] = None
-    priority: Annotated[float | None, Field(description="0 to 1; default 0.5")] = None
-    idempotency_key: Annotated[str | None, Field(description="Makes a retry safe")] = None
+def handle(call: Call, asked: Remember) -> Receipt:
+    """Remember one thing. What is binary comes as base64."""
+    return change(call, replace(asked, content=_decoded(asked)) if asked.modality in BINARY else asked)
 
 
-def handle(call: Call, asked: RememberArguments) -> Receipt:
-    """Remember one thing."""
-    named = {name: getattr(asked, name) for name in sorted(asked.model_fields_set - {"content", "claim"})}
-    given = {name: value for name, value in named.items() if value is not None}
-    if asked.claim is not None:
-        given["claim"] = asked.claim.model_dump()
-    return call.memory.remember(_content(asked), cancel=call.cancelled, **given)
-
-
-def _content(asked: RememberArguments) -> str | bytes:
-    if asked.modality not in ("image", "audio"):
-        return asked.content
-    if asked.media_type is None:
+def _decoded(asked: Remember) -> bytes:
+    text = str(asked.content)
+    if asked.media_type is None and asked.modality != "data":
         raise InvalidInput.at("media_type", f"is required for {asked.modality}; pass something like {asked.modality}/…")
-    size = len(asked.content) // 4 * 3
+    size = len(text) // 4 * 3
     if size > CONTENT_BYTES_MAX + 2:
         raise LimitExceeded.over("content", "CONTENT_BYTES_MAX", size, CONTENT_BYTES_MAX)
     try:
-        return base64.b64decode("".join(asked.content.split()), validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidInput.at(
             "content", f"is not base64, as {asked.modality} takes it; encode the file's bytes"
         ) from error
 
 
-def shape(receipt: Receipt, asked: RememberArguments) -> Receipt:
+def shape(receipt: Receipt, asked: Remember) -> Receipt:
     """Leave out the timings, which no agent needs."""
     return receipt.model_copy(update={"timings_ms": {}})
 
 
-def write(receipt: Receipt, asked: RememberArguments) -> list[str]:
+def write(receipt: Receipt, asked: Remember) -> list[str]:
     """Write the answer."""
     done = "Remembered" if receipt.added or receipt.restored else "Already known" if receipt.reaffirmed else "Kept back"
     first, *rest = receipt_lines(receipt)
@@ -85,10 +55,9 @@ def write(receipt: Receipt, asked: RememberArguments) -> list[str]:
 
 
 TOOL = ToolSpec(
-    name="remember",
     title="Remember",
     description=DESCRIPTION,
-    arguments=RememberArguments,
+    verb=Remember,
     result=Receipt,
     hints=Hints(read_only=False, destructive=False, idempotent=False),
     handle=handle,

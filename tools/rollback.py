@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from cmc_mcp.model.results import RollbackResult
 from cmc_mcp.tools.respond import diff_lines, listed, receipt_lines
-from cmc_mcp.tools.schema import Arguments, Reference, Tags
-from cmc_mcp.tools.tool import Call, Hints, ToolSpec
+from cmc_mcp.tools.tool import Hints, ToolSpec, change
+from cmc_mcp.verbs.models import Rollback
 
 DESCRIPTION = """Take memory back, as one new transaction that can itself be rolled back.
 Whole: to names a snapshot id, label, transaction number or time. Selective: instead of to, give since and/or writer, \
@@ -18,33 +14,7 @@ Make a dry_run first, show what would change, then call again with its digest. O
 Example: {"to": "before the refactor", "dry_run": true}"""
 
 
-class RollbackArguments(Arguments):
-    """The arguments of `rollback`."""
-
-    to: Reference | None = None
-    since: Annotated[Reference | None, Field(description="Only changes after this state")] = None
-    writer: str | None = None
-    source: str | None = None
-    tags: Tags | None = None
-    dry_run: bool = False
-    digest: Annotated[str | None, Field(description="From the dry run")] = None
-
-
-def handle(call: Call, asked: RollbackArguments) -> RollbackResult:
-    """Roll back."""
-    return call.memory.rollback(
-        asked.to,
-        since=asked.since,
-        writer=asked.writer,
-        source=asked.source,
-        tags=None if asked.tags is None else {name: value or "" for name, value in asked.tags.items()},
-        dry_run=asked.dry_run,
-        digest=asked.digest,
-        cancel=call.cancelled,
-    )
-
-
-def write(result: RollbackResult, asked: RollbackArguments) -> list[str]:
+def write(result: RollbackResult, asked: Rollback) -> list[str]:
     """Write the answer."""
     if result.receipt is None:
         lines = [
@@ -63,13 +33,12 @@ def write(result: RollbackResult, asked: RollbackArguments) -> list[str]:
 
 
 TOOL = ToolSpec(
-    name="rollback",
     title="Roll back",
     description=DESCRIPTION,
-    arguments=RollbackArguments,
+    verb=Rollback,
     result=RollbackResult,
     hints=Hints(read_only=False, destructive=True, idempotent=True),
-    handle=handle,
+    handle=change,
     write=write,
     long=True,
     reads=lambda asked: asked.dry_run,

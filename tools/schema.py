@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Final, TypeVar, cast
+from functools import cache
+from typing import Annotated, Any, Final, Literal, Optional, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError, WithJsonSchema, create_model
 
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
 from cmc_mcp.limits import TAGS_MAX
+from cmc_mcp.verbs.argument import FORMS, About, Form, Verb, abouts
 
 Schema = dict[str, JsonValue]
 
 
 class Arguments(BaseModel):
-    """Base of every tool's arguments: unknown ones are refused, and absent is the same as null."""
+    """Base of what is read from the wire: unknown arguments are refused, and absent is the same as null."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
-A = TypeVar("A", bound=Arguments)
+V = TypeVar("V", bound=Verb[Any])
 
 Reference = Annotated[Annotated[int, Strict()] | str, WithJsonSchema({"type": "string"})]
 """A snapshot id, a label, a transaction number or a time. A bare number is a transaction, so it is kept as one."""
@@ -51,8 +53,43 @@ _EXPECTED: Final[Mapping[str, str]] = {
 }
 
 
-def parse(model: type[A], tool: str, raw: Mapping[str, object]) -> A:
-    """Read a tool's arguments.
+TYPES: Final[Mapping[Form, object]] = {
+    **dict.fromkeys(FORMS, str), "number": float, "seconds": int, "count": int, "flag": bool, "texts": list[str],
+    "tags": Tags, "tag set": Tags, "matching": Tags, "claim": Claim, "map": dict[str, JsonValue], "point": Reference,
+}  # fmt: skip
+"""What each form is on the wire; text unless it says otherwise."""
+
+
+def published(verb: type[Verb[Any]]) -> type[Arguments]:
+    """Return the model of what a tool takes: the verb's arguments but those that are left to the library."""
+    return _published(cast("Hashable", verb))
+
+
+@cache
+def _published(verb: Hashable) -> type[Arguments]:
+    named = cast("type[Verb[Any]]", verb)
+    taken: dict[str, Any] = {
+        name: _field(about) for name, about in abouts(named).items() if about.argument.tool is not None
+    }
+    return create_model(f"{named.__name__}Arguments", __base__=Arguments, **taken)
+
+
+def _field(about: About) -> tuple[object, object]:
+    argument = about.argument
+    type_ = Literal.__getitem__(argument.options) if argument.form == "choice" else TYPES[argument.form]
+    default = argument.tool_default or about.default
+    if default is None and not about.required:
+        type_ = Optional.__getitem__(type_)
+    alias = about.name.rstrip("_")  # `from` is a word of Python's own
+    return type_, Field(
+        ... if about.required else default,
+        description=argument.tool or None,
+        alias=None if alias == about.name else alias,
+    )
+
+
+def parse(verb: type[V], raw: Mapping[str, object]) -> V:
+    """Read a tool's arguments as the verb's.
 
     Some clients send objects and lists as JSON text; where neither the field takes text nor the text is anything else,
     it is read as what it holds.
@@ -61,11 +98,25 @@ def parse(model: type[A], tool: str, raw: Mapping[str, object]) -> A:
         InvalidInput: every problem, each with its path; unknown arguments by name, with the valid ones.
         LimitExceeded: more tags than TAGS_MAX.
     """
+    model = published(verb)
     try:
-        return model.model_validate(_opened(model, raw))
+        asked = model.model_validate(_opened(model, raw))
     except ValidationError as error:
-        problems = [_problem(model, tool, cast("Mapping[str, object]", found)) for found in error.errors()]
+        problems = [_problem(model, verb.verb, cast("Mapping[str, object]", found)) for found in error.errors()]
+    else:
+        return verb(**{name: _plain(abouts(verb)[name], getattr(asked, name)) for name in model.model_fields})
     raise InvalidInput.of(list(dict.fromkeys(problems)))
+
+
+def _plain(about: About, value: object) -> object:
+    """Write a value as the library takes it."""
+    if isinstance(value, Claim):
+        return value.model_dump()
+    if isinstance(value, dict) and about.argument.form == "matching":
+        return {name: part or "" for name, part in value.items()}
+    if isinstance(value, dict) and about.argument.form == "tag set":
+        return {name: part for name, part in value.items() if part is not None}
+    return value
 
 
 def _opened(model: type[Arguments], raw: Mapping[str, object]) -> dict[str, object]:
@@ -119,15 +170,11 @@ def _kind_of(value: object) -> str:
 
 
 # ---------------------------------------------------------------------- schemas
+@cache
 def input_schema(model: type[BaseModel]) -> Schema:
     """Give the lean JSON Schema of a tool's arguments; it is made once for each model."""
-    if model not in _INPUT:
-        made = cast(Schema, model.model_json_schema(by_alias=True))
-        _INPUT[model] = cast(Schema, _lean(_inlined(made, made.get("$defs", {}))))
-    return _INPUT[model]
-
-
-_INPUT: Final[dict[type[BaseModel], Schema]] = {}
+    made = cast(Schema, model.model_json_schema(by_alias=True))
+    return cast(Schema, _lean(_inlined(made, made.get("$defs", {}))))
 
 
 def output_schema(model: type[BaseModel], depth: int) -> Schema:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from cmc_mcp.model.results import SnapshotResult
-from cmc_mcp.tools.schema import Arguments
-from cmc_mcp.tools.tool import Call, Hints, ToolSpec
+from cmc_mcp.tools.tool import Hints, ToolSpec, ask
+from cmc_mcp.verbs.models import Snapshot
 
 DESCRIPTION = """Get the id of memory's present state, to come back to, compare or cite; a label gives it a name.
 Use it before something risky and at milestones. Every write answers with a snapshot id too. Without a label nothing \
@@ -16,20 +12,7 @@ is written; the same state has the same id.
 Example: {"label": "before the refactor"}"""
 
 
-class SnapshotArguments(Arguments):
-    """The arguments of `snapshot`."""
-
-    label: Annotated[str | None, Field(description="Unique name")] = None
-    note: str | None = None
-    force: Annotated[bool, Field(description="Move the label")] = False
-
-
-def handle(call: Call, asked: SnapshotArguments) -> SnapshotResult:
-    """Take a snapshot."""
-    return call.memory.snapshot(asked.label, note=asked.note, force=asked.force)
-
-
-def write(result: SnapshotResult, asked: SnapshotArguments) -> list[str]:
+def write(result: SnapshotResult, asked: Snapshot) -> list[str]:
     """Write the answer."""
     named = f" labelled {result.label!r}" if result.label else ""
     when = f", recorded {result.recorded_at}" if result.recorded_at else ""
@@ -42,13 +25,12 @@ def write(result: SnapshotResult, asked: SnapshotArguments) -> list[str]:
 
 
 TOOL = ToolSpec(
-    name="snapshot",
     title="Snapshot",
     description=DESCRIPTION,
-    arguments=SnapshotArguments,
+    verb=Snapshot,
     result=SnapshotResult,
     hints=Hints(read_only=False, destructive=False, idempotent=True),
-    handle=handle,
+    handle=ask,
     write=write,
     reads=lambda asked: asked.label is None,
 )

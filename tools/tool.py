@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mcp_types import CallToolResult, ToolAnnotations
 
@@ -12,12 +12,13 @@ from cmc_mcp.model.calls import Progress
 from cmc_mcp.model.results import Result
 from cmc_mcp.model.shown import flat
 from cmc_mcp.tools import respond
-from cmc_mcp.tools.schema import Arguments, Schema, input_schema, output_schema, parse
+from cmc_mcp.tools.schema import Schema, input_schema, output_schema, parse, published
+from cmc_mcp.verbs.argument import Verb
 
 if TYPE_CHECKING:
     from cmc_mcp.memory import Memory
 
-A = TypeVar("A", bound=Arguments)
+A = TypeVar("A", bound=Verb[Any])
 R = TypeVar("R", bound=Result)
 
 
@@ -31,6 +32,16 @@ class Call:
     memory: Memory
     cancelled: Callable[[], bool] = lambda: False
     progress: Progress = lambda done, total: None
+
+
+def ask(call: Call, asked: Verb[R]) -> R:
+    """Do what a verb does: call the library's method with the arguments of the tool."""
+    return asked.on(call.memory)
+
+
+def change(call: Call, asked: Verb[R]) -> R:
+    """Do what a verb does that writes; a call that is cancelled before its commit changes nothing."""
+    return asked.on(call.memory, cancel=call.cancelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +72,9 @@ class ToolSpec(Generic[A, R]):
     reads, as a dry run does, so that it is allowed to who may only read.
     """
 
-    name: str
     title: str
     description: str
-    arguments: type[A]
+    verb: type[A]
     result: type[R]
     hints: Hints
     handle: Callable[[Call, A], R]
@@ -76,9 +86,14 @@ class ToolSpec(Generic[A, R]):
     reads: Callable[[A], bool] = lambda asked: False
 
     @property
+    def name(self) -> str:
+        """The verb's name."""
+        return self.verb.verb
+
+    @property
     def input_schema(self) -> Schema:
         """The schema of the arguments, as published."""
-        return input_schema(self.arguments)
+        return input_schema(published(self.verb))
 
     @property
     def output_schema(self) -> Schema:
@@ -95,7 +110,7 @@ class ToolSpec(Generic[A, R]):
         Raises:
             InvalidInput: every problem is listed.
         """
-        return parse(self.arguments, self.name, raw)
+        return parse(self.verb, raw)
 
     def run(self, call: Call, asked: A) -> CallToolResult:
         """Do the work and write the answer, blocking."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cmc_mcp.errors import Cancelled
 from cmc_mcp.model.results import VerifyResult
-from cmc_mcp.tools.schema import Arguments
 from cmc_mcp.tools.tool import Call, Hints, ToolSpec
+from cmc_mcp.verbs.models import Verify
 
 DESCRIPTION = """Check that memory is exactly what was recorded: re-hash all content, replay the ledger, rebuild the \
 indexes; the answer is "holds", or every fault.
@@ -15,15 +15,7 @@ included; deep embeds every text again.
 Example: {}"""
 
 
-class VerifyArguments(Arguments):
-    """The arguments of `verify`."""
-
-    checkpoint: str | None = None
-    id: str | None = None
-    deep: bool = False
-
-
-def handle(call: Call, asked: VerifyArguments) -> VerifyResult:
+def handle(call: Call, asked: Verify) -> VerifyResult:
     """Verify. A cancelled call stops at the next step."""
 
     def step(done: int, total: int) -> None:
@@ -31,10 +23,10 @@ def handle(call: Call, asked: VerifyArguments) -> VerifyResult:
             raise Cancelled("the call was cancelled; verifying changes nothing")
         call.progress(done, total)
 
-    return call.memory.verify(checkpoint=asked.checkpoint, id=asked.id, deep=asked.deep, progress=step)
+    return asked.on(call.memory, progress=step)
 
 
-def write(result: VerifyResult, asked: VerifyArguments) -> list[str]:
+def write(result: VerifyResult, asked: Verify) -> list[str]:
     """Write the answer."""
     verdict = "Holds" if result.holds else f"DOES NOT HOLD: {len(result.faults)} faults"
     checked = ", ".join(f"{count:,} {name}" for name, count in result.checked.items())
@@ -51,10 +43,9 @@ def write(result: VerifyResult, asked: VerifyArguments) -> list[str]:
 
 
 TOOL = ToolSpec(
-    name="verify",
     title="Verify",
     description=DESCRIPTION,
-    arguments=VerifyArguments,
+    verb=Verify,
     result=VerifyResult,
     hints=Hints(read_only=True, destructive=False, idempotent=True),
     handle=handle,

@@ -90,7 +90,7 @@ def restore_(
     Nothing is changed until a copy beside the store has been verified whole. Stop servers first: a store that anybody
     has open is not switched. Exits with 1 when the backup does not verify.
     """
-    from cmc_mcp.cli.looking import checkpoint_text
+    from cmc_mcp.cli.options import checkpoint_text
     from cmc_mcp.cli.show import Styled
     from cmc_mcp.memory import Memory
 

@@ -20,12 +20,12 @@ from cmc_mcp.kernel.identity import (
 )
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
+from cmc_mcp.model.time import PointLike as PointLike
 from cmc_mcp.model.time import is_time, parse_time
 from cmc_mcp.store.protocol import LedgerView
 
 _HEX: Final = re.compile(r"[0-9a-f]+\Z")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}\Z")
-PointLike = str | int | datetime | date
 
 
 def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> int:

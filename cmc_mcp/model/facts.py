@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypedDict
 from urllib.parse import quote, unquote
 
 from cmc_mcp.canon import Json, canonical, facts_hash
@@ -124,6 +125,15 @@ def judgements_of(registers: Registers) -> dict[str, bool]:
 def outcome_registers(registers: Registers) -> list[str]:
     """Return the names of the registers that outcomes set; a new wording does not inherit these judgements."""
     return [name for name in registers if name == USED or name.startswith(MARK)]
+
+
+class ClaimArguments(TypedDict, total=False):
+    """A claim as callers give it."""
+
+    subject: str
+    predicate: str
+    object: str
+    many: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ _HELP: Final = "pass an RFC 3339 time with offset, such as 2026-06-01T09:00:00Z,
 
 TimeLike = str | datetime | date | int
 """A time as callers may pass it; an integer is microseconds since 1970."""
+PointLike = str | int | datetime | date
+"""A state of the ledger as callers may pass it: a snapshot id, a label, a transaction's number, or a time."""
 
 
 def is_time(text: str) -> bool:

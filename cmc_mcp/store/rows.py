@@ -8,14 +8,9 @@ from typing import Final, NamedTuple
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.kernel.kinds import DOMAINS, Domains
-
-MODALITIES = ("text", "code", "event", "tool:call", "tool:result", "image", "audio", "data")
-"""Every modality; its place here is its number in the tables."""
-BINARY = frozenset({"image", "audio", "data"})
-"""What is kept and never read as text: neither searched nor embedded."""
-TEXTUAL = len(MODALITIES) - len(BINARY)
-"""Modalities with a lower number are text."""
-
+from cmc_mcp.model.modality import BINARY as BINARY
+from cmc_mcp.model.modality import MODALITIES as MODALITIES
+from cmc_mcp.model.modality import TEXTUAL as TEXTUAL
 
 _ERASED_KEY: Final = re.compile(r"erased:[0-9a-f]{64}")
 

@@ -22,13 +22,15 @@ from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, interval
 from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
+from cmc_mcp.verbs.check import Check, registers, unfit
+from cmc_mcp.verbs.models import Remember
 from cmc_mcp.write.commit import Batch
 from cmc_mcp.write.draft import Draft, Part
 from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.enrich import Vectors, embedded, unembedded
 from cmc_mcp.write.gate import reasons
 from cmc_mcp.write.pipeline import index_vectors
-from cmc_mcp.write.validate import Request, check_numbers, checker, unfit
+from cmc_mcp.write.validate import Request
 
 _MEDIA: Final = "text/plain"
 _MEDIA_KEPT: Final = "application/octet-stream"
@@ -115,8 +117,8 @@ def _shown(id: object) -> str:
 
 def _registers(entry: Entry) -> dict[str, Json]:
     """Write what is known of an entry; None takes back what an earlier wording had."""
-    check = checker()
-    out: dict[str, Json] = dict(check_numbers(check, entry.confidence, None, None))
+    check = Check()
+    out = registers(Remember, check.read(Remember, {"confidence": entry.confidence}, only=("confidence",)))
     check.raise_()
     extra = (
         None if entry.extra is None else json_text(entry.extra, EXTRA, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX)

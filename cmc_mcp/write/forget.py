@@ -14,9 +14,10 @@ from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.results import ForgetResult, Receipt
 from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.verbs.check import Check
+from cmc_mcp.verbs.models import Forget
 from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.erase import destroy, finish_erasures
-from cmc_mcp.write.validate import checker
 
 _NOTE = "note:"
 
@@ -32,16 +33,7 @@ class Selection:
     since: PointLike | None = None
 
 
-def forget(
-    engine: Engine,
-    selection: Selection,
-    *,
-    reason: str | None = None,
-    dry_run: bool = False,
-    erase: bool = False,
-    digest_: str | None = None,
-    cancel: Cancel | None = None,
-) -> ForgetResult:
+def forget(engine: Engine, asked: Forget, *, cancel: Cancel | None = None) -> ForgetResult:
     """Forget the selected memories in one transaction; with `erase`, destroy their content for good.
 
     An erase also selects forgotten and retired memories. It includes other memories of the same content, since they share
@@ -52,18 +44,19 @@ def forget(
         Conflict: the plan changed since the digest was issued, or a content to erase is also a name.
         NotFound: an id names no memory.
     """
-    _check(selection, reason)
-    if dry_run:
+    selection, reason, erase = _selection(asked), asked.reason, asked.erase
+    _check(selection, asked)
+    if asked.dry_run:
         with engine.store.reader(engine.ws) as view:
             return _plan(view, selection, erase)
-    if erase and digest_ is None:
+    if erase and asked.digest is None:
         raise InvalidInput.at(
             "digest",
             "is missing: an erase destroys content for good; call with dry_run first, then pass its digest",
         )
     with engine.store.writer(engine.ws) as unit:
         plan = _plan(unit, selection, erase)
-        if digest_ is not None and digest_ != plan.digest:
+        if asked.digest is not None and asked.digest != plan.digest:
             raise Conflict("the store has changed since that plan was made; nothing was forgotten. Make a new dry run")
         names = [*plan.ids, *plan.shared]
         rids = [resolve_atom(unit, name) for name in names]
@@ -97,13 +90,12 @@ def _finished(engine: Engine, objects: Sequence[bytes], epoch: int, *, earlier: 
         return False
 
 
-def _check(selection: Selection, reason: str | None) -> None:
-    check = checker()
-    check.text("reason", reason, "REASON_CHARS_MAX", limits.REASON_CHARS_MAX)
-    check.text("writer", selection.writer, "PRINCIPAL_CHARS_MAX", limits.PRINCIPAL_CHARS_MAX)
+def _check(selection: Selection, asked: Forget) -> None:
+    check = Check()
+    check.read(Forget, vars(asked), only=("reason", "writer"))
     for name, value in selection.tags:
-        check.text("tags", name, "TAG_KEY_CHARS_MAX", limits.TAG_KEY_CHARS_MAX)
-        if check.text(f"tags.{name}", value, "TAG_VALUE_CHARS_MAX", limits.TAG_VALUE_CHARS_MAX, blank=True) is None:
+        check.text("tags", name, "TAG_KEY_CHARS_MAX")
+        if check.text(f"tags.{name}", value, "TAG_VALUE_CHARS_MAX", blank=True) is None:
             check.problem(f"tags.{name}", "is empty; pass the value to match")
     check.raise_()
 
@@ -192,21 +184,15 @@ def _written(view: LedgerView, writer: str, among: set[int] | None) -> list[int]
     return [row.rid for row in rows if row.witness in witnesses]
 
 
-def selection_of(
-    ids: Sequence[str] | str,
-    source: str | None,
-    tags: Mapping[str, str] | None,
-    writer: str | None,
-    since: PointLike | None,
-) -> Selection:
-    """Read the arguments of `forget`.
+def _selection(asked: Forget) -> Selection:
+    """Read what the arguments of `forget` select.
 
     Raises:
         InvalidInput: `tags` is not a map.
     """
+    tags, ids = asked.tags, asked.ids
     if tags is not None and not isinstance(tags, Mapping):
         raise InvalidInput.at("tags", 'is not a map of names to values; pass one such as {"topic": "deploy"}')
+    pairs = tuple(sorted((plain_text(k, "tags"), v) for k, v in (tags or {}).items()))
     named = (ids,) if isinstance(ids, str) else tuple(ids)
-    return Selection(
-        named, source, tuple(sorted((plain_text(k, "tags"), v) for k, v in (tags or {}).items())), writer, since
-    )
+    return Selection(named, asked.source, pairs, asked.writer, asked.since)

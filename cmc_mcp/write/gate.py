@@ -173,6 +173,8 @@ def encode_request(request: Request, principal: str) -> bytes:
     body["interval"] = [str(request.valid_from), str(request.valid_to)]
     body["registers"] = dict(request.registers)
     body["tool_ids"], body["derived_from"] = list(request.tool_ids), list(request.derived_from)
+    if request.further:
+        body["further"] = dict(request.further)
     return canonical(body)
 
 
@@ -200,6 +202,7 @@ def decode_request(body: bytes) -> tuple[Request, str]:
         tool_ids=tuple(cast("list[str]", raw["tool_ids"])),
         derived_from=tuple(cast("list[str]", raw["derived_from"])),
         idempotency_key=None,
+        further=cast("Mapping[str, Json]", raw.get("further", {})),
     )
     return request, str(raw["principal"])
 

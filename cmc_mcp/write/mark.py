@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal, cast, get_args
+from typing import cast
 
 from cmc_mcp import limits
 from cmc_mcp.atoms.erasures import is_erased
@@ -16,23 +16,14 @@ from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.facts import USED, mark_register
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.verbs.check import Check
+from cmc_mcp.verbs.models import Mark
 from cmc_mcp.write.commit import Batch
 from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.revise import Revision, apply_revision
-from cmc_mcp.write.validate import checker
-
-Outcome = Literal["used", "right", "wrong"]
-OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 
 
-def mark(
-    engine: Engine,
-    ids: Sequence[str] | str,
-    outcome: Outcome,
-    *,
-    reason: str | None = None,
-    cancel: Cancel | None = None,
-) -> Receipt:
+def mark(engine: Engine, asked: Mark, *, cancel: Cancel | None = None) -> Receipt:
     """Report an outcome of 1 to 1,000 memories, in one transaction; `docs/design/write.md` §7.
 
     `used` sets the register `used_us` to the time of the transaction, from which decay begins anew. `right` and `wrong` set
@@ -44,7 +35,7 @@ def mark(
         NotFound: an id names no memory, or the memory was forgotten.
         Ambiguous: an id is the prefix of several ids.
     """
-    named = _checked(ids, outcome, reason)
+    named, outcome, reason = _checked(asked), asked.outcome, asked.reason
     with engine.store.reader(engine.ws) as view:
         rids = _found(view, named)
     with engine.store.writer(engine.ws) as unit:
@@ -62,12 +53,11 @@ def mark(
         return Receipt(transaction=head.seq, snapshot=pair(unit.before, head), revised=names)
 
 
-def _checked(ids: object, outcome: object, reason: object) -> tuple[str, ...]:
+def _checked(asked: Mark) -> tuple[str, ...]:
     """Check the arguments and return the ids."""
-    check = checker()
-    if outcome not in OUTCOMES:
-        check.problem("outcome", f"{outcome!r:.40} is not a valid outcome; use one of {', '.join(OUTCOMES)}")
-    check.text("reason", reason, "REASON_CHARS_MAX", limits.REASON_CHARS_MAX)
+    check = Check()
+    check.read(Mark, vars(asked), only=("outcome", "reason"))
+    ids: object = asked.ids
     given: tuple[object, ...] = (ids,) if isinstance(ids, str) else ()
     if isinstance(ids, Sequence) and not isinstance(ids, str | bytes):
         given = tuple(ids)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from cmc_mcp import limits
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.errors import InvalidInput, NotFound
@@ -16,25 +15,18 @@ from cmc_mcp.kernel.pieces import Pieces, bounded, overlaid, revised, without
 from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.facts import outcome_registers
 from cmc_mcp.model.results import Receipt
-from cmc_mcp.model.time import TimeLike, parse_time
+from cmc_mcp.model.time import parse_time
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES
+from cmc_mcp.verbs.check import Check, registers
+from cmc_mcp.verbs.models import Revise
 from cmc_mcp.write.commit import Batch, link
 from cmc_mcp.write.draft import Draft, Part, draft
 from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.enrich import Unembedded, enrich, unembedded
 from cmc_mcp.write.gate import reasons
 from cmc_mcp.write.pipeline import conflicts_of, index_vectors
-from cmc_mcp.write.validate import (
-    ClaimArguments,
-    RememberArguments,
-    Request,
-    check_claim,
-    check_numbers,
-    check_tags,
-    checker,
-    validate,
-)
+from cmc_mcp.write.validate import RememberArguments, Request, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +46,7 @@ class Revision:
         return not self.registers and not self.replaces_tags and all(time is None for time in times)
 
 
-def revise(
-    engine: Engine,
-    id: str,
-    *,
-    content: str | bytes | None = None,
-    claim: ClaimArguments | None = None,
-    tags: Mapping[str, str] | None = None,
-    valid_from: TimeLike | None = None,
-    valid_to: TimeLike | None = None,
-    confidence: float | None = None,
-    priority: float | None = None,
-    reason: str | None = None,
-    cancel: Cancel | None = None,
-) -> Receipt:
+def revise(engine: Engine, asked: Revise, *, cancel: Cancel | None = None) -> Receipt:
     """Revise a memory, in one transaction; see `docs/design/kernel.md` §3.
 
     Without content: named facts and tags are replaced, validity becomes the interval given. With content and no
@@ -77,7 +56,8 @@ def revise(
     Raises:
         InvalidInput: an argument is wrong, nothing is to change, or nothing would be left; NotFound: no such memory.
     """
-    change = _check(claim, tags, valid_from, valid_to, confidence, priority, reason)
+    change = _check(asked)
+    id, content, reason = asked.id, asked.content, asked.reason
     if content is None and change.is_empty:
         raise InvalidInput.at(
             "content", "nothing is to change: give content, a claim, tags, times, confidence or priority"
@@ -156,26 +136,15 @@ def _gated(view: LedgerView, new: Draft | None) -> None:
         raise InvalidInput.at("content", "; ".join(why))
 
 
-def _check(
-    claim: object, tags: object, valid_from: TimeLike | None, valid_to: TimeLike | None,
-    confidence: float | None, priority: float | None, reason: str | None,
-) -> Revision:  # fmt: skip
-    check = checker()
-    registers: dict[str, Json] = {}
-    if claim is not None:
-        registers.update(check_claim(check, claim))
-    if tags is not None:
-        registers.update(check_tags(check, tags))
-    registers.update(check_numbers(check, confidence, None, priority))
-    if priority == 0.5:
-        registers["priority"] = None  # the default is an absent register
-    check.text("reason", reason, "REASON_CHARS_MAX", limits.REASON_CHARS_MAX)
+def _check(asked: Revise) -> Revision:
+    check = Check()
+    found = check.read(Revise, vars(asked), only=("claim", "tags", "confidence", "priority", "reason"))
     check.raise_()
-    start = None if valid_from is None else parse_time(valid_from, "valid_from")
-    end = None if valid_to is None else parse_time(valid_to, "valid_to")
+    start = None if asked.valid_from is None else parse_time(asked.valid_from, "valid_from")
+    end = None if asked.valid_to is None else parse_time(asked.valid_to, "valid_to")
     if start is not None and end is not None and start >= end:
         raise InvalidInput.at("valid_to", "must be after valid_from; intervals are half-open [valid_from, valid_to)")
-    return Revision(registers, tags is not None, start, end, reason)
+    return Revision(registers(Revise, found), asked.tags is not None, start, end, asked.reason)
 
 
 def _reworded(old: Loaded, content: str | bytes | None) -> Draft | None:

@@ -12,10 +12,9 @@ from cmc_mcp.cli import session
 from cmc_mcp.read.query import question
 from cmc_mcp.store.postgres import schema as postgres
 from cmc_mcp.store.sql import schema as sqlite
+from cmc_mcp.verbs.models import Recall
 from cmc_mcp.write.gate import decode_request, encode_request
 from cmc_mcp.write.validate import RememberArguments, validate
-
-_RECALL = dict.fromkeys(("modality", "source", "writer", "tags", "min_confidence"))
 
 
 def request_digest(arguments: RememberArguments) -> bytes:
@@ -36,8 +35,7 @@ def released_digest(body: bytes) -> tuple[bytes, str]:
 
 def cursor_scope(workspace: str, settings: str, arguments: Mapping[str, Any]) -> list[str]:
     """Return what a cursor of `recall` is bound to."""
-    asked: Any = {"budget_tokens": 2000, "limit": 10, **_RECALL, **arguments}
-    return question(**asked).scope(workspace, settings)
+    return question(Recall(**arguments)).scope(workspace, settings)
 
 
 def migrations(backend: str) -> list[tuple[int, str, str]]:

@@ -14,7 +14,8 @@ from cmc_mcp.cli.app import run
 from cmc_mcp.errors import CmcError, InvalidInput, NotFound
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import HistoryResult, NodeModel
-from cmc_mcp.tools.history import HistoryArguments, write
+from cmc_mcp.tools.history import write
+from cmc_mcp.verbs.models import History
 
 GUIDE = (
     "# Guide\n\nHow we work.\n\n## Deploy\n\nWe use Fly.\n\nIt is fast.\n\n## Test\n\nWe run pytest.\n\nAll green.\n"
@@ -155,7 +156,7 @@ def test_a_place_needs_its_source_and_must_be_there(tmp_path: Path) -> None:
 def test_the_tool_and_the_command_line_show_a_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with opened(tmp_path) as memory:
         memory.remember(GUIDE, source="guide.md")
-        asked = HistoryArguments(source="guide.md", place="Guide/Deploy")
+        asked = History(source="guide.md", place="Guide/Deploy")
         lines = write(at(memory, "Guide/Deploy"), asked)
         assert [line.split(" ")[:2] for line in lines][:3] == [
             ["here", "Guide/Deploy"], ["in", "Guide"], ["holds", "Guide/Deploy#1"],

@@ -22,8 +22,8 @@ from cmc_mcp.model.results import (
 from cmc_mcp.read.fit import short
 from cmc_mcp.tools import TOOLS, respond
 from cmc_mcp.tools.recall import TOOL as RECALL
-from cmc_mcp.tools.recall import RecallArguments
 from cmc_mcp.tools.tool import Call
+from cmc_mcp.verbs.models import Recall
 
 LEAVES = [
     kind
@@ -92,7 +92,7 @@ def test_what_is_small_is_not_touched():
 def test_recall_that_no_answer_could_hold_names_what_it_left_out(tmp_path):
     with Memory.open(tmp_path / "memory.db", embedder=None) as memory:
         memory.remember_many({"content": f"tea {number} " + "leaf " * 1_500} for number in range(60))
-        asked = RecallArguments(query="tea", limit=60, budget_tokens=100_000)
+        asked = Recall("tea", limit=60, budget_tokens=100_000, detail="concise")
         whole = memory.recall("tea", limit=60, budget_tokens=100_000, detail="concise")
         answer = RECALL.run(Call(memory), asked)
     structure = answer.structured_content

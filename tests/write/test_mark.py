@@ -17,7 +17,7 @@ from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import Ambiguous, Cancelled, CmcError, InvalidInput, LimitExceeded, NotFound
 from cmc_mcp.model.facts import judgements_of, tags_of, used_of
 from cmc_mcp.read.outcomes import outcomes
-from cmc_mcp.write.mark import Outcome
+from cmc_mcp.verbs.models import Outcome
 from tests.read.made import without_matrix
 
 START_US = 1_780_000_000_000_000
