@@ -14,7 +14,7 @@ PIPELINE_VERSION: Final = "cmc-recall/3"
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The constants of the scores beside the match (`spec/cmc.md` §3); `read/quality.py` uses them."""
+    """The constants of the scores beside the match (`docs/design/scores.md` §1); `read/quality.py` uses them."""
 
     confidence_share: float = 0.4
     recency_share: float = 0.3
@@ -41,7 +41,7 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Compress:
-    """The constants of shortening (`spec/cmc.md` §8); `read/compress.py` and `read/fit.py` use them."""
+    """The constants of shortening (`docs/design/scores.md` §8); `read/compress.py` and `read/fit.py` use them."""
 
     passage_tokens: int = 200  # a text of no more is never shortened, whatever the budget
     days: tuple[int, int, int] = (7, 30, 90)  # the ages where less is kept
@@ -81,7 +81,7 @@ class Physics:
     parent: float = 1.0  # weight of the link from a section to what it holds
     repulsion: float = 0.3  # stiffness between identical candidates
     reach: float = 0.05  # near-duplicates this far apart do not push
-    duplicate_line: float = 0.88  # the cosine from which two are near-duplicates (`spec/cmc.md` §6)
+    duplicate_line: float = 0.88  # the cosine from which two are near-duplicates (`docs/design/scores.md` §5)
     steps_max: int = 200
 
 
@@ -97,7 +97,7 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every constant of the pipelines that a caller may set. The defaults were measured (`spec/cmc.md`)."""
+    """Every constant of the pipelines that a caller may set. The defaults were measured (`docs/recall.md`)."""
 
     inline_bytes: int = limits.INLINE_BYTES
     matrix_bytes_max: int = limits.MATRIX_BYTES_MAX
@@ -129,8 +129,8 @@ class Settings:
     heading_weight: float = 0.6
     bm25_k1: float = 0.9
     bm25_b: float = 0.4
-    rs_weight: float = 0.0  # λ of spec/cmc.md §3, until evidence says otherwise
-    decay_weight: float = 0.0  # the same for the decay of spec/cmc.md §2
+    rs_weight: float = 0.0  # λ of docs/design/scores.md §2, until evidence says otherwise
+    decay_weight: float = 0.0  # the same for the decay of docs/design/scores.md §1
     quality: Quality = Quality()
     dvns: bool = False  # beside the pool of sessions it lifts no set for sure: `docs/recall.md`
     physics: Physics = Physics()

@@ -1,4 +1,4 @@
-"""The rules that never bend (DESIGN §2), each with a test that can fail."""
+"""The rules that never bend (`docs/design/rules.md`), each with a test that can fail."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the figures are held against: the baselines on the open split, and the bars of the sealed one.
 
-Source: `reference/retrieval.md`, beside this repository.
+What they were measured on: `docs/recall.md`.
 """
 
 from __future__ import annotations

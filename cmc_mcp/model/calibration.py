@@ -9,7 +9,7 @@ from typing import Final
 
 BINS: Final = 10
 ECE_ADVISED: Final = 0.10
-"""The expected calibration error from which recalibration is advised (`spec/cmc.md` §1)."""
+"""The expected calibration error from which recalibration is advised (`docs/design/scores.md` §3)."""
 
 _MILLION: Final = 1_000_000
 _SHARPEST, _FLATTEST = (

@@ -47,7 +47,7 @@ class Excerpt:
 def level_of(age_us: int, priority: float, constants: Compress) -> Level:
     """Choose how much of a memory of this age (microseconds) and priority (0 to 1) is kept where room is short.
 
-    Source: spec/cmc.md §8.
+    Source: docs/design/scores.md §8.
 
     >>> level_of(8 * 86_400_000_000, 0.5, Compress()), level_of(8 * 86_400_000_000, 0.9, Compress())
     ('detailed', 'full')

@@ -1,4 +1,4 @@
-"""Hierarchy: what stands above a memory, and beside it (`spec/cmc.md` §4)."""
+"""Hierarchy: what stands above a memory, and beside it (`docs/design/read.md` §§5, 8)."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def navigated(
 def by_quality(
     first: Sequence[Candidate], parts: Mapping[int, Mapping[str, float]], settings: Settings
 ) -> list[Candidate]:
-    """Order candidates by match, quality and decay, mixed log-linearly (`spec/cmc.md` §3)."""
+    """Order candidates by match, quality and decay, mixed log-linearly (`docs/design/scores.md` §2)."""
     scored = []
     for hit, row in first:
         named = parts[hit.rid]

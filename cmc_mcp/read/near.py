@@ -1,4 +1,4 @@
-"""Near: which of the candidates in a window say the same in other words (`spec/cmc.md` §6)."""
+"""Near: which of the candidates in a window say the same in other words (`docs/design/scores.md` §5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality: what a memory is worth apart from its match with the question (`spec/cmc.md` §§2, 3).
+"""Quality: what a memory is worth apart from its match with the question (`docs/design/scores.md` §§1, 2).
 
 Pure functions of plain values, a few microseconds an item. Every part is bounded and monotone: more confidence,
 authority, links and coverage, less age, idleness, conflict and staleness never lower a score.

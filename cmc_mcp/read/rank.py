@@ -163,7 +163,7 @@ class Candidacy:
         """Give the sum of both scores, each over its scale, and the two of them.
 
         Adding scores beat adding reciprocal ranks by .03 (CombSUM; Fox and Shaw, 1994), measured in
-        `reference/retrieval.md`.
+        `docs/recall.md`.
         """
         import numpy as np
 

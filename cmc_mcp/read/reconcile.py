@@ -1,4 +1,4 @@
-"""Reconcile: disagreements are annotated on both sides; nothing is dropped (`spec/cmc.md` §7)."""
+"""Reconcile: disagreements are annotated on both sides; nothing is dropped (`docs/design/read.md` §6)."""
 
 from __future__ import annotations
 

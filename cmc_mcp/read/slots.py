@@ -1,7 +1,7 @@
 """Slots: which of the first statements gives a newer value for what an earlier one says, and so comes before it.
 
 "The budget is now $5,000" and "the budget is $4,000" fill one slot, though no key says so. Sorting everything by time
-costs more than it gives (`reference/retrieval.md`), so only the newer statement of a pair moves, to right before the
+costs more than it gives (`docs/recall.md`), so only the newer statement of a pair moves, to right before the
 older one; both stay. A pair is one that the question itself joins: the newer answers as much of it as the older does.
 Words such as "now" or "changed" are not looked for: they were measured and said nothing that the values do not. Nor is
 a pair kept to one session: it raised the figures of the set it was chosen on, but only by how that set was written.

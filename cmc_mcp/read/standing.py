@@ -1,4 +1,4 @@
-"""Standing: who of several goes first, by relevance, recency and authority (`spec/cmc.md` §§6, 7)."""
+"""Standing: who of several goes first, by relevance, recency and authority (`docs/design/scores.md` §4)."""
 
 from __future__ import annotations
 

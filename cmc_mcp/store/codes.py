@@ -39,7 +39,7 @@ def pack(rows: Sequence[tuple[int, int, int, bytes]]) -> dict[int, tuple[bytes, 
 
 
 def exact(query: npt.NDArray[np.float32], vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Score unit vectors (n, d) against a query (d,): cosine in float64, rounded to 1e-6 (`spec/kernel.md` §6)."""
+    """Score unit vectors (n, d) against a query (d,): cosine in float64, rounded to 1e-6 (`docs/design/read.md` §3)."""
     import numpy as np
 
     scores: npt.NDArray[np.float64] = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1)

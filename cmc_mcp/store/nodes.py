@@ -1,4 +1,4 @@
-"""Nodes: the sections of a document as things that can be found, each with a text of its own (`spec/cmc.md` §4).
+"""Nodes: the sections of a document as things that can be found, each with a text of its own (`docs/design/store.md` §3).
 
 Everything here follows from a manifest, which the ledger hashes, and from the bytes of its atoms: no clock, no model.
 """

@@ -33,7 +33,7 @@ def mark(
     reason: str | None = None,
     cancel: Cancel | None = None,
 ) -> Receipt:
-    """Report an outcome of 1 to 1,000 memories, in one transaction; `spec/cmc.md` §§1, 2.
+    """Report an outcome of 1 to 1,000 memories, in one transaction; `docs/design/write.md` §7.
 
     `used` sets the register `used_us` to the time of the transaction, from which decay begins anew. `right` and `wrong` set
     the principal's register among `mark:…`, which holds the latest judgement and feeds calibration. Like every register,

@@ -68,7 +68,7 @@ def revise(
     reason: str | None = None,
     cancel: Cancel | None = None,
 ) -> Receipt:
-    """Revise a memory, in one transaction; see `spec/kernel.md` §3.
+    """Revise a memory, in one transaction; see `docs/design/kernel.md` §3.
 
     Without content: named facts and tags are replaced, validity becomes the interval given. With content and no
     `valid_from`: a correction, the old wording is retracted. With both: a change, the old one ends there. The new

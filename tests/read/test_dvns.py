@@ -118,7 +118,7 @@ def test_the_minimum_is_one_wherever_one_starts(given_: Given, constants: Physic
 
 
 def _moved(match: Floats, cosine: Floats, springs: Springs, constants: Physics) -> Floats:
-    """Follow the motion as `spec/cmc.md` §5 has it, pair by pair from the text, until nothing moves.
+    """Follow the motion as the forces of `docs/dvns.md` say, pair by pair from the text, until nothing moves.
 
     Velocity-Verlet, Δt .05, the friction −.1·v taken half before and half after the drift, forces capped at 10, the box
     from 0 to 2; unit inertia. It runs for as long as it needs, not for 200 steps.

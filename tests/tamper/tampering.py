@@ -59,7 +59,7 @@ BEYOND = {
     ("migrations", "applied_us"), ("idempotency_keys", "key"), ("idempotency_keys", "delete"),
     ("idempotency_keys", "exchange"), ("workspaces", "pages_pending"), ("node_vectors", "delete"), ("node_vectors", "seq"),
 }  # fmt: skip
-"""Operational rows (`spec/kernel.md` §7), which are checked for damage alone: when a migration ran, and by which name a
+"""Operational rows (`docs/design/store.md` §1), which are checked for damage alone: when a migration ran, and by which name a
 caller knows its own request; to lose one is to forget that a request was answered. And in a store that was migrated,
 as this one was, the vector of an older section may be one that `embed` has still to make."""
 

@@ -14,7 +14,7 @@ from cmc_mcp.tools import TOOLS
 from cmc_mcp.tools.tool import ToolSpec
 
 BY_NAME = {tool.name: tool for tool in TOOLS}
-# The table of spec/tools.md: what each tool may at most take, by these names.
+# What each tool may at most take, by these names (docs/design/faces.md §1).
 ALLOWED = {
     "remember": "content modality media_type source session speaker title occurred_at tags claim valid_from valid_to "
     "confidence model_id prompt_template_id tool_ids derived_from priority idempotency_key",

@@ -28,7 +28,7 @@ CIPHER: Final = "chacha20"  # ChaCha20-Poly1305: every page has a nonce and a ta
 CACHE_KIB: Final = 64 * 1024
 MMAP_BYTES: Final = 1 << 31
 
-# https://sqlite.org/pragma.html: each line of this table is a promise of DESIGN §4
+# https://sqlite.org/pragma.html: each line of this table is a promise of docs/design/backends.md §2
 _SETTINGS: Final = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # NORMAL loses acknowledged writes on power loss
@@ -74,7 +74,7 @@ class Location:
 
 
 def connect(location: Location, *, create: bool = False, checksums: bool = True) -> apsw.Connection:
-    """Open the file with every setting of DESIGN §4, checked. A new one gets checksums of pages where it can have them.
+    """Open the file with every setting of `docs/design/backends.md` §2, checked. A new one gets checksums of pages if it can.
 
     Raises:
         NotFound: there is no such file and `create` is false.
