@@ -2,7 +2,7 @@
 
 A similar vector says that two texts are about the same thing, never that they say the same of it ("the limit is 10",
 "the limit is 100"). So this looks at the words. It errs towards difference: a merge that is missed costs a line, one
-that is wrong hides a fact. Digits and letters may be of any script; the lists below are short and closed.
+that is wrong hides a fact. Digits and letters may be of any script; the lists of words are short and closed.
 """
 
 from __future__ import annotations
@@ -14,86 +14,14 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Final, Literal
 
+from cmc_mcp.read.words import stem, words
+
 Kind = Literal["number", "date", "name", "negation", "value"]
-
-
-def _list(text: str) -> list[str]:
-    return text.split()
-
-
-def _set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
 
 
 SLOT_WORD: Final = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
 STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _STATEMENTS_MAX: Final = 4_096
-_NUMERALS: Final = _list(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-)
-_TENS: Final = _list("twenty thirty forty fifty sixty seventy eighty ninety")
-_VALUES: Final = {
-    **{word: value for value, word in enumerate(_NUMERALS)},
-    **{word: 10 * value for value, word in enumerate(_TENS, 2)},
-}
-_ORDINALS: Final = {
-    word: f"{value}.th"
-    for value, word in enumerate(_list("first second third fourth fifth sixth seventh eighth ninth tenth"), 1)
-}
-_SCALES: Final = {
-    "k": 1_000, "thousand": 1_000, "mn": 10**6, "million": 10**6, "millions": 10**6, "bn": 10**9, "billion": 10**9,
-    "hundred": 100, "trillion": 10**12,
-}  # fmt: skip
-_UNITS: Final = {
-    spelling: unit
-    for unit, spellings in {
-        "%": "% percent pct", "ms": "ms millisecond milliseconds", "s": "s sec secs second seconds",
-        "min": "min mins minute minutes", "h": "h hr hrs hour hours", "d": "d day days", "w": "week weeks",
-        "mo": "month months", "y": "year years yr yrs", "kb": "kb kib", "mb": "mb mib", "gb": "gb gib", "tb": "tb tib",
-        "m": "m meter meters metre metres", "km": "km kilometer kilometers kilometre kilometres", "cm": "cm", "mm": "mm",
-        "mi": "mile miles", "kg": "kg kilo kilos", "g": "g gram grams", "lb": "lb lbs pound pounds",
-        "$": "$ usd dollar dollars", "€": "€ eur euro euros", "£": "£ gbp", "¥": "¥ jpy yen", "c": "cent cents",
-    }.items()
-    for spelling in spellings.split()
-}  # fmt: skip
-_MONTHS: Final = {
-    spelling: f"m{number}"
-    for number, spellings in enumerate(
-        ("january jan", "february feb", "march mar", "april apr", "may", "june jun", "july jul", "august aug",
-         "september sep sept", "october oct", "november nov", "december dec"),
-        1,
-    )
-    for spelling in spellings.split()
-}  # fmt: skip
-_DAYS: Final = {
-    spelling: f"wd{number}"
-    for number, spellings in enumerate(
-        ("monday mondays mon", "tuesday tuesdays tue", "wednesday wednesdays wed", "thursday thursdays thu",
-         "friday fridays fri", "saturday saturdays sat", "sunday sundays sun"),
-        1,
-    )
-    for spelling in spellings.split()
-}  # fmt: skip
-_WORDS_TOO: Final = _set("may march mar mon wed sat sun dec jan")  # a date only with a capital
-RELATIVE: Final = _set("yesterday today tomorrow tonight ago")
-_BEFORE_SPANS: Final = _set("last next this")
-_SPANS: Final = _set("week month year weekend morning afternoon evening night spring summer autumn winter")
-NEGATIONS: Final = _set(
-    # English, then German, French, Spanish, Portuguese, Italian, Russian, and Chinese and Japanese signs
-    "not no never none nobody nothing nowhere neither nor without cannot cant dont doesnt didnt isnt arent wasnt werent "
-    "wont wouldnt shouldnt couldnt hasnt havent hadnt lacks lacking "
-    "nicht kein keine keinen nie niemals ohne ne pas jamais sans nunca sin nada não sem non mai senza не нет никогда без "
-    "不 没 沒 无 無 未"
-)
-FUNCTION_WORDS: Final = _set(
-    "a an the this that these those some any each every all both i you he she it we they me him her us them my your his "
-    "its our their mine there here who which what when where why how if then than so as at by for from in into of off on "
-    "onto out over to up with about after before during and or but is are was were be been being am do does did has have "
-    "had will would can could shall should may might must just also very really please yes ok okay note remember"
-)
-VALUE_WORDS: Final = frozenset((*_VALUES, *_ORDINALS, *_SCALES, *_UNITS, *_MONTHS, *_DAYS, *RELATIVE))
-_EMPTY: Final = FUNCTION_WORDS | NEGATIONS | VALUE_WORDS | _set("there one someone somebody ca wo sha")
 _EDGE: Final = "\"'’‘“”„«»()[]{}<>*_`~,;:.!?…。、！？：；，（）「」|-–—#"
 _STOPS: Final = frozenset(".!?…。！？:;|\n")
 _NUMBER: Final = re.compile(
@@ -106,20 +34,6 @@ _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?\s*([ap]\.?
 _WORDS: Final = re.compile(r"\w+")
 _NEGATING_PREFIXES: Final = ("un", "non", "dis", "in", "im", "ir", "de")
 _PREFIXED_MIN: Final = 5  # letters of the rest: "in-valid", not "in-form"
-
-
-def stem(word: str) -> str:
-    """Cut the commonest English endings, so that "plays" and "playing" meet; other words stay.
-
-    >>> stem("plays") == stem("playing") == stem("play"), stem("stopped") == stem("stop")
-    (True, True)
-    """
-    if word[-1] in "gds":  # most words end otherwise
-        for ending in ("ing", "ied", "ies", "ed", "es", "s"):
-            if word.endswith(ending) and len(word) - len(ending) >= 3:
-                word = word[: -len(ending)] + ("y" if ending in ("ied", "ies") else "")
-                break
-    return word[:-1] if len(word) > 3 and (word[-1] == word[-2] or word[-1] == "e") else word
 
 
 @dataclass(frozen=True)
@@ -141,7 +55,7 @@ class Asserted:
     @property
     def speaks_of_now(self) -> bool:
         """Whether it dates something by its own time: "yesterday", "last week"."""
-        return any(date in RELATIVE or " " in date for date in self.dates)
+        return not self.dates.isdisjoint(words().relative) or any(" " in date for date in self.dates)
 
     @cached_property
     def _stem_of(self) -> dict[str, str]:
@@ -155,8 +69,9 @@ class Asserted:
     @cached_property
     def content(self) -> frozenset[str]:
         """The stems of the words that are neither function words, negations, numbers nor dates."""
+        empty = words().empty
         return frozenset(
-            short for word, short in self._stem_of.items() if word not in _EMPTY and not any(map(str.isdigit, word))
+            short for word, short in self._stem_of.items() if word not in empty and not any(map(str.isdigit, word))
         )
 
     @cached_property
@@ -195,6 +110,7 @@ class _Reader:
     """Reads the chunks of a text in order."""
 
     __slots__ = (
+        "_known",
         "_last_number",
         "_month",
         "dates",
@@ -207,6 +123,7 @@ class _Reader:
     )
 
     def __init__(self) -> None:
+        self._known = words()
         self.words: list[str] = []
         self.numbers: set[str] = set()
         self.dates: set[str] = set()
@@ -260,18 +177,21 @@ class _Reader:
         before = self._last_number
         if before and self._completes(low):
             return
-        if low in NEGATIONS:
+        known = self._known
+        if low in known.negations:
             self.negations += 1
-        elif low in _VALUES:
+        elif low in known.numerals:
             if not (low == "one" and self.words[-2:-1] == ["no"]):
-                self._numeral(_VALUES[low])
-        elif low in _ORDINALS:
-            self.numbers.add(_ORDINALS[low])
-        elif low in RELATIVE or (low in _SPANS and len(self.words) > 1 and self.words[-2] in _BEFORE_SPANS):
-            self.dates.add(low if low in RELATIVE else f"{self.words[-2]} {low}")
-        elif (low in _MONTHS or low in _DAYS) and (low not in _WORDS_TOO or word[0].isupper()):
+                self._numeral(known.numerals[low])
+        elif low in known.ordinals:
+            self.numbers.add(f"{known.ordinals[low]}.th")
+        elif low in known.relative or (
+            low in known.spans and len(self.words) > 1 and self.words[-2] in known.before_spans
+        ):
+            self.dates.add(low if low in known.relative else f"{self.words[-2]} {low}")
+        elif (low in known.months or low in known.days) and (low not in known.dates_too or word[0].isupper()):
             self._calendar(low)
-        elif word[0].isupper() and low not in FUNCTION_WORDS:
+        elif word[0].isupper() and low not in known.function:
             if not self.starts_sentence or (len(word) > 1 and not word[1:].islower()):
                 self.names.add(low)
             else:
@@ -279,15 +199,15 @@ class _Reader:
 
     def _completes(self, low: str) -> bool:
         """Give the number before its unit, scale or month; say whether this word was one."""
-        number = self._last_number
-        if low in _SCALES:
-            self._last_number = _plain(Decimal(number) * _SCALES[low])
-        elif low in _VALUES and number.endswith("0") and _VALUES[low] < 10:
-            self._last_number = _plain(Decimal(number) + _VALUES[low])
-        elif low in _UNITS:
+        number, known = self._last_number, self._known
+        if low in known.scales:
+            self._last_number = _plain(Decimal(number) * known.scales[low])
+        elif low in known.numerals and number.endswith("0") and known.numerals[low] < 10:
+            self._last_number = _plain(Decimal(number) + known.numerals[low])
+        elif low in known.units:
             self._last_number = ""
-            self.numbers.add(number + _UNITS[low])
-        elif low in _MONTHS and low not in _WORDS_TOO:
+            self.numbers.add(number + known.units[low])
+        elif low in known.months and low not in known.dates_too:
             self._last_number = ""
             self.dates.add(number)
             self._calendar(low)
@@ -306,11 +226,12 @@ class _Reader:
             self._last_number = ""
 
     def _calendar(self, low: str) -> None:
-        if low in _MONTHS:
-            self.dates.add(_MONTHS[low])
+        known = self._known
+        if low in known.months:
+            self.dates.add(f"m{known.months[low]}")
             self._month = len(self.words)
         else:
-            self.dates.add(_DAYS[low])
+            self.dates.add(f"wd{known.days[low]}")
 
     def _with_digits(self, core: str, chunk: str) -> None:
         self._settle()
@@ -339,7 +260,7 @@ class _Reader:
             self.numbers.add(_plain(Decimal(match[0].replace(",", ""))))
         rest = re.sub(r"[\d.,]+", " ", core)
         self.words += [letter for letter in rest if _is_ideogram(letter)]
-        self.negations += sum(letter in NEGATIONS for letter in rest)
+        self.negations += sum(letter in self._known.negations for letter in rest)
 
     def _number(self, found: re.Match[str]) -> None:
         value = Decimal(re.sub(r"[,'’_]", "", found["digits"]))
@@ -350,10 +271,10 @@ class _Reader:
             self.dates.add(_plain(value)) if self._is_dated() else self.numbers.add(_plain(value) + ".th")
         elif unit in ("am", "pm"):
             self.dates.add(f"{int(value) % 12 + (12 if unit == 'pm' else 0)}:00")
-        elif unit in _SCALES or (money and unit == "m"):
-            self._last_number = _plain(value * _SCALES.get(unit, 10**6))
+        elif unit in self._known.scales or (money and unit == "m"):
+            self._last_number = _plain(value * self._known.scales.get(unit, 10**6))
         elif unit:
-            self.numbers.add(_plain(value) + _UNITS.get(unit, unit))
+            self.numbers.add(_plain(value) + self._known.units.get(unit, unit))
         elif self._is_dated() and not money:
             self.dates.add(_plain(value))
         else:
@@ -377,7 +298,7 @@ class _Reader:
     def _ideograms(self, core: str) -> None:
         self._settle()
         self.words += [letter for letter in core if letter.isalnum()]
-        self.negations += sum(letter in NEGATIONS for letter in core)
+        self.negations += sum(letter in self._known.negations for letter in core)
 
     def _name(self, core: str) -> None:
         """A path, an address, an identifier; an abbreviation with dots is its letters."""
@@ -449,7 +370,7 @@ def _substituted(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
     if len(pairs) != 1:
         return False
     x, y = pairs[0]
-    return not (x in FUNCTION_WORDS and y in FUNCTION_WORDS) and not is_inflection(x, y)
+    return not (x in words().function and y in words().function) and not is_inflection(x, y)
 
 
 @dataclass(frozen=True)
@@ -471,8 +392,8 @@ class Statement:
     @cached_property
     def stems(self) -> frozenset[str]:
         """The beginnings of its content words, case folded."""
-        words = SLOT_WORD.findall(self.text.casefold())
-        return frozenset(word[:STEM] for word in words if word not in FUNCTION_WORDS)
+        found, function = SLOT_WORD.findall(self.text.casefold()), words().function
+        return frozenset(word[:STEM] for word in found if word not in function)
 
     @cached_property
     def shingles(self) -> frozenset[str]:
@@ -481,10 +402,10 @@ class Statement:
         >>> sorted(Statement("we deploy on Monday").shingles)
         ['deploy on monday', 'we deploy on']
         """
-        words = self.words
+        mine = self.words
         # as text: thousands of tuples would wake the garbage collector
-        runs = frozenset([f"{a} {b} {c}" for a, b, c in zip(words, words[1:], words[2:], strict=False)])
-        return runs or frozenset({" ".join(words)})
+        runs = frozenset([f"{a} {b} {c}" for a, b, c in zip(mine, mine[1:], mine[2:], strict=False)])
+        return runs or frozenset({" ".join(mine)})
 
 
 class Statements:

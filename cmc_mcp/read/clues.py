@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final
 
 from cmc_mcp.model.traits import YEAR, speaker_key
-from cmc_mcp.read.english import AMBIGUOUS_MONTHS, FUNCTION_WORDS, MONTHS
+from cmc_mcp.read.words import words
 
 _WORD: Final = re.compile(r"\w+(?:['’]s)?(?!\w)|\w+")
 _POSSESSIVE: Final = re.compile(r"['’]s\Z")
@@ -77,7 +77,7 @@ def may_name_somebody(query: str) -> bool:
 
 def _may_name(word: str, query: str) -> bool:
     """A word names somebody with a capital; where the script or the writer has none, any word may."""
-    return word.casefold() not in FUNCTION_WORDS and (not word[0].islower() or query == query.lower())
+    return word.casefold() not in words().asking and (not word[0].islower() or query == query.lower())
 
 
 def _without(query: str, spans: Sequence[tuple[int, int]]) -> str:
@@ -90,17 +90,17 @@ def _without(query: str, spans: Sequence[tuple[int, int]]) -> str:
 
 
 def _months(query: str) -> frozenset[int]:
-    named = set()
+    known, named = words(), set()
     for word in _PLAIN.findall(query):
-        number = MONTHS.get(word.lower())
-        if number and not (word.islower() and word in AMBIGUOUS_MONTHS):
+        number = known.months.get(word.lower())
+        if number and not (word.islower() and word in known.months_too):
             named.add(number)
     return frozenset(named)
 
 
 def _phrases(query: str) -> tuple[str, ...]:
-    words = [word.lower() for word in _PLAIN.findall(query)]
-    pairs = [f"{one} {two}" for one, two in pairwise(words) if not (one in FUNCTION_WORDS and two in FUNCTION_WORDS)]
+    asking, said = words().asking, [word.lower() for word in _PLAIN.findall(query)]
+    pairs = [f"{one} {two}" for one, two in pairwise(said) if not (one in asking and two in asking)]
     return tuple(dict.fromkeys(pairs))[:_PHRASES_MAX]
 
 

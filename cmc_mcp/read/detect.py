@@ -6,13 +6,15 @@ learnt weights: it asks whether two texts speak of the same thing, and whether t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from itertools import combinations
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from cmc_mcp.config import Settings
-from cmc_mcp.read.agree import Statement, negated_words, stem
+from cmc_mcp.read.agree import Statement, negated_words
 from cmc_mcp.read.near import Cosine
+from cmc_mcp.read.words import stem, words
 
 
 class Possible(NamedTuple):
@@ -40,33 +42,20 @@ class Sign(NamedTuple):
     words: frozenset[str] = frozenset()  # stems that the sign itself consists of
 
 
-_OPPOSITES: Final = """
-on/off onto/off into/out in/out up/down above/below over/under inside/outside near/far before/after day/night full/empty
-open/closed open/close opened/closed add/remove start/stop begin/end enable/disable enabled/disabled allow/forbid
-allow/deny accept/reject accepted/rejected approve/reject follow/ignore hit/miss catch/miss push/pull win/lose rise/fall
-increase/decrease silent/speak awake/asleep love/hate like/dislike true/false right/wrong safe/dangerous same/different
-alive/dead hot/cold old/new high/low wet/dry clean/dirty fast/slow heavy/light
-strong/weak more/less early/late public/private online/offline required/optional mandatory/optional pass/fail
-success/failure present/absent sync/async synchronous/asynchronous manual/automatic with/without
-"""
-
-
-def _by_stem(lines: Iterable[str]) -> dict[str, frozenset[str]]:
+@lru_cache(maxsize=1)
+def _opposite() -> Mapping[str, frozenset[str]]:
+    """Return the stems that are opposite to each stem."""
     out: dict[str, frozenset[str]] = {}
-    for line in lines:
-        x, y = map(stem, line.split("/"))
+    for pair in words().opposites:
+        x, y = map(stem, pair)
         out[x], out[y] = out.get(x, frozenset()) | {y}, out.get(y, frozenset()) | {x}
     return out
 
 
-_OPPOSITE: Final = _by_stem(_OPPOSITES.split())
-
-
 def _opposites(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
     """Give the stems on both sides that are opposite to each other."""
-    found = {
-        word for x in (mine & _OPPOSITE.keys()) - theirs for y in (_OPPOSITE[x] & theirs) - mine for word in (x, y)
-    }
+    known = _opposite()
+    found = {word for x in (mine & known.keys()) - theirs for y in (known[x] & theirs) - mine for word in (x, y)}
     return frozenset(found)
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
 from cmc_mcp.index.lexicon import Lexicon, Postings, in_text, weighted
-from cmc_mcp.read.english import FUNCTION_WORDS
 from cmc_mcp.read.retrieve import Selection
+from cmc_mcp.read.words import words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -222,7 +222,8 @@ class Words:
 
 def _said(terms: Mapping[str, str], settings: Settings) -> list[tuple[str, str]]:
     """Give the terms that search, as (stem, word), without function words."""
-    said = [(s, word) for s, word in terms.items() if settings.function_words or word.lower() not in FUNCTION_WORDS]
+    asking = words().asking
+    said = [(s, word) for s, word in terms.items() if settings.function_words or word.lower() not in asking]
     return said[: settings.terms_max]
 
 

@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.config import Slots
 from cmc_mcp.read.agree import SLOT_WORD, STEM, Statement
-from cmc_mcp.read.english import FUNCTION_WORDS
 from cmc_mcp.read.near import Cosine
+from cmc_mcp.read.words import words as word_lists
 
 _RATIO: Final = re.compile(r"\d+[/:]\d+")  # "4/5" and "5/5" differ, though their numbers are the same
 _VALUES_SHOWN: Final = 3
@@ -149,7 +149,8 @@ def _pairing(
 
 def _weights(words: Sequence[str], texts: Sequence[frozenset[str]]) -> dict[str, float]:
     """Weigh the question's terms by how few of the texts hold them, in the question's order."""
-    stems = dict.fromkeys(word[:STEM] for word in words if word not in FUNCTION_WORDS)
+    asking = word_lists().asking
+    stems = dict.fromkeys(word[:STEM] for word in words if word not in asking)
     return {term: math.log1p(len(texts) / (0.5 + sum(term in text for text in texts))) for term in stems}
 
 

@@ -1,0 +1,89 @@
+"""What reading knows of words: short, closed lists, a file a language, loaded when they are first asked for.
+
+Other languages lose nothing by a list that they have not: what is in none is a word like every other.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The lists of all languages together; every word is in lower case."""
+
+    asking: frozenset[str]  # they say how a question is put, and do not search as long as others are left
+    function: frozenset[str]  # they assert nothing by themselves
+    negations: frozenset[str]
+    empty: frozenset[str]  # function words, negations, numbers, dates, and a few more: not content
+    opposites: tuple[tuple[str, str], ...]
+    numerals: Mapping[str, int]  # "five": 5
+    ordinals: Mapping[str, int]
+    scales: Mapping[str, int]  # "thousand": 1000
+    units: Mapping[str, str]  # "seconds": "s"
+    months: Mapping[str, int]  # 1 to 12
+    days: Mapping[str, int]  # 1 for Monday
+    months_too: frozenset[str]  # that are other words or names: a month only with a capital
+    dates_too: frozenset[str]  # the same of months and days together
+    relative: frozenset[str]  # dates by the time of speaking
+    spans: frozenset[str]
+    before_spans: frozenset[str]
+
+
+@lru_cache(maxsize=1)
+def words() -> Words:
+    """Return the lists, read once."""
+    folder = sorted(resources.files(__name__).iterdir(), key=lambda entry: entry.name)
+    files = {entry.name: tomllib.loads(entry.read_text("utf-8")) for entry in folder if entry.name.endswith(".toml")}
+    negations = frozenset(word for file in files.values() for word in file["negations"].split())
+    en = files["en.toml"]
+    numerals = {word: value for value, word in enumerate(en["numerals"].split())}
+    numerals |= {word: 10 * value for value, word in enumerate(en["tens"].split(), 2)}
+    ordinals, months, days = (_numbered(en[name]) for name in ("ordinals", "months", "days"))
+    units = {spelling: unit for unit, spellings in en["units"].items() for spelling in spellings.split()}
+    function, relative = frozenset(en["function"].split()), frozenset(en["relative"].split())
+    return Words(
+        asking=frozenset(en["asking"].split()),
+        function=function,
+        negations=negations,
+        empty=function
+        | negations
+        | relative
+        | frozenset(en["empty"].split())
+        | frozenset((*numerals, *ordinals, *en["scales"], *units, *months, *days)),
+        opposites=tuple((one, other) for one, _, other in (pair.partition("/") for pair in en["opposites"].split())),
+        numerals=numerals,
+        ordinals=ordinals,
+        scales=en["scales"],
+        units=units,
+        months=months,
+        days=days,
+        months_too=frozenset(en["months_too"].split()),
+        dates_too=frozenset(en["dates_too"].split()),
+        relative=relative,
+        spans=frozenset(en["spans"].split()),
+        before_spans=frozenset(en["before_spans"].split()),
+    )
+
+
+def _numbered(lines: list[str]) -> dict[str, int]:
+    """Number lines from 1, each the spellings of one word."""
+    return {spelling: number for number, spellings in enumerate(lines, 1) for spelling in spellings.split()}
+
+
+def stem(word: str) -> str:
+    """Cut the commonest English endings, so that "plays" and "playing" meet; other words stay.
+
+    >>> stem("plays") == stem("playing") == stem("play"), stem("stopped") == stem("stop")
+    (True, True)
+    """
+    if word[-1] in "gds":  # most words end otherwise
+        for ending in ("ing", "ied", "ies", "ed", "es", "s"):
+            if word.endswith(ending) and len(word) - len(ending) >= 3:
+                word = word[: -len(ending)] + ("y" if ending in ("ied", "ies") else "")
+                break
+    return word[:-1] if len(word) > 3 and (word[-1] == word[-2] or word[-1] == "e") else word
