@@ -15,9 +15,10 @@ from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.facts import USED, mark_register
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch
-from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.gate import is_erased
+from cmc_mcp.write.receipts import pair
 from cmc_mcp.write.revise import Revision, apply_revision
 from cmc_mcp.write.validate import checker
 
@@ -26,7 +27,7 @@ OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 
 
 def mark(
-    engine: Engine,
+    workspace: Workspace,
     ids: Sequence[str] | str,
     outcome: Outcome,
     *,
@@ -45,12 +46,12 @@ def mark(
         Ambiguous: an id is the prefix of several ids.
     """
     named = _checked(ids, outcome, reason)
-    with engine.store.reader(engine.ws) as view:
+    with workspace.reader() as view:
         rids = _found(view, named)
-    with engine.store.writer(engine.ws) as unit:
-        batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
-        value: Json = next_time(engine.clock.now_us(), unit.before.recorded_us) if outcome == "used" else outcome
-        register = USED if outcome == "used" else mark_register(engine.principal)
+    with workspace.writer() as unit:
+        batch = Batch(unit, workspace.principal, workspace.settings.inline_bytes)
+        value: Json = next_time(workspace.clock.now_us(), unit.before.recorded_us) if outcome == "used" else outcome
+        register = USED if outcome == "used" else mark_register(workspace.principal)
         change = Revision({register: value}, replaces_tags=False, valid_from=None, valid_to=None, reason=reason)
         for rid in rids:
             apply_revision(unit, batch, rid, change)
@@ -58,7 +59,7 @@ def mark(
         arguments: dict[str, Json] = {"outcome": outcome}
         if reason:
             arguments["reason"] = reason
-        head = engine.commit(unit, "mark", arguments, cancel)
+        head = workspace.commit(unit, "mark", arguments, cancel)
         return Receipt(transaction=head.seq, snapshot=pair(unit.before, head), revised=names)
 
 
