@@ -17,6 +17,7 @@ import simsimd
 
 from benchmarks.common import BareRows, Figures, GivenVectors, folder, p50, p95, texts, timed
 from benchmarks.read_latency import build, questions
+from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.memory import Memory
 from cmc_mcp.read.point import resolve
 from cmc_mcp.read.retrieve import Selection
@@ -64,15 +65,15 @@ def legs(size: int) -> Figures:
         bare: list[float] = []
         hybrid: list[float] = []
         both: list[float] = []
-        with memory._store.reader(memory._ws) as view:
+        with memory._workspace.reader() as view:
             model = view.models()[0][0]
             point = resolve(view, None, None, memory.now_us())
             for _, vector in asked:
-                matrix = memory._matrix_for(view, model)
+                matrix = memory._workspace.index(view, Matrix, model)
                 selection = Selection(view, point, Filter(), matrix)
                 leg.append(timed(lambda: selection.dense(model, vector, K)))
                 bare.append(timed(lambda: scan.nearest(vector)))
-            hits = _filtered(view, model, point, memory._matrix_for(view, model), asked)
+            hits = _filtered(view, model, point, memory._workspace.index(view, Matrix, model), asked)
         for text, vector in asked * 2:  # the second time the words are known, as in `reading`
             hybrid.append(timed(lambda: memory.recall_by_vector(text, vector)))
             both.append(timed(lambda: (scan.nearest(vector), scan.holding_all(text))))
@@ -114,9 +115,9 @@ def _load(path: Path, memory: Memory) -> Figures:
     connection.close()
     loads = []
     for _ in range(3):
-        memory._caches.matrix = None
-        with memory._store.reader(memory._ws) as view:
-            head, matrix = view.head(), memory._matrix_for(view, view.models()[0][0])
+        memory._workspace.kept.clear()
+        with memory._workspace.reader() as view:
+            head, matrix = view.head(), memory._workspace.index(view, Matrix, view.models()[0][0])
             assert matrix is not None
             loads.append(timed(lambda: matrix.catch_up(view, head.seq, head.last_rid)))
     return {"matrix load ms": p50(loads), "matrix load / read of the code blobs (≤ 2)": p50(loads) / p50(blobs)}

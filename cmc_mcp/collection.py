@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -18,25 +17,24 @@ from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.history.references import PointLike, plain_text
 from cmc_mcp.index.lexicon import Lexicon
-from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.kernel.identity import atom_name, collection_origin, entry_discriminator
 from cmc_mcp.model.entries import Entry, Found
 from cmc_mcp.model.filters import Where, checked
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import TimeLike, parse_time
 from cmc_mcp.read import entries as reading
-from cmc_mcp.read.asking import Standpoint
+from cmc_mcp.read.asking import Asking, standpoint
 from cmc_mcp.read.lexical import Words
-from cmc_mcp.read.pipeline import Asked, Sight, recall
+from cmc_mcp.read.pipeline import Asked, recall
 from cmc_mcp.read.point import Point, resolve
 from cmc_mcp.read.query import question
+from cmc_mcp.read.reading import Reading, reading_at
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import AtomRow, Filter
 from cmc_mcp.verbs.models import Recall
+from cmc_mcp.workspace import Workspace, model_of
 from cmc_mcp.write import entries as writing
-from cmc_mcp.write.engine import Engine
-from cmc_mcp.write.enrich import model_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,17 +43,6 @@ if TYPE_CHECKING:
     Vector = Sequence[float] | npt.NDArray[np.float32]
 
 _RECALL_BUDGET: Final = limits.BUDGET_TOKENS_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What a collection is handed by its memory."""
-
-    engine: Engine
-    workspace: str
-    tables: reading.Tables
-    matrix: Callable[[ReadView, int], Matrix | None]
-    sighted: Callable[[str, Callable[[ReadView], Point], bool], AbstractContextManager[tuple[Standpoint, Sight]]]
 
 
 class Collection:
@@ -76,14 +63,14 @@ class Collection:
     >>> folder.cleanup()
     """
 
-    def __init__(self, name: str, desk: Desk) -> None:
+    def __init__(self, name: str, workspace: Workspace) -> None:
         self.name = plain_text(name, "collection")
         if not name.strip():
             raise InvalidInput.at("collection", "is blank; give the collection a name")
         if len(name) > limits.COLLECTION_CHARS_MAX:
             raise LimitExceeded.over("collection", "COLLECTION_CHARS_MAX", len(name), limits.COLLECTION_CHARS_MAX)
         self.origin = collection_origin(name)
-        self._desk = desk
+        self._workspace = workspace
         self._sound: set[int] = set()  # models that this collection's entries were found to be of
 
     # ------------------------------------------------------------------ writing
@@ -102,14 +89,14 @@ class Collection:
             self.delete(gone)
             return []
         self._ids(gone)
-        engine = self._desk.engine
+        workspace = self._workspace
         laid = writing.drafted(self.origin, entries, self._dimension)
         if any(draft.searchable for draft in laid.drafts):
             self._check_model()
         drafts, out = iter(laid.drafts), []
         while batch := tuple(islice(drafts, limits.BATCH_ITEMS_MAX)):
             vectors = {draft.whole: laid.vectors[draft.whole] for draft in batch if draft.whole in laid.vectors}
-            out.append(writing.put(engine, writing.Laid(batch, vectors), gone, lapse))
+            out.append(writing.put(workspace, writing.Laid(batch, vectors), gone, lapse))
             gone = ()
         return out
 
@@ -123,15 +110,15 @@ class Collection:
         """
         self._ids(list(ends))
         made = {id: parse_time(end, f"ends.{id:.80}") for id, end in ends.items()}
-        return writing.prolong(self._desk.engine, self.origin, made) if made else 0
+        return writing.prolong(self._workspace, self.origin, made) if made else 0
 
     def delete(self, ids: Sequence[str]) -> int:
         """End belief in entries by their ids, in one transaction; give how many there were."""
-        return writing.delete(self._desk.engine, self.origin, self._ids(ids)) if ids else 0
+        return writing.delete(self._workspace, self.origin, self._ids(ids)) if ids else 0
 
     def clear(self) -> int:
         """End belief in every entry of the collection, in one transaction; give how many there were."""
-        return writing.delete(self._desk.engine, self.origin, None)
+        return writing.delete(self._workspace, self.origin, None)
 
     # ------------------------------------------------------------------ reading
     def get(
@@ -140,8 +127,8 @@ class Collection:
         """Give entries by their ids, in the order of these; what is not there is left out."""
         if not ids:
             return []
-        with self._scene(as_of, valid_at) as scene:
-            return reading.listed(scene, None, self._ids(ids), None, 0)
+        with self._reading(as_of, valid_at) as here:
+            return reading.listed(here, None, self._ids(ids), None, 0)
 
     def entries(
         self,
@@ -155,22 +142,22 @@ class Collection:
         valid_at: TimeLike | None = None,
     ) -> list[Found]:
         """Give the entries that pass, in order of first recording; with `newest`, the last changed ones first."""
-        with self._scene(as_of, valid_at) as scene:
-            return reading.listed(scene, where, None if ids is None else self._ids(ids), limit, offset, newest)
+        with self._reading(as_of, valid_at) as here:
+            return reading.listed(here, where, None if ids is None else self._ids(ids), limit, offset, newest)
 
     def metadata(
         self, *, as_of: PointLike | None = None, valid_at: TimeLike | None = None
     ) -> list[Mapping[str, JsonValue]]:
         """Give the metadata of all entries, each once, loading nothing else of them. They are shared: do not change them."""
-        with self._scene(as_of, valid_at) as scene:
-            return reading.every_metadata(scene)
+        with self._reading(as_of, valid_at) as here:
+            return reading.every_metadata(here)
 
     def count(
         self, *, where: Where | None = None, as_of: PointLike | None = None, valid_at: TimeLike | None = None
     ) -> int:
         """Count the entries that pass."""
-        with self._scene(as_of, valid_at) as scene:
-            return reading.counted(scene, where, None)
+        with self._reading(as_of, valid_at) as here:
+            return reading.counted(here, where, None)
 
     def search(
         self,
@@ -200,11 +187,11 @@ class Collection:
         asked = None if vector is None else self._vector(vector)
         if asked is not None:
             self._check_model()
-        with self._scene(as_of, valid_at) as scene:
-            limited = reading.limits_of(scene, where, None if ids is None else self._ids(ids))
+        with self._reading(as_of, valid_at) as here:
+            limited = reading.limits_of(here, where, None if ids is None else self._ids(ids))
             if limited is None:
                 return []
-            return reading.shown(scene, self._hits(scene, limited, asked, text, k, alpha))
+            return reading.shown(here, self._hits(here, limited, asked, text, k, alpha))
 
     def diverse(
         self,
@@ -227,10 +214,10 @@ class Collection:
             raise InvalidInput.at("lambda", f"{share!r:.40} is not a number from 0 to 1")
         asked = self._vector(vector)
         self._check_model()
-        with self._scene(as_of, valid_at) as scene:
+        with self._reading(as_of, valid_at) as here:
             named = None if ids is None else self._ids(ids)
-            hits = reading.by_vector(scene, asked, max(k, min(fetch_k, limits.ENTRIES_K_MAX)), where, named)
-            return reading.shown(scene, reading.diverse(scene, asked, hits, k, share))
+            hits = reading.by_vector(here, asked, max(k, min(fetch_k, limits.ENTRIES_K_MAX)), where, named)
+            return reading.shown(here, reading.diverse(here, asked, hits, k, share))
 
     def recall(
         self,
@@ -267,22 +254,24 @@ class Collection:
             checked(where)
         self._check_model()
         resolved = partial(self._resolved, as_of, valid_at)
-        with self._desk.sighted(query, resolved, as_of is not None) as (at, sight):
-            scene = self._scene_at(at.view, at.point)
+        workspace = self._workspace
+        asking = Asking(query, workspace.embedder, workspace.settings.mask_names, resolves_first=as_of is not None)
+        with standpoint(workspace.reader, asking, resolved) as at:
+            here = self._reading_at(at.view, at.point)
 
             def narrow(given: Filter) -> Filter | None:
-                return given if where is None else reading.narrowed(scene, given, where)
+                return given if where is None else reading.narrowed(here, given, where)
 
-            scope = asked.scope(self._desk.workspace, self._desk.engine.settings.digest)
-            answer = recall(at.view, sight, Asked(asked, scope, narrow=narrow), at.point)
-            rids = {atom_name(row.key): rid for rid, row in _rows(scene, [item.id for item in answer.items]).items()}
-            return reading.shown(scene, [(rids[item.id], item.score) for item in answer.items])
+            scope = asked.scope(self._workspace.name, self._workspace.settings.digest)
+            answer = recall(here, Asked(asked, scope, narrow=narrow), at.clues, at.meaning)
+            rids = {atom_name(row.key): rid for rid, row in _rows(here, [item.id for item in answer.items]).items()}
+            return reading.shown(here, [(rids[item.id], item.score) for item in answer.items])
 
     def wordings(self, id: str) -> list[str]:
         """Give the memory ids of every wording an entry ever had, in order of first recording."""
-        with self._scene(None, None) as scene:
-            said = scene.view.pid(payload_hash(entry_discriminator(id)))
-            rows = [] if said is None else scene.view.entries(scene.origin, [said])
+        with self._reading(None, None) as here:
+            said = here.view.pid(payload_hash(entry_discriminator(id)))
+            rows = [] if said is None else here.view.entries(here.origin, [said])
             return [atom_name(row.key) for row in rows]
 
     # ------------------------------------------------------------------ vectors
@@ -295,7 +284,7 @@ class Collection:
         return self._embedder().embed(texts)
 
     def _embedder(self) -> Embedder:
-        embedder = self._desk.engine.embedder
+        embedder = self._workspace.embedder
         if embedder is None:
             raise EmbedderError("the store was opened without an embedding model; open it with one, or search by text")
         return embedder
@@ -306,39 +295,34 @@ class Collection:
 
     # ------------------------------------------------------------------ within
     def _hits(
-        self, scene: reading.Scene, limited: Filter, vector: npt.NDArray[np.float32] | None, text: str | None, k: int,
+        self, here: Reading, limited: Filter, vector: npt.NDArray[np.float32] | None, text: str | None, k: int,
         alpha: float,
     ) -> list[tuple[int, float]]:  # fmt: skip
-        selection, settings = Selection(scene.view, scene.point, limited, scene.matrix), self._desk.engine.settings
+        selection, settings = Selection(here.view, here.point, limited, here.matrix), self._workspace.settings
         depth = k if vector is None or text is None else max(settings.dense_candidates, 3 * k)
         cosines: list[tuple[int, float]] = []
-        if vector is not None and scene.model:
-            cosines = selection.dense(scene.model, vector, depth)
+        if vector is not None and here.model:
+            cosines = selection.dense(here.model, vector, depth)
         if text is None or (vector is not None and alpha >= 1):
             return cosines[:k]
-        lexicon = Lexicon(scene.view.ws) if scene.matrix is None else scene.matrix.lexicon
+        lexicon = Lexicon(here.view.ws) if here.matrix is None else here.matrix.lexicon
         found = Words(selection, text, settings, lexicon).best(max(depth, settings.lexical_candidates))
         if vector is None:
-            return reading.in_order(scene.view, found)[:k]
+            return reading.in_order(here.view, found)[:k]
         among = {*dict(cosines), *(rid for rid, _ in found[:depth])}
-        known = selection.cosines(scene.model, vector, sorted(among)) if scene.model else {}
-        return reading.fused(scene.view, among, known, dict(found), alpha)[:k]
+        known = selection.cosines(here.model, vector, sorted(among)) if here.model else {}
+        return reading.fused(here.view, among, known, dict(found), alpha)[:k]
 
     @contextmanager
-    def _scene(self, as_of: PointLike | None, valid_at: TimeLike | None) -> Iterator[reading.Scene]:
-        engine = self._desk.engine
-        with engine.store.reader(engine.ws) as view:
-            yield self._scene_at(view, self._resolved(as_of, valid_at, view))
+    def _reading(self, as_of: PointLike | None, valid_at: TimeLike | None) -> Iterator[Reading]:
+        with self._workspace.reader() as view:
+            yield self._reading_at(view, self._resolved(as_of, valid_at, view))
 
-    def _scene_at(self, view: ReadView, point: Point) -> reading.Scene:
-        engine = self._desk.engine
-        model = 0 if engine.embedder is None else model_of(view, engine.embedder)
-        matrix = self._desk.matrix(view, model)
-        origin = reading.origin_pid(view, self.origin)
-        return reading.Scene(view, engine.objects, point, origin, matrix, model, self._desk.tables)
+    def _reading_at(self, view: ReadView, point: Point) -> Reading:
+        return reading_at(self._workspace, view, point, reading.origin_pid(view, self.origin))
 
     def _resolved(self, as_of: PointLike | None, valid_at: TimeLike | None, view: ReadView) -> Point:
-        return resolve(view, as_of, valid_at, self._desk.engine.clock.now_us())
+        return resolve(view, as_of, valid_at, self._workspace.clock.now_us())
 
     def _ids(self, ids: Sequence[str]) -> Sequence[str]:
         if isinstance(ids, str):
@@ -363,7 +347,7 @@ class Collection:
 
     def _dimension(self, size: int) -> int:
         """Give the dimension of the model; one that is not known yet is the store's, or else that of a vector given."""
-        embedder = self._desk.engine.embedder
+        embedder = self._workspace.embedder
         if embedder is None:
             raise InvalidInput.at(
                 "vector", "is given, and the store was opened without an embedding model; open it with one"
@@ -374,10 +358,10 @@ class Collection:
 
     def _recorded(self) -> int:
         """Give the dimension that the store knows the model of the embedder by; 0 for none."""
-        engine = self._desk.engine
-        assert engine.embedder is not None
-        mine = engine.embedder.identity
-        with engine.store.reader(engine.ws) as view:
+        workspace = self._workspace
+        assert workspace.embedder is not None
+        mine = workspace.embedder.identity
+        with workspace.reader() as view:
             for _, name, digest, precision, dimension in view.models():
                 if (name, digest, precision) == (mine.model_id, mine.weights_digest, mine.precision):
                     return dimension
@@ -385,24 +369,24 @@ class Collection:
 
     def _check_model(self) -> None:
         """Refuse a model that this collection was not embedded by; looked up once for each model."""
-        engine = self._desk.engine
-        if engine.embedder is None:
+        workspace = self._workspace
+        if workspace.embedder is None:
             return
         if (
-            not engine.embedder.identity.dimension
-            and isinstance(engine.embedder, GivenEmbedder)
+            not workspace.embedder.identity.dimension
+            and isinstance(workspace.embedder, GivenEmbedder)
             and (n := self._recorded())
         ):
-            engine.embedder.learn(n)
-        with engine.store.reader(engine.ws) as view:
-            model = model_of(view, engine.embedder)
+            workspace.embedder.learn(n)
+        with workspace.reader() as view:
+            model = model_of(view, workspace.embedder)
             if model not in self._sound:
                 origin = reading.origin_pid(view, self.origin)
-                reading.check_model(view, origin, model, engine.embedder.identity.model_id)
+                reading.check_model(view, origin, model, workspace.embedder.identity.model_id)
                 if model:
                     self._sound.add(model)
 
 
-def _rows(scene: reading.Scene, names: Sequence[str]) -> dict[int, AtomRow]:
-    rids = [reading.rid_of(scene.view, name) for name in names]
-    return scene.view.atoms(rids)
+def _rows(here: Reading, names: Sequence[str]) -> dict[int, AtomRow]:
+    rids = [reading.rid_of(here.view, name) for name in names]
+    return here.view.atoms(rids)

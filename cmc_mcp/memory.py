@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +12,10 @@ from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from cmc_mcp import limits
 from cmc_mcp.clock import Clock, SystemClock
-from cmc_mcp.collection import Collection, Desk
+from cmc_mcp.collection import Collection
 from cmc_mcp.config import Settings
 from cmc_mcp.documents.manifests import Manifests
-from cmc_mcp.embed import MiniLM, TokenCounter, load_token_counter
+from cmc_mcp.embed import MiniLM
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.environment import check_workspace, signing_key
 from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound
@@ -29,8 +27,6 @@ from cmc_mcp.history import snapshot as snapshots
 from cmc_mcp.history.rebuild import rebuild
 from cmc_mcp.history.references import PointLike, plain_text, resolve_point
 from cmc_mcp.history.verify import Verifier, text_and_file
-from cmc_mcp.index.matrix import ROW_BYTES, Matrix
-from cmc_mcp.index.nodematrix import NodeMatrix
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
 from cmc_mcp.model.calibration import Calibration, calibrations
@@ -50,24 +46,21 @@ from cmc_mcp.model.results import (
 )
 from cmc_mcp.model.time import TimeLike, format_time
 from cmc_mcp.products import REGISTRY
-from cmc_mcp.read.agree import Statements
-from cmc_mcp.read.asking import Asking, Standpoint, standpoint
-from cmc_mcp.read.entries import Tables
+from cmc_mcp.read.asking import Asking, standpoint
 from cmc_mcp.read.outcomes import outcomes
-from cmc_mcp.read.pending import Embedded
-from cmc_mcp.read.pipeline import Asked, Sight, recall
+from cmc_mcp.read.pipeline import Asked, recall
 from cmc_mcp.read.point import Point, decode_cursor, resolve
 from cmc_mcp.read.query import question
+from cmc_mcp.read.reading import reading_at
 from cmc_mcp.read.source import read_source
 from cmc_mcp.read.versions import memory_versions, source_versions
 from cmc_mcp.read.zoom import zoom
 from cmc_mcp.store.opening import open_store, rekey, restore
-from cmc_mcp.store.protocol import Objects, ReadView, Store
+from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.verbs.check import Check
 from cmc_mcp.verbs.models import DETAILS, Forget, Mark, Outcome, Recall, Revise
+from cmc_mcp.workspace import Workspace
 from cmc_mcp.write import gate, pipeline
-from cmc_mcp.write.engine import Engine
-from cmc_mcp.write.enrich import model_of
 from cmc_mcp.write.erase import finish_erasures
 from cmc_mcp.write.forget import forget
 from cmc_mcp.write.mark import mark
@@ -80,19 +73,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _WRITER_DEFAULT: Final = "local"
-
-
-@dataclass(slots=True)
-class _Caches:
-    """What the views of one workspace share, whoever looks through them: one matrix, and manifests of one epoch."""
-
-    epoch: int = 0
-    matrix: Matrix | None = None
-    nodes: NodeMatrix | None = None
-    manifests: Manifests = field(default_factory=Manifests)
-    statements: Statements = field(default_factory=Statements)
-    embedded: Embedded = field(default_factory=Embedded)
-    tables: Tables = field(default_factory=Tables)
 
 
 class Memory:
@@ -108,26 +88,23 @@ class Memory:
     >>> folder.cleanup()
     """
 
-    def __init__(
-        self,
-        store: Store,
-        objects: Objects,
-        *,
-        workspace: str,
-        principal: str,
-        embedder: Embedder | None,
-        clock: Clock,
-        settings: Settings,
-    ) -> None:
-        self.workspace = check_workspace(workspace)
-        self.principal = principal
-        self.settings = settings
-        self._store, self._objects = store, objects
-        self._embedder, self._clock = embedder, clock
-        self._ws = store.workspace(workspace, create=True)
-        self._caches = _Caches()
-        self._guard = threading.Lock()
-        self._tokens: TokenCounter | None = None
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @property
+    def workspace(self) -> str:
+        """The name of the workspace."""
+        return self._workspace.name
+
+    @property
+    def principal(self) -> str:
+        """As whom the memory is read and written."""
+        return self._workspace.principal
+
+    @property
+    def settings(self) -> Settings:
+        """The constants of the pipelines."""
+        return self._workspace.settings
 
     # ------------------------------------------------------------------ life
     @classmethod
@@ -163,13 +140,15 @@ class Memory:
         try:
             finish_erasures(store, kept)
             return cls(
-                store,
-                kept,
-                workspace=workspace,
-                principal=principal or _WRITER_DEFAULT,
-                embedder=made,
-                clock=clock,
-                settings=settings or Settings(),
+                Workspace.of(
+                    store,
+                    kept,
+                    name=workspace,
+                    principal=principal or _WRITER_DEFAULT,
+                    embedder=made,
+                    clock=clock,
+                    settings=settings or Settings(),
+                )
             )
         except BaseException:
             store.close()
@@ -182,46 +161,28 @@ class Memory:
             InvalidInput: the principal's or the workspace's name.
         """
         _check_principal(principal)
-        if workspace is None or workspace == self.workspace:
-            other = Memory.__new__(Memory)
-            other.__dict__.update(self.__dict__)
-            other.principal = principal
-            return other
-        return Memory(
-            self._store,
-            self._objects,
-            workspace=workspace,
-            principal=principal,
-            embedder=self._embedder,
-            clock=self._clock,
-            settings=self.settings,
-        )
+        mine = self._workspace.as_principal(principal)
+        return Memory(mine if workspace is None else mine.elsewhere(workspace))
 
     def with_embedder(self, embedder: Embedder | None) -> Memory:
         """Give the same store as seen through another embedding model. Closing either closes both."""
-        other = Memory.__new__(Memory)
-        other.__dict__.update(self.__dict__)
-        other._embedder, other._caches, other._guard = embedder, _Caches(), threading.Lock()
-        return other
+        return Memory(self._workspace.through(embedder))
 
     def now_us(self) -> int:
         """Give the present time of the store in microseconds: its clock's, never before the last transaction."""
-        with self._store.reader(self._ws) as view:
-            return max(self._clock.now_us(), view.head().recorded_us)
+        with self._workspace.reader() as view:
+            return self._workspace.now_us(view.head())
 
     def count_call(self) -> tuple[int, int]:
         """Count a call of this principal; give how many it made in this minute, and the seconds left of the minute.
 
         Over every server of a database; of a file, in this process.
         """
-        return self._store.count_call(self._ws, self.principal)
+        return self._workspace.store.count_call(self._workspace.ws, self.principal)
 
     def close(self) -> None:
         """Close the store, and give the model's memory back. Closing twice is allowed."""
-        self._store.close()
-        if self._embedder is not None:
-            self._embedder.close()
-        self._caches.matrix = self._caches.nodes = None
+        self._workspace.close()
 
     def __enter__(self) -> Self:
         return self
@@ -240,7 +201,7 @@ class Memory:
         Raises:
             InvalidInput: an argument is wrong; Conflict: an idempotency key was used otherwise; StoreError: the disk.
         """
-        return pipeline.remember(self._engine(), {**arguments, "content": content}, cancel=cancel)
+        return pipeline.remember(self._workspace, {**arguments, "content": content}, cancel=cancel)
 
     def remember_many(
         self,
@@ -257,7 +218,7 @@ class Memory:
         """
         known = len(items) if isinstance(items, Sequence) else 0
         size = total if total is not None else known
-        return pipeline.remember_many(self._engine(), items, progress=progress, total=size, cancel=cancel)
+        return pipeline.remember_many(self._workspace, items, progress=progress, total=size, cancel=cancel)
 
     def revise(
         self,
@@ -278,7 +239,7 @@ class Memory:
         Raises:
             InvalidInput: an argument is wrong or nothing is to change; NotFound, Ambiguous: the id.
         """
-        return revise(self._engine(), Revise.of(locals()), cancel=cancel)
+        return revise(self._workspace, Revise.of(locals()), cancel=cancel)
 
     def forget(
         self,
@@ -299,7 +260,7 @@ class Memory:
         Raises:
             InvalidInput: nothing is selected, or an erase without its plan's digest; Conflict: the plan is outdated.
         """
-        return forget(self._engine(), Forget.of(locals()), cancel=cancel)
+        return forget(self._workspace, Forget.of(locals()), cancel=cancel)
 
     def mark(
         self,
@@ -314,7 +275,7 @@ class Memory:
         Raises:
             InvalidInput: an argument is wrong; NotFound, Ambiguous: an id, or its memory was forgotten.
         """
-        return mark(self._engine(), Mark.of(locals()), cancel=cancel)
+        return mark(self._workspace, Mark.of(locals()), cancel=cancel)
 
     # ------------------------------------------------------------------ reading
     def recall(
@@ -354,8 +315,7 @@ class Memory:
                 raise InvalidInput.at("cursor", "carries its own read point; leave as_of and valid_at out")
             found = decode_cursor(cursor, scope)
             put, point = replace(put, offset=found.offset, given=found.given), found.point
-        with self._sighted(query, point, as_of is not None) as (at, sight):
-            return recall(at.view, sight, put, at.point)
+        return self._recalled(put, point, resolves_first=as_of is not None)
 
     def recall_by_vector(
         self,
@@ -370,8 +330,7 @@ class Memory:
         """Answer as `recall` does, with the question's vector given (unit length, the model's dimension)."""
         asked = question(Recall(query, budget_tokens, limit))
         scope = asked.scope(self.workspace, self.settings.digest)
-        with self._sighted(query, partial(self._point, as_of, None), vector=vector) as (at, sight):
-            return recall(at.view, sight, Asked(asked, scope, explain=explain), at.point)
+        return self._recalled(Asked(asked, scope, explain=explain), partial(self._point, as_of, None), vector=vector)
 
     def read_source(self, source: str, as_of: PointLike | None = None) -> bytes:
         """Give a source back as it came, every byte.
@@ -379,13 +338,13 @@ class Memory:
         Raises:
             NotFound: there is none; SourceIncomplete: parts were forgotten or erased, and are named.
         """
-        with self._store.reader(self._ws) as view:
+        with self._workspace.reader() as view:
             seq = view.head().seq if as_of is None else resolve_point(view, as_of)
-            return read_source(view, self._objects, self._caches_for(view).manifests, source, seq)
+            return read_source(view, self._workspace.objects, self._manifests(view), source, seq)
 
     def sources(self) -> list[str]:
         """Give the origins of documents and conversations, in order of first recording."""
-        with self._store.reader(self._ws) as view:
+        with self._workspace.reader() as view:
             bodies = [view.payload(pid) for pid in view.origins()]
             return list(dict.fromkeys(body.decode() for body in bodies if body is not None))
 
@@ -395,9 +354,7 @@ class Memory:
         Raises:
             InvalidInput: the name.
         """
-        return Collection(
-            name, Desk(self._engine(), self.workspace, self._caches.tables, self._matrix_for, self._sighted)
-        )
+        return Collection(name, self._workspace)
 
     # ------------------------------------------------------------------ history
     def snapshot(self, label: str | None = None, *, note: str | None = None, force: bool = False) -> SnapshotResult:
@@ -407,7 +364,13 @@ class Memory:
             Conflict: the label names another state, and `force` is not given.
         """
         return snapshots.snapshot(
-            self._store, self._ws, principal=self.principal, clock=self._clock, label=label, note=note, force=force
+            self._workspace.store,
+            self._workspace.ws,
+            principal=self.principal,
+            clock=self._workspace.clock,
+            label=label,
+            note=note,
+            force=force,
         )
 
     def rollback(
@@ -430,11 +393,11 @@ class Memory:
         state = to.transaction if isinstance(to, SnapshotResult) else to
         target = rollbacks.Target(state, since, writer, source, tuple(sorted((tags or {}).items())))
         return rollbacks.rollback(
-            self._store,
-            self._ws,
+            self._workspace.store,
+            self._workspace.ws,
             target,
             principal=self.principal,
-            clock=self._clock,
+            clock=self._workspace.clock,
             dry_run=dry_run,
             digest_=digest,
             cancel=cancel,
@@ -468,12 +431,12 @@ class Memory:
             raise InvalidInput.at("limit", f"{limit} is not a whole number of at least 1")
         if limit > limits.HISTORY_ITEMS_MAX:
             raise LimitExceeded.over("limit", "HISTORY_ITEMS_MAX", limit, limits.HISTORY_ITEMS_MAX)
-        with self._store.reader(self._ws) as view:
-            manifests = self._caches_for(view).manifests
+        with self._workspace.reader() as view:
+            manifests = self._manifests(view)
             if id is not None:
-                return memory_versions(view, self._objects, manifests, id)
+                return memory_versions(view, self._workspace.objects, manifests, id)
             if source is not None and place is not None:
-                seen = (view, self._objects, manifests)
+                seen = (view, self._workspace.objects, manifests)
                 return zoom(*seen, source, plain_text(place, "place"), seq=view.head().seq, limit=limit)
             if source is not None:
                 return source_versions(view, source, manifests)
@@ -501,20 +464,20 @@ class Memory:
             InvalidInput: the public key is malformed; NotFound, Ambiguous: the id.
         """
         key = self._public_key(public_key) if checkpoint is not None else b""
-        with self._store.reader(self._ws) as view:
-            verifier = Verifier(view, self._objects)
+        with self._workspace.reader() as view:
+            verifier = Verifier(view, self._workspace.objects)
             verifier.run(progress)
             if checkpoint is not None:
                 verifier.against(checkpoint, key, proof.origin_of(self.workspace))
-            model = 0 if self._embedder is None else model_of(view, self._embedder)
-            again = verifier.deep(self._embedder, model) if deep else None
+            model = self._workspace.model(view)
+            again = verifier.deep(self._workspace.embedder, model) if deep else None
             inclusion = None if id is None or verifier.faults else proof.inclusion(view, id)
             head = view.head()
             log_root = verifier.log_root.hex()
         if again is not None:
-            verifier.again(again, partial(self._store.reader, self._ws))
+            verifier.again(again, self._workspace.reader)
             inclusion = None if verifier.faults else inclusion
-        faults = [*verifier.faults, *text_and_file(self._store, self._ws, self._objects)]
+        faults = [*verifier.faults, *text_and_file(self._workspace.store, self._workspace.ws, self._workspace.objects)]
         if checkpoint is None:
             verifier.notes.append(
                 "without a checkpoint kept elsewhere, a complete rewrite or an older copy cannot be told from the truth"
@@ -536,12 +499,12 @@ class Memory:
         Raises:
             NotFound: nothing was ever written.
         """
-        with self._store.reader(self._ws) as view:
+        with self._workspace.reader() as view:
             return proof.checkpoint(view, self.workspace, key or signing_key())
 
     def calibration(self) -> list[Calibration]:
         """Say of every writer and model how well the confidence it gave fits what was marked right and wrong."""
-        with self._store.reader(self._ws) as view:
+        with self._workspace.reader() as view:
             return calibrations(outcomes(view))
 
     # ------------------------------------------------------------------ keeping
@@ -552,7 +515,9 @@ class Memory:
             Conflict: the file exists; StoreError: it cannot be written.
         """
         target = Path(path).expanduser().absolute()
-        self._store.backup(target, lambda: self._objects.copy_to(Path(f"{target}.objects")), progress)
+        self._workspace.store.backup(
+            target, lambda: self._workspace.objects.copy_to(Path(f"{target}.objects")), progress
+        )
 
     @staticmethod
     def rekey(path: str | Path, *, key: bytes | None, new_key: bytes | None, progress: Progress | None = None) -> None:
@@ -612,10 +577,8 @@ class Memory:
         Raises:
             IntegrityError: the committed tables do not verify, and nothing was changed.
         """
-        rebuild(self._store, self._ws, self._objects, progress)
-        fresh = _Caches()  # what was read from damaged tables goes, whoever looks through it
-        for name in _Caches.__slots__:
-            setattr(self._caches, name, getattr(fresh, name))
+        rebuild(self._workspace.store, self._workspace.ws, self._workspace.objects, progress)
+        self._workspace.kept.clear()  # what was read from damaged tables goes, whoever looks through it
         return self.verify()
 
     def index(self, *, drop: bool = False, progress: Progress | None = None) -> list[tuple[int, int]]:
@@ -626,15 +589,15 @@ class Memory:
         Raises:
             InvalidInput: the store is a file, or the workspace too small to gain by it.
         """
-        return self._store.index(self._ws, drop=drop, progress=progress)
+        return self._workspace.store.index(self._workspace.ws, drop=drop, progress=progress)
 
     def workspaces(self) -> list[str]:
         """Give the names of the store's workspaces, sorted."""
-        return [name for _, name in self._store.workspaces()]
+        return [name for _, name in self._workspace.store.workspaces()]
 
     def quarantine(self) -> list[QuarantineEntry]:
         """Give what the gate kept back, in order."""
-        with self._store.reader(self._ws) as view:
+        with self._workspace.reader() as view:
             return gate.quarantined(view)
 
     def release(self, id: str) -> Receipt:
@@ -643,9 +606,9 @@ class Memory:
         Raises:
             NotFound, Ambiguous: the id.
         """
-        with self._store.reader(self._ws) as view:
+        with self._workspace.reader() as view:
             record, request, writer = gate.find_quarantined(view, id)
-        return pipeline.release(self._engine(), request, record, writer)
+        return pipeline.release(self._workspace, request, record, writer)
 
     def set_policy(self, name: str, value: float | None) -> None:
         """Set a numeric policy of the workspace, such as `gate.min_confidence`; None removes it.
@@ -653,9 +616,9 @@ class Memory:
         Raises:
             InvalidInput: there is no such policy.
         """
-        with self._store.writer(self._ws) as unit:
+        with self._workspace.writer() as unit:
             gate.set_policy(unit, name, value)
-            self._engine().commit(unit, "policy", {"name": name})
+            self._workspace.commit(unit, "policy", {"name": name})
 
     def embed_pending(self, *, progress: Progress | None = None, cancel: Cancel | None = None) -> int:
         """Embed what has no vector under the present model yet, in resumable batches; give how many texts were.
@@ -663,115 +626,50 @@ class Memory:
         Raises:
             EmbedderError: the model cannot be loaded or does not answer.
         """
-        return embed_pending(self._engine(), progress=progress, cancel=cancel)
+        return embed_pending(self._workspace, progress=progress, cancel=cancel)
 
     def status(self) -> dict[str, str | int | None]:
         """Say which store, workspace, model and state this is."""
-        with self._store.reader(self._ws) as view:
+        with self._workspace.reader() as view:
             head = view.head()
-            model = 0 if self._embedder is None else model_of(view, self._embedder)
-            now = max(self._clock.now_us(), head.recorded_us)
-            pending = 0 if self._embedder is None else view.count_pending(model, head.seq, now)
+            model = self._workspace.model(view)
+            now = self._workspace.now_us(head)
+            pending = 0 if self._workspace.embedder is None else view.count_pending(model, head.seq, now)
         return {
             "workspace": self.workspace,
             "principal": self.principal,
-            "backend": self._store.backend,
+            "backend": self._workspace.store.backend,
             "transaction": head.seq,
             "snapshot": snapshot_name(head.state_root),
             "memories": head.atoms,
             "recorded_at": format_time(head.recorded_us) if head.seq else None,
-            "model": None if self._embedder is None else self._embedder.identity.model_id,
+            "model": None if self._workspace.embedder is None else self._workspace.embedder.identity.model_id,
             "pending": pending,
         }
 
     def inspect(self) -> dict[str, str]:
         """Say how the store is opened: driver versions and settings, for `doctor`."""
-        return self._store.inspect()
+        return self._workspace.store.inspect()
 
     # ------------------------------------------------------------------ within
-    def _engine(self) -> Engine:
-        return Engine(self._store, self._ws, self.principal, self._clock, self._embedder, self._objects, self.settings)
-
     def _point(self, as_of: PointLike | None, valid_at: TimeLike | None, view: ReadView) -> Point:
-        return resolve(view, as_of, valid_at, self._clock.now_us())
+        return resolve(view, as_of, valid_at, self._workspace.clock.now_us())
 
-    @contextmanager
-    def _sighted(
+    def _recalled(
         self,
-        query: str,
+        put: Asked,
         point: Callable[[ReadView], Point],
         resolves_first: bool = False,
         vector: npt.NDArray[np.float32] | None = None,
-    ) -> Iterator[tuple[Standpoint, Sight]]:
-        """Embed a question with nothing open, then yield the transaction that answers it and what the pipeline needs.
+    ) -> RecallResult:
+        """Answer at a read point that `point` resolves: before the question is embedded, with `resolves_first`."""
+        workspace, query = self._workspace, put.question.query
+        asking = Asking(query, workspace.embedder, workspace.settings.mask_names, vector, resolves_first)
+        with standpoint(workspace.reader, asking, point) as at:
+            return recall(reading_at(workspace, at.view, at.point), put, at.clues, at.meaning)
 
-        `point` resolves the read point, before the question is embedded with `resolves_first`; `vector` is the question's
-        where the caller has it.
-        """
-        asking = Asking(query, self._embedder, self.settings.mask_names, vector, resolves_first)
-        with standpoint(partial(self._store.reader, self._ws), asking, point) as at:
-            yield at, self._sight(at)
-
-    def _sight(self, at: Standpoint) -> Sight:
-        """Return what the read pipeline needs."""
-        view = at.view
-        model = 0 if self._embedder is None else model_of(view, self._embedder)
-        caches = self._caches_for(view)
-        counter, matrix = self._counter(), self._matrix_for(view, model)
-        return Sight(
-            settings=self.settings,
-            objects=self._objects,
-            manifests=caches.manifests,
-            statements=caches.statements,
-            embedded=caches.embedded,
-            matrix=matrix,
-            nodes=self._nodes_for(view, model),
-            model=model,
-            model_name=None if self._embedder is None else self._embedder.identity.model_id,
-            clues=at.clues,
-            vector=at.meaning.vector,
-            degraded=at.meaning.degraded,
-            count_tokens=counter.count,
-            tokenizer=counter.name,
-        )
-
-    def _caches_for(self, view: ReadView) -> _Caches:
-        """Give what is at hand, as of the view's epoch: what was erased must not live on in a cache."""
-        epoch = view.epoch()
-        with self._guard:
-            if self._caches.epoch != epoch:
-                self._caches.epoch, self._caches.manifests, self._caches.statements = epoch, Manifests(), Statements()
-                self._caches.embedded = Embedded()
-            return replace(self._caches)
-
-    def _matrix_for(self, view: ReadView, model: int) -> Matrix | None:
-        """Give the matrix in memory, unless it would pass its bound; then the store's exact path answers."""
-        if view.head().passages * ROW_BYTES > self.settings.matrix_bytes_max:
-            return None
-        epoch = view.epoch()
-        with self._guard:
-            matrix = self._caches.matrix
-            if matrix is None or matrix.model != model or matrix.epoch != epoch:
-                dimension = 1 if self._embedder is None else self._embedder.identity.dimension
-                matrix = self._caches.matrix = Matrix(self._ws, model, dimension, epoch)
-            return matrix
-
-    def _nodes_for(self, view: ReadView, model: int) -> NodeMatrix | None:
-        """Give the nodes in memory; None where the matrix is not in memory either."""
-        if view.head().passages * ROW_BYTES > self.settings.matrix_bytes_max:
-            return None
-        epoch = view.epoch()
-        with self._guard:
-            nodes = self._caches.nodes
-            if nodes is None or nodes.model != model or nodes.epoch != epoch:
-                dimension = 1 if self._embedder is None else self._embedder.identity.dimension
-                nodes = self._caches.nodes = NodeMatrix(self._ws, model, dimension, epoch)
-            return nodes
-
-    def _counter(self) -> TokenCounter:
-        if self._tokens is None:
-            self._tokens = load_token_counter()
-        return self._tokens
+    def _manifests(self, view: ReadView) -> Manifests:
+        return self._workspace.kept.of(view.epoch(), Manifests)
 
     def _public_key(self, text: str | None) -> bytes:
         if text is None:

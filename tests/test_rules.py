@@ -113,7 +113,7 @@ def test_rule_03_writers_queue_and_readers_neither_wait_nor_write(path: Path) ->
         for thread in threads:
             thread.join()
         assert one.snapshot().transaction == 30 and other.verify().holds
-        with one._store.exclusive():  # type: ignore[attr-defined]
+        with one._workspace.store.exclusive():  # type: ignore[attr-defined]
             before = counts(path)
             assert other.recall("a", limit=3).items and other.history(limit=1).transactions
             assert counts(path) == before

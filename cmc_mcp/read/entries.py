@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue
 
-from cmc_mcp.canon import Json, facts_hash, payload_hash
+from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.documents.loading import Loaded, load
-from cmc_mcp.errors import DimensionMismatch, IntegrityError
-from cmc_mcp.index.matrix import Matrix
+from cmc_mcp.errors import DimensionMismatch
 from cmc_mcp.kernel.identity import ATOM_PREFIX, atom_name, entry_discriminator, snapshot_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.entries import Found, extra_of, metadata_of, stamp
 from cmc_mcp.model.facts import Registers, number_of
-from cmc_mcp.model.filters import VIF, Every, Where, checked, compiled, conjuncts, paths, signature
+from cmc_mcp.model.filters import VIF, Every, Where, checked, compiled, conjuncts, paths
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import NO_MODEL
-from cmc_mcp.read.point import Point
+from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import Filter
 
 if TYPE_CHECKING:
@@ -34,8 +30,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 WITNESS_VERSION: Final = 1
-_KNOWN_MAX: Final = 200_000  # bodies of facts whose metadata stay decoded, of one collection
-_FILTERS_MAX: Final = 32
 _OF_WITNESSES: Final = frozenset({"writer", "model_id"})
 _ALWAYS: Final = "0001-01-01T00:00:00.000000Z"
 _NEVER: Final = "9999-12-31T23:59:59.999999Z"
@@ -45,99 +39,7 @@ PieceRow = tuple[int, bytes, int, int, int, int, int]
 """As `pieces_of_origin` gives it: rid, id, first transaction, witness, valid_from, valid_to, facts."""
 
 
-# ---------------------------------------------------------------------- filters
-@dataclass(slots=True)
-class _Table:
-    """The metadata of every body of facts that entries of one collection ever had. Facts never change: it only grows."""
-
-    seq: int = 0
-    facts: list[int] = field(default_factory=list)
-    gone: set[int] = field(default_factory=set)  # erased
-    known: dict[int, Mapping[str, JsonValue] | bytes] = field(default_factory=dict)  # past a bound, as they are stored
-    passing: OrderedDict[Hashable, tuple[int, list[int]]] = field(default_factory=OrderedDict)
-
-
-class Tables:
-    """What filters are evaluated over, by collection: a cache of what the ledger says, shared by the views of a workspace.
-
-    A filter asks of each body of facts once; which of them hold at a read point is then the selection's affair.
-    """
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._epoch = -1
-        self._tables: dict[int, _Table] = {}
-
-    def passing(self, view: ReadView, origin: int, where: Where) -> tuple[int, ...]:
-        """Give the bodies of facts that pass a filter, of those that entries of a collection ever had."""
-        with self._guard:
-            table = self._table(view, origin)
-            key = signature(where)
-            done, found = table.passing.pop(key, (0, []))
-            if done < len(table.facts):
-                test = compiled(where)
-                found = [*found, *(pid for pid in table.facts[done:] if test(_metadata(table, pid)))]
-            table.passing[key] = (len(table.facts), found)
-            while len(table.passing) > _FILTERS_MAX:
-                table.passing.popitem(last=False)
-            return tuple(found)
-
-    def metadata(self, view: ReadView, origin: int) -> dict[int, Mapping[str, JsonValue]]:
-        """Give the metadata of every body of facts that entries of a collection ever had, by number."""
-        with self._guard:
-            table = self._table(view, origin)
-            return {pid: _metadata(table, pid) for pid in table.facts}
-
-    def _table(self, view: ReadView, origin: int) -> _Table:
-        epoch, head = view.epoch(), view.head().seq
-        if epoch != self._epoch:  # what was erased must not live on in a cache
-            self._tables, self._epoch = {}, epoch
-        table = self._tables.setdefault(origin, _Table())
-        if table.seq < head:
-            _follow(view, origin, table, head)
-        return table
-
-
-def _follow(view: ReadView, origin: int, table: _Table, head: int) -> None:
-    """Bring a table to a transaction. What was erased is left out, until it is told again and so is there again."""
-    rows = [row for row in view.facts_of_origin(origin, table.seq, head) if row[0] not in table.known]
-    rows += (
-        [(row.pid, row.hash, row.body) for row in view.payload_rows(sorted(table.gone)).values()] if table.gone else []
-    )
-    for pid, hash_, body in rows:
-        if body is None:
-            table.gone.add(pid)
-            continue
-        if facts_hash(body) != hash_:
-            raise IntegrityError(
-                "stored facts do not match their hash; run `cmc verify`", table="payloads", key=str(pid)
-            )
-        table.gone.discard(pid)
-        if pid not in table.known:
-            table.facts.append(pid)
-            table.known[pid] = metadata_of(json.loads(body)) if len(table.known) < _KNOWN_MAX else body
-    table.seq = head
-
-
-def _metadata(table: _Table, pid: int) -> Mapping[str, JsonValue]:
-    known = table.known[pid]
-    return metadata_of(json.loads(known)) if isinstance(known, bytes) else known
-
-
 # ---------------------------------------------------------------------- who is asked about
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One collection at one read point, and what reading it takes. `origin` is 0 where there is no such collection yet."""
-
-    view: ReadView
-    objects: Objects
-    point: Point
-    origin: int
-    matrix: Matrix | None
-    model: int  # 0: no vectors
-    tables: Tables
-
-
 def origin_pid(view: ReadView, origin: str) -> int:
     """Give the number of a collection's origin; 0 when nothing was ever put in it."""
     return view.pid(payload_hash(origin.encode())) or 0
@@ -150,25 +52,25 @@ def rid_of(view: ReadView, name: str) -> int:
     return rid
 
 
-def limits_of(scene: Scene, where: Where | None, ids: Sequence[str] | None) -> Filter | None:
+def limits_of(reading: Reading, where: Where | None, ids: Sequence[str] | None) -> Filter | None:
     """Turn a filter and ids into numbers; None when nothing can pass them."""
     if where is not None:
         checked(where)
-    if not scene.origin:
+    if not reading.origin:
         return None
-    limits = Filter(origins=(scene.origin,))
+    limits = Filter(origins=(reading.origin,))
     if ids is not None:
-        rids = tuple(row for row in _rids(scene, ids))
+        rids = tuple(row for row in _rids(reading, ids))
         if not rids:
             return None
         limits = limits._replace(rids=rids)
-    return limits if where is None else narrowed(scene, limits, where)
+    return limits if where is None else narrowed(reading, limits, where)
 
 
-def narrowed(scene: Scene, limits: Filter, where: Where) -> Filter | None:
+def narrowed(reading: Reading, limits: Filter, where: Where) -> Filter | None:
     """Add a filter to limits, each of its conjuncts by the cheapest way; None when nothing can pass it."""
     checked(where)
-    if not scene.origin:
+    if not reading.origin:
         return None
     plain: list[Where] = []
     witnessed: list[Where] = []
@@ -177,45 +79,45 @@ def narrowed(scene: Scene, limits: Filter, where: Where) -> Filter | None:
         columns = {path[1] if path[0] == VIF else "" for path in paths(part)}
         (witnessed if columns <= _OF_WITNESSES else plain if columns <= {""} else virtual).append(part)
     if witnessed:
-        passing = _by_witness(scene, Every(tuple(witnessed)))
+        passing = _by_witness(reading, Every(tuple(witnessed)))
         mine = passing if limits.witnesses is None else passing & set(limits.witnesses)
         limits = limits._replace(witnesses=tuple(sorted(mine)))
     if plain:
-        facts = scene.tables.passing(scene.view, scene.origin, Every(tuple(plain)))
+        facts = reading.tables.passing(reading.view, reading.origin, Every(tuple(plain)))
         limits = limits._replace(facts=(*limits.facts, facts))
     if virtual:
-        rids = _virtually(scene, Every(tuple(virtual)))
+        rids = _virtually(reading, Every(tuple(virtual)))
         mine = rids if limits.rids is None else rids & set(limits.rids)
         limits = limits._replace(rids=tuple(sorted(mine)))
     return limits if limits.witnesses != () and limits.rids != () and all(limits.facts) else None
 
 
-def _by_witness(scene: Scene, where: Where) -> set[int]:
+def _by_witness(reading: Reading, where: Where) -> set[int]:
     """Evaluate a filter over what a witness says, once for each witness of the collection."""
     test = compiled(where)
     out: set[int] = set()
-    for pid in scene.view.witnesses_of_origin(scene.origin):
-        witness = _json(scene.view.payload(pid))
+    for pid in reading.view.witnesses_of_origin(reading.origin):
+        witness = _json(reading.view.payload(pid))
         if test({VIF: {"writer": _writer(witness), "model_id": _model(witness)}}):
             out.add(pid)
     return out
 
 
-def _rids(scene: Scene, ids: Sequence[str]) -> list[int]:
-    if not scene.origin:
+def _rids(reading: Reading, ids: Sequence[str]) -> list[int]:
+    if not reading.origin:
         return []
     hashes = [payload_hash(entry_discriminator(id)) for id in dict.fromkeys(ids)]
-    said = list(scene.view.pids(hashes).values())
-    return [row.rid for row in scene.view.entries(scene.origin, said)] if said else []
+    said = list(reading.view.pids(hashes).values())
+    return [row.rid for row in reading.view.entries(reading.origin, said)] if said else []
 
 
-def _virtually(scene: Scene, where: Where) -> set[int]:
+def _virtually(reading: Reading, where: Where) -> set[int]:
     """Evaluate a filter that asks for virtual columns, on the pieces that hold at the read point."""
-    view, point, test = scene.view, scene.point, compiled(where)
-    rows = view.pieces_of_origin(scene.origin, point.head.seq, point.valid_at)
+    view, point, test = reading.view, reading.point, compiled(where)
+    rows = view.pieces_of_origin(reading.origin, point.head.seq, point.valid_at)
     times = view.times_of({row[2] for row in rows})
     asked = paths(where)
-    known = scene.tables.metadata(view, scene.origin) if any(path[0] != VIF for path in asked) else {}
+    known = reading.tables.metadata(view, reading.origin) if any(path[0] != VIF for path in asked) else {}
     columns = {path[1] for path in asked if path[0] == VIF}
     makers = {name: maker for name, maker in _virtual(view, rows, times).items() if name in columns}
     out: set[int] = set()
@@ -269,11 +171,11 @@ def _json(body: bytes | None) -> Mapping[str, Json]:
 
 
 # ---------------------------------------------------------------------- what is given back
-def shown(scene: Scene, hits: Sequence[tuple[int, float | None]]) -> list[Found]:
+def shown(reading: Reading, hits: Sequence[tuple[int, float | None]]) -> list[Found]:
     """Load entries as a reader sees them, in the order given; those that do not hold, or were erased, are left out."""
-    view, point = scene.view, scene.point
+    view, point = reading.view, reading.point
     rids = [rid for rid, _ in hits]
-    loaded = load(view, scene.objects, rids, point.head.seq, point.valid_at)
+    loaded = load(view, reading.objects, rids, point.head.seq, point.valid_at)
     changed = view.opened(list(loaded), point.head.seq) if loaded else {}
     times = view.times_of({*changed.values(), *(item.row.seq for item in loaded.values())}) if loaded else {}
     snapshot = snapshot_name(point.head.state_root)
@@ -314,54 +216,59 @@ def _found(item: Loaded, data: bytes, score: float | None, recorded_us: int, cha
 
 
 def listed(
-    scene: Scene, where: Where | None, ids: Sequence[str] | None, limit: int | None, offset: int, newest: bool = False
+    reading: Reading,
+    where: Where | None,
+    ids: Sequence[str] | None,
+    limit: int | None,
+    offset: int,
+    newest: bool = False,
 ) -> list[Found]:
     """Give entries in order of first recording; with ids, in the order of those; with `newest`, the last changed first."""
     # by ids alone, whether they hold is seen when they are loaded
-    rids = _held(scene, where, ids) if ids is None or where is not None else _rids(scene, ids)
+    rids = _held(reading, where, ids) if ids is None or where is not None else _rids(reading, ids)
     if newest and rids:
-        changed = scene.view.opened(rids, scene.point.head.seq)
+        changed = reading.view.opened(rids, reading.point.head.seq)
         rids.sort(key=lambda rid: (changed.get(rid, 0), rid), reverse=True)
     if ids is None:
-        return shown(scene, [(rid, None) for rid in rids[offset : None if limit is None else offset + limit]])
+        return shown(reading, [(rid, None) for rid in rids[offset : None if limit is None else offset + limit]])
     place = {id: n for n, id in enumerate(dict.fromkeys(ids))}
-    found = sorted(shown(scene, [(rid, None) for rid in rids]), key=lambda entry: place[entry.id])
+    found = sorted(shown(reading, [(rid, None) for rid in rids]), key=lambda entry: place[entry.id])
     return found[offset : None if limit is None else offset + limit]
 
 
-def every_metadata(scene: Scene) -> list[Mapping[str, JsonValue]]:
+def every_metadata(reading: Reading) -> list[Mapping[str, JsonValue]]:
     """Give the metadata of what a collection holds, each once, in order of first recording; not to be changed."""
-    if not scene.origin:
+    if not reading.origin:
         return []
-    rows = scene.view.pieces_of_origin(scene.origin, scene.point.head.seq, scene.point.valid_at)
-    known = scene.tables.metadata(scene.view, scene.origin)
+    rows = reading.view.pieces_of_origin(reading.origin, reading.point.head.seq, reading.point.valid_at)
+    known = reading.tables.metadata(reading.view, reading.origin)
     held = dict.fromkeys(row[6] for row in rows)
     return [known[facts] for facts in held if facts in known]  # what was erased held then, and is there no more
 
 
-def counted(scene: Scene, where: Where | None, ids: Sequence[str] | None) -> int:
+def counted(reading: Reading, where: Where | None, ids: Sequence[str] | None) -> int:
     """Count entries."""
-    return len(_held(scene, where, ids))
+    return len(_held(reading, where, ids))
 
 
-def _held(scene: Scene, where: Where | None, ids: Sequence[str] | None) -> list[int]:
-    limits = limits_of(scene, where, ids)
-    rids = [] if limits is None else scene.view.selected(scene.point.head.seq, scene.point.valid_at, limits)
-    if rids and scene.view.epoch():  # what was erased held then, and is there no more
-        gone = set(scene.view.erased())
+def _held(reading: Reading, where: Where | None, ids: Sequence[str] | None) -> list[int]:
+    limits = limits_of(reading, where, ids)
+    rids = [] if limits is None else reading.view.selected(reading.point.head.seq, reading.point.valid_at, limits)
+    if rids and reading.view.epoch():  # what was erased held then, and is there no more
+        gone = set(reading.view.erased())
         rids = [rid for rid in rids if rid not in gone]
     return rids
 
 
 # ---------------------------------------------------------------------- search
 def by_vector(
-    scene: Scene, vector: npt.NDArray[np.float32], k: int, where: Where | None, ids: Sequence[str] | None
+    reading: Reading, vector: npt.NDArray[np.float32], k: int, where: Where | None, ids: Sequence[str] | None
 ) -> list[tuple[int, float]]:
     """Find the `k` nearest as (rid, cosine), best first, ties by atom id: exact, filtered first."""
-    limits = limits_of(scene, where, ids)
-    if limits is None or not scene.model:
+    limits = limits_of(reading, where, ids)
+    if limits is None or not reading.model:
         return []
-    return Selection(scene.view, scene.point, limits, scene.matrix).dense(scene.model, vector, k)
+    return Selection(reading.view, reading.point, limits, reading.matrix).dense(reading.model, vector, k)
 
 
 def in_order(view: ReadView, found: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
@@ -388,7 +295,7 @@ def fused(
 
 
 def diverse(
-    scene: Scene, vector: npt.NDArray[np.float32], hits: Sequence[tuple[int, float]], k: int, share: float
+    reading: Reading, vector: npt.NDArray[np.float32], hits: Sequence[tuple[int, float]], k: int, share: float
 ) -> list[tuple[int, float]]:
     """Choose `k` of some hits (best first), each the most like the question and the least like those chosen before.
 
@@ -398,7 +305,7 @@ def diverse(
     """
     import numpy as np
 
-    bodies = scene.view.vectors_of(scene.model, [rid for rid, _ in hits], scene.point.head.seq) if hits else {}
+    bodies = reading.view.vectors_of(reading.model, [rid for rid, _ in hits], reading.point.head.seq) if hits else {}
     hits = [hit for hit in hits if hit[0] in bodies]
     if not hits:
         return []

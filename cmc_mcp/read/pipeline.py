@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from cmc_mcp.config import Settings
 from cmc_mcp.documents.loading import Loaded, load, places_of
-from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.index.lexicon import Lexicon
-from cmc_mcp.index.matrix import Matrix
-from cmc_mcp.index.nodematrix import NodeMatrix
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
 from cmc_mcp.model.results import Item, Mode, RecallResult
-from cmc_mcp.read.agree import Statements
 from cmc_mcp.read.arrange import Arranged, Placed
+from cmc_mcp.read.asking import Meaning
 from cmc_mcp.read.candidates import Candidates
 from cmc_mcp.read.clues import Clues
 from cmc_mcp.read.compress import Level, Passages, level_of
@@ -29,41 +25,20 @@ from cmc_mcp.read.items import item_of
 from cmc_mcp.read.lexical import Words
 from cmc_mcp.read.navigate import Candidate, navigated
 from cmc_mcp.read.notes import Notes
-from cmc_mcp.read.pending import Embedded
-from cmc_mcp.read.point import Cursor, Point
+from cmc_mcp.read.point import Cursor
 from cmc_mcp.read.quality import parts
 from cmc_mcp.read.query import Question, limits_of
 from cmc_mcp.read.rank import PARTS
+from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.reconcile import reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
 from cmc_mcp.store.codes import exact
-from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import Filter
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What the read pipeline is handed besides the question."""
-
-    settings: Settings
-    objects: Objects
-    manifests: Manifests
-    statements: Statements
-    embedded: Embedded
-    matrix: Matrix | None
-    nodes: NodeMatrix | None
-    model: int  # 0: no vectors
-    model_name: str | None
-    clues: Clues
-    vector: npt.NDArray[np.float32] | None  # of the question, less the speakers it names
-    degraded: str | None
-    count_tokens: Callable[[str], int]
-    tokenizer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +54,11 @@ class Asked:
     narrow: Callable[[Filter], Filter | None] | None = None  # a filter that the question cannot say
 
 
-def recall(view: ReadView, sight: Sight, asked: Asked, point: Point) -> RecallResult:
+def recall(reading: Reading, asked: Asked, clues: Clues, meaning: Meaning) -> RecallResult:
     """Answer a question at a read point."""
     trace = Trace()
-    question = asked.question
+    view, point, settings, question = reading.view, reading.point, reading.settings, asked.question
+    counter = reading.workspace.kept.counter()
     limits = limits_of(view, question)
     if limits is not None and asked.narrow is not None:
         limits = asked.narrow(limits)
@@ -90,68 +66,75 @@ def recall(view: ReadView, sight: Sight, asked: Asked, point: Point) -> RecallRe
     if limits is None or not point.head.passages:
         trace.lap("filter", 0, passes="nothing")
     else:
-        selection = Selection(view, point, limits, sight.matrix)
+        selection = Selection(view, point, limits, reading.matrix)
         trace.lap("filter", selection.size() if asked.explain else -1)
         hidden = selection.erased()
-        sequence = _Sequence(view, sight, asked, point, selection, trace)
+        sequence = _Sequence(reading, asked, clues, meaning.vector, selection, trace)
         page = fit(
-            sequence.items(), asked.offset, asked.given, question.budget_tokens, question.limit, sight.count_tokens,
+            sequence.items(), asked.offset, asked.given, question.budget_tokens, question.limit, counter.count,
             None if asked.detailed else sequence.passages(),
         )  # fmt: skip
         shortened: list[JsonValue] = [item.id for item in page.items if item.original_tokens]
         trace.lap("fit", len(page.items), left_out=len(page.left_out), tokens=page.tokens, shortened=shortened)
         more = page.puts_off or sequence.has_more(page.offset)
-    vectors = sight.vector is not None
+    model_name = None if meaning.vector is None else reading.model_name
     cursor = Cursor(point.head.seq, point.valid_at, point.reference_us, page.offset, page.given)
     return RecallResult(
-        items=both_ends(page.items) if sight.settings.both_ends else page.items,
+        items=both_ends(page.items) if settings.both_ends else page.items,
         mode=Mode(
-            retrieval="hybrid" if vectors else "full_text",
-            model=sight.model_name if vectors else None,
-            pending=_pending(view, sight, point),
-            degraded=sight.degraded,
-            tokenizer=sight.tokenizer,
+            retrieval="full_text" if meaning.vector is None else "hybrid",
+            model=model_name,
+            pending=_pending(reading),
+            degraded=meaning.degraded,
+            tokenizer=counter.name,
         ),
         tokens=page.tokens,
         left_out=page.left_out,
         next_cursor=cursor.encode(asked.scope) if more else None,
-        read_point=point.result(sight.model_name if vectors else None, sight.settings.digest),
+        read_point=point.result(model_name, settings.digest),
         hidden_erased=hidden,
         trace=trace.stages() if asked.explain else [],
     )
 
 
-def _pending(view: ReadView, sight: Sight, point: Point) -> int:
+def _pending(reading: Reading) -> int:
     """Count what full text alone can find at a read point."""
-    if sight.model_name is None:
+    point, matrix = reading.point, reading.matrix
+    if reading.model_name is None:
         return 0
-    if sight.matrix is None or sight.matrix.seq < point.head.seq:
-        return sight.embedded.pending(view, sight.model, point)
-    return sight.matrix.pending(point.head.seq, point.valid_at)
+    if matrix is None or matrix.seq < point.head.seq:
+        return reading.embedded.pending(reading.view, reading.model, point)
+    return matrix.pending(point.head.seq, point.valid_at)
 
 
 class _Sequence:
     """The memories that answer a question, as items, from where this page begins."""
 
     def __init__(
-        self, view: ReadView, sight: Sight, asked: Asked, point: Point, selection: Selection, trace: Trace
+        self,
+        reading: Reading,
+        asked: Asked,
+        clues: Clues,
+        vector: npt.NDArray[np.float32] | None,
+        selection: Selection,
+        trace: Trace,
     ) -> None:
-        self._view, self._sight, self._asked, self._point = view, sight, asked, point
+        self._reading, self._asked, self._vector = reading, asked, vector
         self._selection, self._trace = selection, trace
-        limit, settings = asked.question.limit, sight.settings
-        lexicon = Lexicon(view.ws) if sight.matrix is None else sight.matrix.lexicon
-        words = Words(selection, asked.question.query, settings, lexicon, sight.clues.names)
+        limit, settings = asked.question.limit, reading.settings
+        lexicon = Lexicon(reading.view.ws) if reading.matrix is None else reading.matrix.lexicon
+        words = Words(selection, asked.question.query, settings, lexicon, clues.names)
         trace.lap("terms", len(words.terms))
         depth = max(settings.dense_candidates, 3 * limit)
         candidates = Candidates(
-            selection, words, sight.clues, sight.model, sight.vector, depth, settings, trace, self._above,
+            selection, words, clues, reading.model, vector, depth, settings, trace, self._above,
             explained=asked.explain,
         )  # fmt: skip
         first = navigated(iter(candidates), settings, self._qualities, self._vectors)
         self._arranged = Arranged(
-            view, sight.objects, point, selection, first, settings, limit + 1, trace,
-            model=sight.model if sight.vector is not None else 0, relevance=self._relevance,
-            query=asked.question.query, statements=sight.statements,
+            reading.view, reading.objects, reading.point, selection, first, settings, limit + 1, trace,
+            model=reading.model if vector is not None else 0, relevance=self._relevance,
+            query=asked.question.query, statements=reading.statements,
         )  # fmt: skip  # one more: is there more?
         self._places = enumerate(self._arranged)
         self._ahead: list[tuple[int, Placed]] = []
@@ -159,48 +142,53 @@ class _Sequence:
 
     def passages(self) -> Passages:
         """Give what shortens the memories of this sequence for this question."""
-        view, sight = self._view, self._sight
+        view, reading = self._reading.view, self._reading
+        count = reading.workspace.kept.counter().count
         return Passages(
-            view.terms(self._asked.question.query), view.terms, sight.count_tokens, self._level, sight.settings.compress
+            view.terms(self._asked.question.query), view.terms, count, self._level, reading.settings.compress
         )
 
     def _level(self, item: Item) -> Level:
         """Say how much of a memory its age and priority keep where room is short."""
         loaded = self._loaded[item.id]
         occurred = loaded.discriminator.get("occurred_at")
-        since = self._view.head_at(loaded.row.seq).recorded_us if occurred is None else int(str(occurred))
+        since = self._reading.view.head_at(loaded.row.seq).recorded_us if occurred is None else int(str(occurred))
         priority = number_of(loaded.registers, "priority")
         return level_of(
-            self._point.reference_us - since,
+            self._reading.point.reference_us - since,
             PRIORITY_DEFAULT if priority is None else priority,
-            self._sight.settings.compress,
+            self._reading.settings.compress,
         )
 
     def _above(self) -> dict[int, float]:
         """Give what stands below the nearest sections, files and classes: a hit can be reached from above."""
-        sight, settings = self._sight, self._sight.settings
-        if sight.vector is None or not settings.node_weight:
+        reading, settings, vector = self._reading, self._reading.settings, self._vector
+        if vector is None or not settings.node_weight:
             return {}
         return above(
-            self._selection, sight.nodes, sight.manifests, sight.model, sight.vector,
+            self._selection, reading.nodes, reading.manifests, reading.model, vector,
             settings.node_candidates, settings.node_decay, settings.node_passages_max,
         )  # fmt: skip
 
     def _vectors(self, rids: Sequence[int]) -> dict[int, bytes]:
-        return self._view.vectors_of(self._sight.model, rids, self._point.head.seq) if self._sight.model else {}
+        reading = self._reading
+        return reading.view.vectors_of(reading.model, rids, reading.point.head.seq) if reading.model else {}
 
     def _qualities(self, first: Sequence[Candidate]) -> dict[int, dict[str, float]]:
         """Give the scores that are apart from the match, of the first candidates."""
-        view, point, settings = self._view, self._point, self._sight.settings
+        reading = self._reading
+        view, point, settings = reading.view, reading.point, reading.settings
         rids, rows = [hit.rid for hit, _ in first], {row.rid: row for _, row in first}
-        found = load(view, self._sight.objects, rids, point.head.seq, point.valid_at, rows)
+        found = load(view, reading.objects, rids, point.head.seq, point.valid_at, rows)
         notes = reconcile(view, point, list(found.values()), self._relevance, settings)
-        places = places_of(view, self._sight.manifests, list(found.values()), point.head.seq)
+        places = places_of(view, reading.manifests, list(found.values()), point.head.seq)
         return {rid: self._quality(loaded, notes[rid], places[rid][0]) for rid, loaded in found.items()}
 
     def _quality(self, loaded: Loaded, notes: Notes, place: str | None) -> dict[str, float]:
-        recorded = self._view.head_at(loaded.row.seq).recorded_us
-        return parts(loaded, notes, self._point, recorded_us=recorded, place=place, c=self._sight.settings.quality)
+        recorded = self._reading.view.head_at(loaded.row.seq).recorded_us
+        return parts(
+            loaded, notes, self._reading.point, recorded_us=recorded, place=place, c=self._reading.settings.quality
+        )
 
     def _why(self, placed: Placed, place: str | None) -> dict[str, float]:
         """Give the parts of a score by name: what was added, and the scores that are apart from the match."""
@@ -211,12 +199,12 @@ class _Sequence:
 
     def _relevance(self, rids: Sequence[int]) -> dict[int, float]:
         """Give the cosines of memories with the question, those that the filter excludes included."""
-        vector = self._sight.vector
+        vector, reading = self._vector, self._reading
         if vector is None:
             return {}
         import numpy as np
 
-        rows = self._view.vectors_of(self._sight.model, rids, self._point.head.seq)
+        rows = reading.view.vectors_of(reading.model, rids, reading.point.head.seq)
         return {
             rid: max(0.0, float(exact(vector, np.frombuffer(row, np.float32).reshape(1, -1))[0]))
             for rid, row in rows.items()
@@ -247,13 +235,14 @@ class _Sequence:
         return bool(self._ahead) or any(place >= offset for place, _ in self._places)
 
     def _made(self, chunk: list[Placed]) -> list[Item]:
-        view, sight, asked, seq = self._view, self._sight, self._asked, self._point.head.seq
-        places = places_of(view, sight.manifests, [placed.loaded for placed in chunk], seq)
+        reading, asked = self._reading, self._asked
+        view, seq = reading.view, reading.point.head.seq
+        places = places_of(view, reading.manifests, [placed.loaded for placed in chunk], seq)
         same: dict[int, list[str]] = {}
-        if sight.settings.dedupe:
+        if reading.settings.dedupe:
             same = stood_for(self._selection, {p.hit.rid: [p.loaded.row, *(o.row for o in p.others)] for p in chunk})
         loads = [placed.loaded for placed in chunk]
-        beside = neighbours(view, sight.objects, sight.manifests, self._point, loads, asked.question.around)
+        beside = neighbours(view, reading.objects, reading.manifests, reading.point, loads, asked.question.around)
         out = []
         for placed in chunk:
             hit, loaded, notes = placed.hit, placed.loaded, placed.notes

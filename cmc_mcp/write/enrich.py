@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError
 from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.workspace import model_of
 from cmc_mcp.write.draft import Draft
 
 
@@ -76,17 +77,3 @@ def enrich(embedder: Embedder | None, wanted: Unembedded) -> Vectors:
         return embedded(embedder, wanted)
     except EmbedderError as error:
         return Vectors(reason=error.message)
-
-
-def model_of(view: ReadView, embedder: Embedder) -> int:
-    """Give the number of the embedder's model in this workspace; 0 when it has none yet."""
-    identity = embedder.identity
-    for number, name, digest, precision, dimension in view.models():
-        if (name, digest, precision, dimension) == (
-            identity.model_id,
-            identity.weights_digest,
-            identity.precision,
-            identity.dimension,
-        ):
-            return number
-    return 0

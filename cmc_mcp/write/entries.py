@@ -24,12 +24,13 @@ from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.verbs.check import Check, registers, unfit
 from cmc_mcp.verbs.models import Remember
+from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch
 from cmc_mcp.write.draft import Draft, Part
-from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.enrich import Vectors, embedded, unembedded
 from cmc_mcp.write.gate import reasons
 from cmc_mcp.write.pipeline import index_vectors
+from cmc_mcp.write.receipts import pair
 from cmc_mcp.write.validate import Request
 
 _MEDIA: Final = "text/plain"
@@ -141,7 +142,7 @@ def _given(entries: Sequence[Entry], drafts: Sequence[Draft], dimension: Callabl
     return {draft.whole: body[n * size : n * size + size] for n, (_, draft) in enumerate(with_vector)}
 
 
-def put(engine: Engine, laid: Laid, gone: Sequence[str] = (), lapse: bool = False) -> Receipt:
+def put(workspace: Workspace, laid: Laid, gone: Sequence[str] = (), lapse: bool = False) -> Receipt:
     """Put entries, in one transaction; whatever has no vector yet is embedded before the lock is taken.
 
     Belief in the entries `gone` ends with it. With `lapse` nothing holds under an id after its `valid_to`.
@@ -151,19 +152,19 @@ def put(engine: Engine, laid: Laid, gone: Sequence[str] = (), lapse: bool = Fals
         embedded. Nothing was changed.
     """
     drafts = laid.drafts
-    with engine.store.reader(engine.ws) as view:
+    with workspace.reader() as view:
         _gated(view, drafts)  # what is refused leaves no object behind
-        wanted = unembedded(view, engine.embedder, [d for d in drafts if d.whole not in laid.vectors])
-    vectors = Vectors({**laid.vectors, **embedded(engine.embedder, wanted).by_hash})
-    large = [d.parts[0] for d in drafts if len(d.request.data) > engine.settings.inline_bytes]
+        wanted = unembedded(view, workspace.embedder, [d for d in drafts if d.whole not in laid.vectors])
+    vectors = Vectors({**laid.vectors, **embedded(workspace.embedder, wanted).by_hash})
+    large = [d.parts[0] for d in drafts if len(d.request.data) > workspace.settings.inline_bytes]
     if large:
-        with engine.store.reader(engine.ws) as view:
+        with workspace.reader() as view:
             _gated(view, drafts)  # something may have been erased while others were embedded
     for part in large:
-        engine.objects.put(engine.ws, part.hash, part.data)
-    with engine.store.writer(engine.ws) as unit:
+        workspace.objects.put(workspace.ws, part.hash, part.data)
+    with workspace.writer() as unit:
         _gated(unit, drafts)
-        batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
+        batch = Batch(unit, workspace.principal, workspace.settings.inline_bytes)
         put_ids = {draft.entry for draft in drafts}
         for rid in _live(unit, drafts[0].origin, [id for id in gone if id not in put_ids]) if gone else ():
             unit.set_pieces(rid, ())
@@ -171,9 +172,9 @@ def put(engine: Engine, laid: Laid, gone: Sequence[str] = (), lapse: bool = Fals
             batch.lay(draft)
             if lapse and draft.request.valid_to != UNTIL_FURTHER_NOTICE:
                 _cut(unit, draft.origin, draft.entry, draft.request.valid_to)
-        pending = index_vectors(engine, unit, batch.laid, vectors)
+        pending = index_vectors(workspace, unit, batch.laid, vectors)
         digests = payload_hash(b"".join([draft.request.digest() for draft in drafts])).hex()
-        head = engine.commit(unit, "remember", {"requests": digests})
+        head = workspace.commit(unit, "remember", {"requests": digests})
     done = batch.laid
     return Receipt(
         transaction=head.seq,
@@ -194,29 +195,29 @@ def _gated(view: LedgerView, drafts: Sequence[Draft]) -> None:
         raise Conflict(f"nothing was put, since the workspace keeps back {said}", ids=[id for id, _ in kept])
 
 
-def delete(engine: Engine, origin: str, ids: Sequence[str] | None) -> int:
+def delete(workspace: Workspace, origin: str, ids: Sequence[str] | None) -> int:
     """End belief in entries, in one transaction; None means all of the collection. Give how many there were.
 
     Nothing is written where there is none.
     """
-    with engine.store.writer(engine.ws) as unit:
+    with workspace.writer() as unit:
         rids = _live(unit, origin, ids)
         if not rids:
             return 0
         for rid in rids:
             unit.set_pieces(rid, ())
         arguments: dict[str, Json] = {"source": origin, "ids": len(rids)}
-        engine.commit(unit, "forget", arguments)
+        workspace.commit(unit, "forget", arguments)
     return len(rids)
 
 
-def prolong(engine: Engine, origin: str, ends: Mapping[str, int]) -> int:
+def prolong(workspace: Workspace, origin: str, ends: Mapping[str, int]) -> int:
     """Make what holds now of each entry hold until a later time (microseconds), in one transaction; give how many did.
 
     Neither words nor facts change, and what holds longer stays, so this undoes nothing that others put at the same time.
     """
-    with engine.store.writer(engine.ws) as unit:
-        now, held = engine.clock.now_us(), 0
+    with workspace.writer() as unit:
+        now, held = workspace.clock.now_us(), 0
         for id, end in sorted(ends.items()):
             for rid in _live(unit, origin, [id]):
                 pieces = unit.pieces(rid)
@@ -224,7 +225,7 @@ def prolong(engine: Engine, origin: str, ends: Mapping[str, int]) -> int:
                     unit.set_pieces(rid, bounded(pieces, None, end))
                     held += 1
         if held:
-            engine.commit(unit, "revise", {"source": origin, "ids": held})
+            workspace.commit(unit, "revise", {"source": origin, "ids": held})
     return held
 
 

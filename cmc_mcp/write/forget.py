@@ -16,8 +16,9 @@ from cmc_mcp.model.results import ForgetResult, Receipt
 from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.verbs.check import Check
 from cmc_mcp.verbs.models import Forget
-from cmc_mcp.write.engine import Engine, pair
+from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.erase import destroy, finish_erasures
+from cmc_mcp.write.receipts import pair
 
 _NOTE = "note:"
 
@@ -33,7 +34,7 @@ class Selection:
     since: PointLike | None = None
 
 
-def forget(engine: Engine, asked: Forget, *, cancel: Cancel | None = None) -> ForgetResult:
+def forget(workspace: Workspace, asked: Forget, *, cancel: Cancel | None = None) -> ForgetResult:
     """Forget the selected memories in one transaction; with `erase`, destroy their content for good.
 
     An erase also selects forgotten and retired memories. It includes other memories of the same content, since they share
@@ -47,14 +48,14 @@ def forget(engine: Engine, asked: Forget, *, cancel: Cancel | None = None) -> Fo
     selection, reason, erase = _selection(asked), asked.reason, asked.erase
     _check(selection, asked)
     if asked.dry_run:
-        with engine.store.reader(engine.ws) as view:
+        with workspace.reader() as view:
             return _plan(view, selection, erase)
     if erase and asked.digest is None:
         raise InvalidInput.at(
             "digest",
             "is missing: an erase destroys content for good; call with dry_run first, then pass its digest",
         )
-    with engine.store.writer(engine.ws) as unit:
+    with workspace.writer() as unit:
         plan = _plan(unit, selection, erase)
         if asked.digest is not None and asked.digest != plan.digest:
             raise Conflict("the store has changed since that plan was made; nothing was forgotten. Make a new dry run")
@@ -67,25 +68,29 @@ def forget(engine: Engine, asked: Forget, *, cancel: Cancel | None = None) -> Fo
         if reason:
             arguments["reason"] = reason
         unfinished = erase and unit.unfinished()
-        objects = destroy(unit, engine.objects, rids) if erase else []
+        objects = destroy(unit, workspace.objects, rids) if erase else []
         epoch = unit.epoch()
-        head = engine.commit(unit, "erase" if erase else "forget", arguments, cancel)
+        head = workspace.commit(unit, "erase" if erase else "forget", arguments, cancel)
     receipt = Receipt(transaction=head.seq, snapshot=pair(unit.before, head), retracted=retracted)
     if erase:
-        done = _finished(engine, objects, epoch, earlier=unfinished)
+        done = _finished(workspace, objects, epoch, earlier=unfinished)
         receipt = receipt.model_copy(update={"pages_pending": not done})
     return plan.model_copy(update={"receipt": receipt, "dry_run": False})
 
 
-def _finished(engine: Engine, objects: Sequence[bytes], epoch: int, *, earlier: bool) -> bool:
+def _finished(workspace: Workspace, objects: Sequence[bytes], epoch: int, *, earlier: bool) -> bool:
     """Destroy the remains of a committed erase; return False if the next opening must do it, as after a crash.
 
     If an `earlier` erase was interrupted, its objects may remain too.
     """
     try:
         for hash_ in objects:
-            engine.objects.delete(engine.ws, hash_)
-        return finish_erasures(engine.store, engine.objects) if earlier else engine.store.scrub(engine.ws, epoch)
+            workspace.objects.delete(workspace.ws, hash_)
+        return (
+            finish_erasures(workspace.store, workspace.objects)
+            if earlier
+            else workspace.store.scrub(workspace.ws, epoch)
+        )
     except StoreError:
         return False
 

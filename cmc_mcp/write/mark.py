@@ -18,12 +18,13 @@ from cmc_mcp.model.results import Receipt
 from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.verbs.check import Check
 from cmc_mcp.verbs.models import Mark
+from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch
-from cmc_mcp.write.engine import Engine, pair
+from cmc_mcp.write.receipts import pair
 from cmc_mcp.write.revise import Revision, apply_revision
 
 
-def mark(engine: Engine, asked: Mark, *, cancel: Cancel | None = None) -> Receipt:
+def mark(workspace: Workspace, asked: Mark, *, cancel: Cancel | None = None) -> Receipt:
     """Report an outcome of 1 to 1,000 memories, in one transaction; `docs/design/write.md` §7.
 
     `used` sets the register `used_us` to the time of the transaction, from which decay begins anew. `right` and `wrong` set
@@ -36,12 +37,12 @@ def mark(engine: Engine, asked: Mark, *, cancel: Cancel | None = None) -> Receip
         Ambiguous: an id is the prefix of several ids.
     """
     named, outcome, reason = _checked(asked), asked.outcome, asked.reason
-    with engine.store.reader(engine.ws) as view:
+    with workspace.reader() as view:
         rids = _found(view, named)
-    with engine.store.writer(engine.ws) as unit:
-        batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
-        value: Json = next_time(engine.clock.now_us(), unit.before.recorded_us) if outcome == "used" else outcome
-        register = USED if outcome == "used" else mark_register(engine.principal)
+    with workspace.writer() as unit:
+        batch = Batch(unit, workspace.principal, workspace.settings.inline_bytes)
+        value: Json = next_time(workspace.clock.now_us(), unit.before.recorded_us) if outcome == "used" else outcome
+        register = USED if outcome == "used" else mark_register(workspace.principal)
         change = Revision({register: value}, replaces_tags=False, valid_from=None, valid_to=None, reason=reason)
         for rid in rids:
             apply_revision(unit, batch, rid, change)
@@ -49,7 +50,7 @@ def mark(engine: Engine, asked: Mark, *, cancel: Cancel | None = None) -> Receip
         arguments: dict[str, Json] = {"outcome": outcome}
         if reason:
             arguments["reason"] = reason
-        head = engine.commit(unit, "mark", arguments, cancel)
+        head = workspace.commit(unit, "mark", arguments, cancel)
         return Receipt(transaction=head.seq, snapshot=pair(unit.before, head), revised=names)
 
 

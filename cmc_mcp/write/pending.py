@@ -20,13 +20,12 @@ from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.nodes import nodes_in, texts_of
 from cmc_mcp.store.protocol import Objects, ReadView, WriteUnit
-from cmc_mcp.write.engine import Engine
-from cmc_mcp.write.enrich import model_of
+from cmc_mcp.workspace import Workspace, model_of
 
 _BATCH = 256
 
 
-def embed_pending(engine: Engine, *, progress: Progress | None = None, cancel: Cancel | None = None) -> int:
+def embed_pending(workspace: Workspace, *, progress: Progress | None = None, cancel: Cancel | None = None) -> int:
     """Embed what has no vector under the present model yet, one transaction a batch; give how many texts were.
 
     A completion is a ledger change, and a vector counts from its transaction on, so past answers stay what they were.
@@ -34,7 +33,7 @@ def embed_pending(engine: Engine, *, progress: Progress | None = None, cancel: C
     Raises:
         EmbedderError: there is no model, or it cannot be loaded or does not answer.
     """
-    embedder = engine.embedder
+    embedder = workspace.embedder
     if embedder is None:
         raise EmbedderError("no embedding model is configured; open the memory with one")
     kept = 0
@@ -46,30 +45,32 @@ def embed_pending(engine: Engine, *, progress: Progress | None = None, cancel: C
             progress(done, total)
 
     try:
-        done = _embed_atoms(engine, embedder, told, cancel)
-        return done + _embed_nodes(engine, embedder, done, told, cancel)
+        done = _embed_atoms(workspace, embedder, told, cancel)
+        return done + _embed_nodes(workspace, embedder, done, told, cancel)
     except StoreError as error:
         if not kept:
             raise
         raise error.after(f"the vectors of the first {kept} texts are kept") from error
 
 
-def _embed_nodes(engine: Engine, embedder: Embedder, before: int, progress: Progress, cancel: Cancel | None) -> int:
+def _embed_nodes(
+    workspace: Workspace, embedder: Embedder, before: int, progress: Progress, cancel: Cancel | None
+) -> int:
     """Embed the nodes of documents that have no vector; one above an atom whose bytes are gone gets none."""
     epoch, done = -1, 0
     keys: list[bytes] = []
     texts: dict[bytes, str] = {}
     while True:
         if epoch < 0:
-            with engine.store.reader(engine.ws) as view:
+            with workspace.reader() as view:
                 epoch = view.epoch()
-                texts = _node_texts(view, engine.objects, view.nodes_pending(model_of(view, embedder)))
+                texts = _node_texts(view, workspace.objects, view.nodes_pending(model_of(view, embedder)))
             keys = list(texts)
         if not keys:
             return done
         part, keys = keys[:_BATCH], keys[_BATCH:]
         vectors = embedder.embed([texts[key] for key in part])
-        with engine.store.writer(engine.ws) as unit:
+        with workspace.writer() as unit:
             if unit.epoch() != epoch:
                 epoch = -1
                 continue  # nothing was collected, so leaving commits nothing
@@ -79,7 +80,7 @@ def _embed_nodes(engine: Engine, embedder: Embedder, before: int, progress: Prog
             for key, vector in fresh.items():
                 unit.add_node_vector(model, key, vector.tobytes())
             if fresh:
-                _complete(engine, unit, embedder, len(fresh), cancel)
+                _complete(workspace, unit, embedder, len(fresh), cancel)
         done += len(fresh)
         progress(before + done, 0)
 
@@ -104,27 +105,27 @@ def _model(unit: WriteUnit, embedder: Embedder) -> int:
     return unit.model_number(identity.model_id, identity.weights_digest, identity.precision, identity.dimension)
 
 
-def _complete(engine: Engine, unit: WriteUnit, embedder: Embedder, size: int, cancel: Cancel | None) -> None:
+def _complete(workspace: Workspace, unit: WriteUnit, embedder: Embedder, size: int, cancel: Cancel | None) -> None:
     """Record that vectors were made, and commit."""
     identity = embedder.identity
     rid, _ = unit.intern(EMBEDDING.record(identity.model_id.encode(), unit.seq.to_bytes(8, "big")))
     facts = facts_of({"model": identity.model_id, "digest": identity.weights_digest, "vectors": size})
     unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
-    engine.commit(unit, "embed", {"vectors": size}, cancel)
+    workspace.commit(unit, "embed", {"vectors": size}, cancel)
 
 
-def _embed_atoms(engine: Engine, embedder: Embedder, progress: Progress, cancel: Cancel | None) -> int:
+def _embed_atoms(workspace: Workspace, embedder: Embedder, progress: Progress, cancel: Cancel | None) -> int:
     done = 0
     while True:
-        with engine.store.reader(engine.ws) as view:
+        with workspace.reader() as view:
             epoch, pending = view.epoch(), view.pending(model_of(view, embedder), _BATCH)
             texts = {
-                pid: text for pid in dict.fromkeys(pid for _, pid in pending) if (text := _text(engine, view, pid))
+                pid: text for pid in dict.fromkeys(pid for _, pid in pending) if (text := _text(workspace, view, pid))
             }
         if not texts:
             return done
         vectors = embedder.embed(list(texts.values()))
-        with engine.store.writer(engine.ws) as unit:
+        with workspace.writer() as unit:
             if unit.epoch() != epoch:
                 continue  # nothing was collected, so leaving commits nothing
             model = _model(unit, embedder)
@@ -133,16 +134,16 @@ def _embed_atoms(engine: Engine, embedder: Embedder, progress: Progress, cancel:
             for pid, vector in fresh.items():
                 unit.add_vector(model, pid, vector.tobytes())
             if fresh:
-                _complete(engine, unit, embedder, len(fresh), cancel)
+                _complete(workspace, unit, embedder, len(fresh), cancel)
         done += len(fresh)
         progress(done, 0)
 
 
-def _text(engine: Engine, view: ReadView, pid: int) -> str:
+def _text(workspace: Workspace, view: ReadView, pid: int) -> str:
     row = view.payload_row(pid)
     if row.object and row.body is None:
         try:
-            return engine.objects.get(engine.ws, row.hash).decode()
+            return workspace.objects.get(workspace.ws, row.hash).decode()
         except CmcError:
             return ""  # `verify` names a missing object; it must not keep the others from being embedded
     return "" if row.body is None else row.body.decode()

@@ -20,26 +20,27 @@ from cmc_mcp.model.facts import Claim, claim_of
 from cmc_mcp.model.results import ConflictNote, Quarantined, Receipt, SnapshotPair
 from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.rows import Head
+from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch, Laid
 from cmc_mcp.write.draft import Draft, draft
-from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.enrich import Vectors, enrich, unembedded
 from cmc_mcp.write.gate import keep_back, let_in, readmit, reasons
+from cmc_mcp.write.receipts import pair
 from cmc_mcp.write.repeat import repeated
 from cmc_mcp.write.validate import RememberArguments, Request, validate
 
 
-def remember(engine: Engine, arguments: RememberArguments, *, cancel: Cancel | None = None) -> Receipt:
+def remember(workspace: Workspace, arguments: RememberArguments, *, cancel: Cancel | None = None) -> Receipt:
     """Remember one thing, in one transaction.
 
     Raises:
         InvalidInput: an argument is wrong; Conflict: the idempotency key was used for something else.
     """
-    return _transact(engine, [validate(arguments)], "remember", cancel)
+    return _transact(workspace, [validate(arguments)], "remember", cancel)
 
 
 def remember_many(
-    engine: Engine,
+    workspace: Workspace,
     items: Iterable[RememberArguments],
     *,
     progress: Progress | None = None,
@@ -53,19 +54,19 @@ def remember_many(
     """
     receipts: list[Receipt] = []
     done = 0
-    with engine.store.reader(engine.ws) as view:
+    with workspace.reader() as view:
         start = view.head().seq
     try:
         for batch in _batches(items):
             while batch:
                 try:
-                    receipts.append(_transact(engine, batch, "remember", cancel))
+                    receipts.append(_transact(workspace, batch, "remember", cancel))
                     taken = len(batch)
                 except _LaterPremise as later:  # what comes before it may be what it rests on
                     taken = later.place
                     if not taken:
                         raise NotFound(f"items[{done}].{later.cause.message}", **later.cause.fields) from later
-                    receipts.append(_transact(engine, batch[:taken], "remember", cancel))
+                    receipts.append(_transact(workspace, batch[:taken], "remember", cancel))
                 batch = batch[taken:]
                 done += taken
                 if progress:
@@ -79,9 +80,9 @@ def remember_many(
     return _sum(receipts, start)
 
 
-def release(engine: Engine, request: Request, gate: int, writer: str) -> Receipt:
+def release(workspace: Workspace, request: Request, gate: int, writer: str) -> Receipt:
     """Remember a request that is in quarantine under a gate record, past the gate, as its writer gave it."""
-    return _transact(engine, [request], "release", None, gate=gate, writer=writer)
+    return _transact(workspace, [request], "release", None, gate=gate, writer=writer)
 
 
 def _batches(items: Iterable[RememberArguments]) -> Iterator[list[Request]]:
@@ -141,7 +142,7 @@ class _LaterPremise(Exception):
 
 
 def _transact(
-    engine: Engine,
+    workspace: Workspace,
     requests: Sequence[Request],
     verb: str,
     cancel: Cancel | None,
@@ -150,25 +151,25 @@ def _transact(
     writer: str | None = None,
 ) -> Receipt:
     clock = _Stopwatch()
-    with engine.store.reader(engine.ws) as view:
+    with workspace.reader() as view:
         requests = [_resolved(view, request, place, len(requests)) for place, request in enumerate(requests)]
         if (known := repeated(view, requests[0])) is not None:
             return known
         drafts = [draft(request) for request in requests]
         clock.lap("atomize")
-        wanted = unembedded(view, engine.embedder, drafts)
-    vectors = enrich(engine.embedder, wanted)
+        wanted = unembedded(view, workspace.embedder, drafts)
+    vectors = enrich(workspace.embedder, wanted)
     clock.lap("enrich")
-    large = [part for item in drafts for part in item.parts if len(part.data) > engine.settings.inline_bytes]
+    large = [part for item in drafts for part in item.parts if len(part.data) > workspace.settings.inline_bytes]
     if large and gate is None:  # what was erased, by now, is to be kept back, not written again
-        with engine.store.reader(engine.ws) as view:
+        with workspace.reader() as view:
             large = [part for part in large if not is_erased(view, part.hash)]
     for part in large:
-        engine.objects.put(engine.ws, part.hash, part.data)
-    with engine.store.writer(engine.ws) as unit:
+        workspace.objects.put(workspace.ws, part.hash, part.data)
+    with workspace.writer() as unit:
         if (known := repeated(unit, requests[0])) is not None:
             return known  # nothing was collected, so leaving commits nothing
-        batch = Batch(unit, writer or engine.principal, engine.settings.inline_bytes)
+        batch = Batch(unit, writer or workspace.principal, workspace.settings.inline_bytes)
         kept_back: list[Quarantined] = []
         unit.foresee([part.hash for item in drafts for part in item.parts])
         for item in drafts:
@@ -178,17 +179,17 @@ def _transact(
                 continue
             if gate is not None:
                 let_in(unit, gate)
-                batch.laid.contents.update(readmit(unit, item, engine.settings.inline_bytes))
+                batch.laid.contents.update(readmit(unit, item, workspace.settings.inline_bytes))
             batch.lay(item)
         clock.lap("index")
-        pending = index_vectors(engine, unit, batch.laid, vectors)
+        pending = index_vectors(workspace, unit, batch.laid, vectors)
         conflicts = conflicts_of(unit, batch.laid)
         arguments: dict[str, Json] = {"requests": payload_hash(b"".join(r.digest() for r in requests)).hex()}
         receipt = partial(_receipt, unit, batch.laid, kept_back, pending, conflicts, drafts)
         if (key := requests[0].idempotency_key) is not None:
             body = receipt(unit.before, {}).model_dump_json(exclude={"snapshot"})
             unit.add_key(key, requests[0].digest(), body.encode())
-        head = engine.commit(unit, verb, arguments, cancel)
+        head = workspace.commit(unit, verb, arguments, cancel)
     clock.lap("commit")
     return receipt(head, clock.laps)
 
@@ -209,13 +210,13 @@ def _resolved(view: LedgerView, request: Request, place: int, size: int) -> Requ
     return replace(request, derived_from=tuple(dict.fromkeys(names)))
 
 
-def index_vectors(engine: Engine, unit: WriteUnit, laid: Laid, vectors: Vectors) -> int:
+def index_vectors(workspace: Workspace, unit: WriteUnit, laid: Laid, vectors: Vectors) -> int:
     """Add the vectors of new contents, and of nodes; give how many atoms stay without one."""
     if not laid.contents and not laid.nodes:
         return 0
-    if engine.embedder is None:
+    if workspace.embedder is None:
         return len(laid.contents)
-    identity = engine.embedder.identity
+    identity = workspace.embedder.identity
     model = unit.model_number(identity.model_id, identity.weights_digest, identity.precision, identity.dimension)
     for key in laid.nodes:
         if (made := vectors.by_node.get(key)) is not None:

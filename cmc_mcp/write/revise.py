@@ -20,12 +20,13 @@ from cmc_mcp.store.protocol import LedgerView, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES
 from cmc_mcp.verbs.check import Check, registers
 from cmc_mcp.verbs.models import Revise
+from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch, link
 from cmc_mcp.write.draft import Draft, Part, draft
-from cmc_mcp.write.engine import Engine, pair
 from cmc_mcp.write.enrich import Unembedded, enrich, unembedded
 from cmc_mcp.write.gate import reasons
 from cmc_mcp.write.pipeline import conflicts_of, index_vectors
+from cmc_mcp.write.receipts import pair
 from cmc_mcp.write.validate import RememberArguments, Request, validate
 
 
@@ -46,7 +47,7 @@ class Revision:
         return not self.registers and not self.replaces_tags and all(time is None for time in times)
 
 
-def revise(engine: Engine, asked: Revise, *, cancel: Cancel | None = None) -> Receipt:
+def revise(workspace: Workspace, asked: Revise, *, cancel: Cancel | None = None) -> Receipt:
     """Revise a memory, in one transaction; see `docs/design/kernel.md` §3.
 
     Without content: named facts and tags are replaced, validity becomes the interval given. With content and no
@@ -62,32 +63,32 @@ def revise(engine: Engine, asked: Revise, *, cancel: Cancel | None = None) -> Re
         raise InvalidInput.at(
             "content", "nothing is to change: give content, a claim, tags, times, confidence or priority"
         )
-    with engine.store.reader(engine.ws) as view:
+    with workspace.reader() as view:
         rid = resolve_atom(view, id)
-        old = load(view, engine.objects, [rid], view.head().seq, None).get(rid)
+        old = load(view, workspace.objects, [rid], view.head().seq, None).get(rid)
         if old is None or old.data is None:
             raise NotFound(f"the memory {id} was forgotten; remember it anew", id=id)
         new = _reworded(old, content)
         _remaining(view, rid, change)  # what is refused leaves no object behind
         _gated(view, new)
-        wanted = Unembedded() if new is None else unembedded(view, engine.embedder, [new])
-    vectors = enrich(engine.embedder, wanted)
-    large = [part for part in (() if new is None else new.parts) if len(part.data) > engine.settings.inline_bytes]
+        wanted = Unembedded() if new is None else unembedded(view, workspace.embedder, [new])
+    vectors = enrich(workspace.embedder, wanted)
+    large = [part for part in (() if new is None else new.parts) if len(part.data) > workspace.settings.inline_bytes]
     if large:
-        with engine.store.reader(engine.ws) as view:
+        with workspace.reader() as view:
             _gated(view, new)  # it may have been erased while it was embedded
     for part in large:
-        engine.objects.put(engine.ws, part.hash, part.data)
-    with engine.store.writer(engine.ws) as unit:
-        batch = Batch(unit, engine.principal, engine.settings.inline_bytes)
+        workspace.objects.put(workspace.ws, part.hash, part.data)
+    with workspace.writer() as unit:
+        batch = Batch(unit, workspace.principal, workspace.settings.inline_bytes)
         key = unit.record(rid).key
         apply_revision(unit, batch, rid, change, new)
-        pending = 0 if new is None else index_vectors(engine, unit, batch.laid, vectors)
+        pending = 0 if new is None else index_vectors(workspace, unit, batch.laid, vectors)
         notes = conflicts_of(unit, batch.laid)
         arguments: dict[str, Json] = {"id": atom_name(key)}
         if reason:
             arguments["reason"] = reason
-        head = engine.commit(unit, "revise", arguments, cancel)
+        head = workspace.commit(unit, "revise", arguments, cancel)
     return Receipt(
         transaction=head.seq,
         snapshot=pair(unit.before, head),

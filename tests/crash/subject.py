@@ -66,8 +66,8 @@ def opened(
         clock=clock or FixedClock(start_us, step_us=1),
         settings=Settings(inline_bytes=INLINE_BYTES),
     ) as memory:
-        memory._tokens = _counter()
-        store = cast("SqliteStore", memory._store)
+        memory._workspace.kept.tokens = _counter()
+        store = cast("SqliteStore", memory._workspace.store)
         yield Subject(memory, store, store.workspace(workspace, create=False))
 
 

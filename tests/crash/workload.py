@@ -180,7 +180,7 @@ def marks_of(subject: Subject, id: str) -> tuple[str, ...]:
         row = view.atom(resolve_atom(view, id))
         assert row is not None
         payload = view.payload_row(row.content)
-    body = payload.body if payload.body is not None else subject.memory._objects.get(subject.ws, payload.hash)
+    body = payload.body if payload.body is not None else subject.memory._workspace.objects.get(subject.ws, payload.hash)
     return tuple(word.decode() for word in _MARK.findall(body))
 
 

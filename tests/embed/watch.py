@@ -56,7 +56,7 @@ def opened(folder: Path, embedder: HashVectors | None, **more: object) -> Memory
 
 def open_now(memory: Memory) -> list[str]:
     """Say what the store of a memory holds open: transactions, locks, connections."""
-    store = memory._store
+    store = memory._workspace.store
     if isinstance(store, PostgresStore):
         with psycopg.connect(store.address.conninfo, autocommit=True) as raw:
             held = [f"a session is {state}: {query}" for state, query in raw.execute(_SESSIONS).fetchall()]

@@ -18,6 +18,7 @@ from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
+from cmc_mcp.workspace import Workspace
 
 KEY = bytes(range(32))
 CANARY = "cAnAry3f9ac1d2thatNobodyElseWrites7"
@@ -51,15 +52,17 @@ def opened(path: Path, key: bytes | None, vfs: str | None = None) -> Iterator[Me
     store = SqliteStore.open(Location(path, key, vfs=vfs), clock=CLOCK, registry=REGISTRY)
     try:
         memory = Memory(
-            store,
-            FileObjects(Path(f"{path}.objects"), key),
-            workspace="default",
-            principal="tester",
-            embedder=None,
-            clock=CLOCK,
-            settings=Settings(inline_bytes=512),
+            Workspace.of(
+                store,
+                FileObjects(Path(f"{path}.objects"), key),
+                name="default",
+                principal="tester",
+                embedder=None,
+                clock=CLOCK,
+                settings=Settings(inline_bytes=512),
+            )
         )
-        memory._tokens = UpperBound()  # the exact counter takes longer to load than the rest
+        memory._workspace.kept.tokens = UpperBound()  # the exact counter takes longer to load than the rest
         yield memory
     finally:
         store.close()

@@ -114,7 +114,7 @@ def _one(folder: Path, rng: random.Random, gone: list[str], result: Erasures) ->
 
 
 def _atoms(memory: Memory) -> list[str]:
-    with memory._store.reader(1) as view:
+    with memory._workspace.store.reader(1) as view:
         return [atom_name(row.key) for row in view.all_atoms()]
 
 

@@ -233,7 +233,7 @@ def test_an_erase_of_a_reader_in_the_way_says_so_and_the_next_open_finishes(tmp_
     memory = opened(tmp_path)
     receipt = memory.remember(f"text {CANARY}")
     other = opened(tmp_path)
-    with other._store.reader(1) as view:
+    with other._workspace.store.reader(1) as view:
         view.head()
         result = _erase(memory, receipt.added).receipt
         assert result is not None
@@ -286,7 +286,9 @@ def test_an_erase_whose_process_ended_too_soon_is_finished_by_the_next_open(tmp_
     (path,) = (path for path in (tmp_path / "memory.db.objects").rglob("*") if path.is_file())
     data = path.read_bytes()
     other = opened(tmp_path)
-    with other._store.reader(1) as view:  # as if it had ended before the log was truncated and the object deleted
+    with other._workspace.store.reader(
+        1
+    ) as view:  # as if it had ended before the log was truncated and the object deleted
         view.head()
         _erase(memory, receipt.added)
     memory.close()

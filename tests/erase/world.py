@@ -21,6 +21,7 @@ from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import Location, connect
 from cmc_mcp.store.sqlite.store import SqliteStore
+from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.erase import finish_erasures
 from tests.erase.plants import INLINE_BYTES
 from tests.memory.made import START_US
@@ -58,15 +59,17 @@ def world(folder: Path, embedder: HashEmbedder | None = None, *, vfs: str | None
     )
     finish_erasures(store, objects)
     made = Memory(
-        store,
-        objects,
-        workspace="default",
-        principal="maya",
-        embedder=embedder or HashEmbedder(),
-        clock=clock,
-        settings=Settings(inline_bytes=INLINE_BYTES),
+        Workspace.of(
+            store,
+            objects,
+            name="default",
+            principal="maya",
+            embedder=embedder or HashEmbedder(),
+            clock=clock,
+            settings=Settings(inline_bytes=INLINE_BYTES),
+        )
     )
-    made._tokens = UpperBound()  # the exact counter takes longer to load than all the rest of a test
+    made._workspace.kept.tokens = UpperBound()  # the exact counter takes longer to load than all the rest of a test
     return made
 
 

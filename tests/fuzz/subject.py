@@ -115,7 +115,7 @@ class _LookAtFile:
 
 def looking(memory: Memory) -> Look:
     """Give what looks at a memory's store."""
-    store = memory._store
+    store = memory._workspace.store
     if isinstance(store, SqliteStore):
         return _LookAtFile(store.location.path)
     from tests.pg.made import LookAtDatabase

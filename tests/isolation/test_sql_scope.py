@@ -191,7 +191,7 @@ def test_every_number_that_is_taken_for_a_key_carries_its_workspace() -> None:
     ):
         for memory in (one, one.as_principal("bo", "two")):
             _verbs(memory)
-        with one._store.reader(0) as view:
+        with one._workspace.store.reader(0) as view:
             assert isinstance(view, SqliteView)
             for table, columns in COLUMNS.items():
                 for column in columns:
@@ -203,7 +203,7 @@ def test_every_number_that_is_taken_for_a_key_carries_its_workspace() -> None:
 def test_a_new_statement_without_a_workspace_is_found_as_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tracing(monkeypatch) as trace, opened(tmp_path) as memory, memory._store.reader(memory._ws) as view:
+    with tracing(monkeypatch) as trace, opened(tmp_path) as memory, memory._workspace.reader() as view:
         assert isinstance(view, SqliteView)
         view.connection.execute("SELECT count(*) FROM labels").fetchall()
         view.connection.execute("SELECT rid FROM labels WHERE ws = ? OR label = ?", (view.ws, "x")).fetchall()

@@ -45,7 +45,7 @@ class Place:
 
     @property
     def store(self) -> Store:
-        return self.root._store
+        return self.root._workspace.store
 
     @property
     def file(self) -> SqliteStore | None:
@@ -54,12 +54,12 @@ class Place:
 
     def _open(self) -> Memory:
         memory = Memory.open(self.path, embedder=None, clock=self.clock, settings=Settings(inline_bytes=64))
-        memory._tokens = _TOKENS  # loading it takes longer than a whole history
+        memory._workspace.kept.tokens = _TOKENS  # loading it takes longer than a whole history
         return memory
 
     def at(self, workspace: str) -> Memory:
         memory = self.root.as_principal("local", workspace)
-        memory._tokens = _TOKENS
+        memory._workspace.kept.tokens = _TOKENS
         return memory
 
     def leave(self, workspace: str) -> None:

@@ -20,6 +20,7 @@ from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.opening import open_store
 from cmc_mcp.store.protocol import WriteUnit
 from cmc_mcp.store.registry import Registry
+from cmc_mcp.workspace import Workspace
 from tests.pg.plugin import VARIABLE
 
 CLOCK = FixedClock(1_780_000_000_000_000, step_us=1_000)
@@ -39,19 +40,21 @@ def opened(place: str, registry: Registry, path: Path) -> Memory:
     """Open a store whose products are those of a registry."""
     store, objects = open_store(place, clock=CLOCK, registry=registry, objects=f"{path}.objects")
     return Memory(
-        store,
-        objects,
-        workspace="default",
-        principal="ana",
-        embedder=None,
-        clock=CLOCK,
-        settings=Settings(inline_bytes=64),
+        Workspace.of(
+            store,
+            objects,
+            name="default",
+            principal="ana",
+            embedder=None,
+            clock=CLOCK,
+            settings=Settings(inline_bytes=64),
+        )
     )
 
 
 def put(memory: Memory, writer: str, kind: Kind, name: str, registers: dict[str, Json] | None) -> None:
     """Set the facts of a record on all valid time, in one transaction; None retracts it."""
-    with memory._store.writer(memory._ws) as unit:
+    with memory._workspace.writer() as unit:
         put_in(unit, kind, name, registers)
         unit.flush(verb="put", principal=writer, arguments=canonical({}), clock_us=CLOCK.now_us())
 
@@ -66,7 +69,7 @@ def put_in(unit: WriteUnit, kind: Kind, name: str, registers: dict[str, Json] | 
 
 def held(memory: Memory, kind: Kind, name: str) -> dict[str, Json] | None:
     """Return the facts of a record now."""
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         rid = view.rid(kind.record(name.encode()))
         pieces = () if rid is None else view.pieces(rid)
         return dict(pieces[0].facts.registers) if pieces else None

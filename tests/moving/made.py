@@ -76,18 +76,23 @@ def tables(memory: Memory) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of a workspace, with its numbers as they would be in workspace 0."""
     out: dict[str, list[tuple[Any, ...]]] = {}
     names = [table.name for table in in_order_of_moving(REGISTRY.tables)]
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         models = {row[0]: row[1] for row in view.models()}
         for name in names:
             columns = sorted(row[0] for row in _columns(view, name))
             columns = [column for column in columns if column not in ("ws", "nid")]
-            rows = view.connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE ws = ?", (memory._ws,))
+            rows = view.connection.execute(
+                f"SELECT {', '.join(columns)} FROM {name} WHERE ws = ?", (memory._workspace.ws,)
+            )
             plain = [
-                tuple(_plain(memory._ws, column, value, models) for column, value in zip(columns, row, strict=True))
+                tuple(
+                    _plain(memory._workspace.ws, column, value, models)
+                    for column, value in zip(columns, row, strict=True)
+                )
                 for row in rows
             ]
             out[name] = sorted(plain, key=repr)
-        low = memory._ws << 40
+        low = memory._workspace.ws << 40
         for word in ("deploy", "note", "zebra", "secret"):
             out[f"word {word}"] = [(rid - low, count) for rid, count in view.postings(word, low, low + (1 << 40))]
     return out
@@ -142,8 +147,8 @@ def dense(memory: Memory) -> list[int]:
     """The exact order of every vector against one query."""
     from cmc_mcp.store.rows import Filter
 
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         vector = HashVectors().embed(["deploy target"])[0].tobytes()
         (model, *_), *_ = view.models()
         found = view.nearest(model, vector, 1_000, view.head().seq, START_US, Filter())
-    return [rid - (memory._ws << 40) for rid, _ in found]
+    return [rid - (memory._workspace.ws << 40) for rid, _ in found]

@@ -331,7 +331,13 @@ def test_memory_stays_flat_while_rows_are_copied(tmp_path: Path) -> None:
         Memory.open(source, embedder=None, read_only=True) as one,
         Memory.open(target, embedder=None, workspace="x") as two,
     ):
-        mover = moving.Mover(one._store, one._objects, one._ws, two._store, two._objects)  # type: ignore[arg-type]
+        mover = moving.Mover(
+            one._workspace.store,
+            one._workspace.objects,
+            one._workspace.ws,
+            two._workspace.store,
+            two._workspace.objects,
+        )  # type: ignore[arg-type]
         tracemalloc.start()
         try:
             mover.copy("default")

@@ -44,9 +44,9 @@ def history(path: Path, seed: int) -> Iterator[Memory]:
 
 def differences(memory: Memory) -> list[str]:
     """Return every table whose rows, or whose rows as `verify` wants them, are not those of the oracle."""
-    with memory._store.reader(memory._ws) as view:
-        wanted = expected(view, memory._objects, Ledger.read(view))
-        verifier = Verifier(view, memory._objects)
+    with memory._workspace.reader() as view:
+        wanted = expected(view, memory._workspace.objects, Ledger.read(view))
+        verifier = Verifier(view, memory._workspace.objects)
         assert verifier.committed()
         said = verifier.wanted()
         stored = {table: view.all_index_rows(table) for table in wanted}

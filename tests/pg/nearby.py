@@ -88,7 +88,7 @@ class Case(NamedTuple):
 
 def cases(memory: Memory, asked: int, k: int = 66, seed: int = 0) -> Iterator[Case]:
     """Ask both ways, everything and filtered."""
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         assert isinstance(view, PostgresView)
         now, last = view.head().recorded_us, view.head().seq
         points = [("everything", last, Filter()), ("a third ago", last - last // 3, Filter())]
@@ -96,7 +96,7 @@ def cases(memory: Memory, asked: int, k: int = 66, seed: int = 0) -> Iterator[Ca
             (name, last, Filter(facts=(tuple(view.facts_with_tag(tag, value)),)))
             for name, (tag, value, _) in FILTERS.items()
         ]
-    queries = Clustered(memory._embedder.identity.dimension).embed(  # type: ignore[union-attr]
+    queries = Clustered(memory._workspace.embedder.identity.dimension).embed(  # type: ignore[union-attr]
         [f"text {10_000_000 + seed + n}" for n in range(asked)]
     )
     for name, seq, limits in points:
@@ -104,7 +104,7 @@ def cases(memory: Memory, asked: int, k: int = 66, seed: int = 0) -> Iterator[Ca
         times: list[list[float]] = []
         approximate = 0
         for indexed in (False, True):
-            with memory._store.reader(memory._ws) as view:
+            with memory._workspace.reader() as view:
                 assert isinstance(view, PostgresView)
                 if not indexed:
                     view.indexed[1] = False
@@ -141,9 +141,9 @@ def _run(url: str, given: argparse.Namespace) -> None:
         started = time.perf_counter()
         fill(memory, given.count)
         print(f"filled in {time.perf_counter() - started:.0f} s")
-        assert isinstance(memory._store, PostgresStore)
+        assert isinstance(memory._workspace.store, PostgresStore)
         started = time.perf_counter()
-        made = hnsw.make(memory._store.address, memory._ws, least=1)
+        made = hnsw.make(memory._workspace.store.address, memory._workspace.ws, least=1)
         print(f"indexed in {time.perf_counter() - started:.0f} s, {made[0].bytes / 1e6:.0f} MB")
         for case in cases(memory, given.asked, seed=given.seed):
             print(case, flush=True)

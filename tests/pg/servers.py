@@ -219,7 +219,7 @@ def judge(receipts: Mapping[str, int], ledger: Sequence[tuple[int, str]]) -> lis
 
 def ledger_of(memory: Memory) -> tuple[list[tuple[int, str]], list[int]]:
     """Every memory ever told with the transaction that told it; the times of the transactions, in order."""
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         told = [(row.seq, (view.payload(row.content) or b"").decode()) for row in view.all_atoms()]
         rows = sorted(view.transactions(), key=lambda row: row.seq)
     assert [row.seq for row in rows] == list(range(1, len(rows) + 1))

@@ -14,6 +14,7 @@ import pytest
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.errors import CmcError
+from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
 from cmc_mcp.products import REGISTRY
@@ -55,7 +56,7 @@ def _work(memory: Memory, seed: int) -> None:
 
 def _ledger(memory: Memory) -> dict[str, Any]:
     """Everything hashed, and everything that finding goes by."""
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         rows = list(view.transactions())
         return {
             "head": view.head(),
@@ -73,7 +74,7 @@ def _found(memory: Memory) -> dict[str, Any]:
     """Filtered sets, exact dense order by SQL and by the matrix, counts of words."""
     out: dict[str, Any] = {}
     query = np.asarray(HashVectors().embed(["deploy target"])[0])
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         model = view.models()[0][0]
         head = view.head().seq
         for seq in (head // 3, head):
@@ -86,7 +87,7 @@ def _found(memory: Memory) -> dict[str, Any]:
                 if limits is None:
                     continue
                 by_sql = Selection(view, point, limits, None)
-                matrix = memory._matrix_for(view, model)
+                matrix = memory._workspace.index(view, Matrix, model)
                 fast = Selection(view, point, limits, matrix)
                 out[f"{name} at {seq}"] = (
                     view.selected(seq, point.valid_at, limits), by_sql.dense(model, query, 10), fast.dense(model, query, 10),
@@ -163,7 +164,7 @@ def test_a_difference_in_one_byte_would_be_seen(tmp_path: Path, databases: Datab
 def test_hashed_bodies_are_bytes_times_are_numbers_and_text_is_ordered_by_its_bytes(
     databases: Databases, tmp_path: Path
 ) -> None:
-    with on(databases.of(tmp_path / "pg")) as memory, memory._store.reader(0) as view:
+    with on(databases.of(tmp_path / "pg")) as memory, memory._workspace.store.reader(0) as view:
         types = view.connection.execute(  # type: ignore[attr-defined]
             "SELECT table_name || '.' || column_name, data_type, collation_name FROM information_schema.columns"
             " WHERE table_schema = 'cmc'"

@@ -29,8 +29,8 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _index(memory: Memory) -> list[hnsw.Graph]:
     """Make the index of a workspace that is too small for one."""
-    assert isinstance(memory._store, PostgresStore)
-    return hnsw.make(memory._store.address, memory._ws, least=1)
+    assert isinstance(memory._workspace.store, PostgresStore)
+    return hnsw.make(memory._workspace.store.address, memory._workspace.ws, least=1)
 
 
 def _small(url: str) -> Memory:
@@ -190,11 +190,11 @@ def test_interrupted_it_leaves_nothing(url: str) -> None:
 
     with _small(url) as memory, psycopg.connect(url, autocommit=True) as reader:
         reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")  # the making waits for it to end
-        assert isinstance(memory._store, PostgresStore)
+        assert isinstance(memory._workspace.store, PostgresStore)
         with pytest.raises(KeyboardInterrupt):
-            hnsw.make(memory._store.address, memory._ws, least=1, progress=impatient)
+            hnsw.make(memory._workspace.store.address, memory._workspace.ws, least=1, progress=impatient)
         reader.execute("ROLLBACK")
-        assert hnsw.drop(memory._store.address, memory._ws) == []
+        assert hnsw.drop(memory._workspace.store.address, memory._workspace.ws) == []
         assert memory.verify().holds and memory.remember("text 1000").transaction
 
 
@@ -202,8 +202,13 @@ def test_progress_is_said(url: str) -> None:
     said: list[tuple[int, int]] = []
     with on(url, embedder=Clustered(64)) as memory:
         fill(memory, 1_500)
-        assert isinstance(memory._store, PostgresStore)
-        hnsw.make(memory._store.address, memory._ws, least=1, progress=lambda done, total: said.append((done, total)))
+        assert isinstance(memory._workspace.store, PostgresStore)
+        hnsw.make(
+            memory._workspace.store.address,
+            memory._workspace.ws,
+            least=1,
+            progress=lambda done, total: said.append((done, total)),
+        )
     assert said and all(0 <= done <= max(total, done) for done, total in said)
 
 

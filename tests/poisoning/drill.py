@@ -266,7 +266,7 @@ class Drill:
 def beliefs(memory: Memory) -> dict[str, Facts]:
     """Give every memory that is believed, with its facts over valid time."""
     found: dict[str, Facts] = {}
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         for rid, key in view.records(ATOM.code):
             pieces = view.pieces(rid)
             if pieces:

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from cmc_mcp.config import Settings
 from cmc_mcp.embed.protocol import EmbeddingIdentity
 from cmc_mcp.errors import EmbedderError
+from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.memory import Memory
+from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.query import Question, limits_of
 from cmc_mcp.read.retrieve import Selection
@@ -75,8 +77,8 @@ def without_matrix(memory: Memory) -> Memory:
     """Give the same memory as it reads through SQL alone."""
     other = memory.as_principal(memory.principal)
     other.settings = NO_MATRIX
-    with other._store.reader(other._ws) as view:
-        assert not view.head().passages or other._matrix_for(view, 1) is None
+    with other._workspace.reader() as view:
+        assert not view.head().passages or other._workspace.index(view, Matrix, 1) is None
     return other
 
 
@@ -98,7 +100,7 @@ def both_ways(memory: Memory, view: ReadView, point: Point, question: Question) 
     if limits is None:
         return None
     model = view.models()[0][0] if view.models() else 0
-    matrix = memory._matrix_for(view, model)
+    matrix = memory._workspace.index(view, Matrix, model)
     assert matrix is not None
     return Selection(view, point, limits, matrix), Selection(view, point, limits, None)
 
@@ -108,7 +110,7 @@ def assert_equal_paths(
     **filters: object,
 ) -> list[tuple[int, float]]:  # fmt: skip
     """Compare the two vector paths, and both with every vector scored one by one; give the rows."""
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         point = point_at(view, seq, valid_at)
         ways = both_ways(memory, view, point, asked(**filters))
         if ways is None or not view.models():
@@ -137,10 +139,10 @@ def assert_equal_paths(
             assert one.tolist() == other.tolist()
         assert fast.neighbours(sample).tolist() == slow.neighbours(sample).tolist()
         assert fast.bounds() == slow.bounds()
-        model_pending = memory._matrix_for(view, model)
+        model_pending = memory._workspace.index(view, Matrix, model)
         assert model_pending is not None
         pending = model_pending.pending(point.head.seq, point.valid_at)
         assert pending == view.count_pending(model, point.head.seq, point.valid_at)
-        embedded = memory._caches.embedded  # whatever it knows of other states by now
+        embedded = memory._workspace.kept.of(view.epoch(), Embedded)  # whatever it knows of other states by now
         assert [pending, pending] == [embedded.pending(view, model, point) for _ in range(2)]
         return rows

@@ -29,7 +29,7 @@ def _words(
     memory: Memory, query: str, k: int, *, seq: int | None = None, lexicon: Lexicon | None = None, **filters: object
 ) -> list[tuple[int, float]]:
     """Ask full text both with the matrix and without it; they must agree."""
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         ways = both_ways(memory, view, point_at(view, seq), asked(**filters))
         if ways is None:
             return []
@@ -47,7 +47,7 @@ def _words(
 def _oracle(memory: Memory, query: str, seq: int | None = None) -> dict[int, float]:
     """BM25 by a full scan over every passage ever recorded up to the read point."""
     settings_ = memory.settings
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         point = point_at(view, seq)
         last = point.head.last_rid
         rows = [row for row in view.all_atoms() if row.rid <= last]
@@ -119,7 +119,7 @@ def test_another_workspace_and_later_writes_never_move_a_score(
         other.remember_many([{"content": words(), "title": words()} for _ in range(30)])
         assert [_words(memory, query, 50) for query in queries] == before
         memory.remember_many([{"content": words()} for _ in range(30)])
-        kept = Lexicon(memory._ws)
+        kept = Lexicon(memory._workspace.ws)
         assert [_words(memory, query, 50, seq=seq, lexicon=kept) for query in queries] == before
         now = [_words(memory, query, 50, lexicon=kept) for query in queries]
         assert now == [_words(memory, query, 50) for query in queries]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cmc_mcp.config import Settings, Weights
 from cmc_mcp.index.lexicon import Lexicon
+from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.memory import Memory
 from cmc_mcp.read.lexical import Words
 from cmc_mcp.read.query import limits_of
@@ -51,11 +52,11 @@ def test_neighbours_end_at_their_session_and_skip_what_was_forgotten(tmp_path: P
         a, b, c, d = turns(memory, [("x", "one"), ("y", "two"), ("x", "three"), ("y", "four")])
         turns(memory, [("x", "other")], session="t")
         memory.forget(b)
-        with memory._store.reader(memory._ws) as view:
+        with memory._workspace.reader() as view:
             point = point_at(view)
             limits = limits_of(view, asked())
             assert limits is not None
-            matrix = memory._matrix_for(view, view.models()[0][0])
+            matrix = memory._workspace.index(view, Matrix, view.models()[0][0])
             rids = {view.atoms(view.selected(point.head.seq, point.valid_at, limits))[r].key.hex(): r for r in
                     view.selected(point.head.seq, point.valid_at, limits)}  # fmt: skip
             number = lambda name: rids[name.removeprefix("atom_")]  # noqa: E731
@@ -74,7 +75,7 @@ def test_bm25_in_context_is_the_sum_of_a_plain_loop(
 ) -> None:
     with Memory.open(tmp_path_factory.mktemp("c") / "m.db", embedder=None) as memory:
         turns(memory, [("q", f"{' '.join(words)} t{place}") for place, words in enumerate(said)])
-        with memory._store.reader(memory._ws) as view:
+        with memory._workspace.reader() as view:
             point, limits = point_at(view), limits_of(view, asked())
             assert limits is not None
             selection = Selection(view, point, limits, None)

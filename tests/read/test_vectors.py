@@ -90,7 +90,7 @@ def test_a_reopened_store_loads_segments_and_tail(tmp_path: Path) -> None:
         _fill(memory, MANY)
         before = assert_equal_paths(memory, _query("topic 9~3"), 50)
     with opened(tmp_path) as memory:
-        with memory._store.reader(memory._ws) as view:
+        with memory._workspace.reader() as view:
             assert len(list(view.packed_codes(view.models()[0][0]))) == 2
         assert assert_equal_paths(memory, _query("topic 9~3"), 50) == before
 
@@ -105,7 +105,7 @@ def test_vectors_of_segments_that_an_erase_dropped_are_still_found(tmp_path: Pat
         _fill(memory, 2 * SEGMENT_VECTORS, MANY)  # packs later segments, and leaves a gap before them
         assert_equal_paths(memory, _query("topic 1~1"), 100)
     with opened(tmp_path) as memory:
-        with memory._store.reader(memory._ws) as view:
+        with memory._workspace.reader() as view:
             numbers = [row[0] for row in view.packed_codes(view.models()[0][0])]
         assert numbers and numbers != list(range(len(numbers)))
         for topic in ("topic 1~1", "topic 2~2", "topic 30~2000"):

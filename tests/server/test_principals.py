@@ -144,7 +144,7 @@ def test_a_limit_of_calls_a_minute_holds_for_its_principal_alone(tmp_path):
         embedder=None,
     )
     memory = session.memory(other)
-    memory._store._clock = FixedClock(60_000_000)
+    memory._workspace.store._clock = FixedClock(60_000_000)
     for _ in range(3):
         session.memory(hasty)
     with pytest.raises(RateLimited, match="try again in 60 s") as caught:
@@ -153,9 +153,9 @@ def test_a_limit_of_calls_a_minute_holds_for_its_principal_alone(tmp_path):
     for _ in range(9):
         session.memory(other)
     session.probe()
-    memory._store._clock.set_us(119_999_999)
+    memory._workspace.store._clock.set_us(119_999_999)
     with pytest.raises(RateLimited, match="try again in 1 s"):
         session.memory(hasty)
-    memory._store._clock.set_us(120_000_000)
+    memory._workspace.store._clock.set_us(120_000_000)
     assert session.memory(hasty).status()
     session.close()

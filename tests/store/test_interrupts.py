@@ -22,8 +22,8 @@ def _interrupted(_: apsw.Cursor, statement: str, __: Any) -> bool:
 def store(tmp_path: Path) -> SqliteStore:
     memory = Memory.open(tmp_path / "memory.db", embedder=None)
     memory.remember("The deploy target is Fly.io")
-    assert isinstance(memory._store, SqliteStore)
-    return memory._store
+    assert isinstance(memory._workspace.store, SqliteStore)
+    return memory._workspace.store
 
 
 def test_a_writer_that_was_interrupted_before_its_rollback_is_put_away(store: SqliteStore) -> None:

@@ -193,7 +193,7 @@ def test_a_write_behind_a_locked_store_changes_nothing_and_reads_go_on(tmp_path:
     path = tmp_path / "memory.db"
     with memory(path) as opened:
         opened.remember("before")
-        opened._store._lock = WriteLock(Path(f"{path}.lock"), wait_ms=50)  # type: ignore[attr-defined]
+        opened._workspace.store._lock = WriteLock(Path(f"{path}.lock"), wait_ms=50)  # type: ignore[attr-defined]
         process = holder(Path(f"{path}.lock"))
         try:
             root = opened.snapshot().root

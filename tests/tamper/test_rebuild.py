@@ -52,7 +52,7 @@ def test_rebuilding_what_is_whole_changes_no_answer_and_no_row(judge: Judge) -> 
 
 
 def memory_rows(memory: Memory, table: str) -> set[tuple[object, ...]]:
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         return view.all_index_rows(table)
 
 
@@ -117,7 +117,7 @@ def test_rebuilding_gives_a_file_checksums_of_its_pages_when_nobody_else_has_it_
     with opened(path) as memory:
         assert memory.inspect()["page_checksums"] == "off"
         with opened(path) as other:
-            with other._store.reader(other._ws) as view:
+            with other._workspace.reader() as view:
                 view.head()
                 memory.rebuild()
             assert memory.inspect()["page_checksums"] == "off", "somebody was reading"

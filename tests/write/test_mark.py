@@ -58,7 +58,7 @@ def test_a_batch_is_one_transaction_with_one_time(memory: Memory) -> None:
     assert (entry.verb, entry.changes, entry.reason) == ("mark", 2, "cited")
     times = [used(memory, id) for id in ids]
     assert times[0] == times[1] and times[2] is None
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         assert view.head_at(3).recorded_us < cast(int, times[0]) <= view.head().recorded_us
 
 
@@ -255,14 +255,14 @@ def test_calibration_groups_by_writer_and_model_and_counts_judgements_in_force(m
 
 
 def outcomes_of(memory: Memory) -> list[tuple[str, float | None, bool]]:
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         return [(one.writer, one.confidence, one.right) for one in outcomes(view)]
 
 
 def naive(memory: Memory) -> list[tuple[str, float | None, bool]]:
     """The same by looking at every memory there is."""
     out = []
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         names = [row.key.hex() for row in view.all_atoms()]
     for name in names:
         found = memory.history("atom_" + name)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.sources import versions
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.nodes import TEXT_BYTES_MAX, Node, cut, nodes_in, rows_of, text_of
@@ -37,18 +38,18 @@ class Counted(HashVectors):
 
 def index(memory: Memory, *, live: bool = True) -> Rows:
     """The nodes as (path, key), of present versions or of all."""
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         rows = sorted(view.all_index_rows("nodes"), key=repr)
         return [(row[1], row[3]) for row in rows if not live or row[5] == (1 << 62) - 1]  # type: ignore[operator]
 
 
 def vectors(memory: Memory) -> set[object]:
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         return {row[1] for row in view.all_index_rows("node_vectors")}
 
 
 def erase(memory: Memory, *texts: str) -> None:
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         rows = [(row, view.payload(row.content) or b"") for row in view.all_atoms()]
     ids = [f"atom_{row.key.hex()}" for row, body in rows if body.decode() in texts]
     if not ids:
@@ -215,9 +216,9 @@ def test_a_changed_index_is_a_fault(tmp_path: Path, change: str, said: str) -> N
     with opened(tmp_path) as memory:
         memory.remember(GUIDE, source="guide.md")
         assert faults(memory, deep=True) == []
-        with memory._store.writer(memory._ws) as unit:
+        with memory._workspace.writer() as unit:
             unit.connection.execute(change)  # type: ignore[attr-defined]
-            memory._engine().commit(unit, "test", {})
+            memory._workspace.commit(unit, "test", {})
         assert any(said in fault for fault in faults(memory, deep=True))
 
 
@@ -244,19 +245,19 @@ def test_whatever_is_done_the_index_is_the_one_that_the_manifests_give(history: 
     with TemporaryDirectory() as folder, opened(Path(folder)) as memory:
         for verb, what, source in history:
             _do(memory, verb, what, source)
-        with memory._store.reader(memory._ws) as view:
+        with memory._workspace.reader() as view:
             stored = view.all_index_rows("nodes")
             rids = [row[0] for row in view.all_index_rows("sources")]
             expected = {
                 (rid, *row)
                 for rid in rids
-                for row in rows_of(versions(view.connection, memory._ws, rid))  # type: ignore[attr-defined, arg-type]
+                for row in rows_of(versions(view.connection, memory._workspace.ws, rid))  # type: ignore[attr-defined, arg-type]
             }
             assert stored == expected
             for seq in range(view.head().seq + 1):  # at any transaction, each node of each version once
                 for rid in rids:
                     at = [row for row in stored if row[0] == rid and row[4] <= seq < row[5]]  # type: ignore[operator]
-                    manifest = memory._caches.manifests.__class__().of_record(view, rid, seq)  # type: ignore[arg-type]
+                    manifest = Manifests().of_record(view, rid, seq)  # type: ignore[arg-type]
                     wanted = set() if manifest is None else {(n.path, n.key) for n in nodes_in(manifest)}
                     assert {(row[1], row[3]) for row in at} == wanted and len(at) == len(wanted)
         assert faults(memory, deep=True) == []
@@ -270,7 +271,7 @@ def _do(memory: Memory, verb: str, what: str, source: str) -> None:
     elif verb == "erase":
         erase(memory, what)
     else:
-        with memory._store.reader(memory._ws) as view:
+        with memory._workspace.reader() as view:
             head = view.head().seq
         to = int(what) % (head + 1)
         if verb == "rollback":

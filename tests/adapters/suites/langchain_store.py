@@ -296,7 +296,7 @@ def test_a_question_is_embedded_as_a_question(store):
 
 def test_the_model_is_recorded_and_another_one_is_refused(memory, store):
     store.add_texts(["one"])
-    with memory._store.reader(memory._ws) as view:
+    with memory._workspace.reader() as view:
         assert [(row[1], row[4]) for row in view.models()] == [("Letters:letters-v1", 16)]
     for other in (Letters(8), DeterministicFakeEmbedding(size=16)):
         wrong = CMCVectorStore(other, memory=memory)

@@ -57,7 +57,7 @@ async def test_a_store_that_waits_for_a_lock_does_not_hold_up_the_loop(tmp_path)
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        with store.memory._store.writer(store.memory._ws):
+        with store.memory._workspace.writer():
             held.set()
             release.wait(30)
 

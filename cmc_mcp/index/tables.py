@@ -1,0 +1,96 @@
+"""Tables: the metadata of a collection's entries in memory, and which of them pass a filter."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import JsonValue
+
+from cmc_mcp.canon import facts_hash
+from cmc_mcp.errors import IntegrityError
+from cmc_mcp.model.entries import metadata_of
+from cmc_mcp.model.filters import Where, compiled, signature
+from cmc_mcp.store.protocol import ReadView
+
+_KNOWN_MAX: Final = 200_000  # bodies of facts whose metadata stay decoded, of one collection
+_FILTERS_MAX: Final = 32
+
+
+@dataclass(slots=True)
+class _Table:
+    """The metadata of every body of facts that entries of one collection ever had. Facts never change: it only grows."""
+
+    seq: int = 0
+    facts: list[int] = field(default_factory=list)
+    gone: set[int] = field(default_factory=set)  # erased
+    known: dict[int, Mapping[str, JsonValue] | bytes] = field(default_factory=dict)  # past a bound, as they are stored
+    passing: OrderedDict[Hashable, tuple[int, list[int]]] = field(default_factory=OrderedDict)
+
+
+class Tables:
+    """What filters are evaluated over, by collection: a cache of what the ledger says. An erasure starts a new one.
+
+    A filter asks of each body of facts once; which of them hold at a read point is then the selection's affair.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._tables: dict[int, _Table] = {}
+
+    def passing(self, view: ReadView, origin: int, where: Where) -> tuple[int, ...]:
+        """Give the bodies of facts that pass a filter, of those that entries of a collection ever had."""
+        with self._guard:
+            table = self._table(view, origin)
+            key = signature(where)
+            done, found = table.passing.pop(key, (0, []))
+            if done < len(table.facts):
+                test = compiled(where)
+                found = [*found, *(pid for pid in table.facts[done:] if test(_metadata(table, pid)))]
+            table.passing[key] = (len(table.facts), found)
+            while len(table.passing) > _FILTERS_MAX:
+                table.passing.popitem(last=False)
+            return tuple(found)
+
+    def metadata(self, view: ReadView, origin: int) -> dict[int, Mapping[str, JsonValue]]:
+        """Give the metadata of every body of facts that entries of a collection ever had, by number."""
+        with self._guard:
+            table = self._table(view, origin)
+            return {pid: _metadata(table, pid) for pid in table.facts}
+
+    def _table(self, view: ReadView, origin: int) -> _Table:
+        head = view.head().seq
+        table = self._tables.setdefault(origin, _Table())
+        if table.seq < head:
+            _follow(view, origin, table, head)
+        return table
+
+
+def _follow(view: ReadView, origin: int, table: _Table, head: int) -> None:
+    """Bring a table to a transaction. What was erased is left out, until it is told again and so is there again."""
+    rows = [row for row in view.facts_of_origin(origin, table.seq, head) if row[0] not in table.known]
+    rows += (
+        [(row.pid, row.hash, row.body) for row in view.payload_rows(sorted(table.gone)).values()] if table.gone else []
+    )
+    for pid, hash_, body in rows:
+        if body is None:
+            table.gone.add(pid)
+            continue
+        if facts_hash(body) != hash_:
+            raise IntegrityError(
+                "stored facts do not match their hash; run `cmc verify`", table="payloads", key=str(pid)
+            )
+        table.gone.discard(pid)
+        if pid not in table.known:
+            table.facts.append(pid)
+            table.known[pid] = metadata_of(json.loads(body)) if len(table.known) < _KNOWN_MAX else body
+    table.seq = head
+
+
+def _metadata(table: _Table, pid: int) -> Mapping[str, JsonValue]:
+    known = table.known[pid]
+    return metadata_of(json.loads(known)) if isinstance(known, bytes) else known

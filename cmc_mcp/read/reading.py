@@ -1,0 +1,67 @@
+"""A reading: one read transaction of a workspace at one point, and what its stages are handed there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cmc_mcp.config import Settings
+from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.index.matrix import Matrix
+from cmc_mcp.index.nodematrix import NodeMatrix
+from cmc_mcp.index.tables import Tables
+from cmc_mcp.read.agree import Statements
+from cmc_mcp.read.pending import Embedded
+from cmc_mcp.read.point import Point
+from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A view of a workspace at a read point, with what is kept in memory as of the view's erasure count."""
+
+    workspace: Workspace
+    view: ReadView
+    point: Point
+    model: int  # 0: no vectors
+    matrix: Matrix | None
+    nodes: NodeMatrix | None
+    manifests: Manifests
+    statements: Statements
+    embedded: Embedded
+    tables: Tables
+    origin: int = 0  # of the collection that is read; 0 for none, or one that is not there yet
+
+    @property
+    def settings(self) -> Settings:
+        """The constants of the pipeline."""
+        return self.workspace.settings
+
+    @property
+    def objects(self) -> Objects:
+        """Where large content is kept."""
+        return self.workspace.objects
+
+    @property
+    def model_name(self) -> str | None:
+        """The name of the embedding model; None without one."""
+        embedder = self.workspace.embedder
+        return None if embedder is None else embedder.identity.model_id
+
+
+def reading_at(workspace: Workspace, view: ReadView, point: Point, origin: int = 0) -> Reading:
+    """Return what reads a workspace at a point of an open view."""
+    model, epoch, kept = workspace.model(view), view.epoch(), workspace.kept
+    return Reading(
+        workspace=workspace,
+        view=view,
+        point=point,
+        model=model,
+        matrix=workspace.index(view, Matrix, model),
+        nodes=workspace.index(view, NodeMatrix, model),
+        manifests=kept.of(epoch, Manifests),
+        statements=kept.of(epoch, Statements),
+        embedded=kept.of(epoch, Embedded),
+        tables=kept.of(epoch, Tables),
+        origin=origin,
+    )
