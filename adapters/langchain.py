@@ -25,7 +25,7 @@ from langchain_core.indexing import RecordManager
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
-from pydantic import ConfigDict, JsonValue, PrivateAttr
+from pydantic import ConfigDict, JsonValue
 
 from cmc_mcp import limits
 from cmc_mcp.adapters._opening import Opening
@@ -497,14 +497,12 @@ class CMCRetriever(BaseRetriever):
     writer: str | list[str] | None = None
     min_confidence: float | None = None
     witness: bool = True
-    _asked: tuple[str, ...] = PrivateAttr(
-        default=("k", "budget_tokens", "filter", "as_of", "valid_at", "mode", "writer", "min_confidence", "witness")
-    )
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **kwargs: Any
     ) -> list[Document]:
-        asked = {name: kwargs.pop(name, getattr(self, name)) for name in self._asked}
+        own = CMCRetriever.model_fields.keys() - BaseRetriever.model_fields.keys() - {"store"}
+        asked = {name: kwargs.pop(name, getattr(self, name)) for name in own}
         _no_more(kwargs)
         filter, witness = asked.pop("filter"), asked.pop("witness")
         where = None if filter is None else parsed(filter)
