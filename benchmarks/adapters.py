@@ -41,7 +41,7 @@ class Data:
     questions: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, DIMENSION), np.float32))
 
     def nearest(self, question: int, group: int | None) -> set[str]:
-        """Give the ids of the `K` nearest, of a group where one is asked."""
+        """Return the ids of the `K` nearest, of a group where one is asked."""
         scores = self.vectors @ self.questions[question]
         if group is not None:
             scores = np.where(np.arange(DOCUMENTS) % GROUPS == group, scores, -2.0)

@@ -37,14 +37,14 @@ class GivenVectors:
         return EmbeddingIdentity("given", "", "float32", DIMENSION, 0)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Give the next vectors of the pool; costs next to nothing for one."""
+        """Return the next vectors of the pool; costs next to nothing for one."""
         first, self._next = self._next, (self._next + len(texts)) % len(self._pool)
         if first + len(texts) <= len(self._pool):
             return self._pool[first : first + len(texts)]
         return self._pool[(first + np.arange(len(texts))) % len(self._pool)]
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 def texts(count: int, *, words: int = 40, seed: int = 1) -> list[str]:
@@ -62,7 +62,7 @@ def texts(count: int, *, words: int = 40, seed: int = 1) -> list[str]:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Run once; give the milliseconds it took."""
+    """Run once; return the milliseconds it took."""
     start = time.perf_counter()
     work()
     return (time.perf_counter() - start) * 1000

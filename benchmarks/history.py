@@ -45,7 +45,7 @@ def history(sizes: tuple[int, ...] = (10_000, 100_000)) -> Figures:
 
 
 def tree(count: int) -> Figures:
-    """Keep the state tree up in the real table: one leaf, and a thousand, in a tree of `count` leaves."""
+    """Maintain the state tree in the real table: one leaf, and a thousand, in a tree of `count` leaves."""
     import os
 
     from cmc_mcp.merkle import state

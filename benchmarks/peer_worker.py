@@ -36,17 +36,17 @@ class Given:
         self.vectors = vectors
 
     def one(self, text: str) -> Any:
-        """Give the vector of a text; some peers hand over the JSON document that it is part of."""
+        """Return the vector of a text; some peers hand over the JSON document that it is part of."""
         if text.startswith("{"):
             text = json.loads(text)["text"]
         return self.vectors[self.places[text]]
 
     def encode(self, texts: Any, **_: object) -> Any:
-        """Give an array; memvara and mcp-memory-service ask so."""
+        """Return an array; memvara and mcp-memory-service call this method."""
         return np.stack([self.one(text) for text in ([texts] if isinstance(texts, str) else texts)])
 
     def get_sentence_embedding_dimension(self) -> int:
-        """Say the width; mcp-memory-service asks so."""
+        """Return the dimension; mcp-memory-service calls this method."""
         return DIMENSION
 
 
@@ -184,7 +184,7 @@ def _memvara(folder: Path, given: Given) -> Peer:
 
 
 def _modern_sqlite() -> None:
-    """Put a SQLite that loads extensions in the place of one that does not."""
+    """Replace a SQLite that cannot load extensions with one that can."""
     import pysqlite3
 
     sys.modules["sqlite3"], sys.modules["sqlite3.dbapi2"] = pysqlite3, pysqlite3.dbapi2

@@ -41,7 +41,7 @@ INSTALLED: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def _python_of(peer: str) -> Path:
-    """Give the interpreter of a peer's environment, making it where there is none."""
+    """Return the interpreter of a peer's environment, making the environment if it is missing."""
     if peer not in INSTALLED:
         return Path(sys.executable)
     cache = Path(os.environ.get("CMC_BENCH_CACHE", Path(tempfile.gettempdir()) / "cmc-bench-peers"))
@@ -83,7 +83,7 @@ class _Peer:
         return answer
 
     def turn(self, op: str, first: int, last: int) -> None:
-        """Let it write or recall some texts of the corpus."""
+        """Let the peer write or recall some texts of the corpus."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"op": op, "from": first, "to": last}).encode() + b"\n")
         self.process.stdin.flush()

@@ -83,7 +83,7 @@ def latency(memory: Memory, size: int) -> Figures:
 
 
 def profile(memory: Memory, rounds: int = 3) -> None:
-    """Show where the time of a recall goes."""
+    """Print where the time of a recall goes."""
     asked = questions(QUESTIONS)
     memory.recall_by_vector(*asked[0])
     profiler = cProfile.Profile()

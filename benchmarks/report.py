@@ -14,7 +14,7 @@ from benchmarks.common import Figures
 
 LAST = Path(__file__).with_name("last.json")
 NOISE = 0.2
-"""A ratio that moved by less than this share is told as unchanged: two shared cores are no quiet laboratory."""
+"""A ratio that moved by less than this share is told as unchanged: two shared cores are not a quiet laboratory."""
 _BAR = re.compile(r"\((≤|≥) ([\d.,]+)")
 
 
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
     @property
     def change(self) -> str:
-        """Say how it stands to the last stored result."""
+        """Return the change since the last stored result."""
         if not self.last:
             return "new" if self.last is None else ""
         share = self.value / self.last - 1
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 def is_reached(name: str, value: float) -> bool | None:
-    """Say whether a figure reaches the bar in its name; None where there is none.
+    """Return whether a figure reaches the bar in its name; None for a name without a bar.
 
     >>> is_reached("recall (≤ 1.5)", 1.4), is_reached("rate (≥ 6,000; stretch 15,000)", 5_999.0), is_reached("p50", 1.0)
     (True, False, None)
@@ -50,7 +50,7 @@ def is_reached(name: str, value: float) -> bool | None:
 
 
 def rows(found: Mapping[str, Figures], last: Mapping[str, Figures]) -> list[Row]:
-    """Give the figures that have a bar, beside the last stored ones."""
+    """Return the figures that have a bar, beside the last stored ones."""
     return [
         Row(section, name, value, reached, last.get(section, {}).get(name))
         for section, figures in found.items()
@@ -60,7 +60,7 @@ def rows(found: Mapping[str, Figures], last: Mapping[str, Figures]) -> list[Row]
 
 
 def table(found: Mapping[str, Figures], last: Mapping[str, Figures]) -> str:
-    """Draw the table as Markdown."""
+    """Return the table as Markdown."""
     lines = ["| section | figure | value | bar | since the last stored |", "|---|---|---|---|---|"]
     for row in rows(found, last):
         said = "reached" if row.reached else "**missed**"
@@ -69,7 +69,7 @@ def table(found: Mapping[str, Figures], last: Mapping[str, Figures]) -> str:
 
 
 def load(path: Path = LAST) -> dict[str, Figures]:
-    """Read a stored result; nothing where there is none."""
+    """Read a stored result; empty if it is missing."""
     if not path.exists():
         return {}
     figures: dict[str, Figures] = json.loads(path.read_text(encoding="utf-8"))["figures"]

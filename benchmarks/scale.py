@@ -38,7 +38,7 @@ _Statement = tuple[str, Any]
 
 
 def scale(sizes: tuple[int, ...]) -> Figures:
-    """Everything in one run, with the load of the machine beside it: the ratios are what counts."""
+    """Measure everything in one run, with the load of the machine beside it: the ratios are what counts."""
     before = os.getloadavg()[0]
     with database(durable=True) as server, folder() as place:
         return {
@@ -58,7 +58,7 @@ def _made(server: Database, name: str) -> str:
 
 
 def _settled(url: str) -> None:
-    """Do what autovacuum does within a minute, which the server of the tests leaves out: without statistics plans are poor."""
+    """Run what autovacuum does within a minute; the test server leaves it out, and without statistics plans are poor."""
     with psycopg.connect(url, autocommit=True) as raw:
         raw.execute("VACUUM ANALYZE")
 
@@ -189,10 +189,10 @@ class _Wire(NamedTuple):
         return cls(*await asyncio.open_connection(host, int(port)), f"Bearer {token(principal)}")
 
     async def ask(self, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Make one call, and give what it says.
+        """Make one call, and return what it says.
 
         Raises:
-            AssertionError: it is an error.
+            AssertionError: the answer is an error.
         """
         self.writer.write(call(tool, arguments, Authorization=self.bearer))
         head = await self.reader.readuntil(b"\r\n\r\n")
@@ -209,7 +209,7 @@ class _Wire(NamedTuple):
 
 
 async def _clients(urls: Sequence[str], kind: str, calls: int, name: str) -> tuple[float, list[float], list[float]]:
-    """Have the clients write and recall in turn; gives requests a second, and the times of both in ms."""
+    """Let the clients write and recall in turn; return requests a second, and the times of both in ms."""
     for number in range(CLIENTS):  # what the first call loads is not what is measured
         first = await _Wire.to(urls[number % len(urls)], f"{kind}{number}")
         await first.ask("remember", {"content": f"{name} client{number} begins"})
@@ -238,7 +238,7 @@ async def _clients(urls: Sequence[str], kind: str, calls: int, name: str) -> tup
 
 
 async def _burst(urls: Sequence[str], count: int) -> tuple[int, float]:
-    """Have so many connections, all there before the first asks, each make one call; gives failures and the slowest."""
+    """Open the connections, then let each make one call; return the failures and the slowest time in seconds."""
     wires = [await _Wire.to(urls[n % len(urls)], f"tenant{n % CLIENTS}") for n in range(count)]
     failed = 0
     began, slowest_s = time.perf_counter(), 0.0

@@ -56,7 +56,7 @@ class RawClient:
         self._process.stdin.flush()
 
     def initialize(self) -> float:
-        """Shake hands; give the milliseconds since the process was started."""
+        """Shake hands; return the milliseconds since the process was started."""
         self.request(
             "initialize",
             {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "0"}},

@@ -347,7 +347,7 @@ def test_a_key_used_for_something_else_is_a_conflict(case: Case) -> None:
     (lambda m, a: m.recall("deploy", as_of=" "), ["as_of"]),
     (lambda m, a: m.recall("deploy", as_of=1.5), ["as_of"]),
     (lambda m, a: m.recall("deploy", as_of=datetime(2026, 6, 1)), ["as_of", "naive"]),
-    (lambda m, a: m.recall("deploy", cursor="rubbish"), ["cursor", "without it"]),
+    (lambda m, a: m.recall("deploy", cursor="rubbish"), ["cursor", "without a cursor"]),
     (lambda m, a: m.recall("deploy", cursor="é"), ["cursor"]),
     (lambda m, a: m.revise(a), ["nothing"]),
     (lambda m, a: m.revise(a, content=" "), ["content", "blank"]),
@@ -457,7 +457,7 @@ def test_a_cursor_from_another_question_workspace_or_verb_is_refused(case: Case)
     assert found.next_cursor is not None
     ledger = case.memory.history(limit=2).next_cursor
     assert ledger is not None
-    refused(case, lambda m: m.recall("another question", limit=2, cursor=found.next_cursor), "cursor", "without it")
+    refused(case, lambda m: m.recall("another question", limit=2, cursor=found.next_cursor), "cursor", "without a cursor")
     refused(case, lambda m: m.recall("deploy note", limit=2, cursor=ledger), "cursor")
     refused(case, lambda m: m.history(cursor=found.next_cursor), "cursor")
     refused(case, lambda m: m.recall("deploy note", limit=2, cursor=found.next_cursor, as_of=1), "cursor", "read point")

@@ -58,7 +58,7 @@ def _ways(text: str) -> list[Way]:
     """Read --variants: the product as shipped always goes first, as what others are compared with.
 
     Raises:
-        ValueError: a name is none.
+        ValueError: a name is unknown.
     """
     names = [name.strip() for name in text.split(",") if name.strip()]
     can = known()
@@ -84,7 +84,7 @@ def _place(keep: Path | None) -> Iterator[Path]:
 
 
 def _sets(options: argparse.Namespace, console: Console) -> list[str]:
-    """Give the sets that are there; say which are not."""
+    """Return the sets that are there; say which are not."""
     names = [] if options.sets == "none" else [name for name in options.sets.split(",") if name]
     there = [name for name in names if (options.eval / name / "queries.jsonl").exists()]
     for name in names:

@@ -40,7 +40,7 @@ class _Both:
         self._vectors = embedder.embed([doc["text"] for doc in scope.docs])
 
     def words(self, query: str) -> _Scores:
-        """Give FTS5's BM25 of any of the words, 0 for what has none."""
+        """Return FTS5's BM25 of any of the words, 0 for a document without them."""
         scores = np.zeros(self._size)
         terms = dict.fromkeys(re.findall(r"\w+", query.lower()))
         found = " OR ".join(f'"{term}"' for term in [t for t in terms if t not in _FUNCTION_WORDS] or terms)
@@ -52,7 +52,7 @@ class _Both:
         return scores
 
     def meaning(self, query: str) -> _Scores:
-        """Give the cosines."""
+        """Return the cosines."""
         return np.asarray(self._vectors @ self._embedder.embed([query])[0], np.float64)
 
 

@@ -13,7 +13,7 @@ COMPANIONS = ("pairs", "dvns")
 
 
 def figures(name: str, folder: Path, console: Console) -> dict[str, float]:
-    """Run `figures` of a companion, with the folder of the sets if it takes one; nothing where there is none."""
+    """Run `figures` of a companion, with the folder of the sets if it takes one; empty if the companion is missing."""
     module_name = f"benchmarks.recall.{name}"
     if importlib.util.find_spec(module_name) is None:
         console.print(f"{name}: skipped, there is no {module_name}")

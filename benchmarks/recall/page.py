@@ -27,7 +27,7 @@ _INK = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463
 
 
 def write(page: Path, parts: Mapping[str, str]) -> list[str]:
-    """Put each part between its markers; give the names of the parts that the page has no markers for.
+    """Put each part between its markers; return the names of the parts that the page has no markers for.
 
     What has no part now keeps what it had: a run of some sets does not wipe the others' figures.
     """
@@ -52,7 +52,7 @@ def tables(grids: Sequence[Grid]) -> str:
 def draw(
     folder: Path, figures: Mapping[str, SetFigures], metrics: ModuleType | None, sizes: Sequence[Latency]
 ) -> list[Path]:
-    """Draw what there is: the sets beside simple ways, what each stage is worth, what each costs."""
+    """Draw the available figures: the sets beside simple ways, the worth of each stage, the cost of each."""
     folder.mkdir(parents=True, exist_ok=True)
     made: list[Path] = []
     if metrics is not None and figures:

@@ -4,7 +4,7 @@ Usage: python -m benchmarks.recall.pairs [--eval FOLDER] [--vectors FILE.npz]
 
 Average precision of `read.near.similarity` on STS-B (a duplicate scores 4.5 of 5 or more) and of `read.detect.conflict_score`
 on SICK, with the bundled model's vectors; beside them the cosine alone, and what the product would do at its settings. The
-figures of the open split are no judgement: the constants were chosen there by hand. Nothing is learnt from either.
+figures of the open split do not judge anything: the constants were chosen there by hand. Nothing is learnt from either.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAGE: Final = 10
 
 
 def average_precision(scores: Sequence[float], truth: Sequence[bool]) -> float:
-    """Give the mean of the precision at each true pair, best score first; equal scores keep the order of the file.
+    """Return the mean of the precision at each true pair, best score first; equal scores keep the order of the file.
 
     >>> average_precision([0.9, 0.8, 0.7], [True, False, True])
     0.8333333333333333
@@ -44,7 +44,7 @@ def average_precision(scores: Sequence[float], truth: Sequence[bool]) -> float:
 
 
 def figures(folder: Path, vectors: Path | None = None, settings: Settings | None = None) -> dict[str, float]:
-    """Score every pair of `folder`/pairs/pairs.jsonl; give the figures by name."""
+    """Score every pair of `folder`/pairs/pairs.jsonl; return the figures by name."""
     settings = settings or Settings()
     pairs: list[dict[str, Any]] = [
         json.loads(line) for line in (folder / "pairs" / "pairs.jsonl").read_text().splitlines()

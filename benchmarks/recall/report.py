@@ -110,7 +110,7 @@ def bars(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
 
 
 def ablations(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
-    """Give what each stage is worth: the metric as shipped less the metric without it, on the same questions."""
+    """Return what each stage is worth: the metric as shipped less the metric without it, on the same questions."""
     names = [name for name, found in figures.items() if found.rows.get(SHIPPED)]
     ten = [_cell(metrics.mean_of(figures[name].rows.get(FIRST_TEN, []), "R@10")) for name in names]
     rows: list[tuple[str, ...]] = [("nothing: as shipped", "R@10", *ten, "")]
@@ -132,7 +132,7 @@ def ablations(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
 
 
 def times(figures: Mapping[str, SetFigures]) -> Grid:
-    """Give the time of a recall of 100 memories on the sets' own stores, by stage; questions embedded before."""
+    """Return the time of a recall of 100 memories on the sets' own stores, by stage; questions embedded before."""
     stages = dict.fromkeys(stage for found in figures.values() for stage in found.stages_ms)
     rows = [
         (name, f"{median(found.recall_ms):.1f}", *(f"{found.stages_ms.get(stage, 0.0):.2f}" for stage in stages))
@@ -143,7 +143,7 @@ def times(figures: Mapping[str, SetFigures]) -> Grid:
 
 
 def latency(sizes: Sequence[Latency]) -> Grid:
-    """Give the time of a recall of ten memories by size, and of its stages."""
+    """Return the time of a recall of ten memories by size, and of its stages."""
     stages = dict.fromkeys(stage for one in sizes for stage in one.stages)
     rows = [
         (f"{one.size:,}", f"{one.p50:.2f}", f"{one.p95:.2f}", *(f"{one.stages.get(name, 0.0):.2f}" for name in stages),
@@ -156,7 +156,7 @@ def latency(sizes: Sequence[Latency]) -> Grid:
 
 
 def wire(one: Served) -> Grid:
-    """Give what came over MCP, beside the library."""
+    """Return what came over MCP, beside the library."""
     columns = ("scope", "questions", f"R@{LIMIT} by MCP", "by the library", "same answers", "round trip p50, ms")
     row = (f"{one.set}/{one.scope}", str(one.questions), _cell(one.recall), _cell(one.recall_library),
            f"{one.same} of {one.questions}", f"{one.p50_ms:.1f}")  # fmt: skip
@@ -164,5 +164,5 @@ def wire(one: Served) -> Grid:
 
 
 def named(title: str, figures: Mapping[str, float]) -> Grid:
-    """Give figures by name."""
+    """Return figures by name."""
     return Grid(title, ("figure", "value"), [(name, f"{value:.3f}") for name, value in figures.items()])

@@ -63,7 +63,7 @@ def _ask(task: Task) -> tuple[Task, dict[str, Answers]]:
 
 
 def _asked(variant: str) -> tuple[int, bool]:
-    """Say how many memories a variant is asked for, and whether for an answer of 2,000 tokens: what its metric needs."""
+    """Return how many memories a variant's metric needs, and whether it needs an answer of 2,000 tokens."""
     if variant == SHIPPED:
         return shipped.DEPTH, True
     if variant != FIRST_TEN and known()[variant].metric == IN_BUDGET:
@@ -72,12 +72,12 @@ def _asked(variant: str) -> tuple[int, bool]:
 
 
 def _worker() -> None:
-    """Leave the interrupt to the parent, which ends its workers."""
+    """Ignore the interrupt: the parent handles it and ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _each(work: Callable[[Task], Any], tasks: Sequence[Task], jobs: int, said: str, console: Console) -> Iterator[Any]:
-    """Do tasks, showing how far it is; results come as they are done."""
+    """Run tasks with a progress bar; yield results as they are done."""
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         line = bar.add_task(said, total=len(tasks))
@@ -96,7 +96,7 @@ def _each(work: Callable[[Task], Any], tasks: Sequence[Task], jobs: int, said: s
 
 
 def _log(console: Console, said: str, number: int, total: int) -> None:
-    """Say on a line of its own how far it is, where no bar is seen."""
+    """Print the progress on a line of its own, for output without a bar."""
     if not console.is_terminal and (number % 10 == 0 or number == total):
         console.print(f"{said} {number}/{total}")
 

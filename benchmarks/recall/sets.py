@@ -154,7 +154,7 @@ class Aligner:
         self._at = 0
 
     def __call__(self, text: str) -> list[str]:
-        """Give the documents that the text runs over where it comes next; none when it does not come."""
+        """Return the documents that the text runs over where it comes next; none when it does not come."""
         part = flat(text)
         found = self._whole.find(part, self._at) if part else -1
         if found < 0:
@@ -164,5 +164,5 @@ class Aligner:
 
 
 def flat(text: str) -> str:
-    """Bring a text on one line."""
+    """Return a text on one line."""
     return " ".join(text.split())

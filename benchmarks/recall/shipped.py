@@ -47,7 +47,7 @@ def stamp() -> str:
 
 
 def place_of(keep: Path, scope: Scope) -> Path:
-    """Give the folder of a scope's store."""
+    """Return the folder of a scope's store."""
     return keep / "stores" / scope.set / hashlib.sha256(scope.name.encode()).hexdigest()[:12]
 
 
@@ -70,7 +70,7 @@ def build(keep: Path, scope: Scope, written: str) -> None:
 
 
 def _remember(memory: Memory, scope: Scope) -> dict[str, list[str]]:
-    """Remember the documents; give those of every atom that is of any."""
+    """Remember the documents; return those of every atom that is of any."""
     things = list(remembered(scope.docs))
     receipt = memory.remember_many([thing.item for thing in things])
     align = Aligner([doc for thing in things for doc in thing.docs])
@@ -88,7 +88,7 @@ def _remember(memory: Memory, scope: Scope) -> dict[str, list[str]]:
 
 
 def _repeated(scope: Scope) -> set[str]:
-    """Give the documents whose very text came before: content is stored once."""
+    """Return the documents whose very text came before: content is stored once."""
     seen: set[str] = set()
     out = set()
     for doc in scope.docs:
@@ -146,7 +146,7 @@ def ask(keep: Path, scope: Scope, changes: Changes, metrics: ModuleType, limit: 
 
 
 def _inside(shipped: Shipped, question: Ask) -> float:
-    """Give the share of the evidence that a 2,000-token answer holds."""
+    """Return the share of the evidence that a 2,000-token answer holds."""
     found = set(shipped.ranking(shipped.search(question["text"], DEPTH, BUDGET)))
     relevant = set(question["relevant"])
     return len(found & relevant) / len(relevant)

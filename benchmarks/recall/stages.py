@@ -42,7 +42,7 @@ def latency(place: Path, size: int) -> Latency:
 
 
 def _keywords(memory: Memory) -> float:
-    """Give the p50 of the keyword leg for questions of 12 words."""
+    """Return the p50 of the keyword leg for questions of 12 words."""
     spent = [
         sum(stage.ms for stage in memory.recall_by_vector(text, vector, explain=True).trace if stage.stage in KEYWORDS)
         for text, vector in questions(QUESTIONS, words=LONG_WORDS)

@@ -36,7 +36,7 @@ class Served(NamedTuple):
 
 
 def smallest(folder: Path, names: Sequence[str]) -> Scope | None:
-    """Give the scope with the fewest documents among those with enough questions."""
+    """Return the scope with the fewest documents among those with enough questions."""
     scopes = [scope for name in names for scope in load(folder, name) if len(scope.asks) >= ASKS_MIN]
     return min(scopes, key=lambda scope: len(scope.docs), default=None)
 
@@ -76,7 +76,7 @@ async def _ask(environment: dict[str, str], asks: Sequence[Ask]) -> tuple[list[l
 
 
 def _recalled(metrics: ModuleType, scope: Scope, documents: dict[str, list[str]], answers: list[list[str]]) -> float:
-    """Give R@10 of answers, as ids of atoms."""
+    """Return R@10 of answers, as ids of atoms."""
     shares = []
     for ask, ids in zip(scope.asks, answers, strict=True):
         ranking = list(dict.fromkeys(doc for name in ids for doc in documents.get(name, [name])))[:LIMIT]

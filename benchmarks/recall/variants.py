@@ -62,18 +62,18 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
 
 
 def known() -> dict[str, Ablation]:
-    """Give the ablations that this version can run."""
+    """Return the ablations that this version can run."""
     names = _names(Settings())
     return {name: one for name, one in ABLATIONS.items() if set(one.changes) <= names}
 
 
 def compared_with(one: Ablation) -> str:
-    """Give the variant that an ablation is compared with: the product, asked alike."""
+    """Return the variant that an ablation is compared with: the product, asked alike."""
     return SHIPPED if one.metric == IN_BUDGET else FIRST_TEN
 
 
 def _groups(settings: Settings) -> dict[str, object]:
-    """Give the settings that are groups of settings."""
+    """Return the settings that are groups of settings."""
     values = {field.name: getattr(settings, field.name) for field in fields(settings)}
     return {name: value for name, value in values.items() if is_dataclass(value)}
 
@@ -83,7 +83,7 @@ def _fields(value: object) -> set[str]:
 
 
 def _names(settings: Settings) -> set[str]:
-    """Give every name that `changed` takes."""
+    """Return every name that `changed` takes."""
     below = {(group, name) for group, value in _groups(settings).items() for name in _fields(value)}
     return _fields(settings) | {f"{group}.{name}" for group, name in below} | {f"{_EVERY}.{name}" for _, name in below}
 
@@ -92,7 +92,7 @@ def changed(base: Settings, changes: Changes) -> Settings:
     """Change settings by name: `name`, `group.name`, or `*.name` in every group that has one.
 
     Raises:
-        ValueError: there is no such setting.
+        ValueError: a setting is unknown.
     """
     if wrong := sorted(set(changes) - _names(base)):
         raise ValueError(f"no setting {', '.join(wrong)}")

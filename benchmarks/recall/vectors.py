@@ -32,7 +32,7 @@ class KeptVectors:
         return self._model.identity
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Give one unit vector a text, embedding only what never was."""
+        """Return one unit vector a text, embedding only what never was."""
         if not texts:
             return np.empty((0, self.identity.dimension), np.float32)
         names = [_name(text) for text in texts]
@@ -46,7 +46,7 @@ class KeptVectors:
         return np.stack([np.frombuffer(known[name], np.float32) for name in names])
 
     def take(self, file: Path) -> int:
-        """Take the vectors of an .npz file: `v`, float32 rows, and `h`, the SHA-1 of each text in hex."""
+        """Load the vectors of an .npz file: `v`, float32 rows, and `h`, the SHA-1 of each text in hex."""
         with np.load(file) as data:
             self._put([(str(name), row.tobytes()) for name, row in zip(data["h"], data["v"], strict=True)])
             return len(data["h"])

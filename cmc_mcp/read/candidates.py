@@ -54,7 +54,7 @@ class Candidates:
         self.size = 0
 
     def __iter__(self) -> Iterator[tuple[Hit, AtomRow]]:
-        """Give every candidate once, ties by atom id."""
+        """Yield every candidate once, ties by atom id."""
         while block := self._block():
             start = 0
             while start < len(block):
@@ -68,7 +68,7 @@ class Candidates:
                 start = end
 
     def _block(self) -> list[Hit]:
-        """Give what twice the depth finds that was not found before; nothing when that is all."""
+        """Return the new candidates that twice the depth finds; empty if none remain."""
         while self._depth:
             dense = [] if self._query is None else self._selection.dense(self._model, self._query, self._depth)
             by = {"approximate": "HNSW index"} if self._selection.approximate else {}
@@ -137,7 +137,7 @@ class Candidates:
         return rids, around, candidacy
 
     def _linked(self, *found: list[int]) -> set[int]:
-        """Give what the first candidates are linked to, either way: the second piece of evidence may share no word."""
+        """Return the memories linked to the first candidates, either way: a second piece of evidence may share no words."""
         import numpy as np
 
         if self._pool is not None or not self._settings.linked:
@@ -163,7 +163,7 @@ class Candidates:
         return np.fromiter((known.get(rid, 0.0) for rid in rids.tolist()), np.float64, len(rids))
 
     def _phrases(self, candidacy: Candidacy, scores: npt.NDArray[np.float64]) -> None:
-        """Note which of the best hold the question's phrases."""
+        """Record which of the best candidates hold the question's phrases."""
         import numpy as np
 
         weight = candidacy.weight("phrase")

@@ -57,11 +57,11 @@ class System(NamedTuple):
     high: NDArray[np.float64]
 
     def energy(self, r: NDArray[np.float64]) -> float:
-        """Give E(r), in units of the wall's stiffness times its radius squared."""
+        """Return E(r), in units of the wall's stiffness times its radius squared."""
         return 0.5 * float(self.well @ (r - self.centre) ** 2 + self.stiffness @ self._strain(r) ** 2)
 
     def force(self, r: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give −∇E(r): one force for each candidate, positive away from the query."""
+        """Return −∇E(r): one force for each candidate, positive away from the query."""
         import numpy as np
 
         pull = self.stiffness * self._strain(r)
@@ -69,7 +69,7 @@ class System(NamedTuple):
         return np.asarray(between, np.float64) - self.well * (r - self.centre)
 
     def curvature(self, r: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give ∇²E on the quadratic piece that holds r (n × n): the wells plus the Laplacian of the strained pairs."""
+        """Return ∇²E on the quadratic piece that holds r (n × n): the wells plus the Laplacian of the strained pairs."""
         import numpy as np
 
         size, strained = len(r), np.flatnonzero(self._strain(r))
@@ -86,7 +86,7 @@ class System(NamedTuple):
 
 
 def links(given: Iterable[tuple[int, int, float]]) -> Springs:
-    """Lay out links given one by one: (place, place, weight)."""
+    """Return links from triples (place, place, weight)."""
     import numpy as np
 
     rows = np.array(list(given), np.float64).reshape(-1, 3)
@@ -94,7 +94,7 @@ def links(given: Iterable[tuple[int, int, float]]) -> Springs:
 
 
 def siblings(group: NDArray[np.int64], weight: float) -> Springs:
-    """Link all that are in the same group (n,); a negative group is none.
+    """Link all candidates of the same group (n,); a negative group number means no group.
 
     The m members of a group share the weight, weight/m a pair. It is what a star does that ties each member by a spring
     of that weight to a centre without mass (the star–mesh transform of networks), so a large group pulls no more than
@@ -112,14 +112,14 @@ def siblings(group: NDArray[np.int64], weight: float) -> Springs:
 
 
 def joined(*springs: Springs) -> Springs:
-    """Put links together."""
+    """Return several sets of links as one."""
     import numpy as np
 
     return Springs(*(np.concatenate(parts) for parts in zip(*springs, strict=True)))
 
 
 def settle(match: NDArray[np.float64], cosine: NDArray[np.floating], springs: Springs, physics: Physics) -> Settled:
-    """Let candidates come to rest, and order them by distance from the query.
+    """Integrate the candidates to rest and return them in order of distance from the query.
 
     `match` (n,) are the match scores, finite and not negative, n ≤ 256; `cosine` (n, n) those between candidates,
     symmetric. Ties in distance go to the better match, then to the earlier place.
@@ -127,7 +127,8 @@ def settle(match: NDArray[np.float64], cosine: NDArray[np.floating], springs: Sp
     The method is the semismooth Newton method with backtracking (Qi and Sun, 1993; Armijo, 1966).
 
     Raises:
-        LimitExceeded: more than 256 candidates; InvalidInput: a shape, place, sign or weight is wrong.
+        LimitExceeded: more than 256 candidates.
+        InvalidInput: a shape, place, sign or weight is wrong.
 
     >>> import numpy as np
     >>> match = np.array([0.9, 0.5, 0.6])
@@ -208,7 +209,7 @@ def minimum(
 def _backtrack(
     system: System, r: NDArray[np.float64], step: NDArray[np.float64], energy: float, promised: float
 ) -> float:
-    """Give the longest of 1, ½, ¼ … of a step that keeps its promise to lower the energy; 0 if none does."""
+    """Return the longest of 1, ½, ¼ … of a step that keeps its promise to lower the energy; 0 if none does."""
     length, rounding = 1.0, _ROUNDING * max(1.0, energy)
     for _ in range(_HALVINGS_MAX):
         if system.energy(r + length * step) <= energy - _SUFFICIENT * length * promised + rounding:

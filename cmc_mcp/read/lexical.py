@@ -107,7 +107,7 @@ class Words:
         return scores
 
     def holds_any(self, words: Sequence[str], rids: Rids) -> npt.NDArray[np.bool_]:
-        """Say which passages (ascending) hold any of some rare words in their text."""
+        """Return which passages (ascending) hold any of some rare words in their text."""
         import numpy as np
 
         held = np.zeros(len(rids), np.bool_)
@@ -118,7 +118,7 @@ class Words:
         return held
 
     def _candidates(self, least: int, most: int) -> tuple[Rids, list[str]]:
-        """Give the passages of the rarest terms, and which these are: a whole term at a time, to `most` or past `least`."""
+        """Return the passages of the rarest terms, and which these are: a whole term at a time, to `most` or past `least`."""
         import numpy as np
 
         parts: list[Rids] = [np.zeros(0, np.int64)]
@@ -144,7 +144,7 @@ class Words:
         return self._postings[stem]
 
     def _of_frequent(self, count: int, known: Rids) -> Rids:
-        """Give the newest passages that hold the rarest frequent terms, together if there are any, else one by one."""
+        """Return the newest passages that hold the rarest frequent terms, together if there are any, else one by one."""
         import numpy as np
 
         out: dict[int, None] = {}
@@ -197,7 +197,7 @@ class Words:
         return scores
 
     def lengths(self, rids: Rids) -> Scores:
-        """Give the lengths of passages in tokens, headings included."""
+        """Return the lengths of passages in tokens, headings included."""
         lengths: Scores = self._lexicon.lengths(self._selection.view, rids).astype("float64")
         return lengths
 
@@ -208,7 +208,7 @@ class Words:
         return norm
 
     def ideal(self) -> float:
-        """Give the score of a passage of average length that holds every word of the question once."""
+        """Return the score of a passage of average length that holds every word of the question once."""
         return sum(self._weight(stem) for stem in self.terms)
 
     def _weight(self, stem: str) -> float:
@@ -216,12 +216,12 @@ class Words:
         return math.log(1 + (passages - n + 0.5) / (n + 0.5))
 
     def _part(self, stem: str, tf: Scores, norm: Scores) -> Scores:
-        """Give one term's share of the scores; a word in the heading counts as `heading_weight` of one in the text."""
+        """Return one term's share of the scores; a word in the heading counts as `heading_weight` of one in the text."""
         return self._weight(stem) * (self._settings.bm25_k1 + 1) * tf / (tf + norm)
 
 
 def _said(terms: Mapping[str, str], settings: Settings) -> list[tuple[str, str]]:
-    """Give the terms that search, as (stem, word), without function words."""
+    """Return the search terms as (stem, word), without function words."""
     asking = words().asking
     said = [(s, word) for s, word in terms.items() if settings.function_words or word.lower() not in asking]
     return said[: settings.terms_max]

@@ -29,7 +29,7 @@ Vectors = Callable[[Sequence[int]], "Mapping[int, bytes]"]
 def navigated(
     candidates: Iterator[Candidate], settings: Settings, parts: Parts, vectors: Vectors
 ) -> Iterator[Candidate]:
-    """Give the candidates, the first of them in the order of their quality too, and of where they come to rest."""
+    """Yield the candidates, the first of them in the order of their quality too, and of where they come to rest."""
     weighs = bool(settings.rs_weight or settings.decay_weight)
     if weighs or settings.dvns:
         first = list(islice(candidates, settings.navigate_depth))
@@ -71,7 +71,7 @@ def settled(first: Sequence[Candidate], vectors: Mapping[int, bytes], settings: 
 
 
 def _cosines(rids: Sequence[int], vectors: Mapping[int, bytes]) -> npt.NDArray[np.float64]:
-    """Give the cosines of all pairs, 0 where one has no vector."""
+    """Return the cosines of all pairs, 0 where one has no vector."""
     import numpy as np
 
     width = max((len(body) for body in vectors.values()), default=4) // 4

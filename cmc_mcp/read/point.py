@@ -27,7 +27,7 @@ class Point:
     reference_us: int
 
     def result(self, model: str | None, settings: str) -> results.ReadPoint:
-        """Give the point as it is echoed in an answer."""
+        """Return the read point as answers echo it."""
         return results.ReadPoint(
             snapshot=snapshot_name(self.head.state_root),
             transaction=self.head.seq,
@@ -46,7 +46,9 @@ def resolve(view: LedgerView, as_of: PointLike | None, valid_at: TimeLike | None
     """Resolve a read point: without `as_of` the head and the clock, else that state and its own time.
 
     Raises:
-        NotFound, Ambiguous, InvalidInput: `as_of` names nothing, two things, or is malformed; `valid_at` is no time.
+        NotFound: `as_of` names no state.
+        Ambiguous: `as_of` could name several states.
+        InvalidInput: `as_of` is malformed, or `valid_at` is not a time.
     """
     head = view.head() if as_of is None else view.head_at(resolve_point(view, as_of))
     # a clock that stepped back must not hide what was just recorded
@@ -82,9 +84,9 @@ def decode_cursor(text: str, scope: Sequence[str]) -> Cursor:
     """Read a cursor.
 
     Raises:
-        InvalidInput: it is malformed, or belongs to another workspace or question.
+        InvalidInput: the cursor is malformed, or belongs to another workspace or question.
     """
-    wrong = "is no cursor of this question and workspace; call again without it"
+    wrong = "is not a cursor of this question and workspace; call again without a cursor"
     if len(text) > limits.CURSOR_CHARS_MAX:
         raise InvalidInput.at("cursor", wrong)
     try:

@@ -27,7 +27,7 @@ _CONTRADICTS: Final = frozenset({"claim", "contradicts"})
 
 # ---------------------------------------------------------------------- QS: quality
 def confidence_part(confidence: float | None, band: str | None = None, c: Quality = DEFAULTS) -> float:
-    """Give the number, else what stands for the band, else what stands for unknown.
+    """Return the confidence, else the value of its band, else the value of an unknown confidence.
 
     >>> confidence_part(0.3, "A"), confidence_part(None, "B"), confidence_part(None)
     (0.3, 0.7, 0.5)
@@ -38,7 +38,7 @@ def confidence_part(confidence: float | None, band: str | None = None, c: Qualit
 
 
 def recency_part(age_s: float, c: Quality = DEFAULTS) -> float:
-    """Give 1/(1 + age/7 d), in (0, 1]; what is dated after the reference time is new.
+    """Return 1/(1 + age/7 d), in (0, 1]; what is dated after the reference time is new.
 
     >>> recency_part(0), recency_part(604_800)
     (1.0, 0.5)
@@ -47,7 +47,7 @@ def recency_part(age_s: float, c: Quality = DEFAULTS) -> float:
 
 
 def authority_part(tags: Mapping[str, str], c: Quality = DEFAULTS) -> float:
-    """Give the authority that the tags `verified=true` and `source=official` lend.
+    """Return the authority that the tags `verified=true` and `source=official` lend.
 
     >>> authority_part({"verified": "true"}), authority_part({"source": "official"}), authority_part({})
     (1.0, 0.9, 0.7)
@@ -60,7 +60,7 @@ def authority_part(tags: Mapping[str, str], c: Quality = DEFAULTS) -> float:
 def quality_score(
     confidence: float | None, age_s: float, tags: Mapping[str, str], *, band: str | None = None, c: Quality = DEFAULTS
 ) -> float:
-    """Give QS = .4·confidence + .3·recency + .3·authority, in (0, 1].
+    """Return QS = .4·confidence + .3·recency + .3·authority, in (0, 1].
 
     >>> round(quality_score(0.9, 604_800, {"source": "official"}), 6)
     0.78
@@ -76,7 +76,7 @@ def quality_score(
 def integration_score(
     levels: int, density: float = 0.0, coverage: float = 0.0, dangling: float = 0.0, c: Quality = DEFAULTS
 ) -> float:
-    """Give IDS = σ(.8·ln(1+d) + .6·ρ + .4·coverage − .9·ξ), in (0, 1); .5 is that of an unplaced memory.
+    """Return IDS = σ(.8·ln(1+d) + .6·ρ + .4·coverage − .9·ξ), in (0, 1); .5 is that of an unplaced memory.
 
     `levels` of the hierarchy resolved; density of links, share of siblings indexed and share of dangling or stale
     dependencies in [0, 1].
@@ -98,7 +98,7 @@ def dissonance(
     contradiction: bool = False,
     c: Quality = DEFAULTS,
 ) -> float:
-    """Give DD = clip(.5·[in conflict] + .2·staleness + Σ w·|Δtag|, 0, 1), at least .7 of a hard contradiction, never 1.
+    """Return DD = clip(.5·[in conflict] + .2·staleness + Σ w·|Δtag|, 0, 1), at least .7 of a hard contradiction, never 1.
 
     `staleness` is the share of premises superseded; `drifts` are (weight, difference) of numeric tags.
 
@@ -113,7 +113,7 @@ def dissonance(
 
 # ---------------------------------------------------------------------- RS, decay, and the final mix
 def resonance(qs: float, ids: float, dd: float) -> float:
-    """Give RS = QS · IDS · (1 − DD), in (0, 1).
+    """Return RS = QS · IDS · (1 − DD), in (0, 1).
 
     >>> resonance(0.8, 0.5, 0.5)
     0.2
@@ -122,7 +122,7 @@ def resonance(qs: float, ids: float, dd: float) -> float:
 
 
 def decay(idle_s: float, tau_s: float | None, relevance: float = RELEVANCE_DEFAULT) -> float:
-    """Give relevance · e^(−max(0, idle)/τ), in [0, relevance]; without τ (None or 0) nothing fades.
+    """Return relevance · e^(−max(0, idle)/τ), in [0, relevance]; without τ (None or 0) nothing fades.
 
     `idle_s` is the time since the last reported use, else since it was recorded.
 
@@ -135,7 +135,7 @@ def decay(idle_s: float, tau_s: float | None, relevance: float = RELEVANCE_DEFAU
 def final(
     match: float, rs: float, weight: float, faded: float = 1.0, decay_weight: float = 0.0, c: Quality = DEFAULTS
 ) -> float:
-    """Mix log-linearly: log r = log match + λ·log max(RS, .05) + μ·log max(decay, .05); give r.
+    """Mix log-linearly: log r = log match + λ·log max(RS, .05) + μ·log max(decay, .05); return r.
 
     It is written as a product, so that a match of 0 stays 0 and, with both weights 0, the match stays what it is.
 
@@ -156,7 +156,7 @@ def parts(
     links: int = 0,
     c: Quality = DEFAULTS,
 ) -> dict[str, float]:
-    """Give the scores of one memory by name: qs, ids, dd, rs, decay; rounded to 1e-6. It asks the store nothing.
+    """Return the scores of one memory by name: qs, ids, dd, rs, decay; rounded to 1e-6. The function does not read the store.
 
     `recorded_us` is when it was first recorded (`view.times_of` gives many at once), `place` its path in its source,
     `links` how many links it has beside its premises, where that is known. "Now" is the point's reference time.

@@ -101,12 +101,12 @@ class Candidacy:
         self.extra: dict[str, Floats] = {}
 
     def weight(self, name: str) -> Floats:
-        """Give a weight of each candidate, by its kind."""
+        """Return one weight for each candidate, by its kind."""
         column: Floats = self._weights[:, _COLUMNS[name]]
         return column
 
     def context(self, lengths: Floats) -> Floats:
-        """Give how much of a neighbour's words counts for each: less for a longer passage. Lengths are in tokens."""
+        """Return the share of a neighbour's words that counts for each: less for a longer passage. Lengths are in tokens."""
         return self.weight("context") * self._shortness(lengths)
 
     def _shortness(self, lengths: Floats) -> Floats:
@@ -115,7 +115,7 @@ class Candidacy:
         return np.minimum(1.0, self._settings.context_tokens / np.maximum(lengths, 1.0))
 
     def add(self, clues: Clues, lengths: Floats, holds_year: npt.NDArray[np.bool_]) -> None:
-        """Note what traits and clues add to each score."""
+        """Add the share of traits and clues to each score."""
         import numpy as np
 
         traits, extra = self._known.traits, self.extra
@@ -160,7 +160,7 @@ class Candidacy:
         return hits.astype(np.float64)
 
     def match(self, cosines: Floats, words: Floats, scale: Scale) -> tuple[Floats, Floats, Floats]:
-        """Give the sum of both scores, each over its scale, and the two of them.
+        """Return the sum of both scores, each divided by its scale, and the two scores.
 
         Adding scores beat adding reciprocal ranks by .03 (CombSUM; Fox and Shaw, 1994), measured in
         `docs/recall.md`.
@@ -175,14 +175,14 @@ class Candidacy:
         return share * word + (1.0 - share) * near, near, word
 
     def note(self, name: str, values: Mapping[int, float]) -> None:
-        """Note what adds to the scores of some of them, by record number."""
+        """Add to the scores of some candidates, by record number."""
         import numpy as np
 
         found = (values.get(rid, 0.0) for rid in self.rids.tolist())
         self.extra[name] = np.fromiter(found, np.float64, len(self.rids))
 
     def pooled(self, pool: Pool) -> None:
-        """Note what the best of the same source or session add."""
+        """Add the share of the best candidates of the same source or session."""
         import numpy as np
 
         sums = (pool.origins.get(origin, 0.0) for origin in self._known.origin.tolist())
@@ -210,7 +210,7 @@ class Candidacy:
         return out
 
     def hits(self, base: Floats, near: Floats, word: Floats, *, explained: bool) -> list[Hit]:
-        """Give the candidates, best first; ties are not ordered yet. Scores are rounded to 1e-6, parts when asked for."""
+        """Return the candidates, best first; ties are not ordered yet. Scores are rounded to 1e-6, parts when asked for."""
         import numpy as np
 
         scores = np.round(self.total(base), 6)

@@ -32,7 +32,7 @@ class Selection:
         self.approximate = False
 
     def passing(self, rids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Say which of some atoms may be found."""
+        """Return a mask of the atoms that pass the filter."""
         import numpy as np
 
         if self.matrix is not None:
@@ -46,7 +46,7 @@ class Selection:
         return self.view.selected(self.point.head.seq, self.point.valid_at, self.limits._replace(rids=rids))
 
     def bounds(self) -> tuple[int, int]:
-        """Give the lowest and the highest number of who may be found; (0, 0) when nobody is."""
+        """Return the lowest and the highest record number that pass the filter; (0, 0) if none pass."""
         if self.matrix is not None:
             return self.matrix.bounds(self._chosen)
         return self.view.bounds(self.point.head.seq, self.point.valid_at, self.limits)
@@ -65,7 +65,7 @@ class Selection:
         return int(np.count_nonzero(self.passing(np.array(rids, np.int64))))
 
     def described(self, rids: npt.NDArray[np.int64]) -> Described:
-        """Give what is known of atoms (ascending) beside their words."""
+        """Return the traits and numbers of atoms (ascending), beside their words."""
         import numpy as np
 
         if self.matrix is not None:
@@ -74,7 +74,7 @@ class Selection:
         return Described(rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4])
 
     def neighbours(self, rids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Give who stands around atoms that may be found: the second and the first before, the first and the second after.
+        """Return the neighbours of atoms: the second and the first before, the first and the second after.
 
         Neighbours are of the same conversation or document, may be found too, and were recorded within `_REACH`
         records; 0 where there is none. Shape (n, 4).
@@ -95,7 +95,7 @@ class Selection:
         return out
 
     def texts(self, rows: Mapping[int, AtomRow]) -> dict[int, str]:
-        """Give the texts of some atoms, checked; not those of binaries and of objects."""
+        """Return the texts of some atoms, checked; not those of binaries and of objects."""
         payloads = self.view.payload_rows({row.content for row in rows.values() if row.modality < TEXTUAL})
         bodies = {pid: checked(row) for pid, row in payloads.items()}
         found = {rid: bodies.get(row.content) for rid, row in rows.items()}
@@ -115,7 +115,7 @@ class Selection:
         return self._cut(found, k)
 
     def _cut(self, found: list[tuple[int, float]], k: int) -> list[tuple[int, float]]:
-        """Keep the best `k`; ids are looked up only where scores tie."""
+        """Return the best `k`; ids are looked up only for equal scores."""
         found.sort(key=lambda hit: -hit[1])
         if len(found) > k:
             last = found[k - 1][1]
@@ -146,7 +146,7 @@ class Selection:
         return list(zip(order, exact(query, packed.reshape(len(order), -1)).tolist(), strict=True))
 
     def cosines(self, model: int, query: npt.NDArray[np.float32], rids: Sequence[int]) -> dict[int, float]:
-        """Give the exact cosines of those of some atoms that have a vector."""
+        """Return the exact cosines of those of some atoms that have a vector."""
         if not rids:
             return {}
         if self.matrix is not None and self.matrix.model == model:

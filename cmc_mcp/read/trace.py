@@ -25,7 +25,7 @@ class Trace:
         self._last = now
 
     def stages(self) -> list[StageTrace]:
-        """Give the stages as an answer shows them."""
+        """Return the stages as an answer shows them."""
         return [
             StageTrace(stage=stage, candidates=count, ms=round(spent * 1000, 3), notes=notes)
             for stage, (count, spent, notes) in self._stages.items()
