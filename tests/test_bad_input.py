@@ -457,7 +457,9 @@ def test_a_cursor_from_another_question_workspace_or_verb_is_refused(case: Case)
     assert found.next_cursor is not None
     ledger = case.memory.history(limit=2).next_cursor
     assert ledger is not None
-    refused(case, lambda m: m.recall("another question", limit=2, cursor=found.next_cursor), "cursor", "without a cursor")
+    refused(
+        case, lambda m: m.recall("another question", limit=2, cursor=found.next_cursor), "cursor", "without a cursor"
+    )
     refused(case, lambda m: m.recall("deploy note", limit=2, cursor=ledger), "cursor")
     refused(case, lambda m: m.history(cursor=found.next_cursor), "cursor")
     refused(case, lambda m: m.recall("deploy note", limit=2, cursor=found.next_cursor, as_of=1), "cursor", "read point")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,11 +107,13 @@ def test_a_migration_that_is_not_one_transaction_is_noticed(tmp_path: Path, monk
     monkeypatch.setattr(migrate, "_in_one_transaction", piecemeal)
     path = tmp_path / "memory.db"
     migrate.run(Location(path), FixedClock(1), replace(REGISTRY, migrations=MIGRATIONS[:1]))
+    with closing(apsw.Connection(str(path))) as raw:
+        raw.execute("INSERT INTO workspaces(name) VALUES('filled one by one')")
     with pytest.raises(StoreError):
         fills = {**REGISTRY.fills, "traits of passages": _fails}
         migrate.run(Location(path), FixedClock(1), replace(REGISTRY, fills=fills))
     assert any("format 1 with migrations [1, 2]" in line for line in bare.faults(path, Path(f"{path}.objects")))
 
 
-def _fails(_: apsw.Connection) -> None:
+def _fails(_: object) -> None:
     raise StoreError("the process ended here")

@@ -15,6 +15,7 @@ from typing import Any, Final
 import apsw
 import pytest
 
+from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.ledger import FactsCache, LedgerRows
 from cmc_mcp.store.sqlite import store
 from tests.isolation.scope import Judge
@@ -96,9 +97,9 @@ def tracing(patch: pytest.MonkeyPatch) -> Iterator[Trace]:
     trace = Trace()
     init = LedgerRows.__init__
 
-    def noted(self: LedgerRows, connection: apsw.Connection, ws: int, cache: FactsCache) -> None:
+    def noted(self: LedgerRows, connection: apsw.Connection, ws: int, cache: FactsCache, registry: Registry) -> None:
         trace.handle(connection, ws)
-        init(self, connection, ws, cache)
+        init(self, connection, ws, cache, registry)
 
     def watch(connection: apsw.Connection) -> None:
         connection.exec_trace = trace.note

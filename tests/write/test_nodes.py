@@ -251,7 +251,7 @@ def test_whatever_is_done_the_index_is_the_one_that_the_manifests_give(history: 
             expected = {
                 (rid, *row)
                 for rid in rids
-                for row in rows_of(versions(view.connection, memory._workspace.ws, rid))  # type: ignore[attr-defined, arg-type]
+                for row in rows_of(versions(view, rid))  # type: ignore[arg-type]
             }
             assert stored == expected
             for seq in range(view.head().seq + 1):  # at any transaction, each node of each version once
