@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
+from cmc_mcp.documents.manifest import Manifest
+from cmc_mcp.documents.nodes import lineage
 from cmc_mcp.documents.sources import documents
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Index, Row
-from cmc_mcp.store.manifest import Manifest
-from cmc_mcp.store.nodes import lineage
 from cmc_mcp.store.rows import AtomRow
 from cmc_mcp.store.tables import HEADINGS as HEADINGS_TABLE
 

@@ -9,14 +9,14 @@ from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.documents.headings import SEPARATOR
 from cmc_mcp.documents.loading import indexed_text
+from cmc_mcp.documents.manifest import Manifest, decode_manifest, redacted
+from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import NODES, named
 from cmc_mcp.kernel.kinds import ATOM, SOURCE, atom_record
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import Registers, facts_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.behaviours import Behaviour, Gone, Ref
-from cmc_mcp.store.manifest import Manifest, decode_manifest, redacted
-from cmc_mcp.store.nodes import nodes_in
 from cmc_mcp.store.protocol import LedgerView, Objects, WriteUnit
 from cmc_mcp.store.rows import AtomRow
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from cmc_mcp.canon import Json
+from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import CmcError, IntegrityError
 from cmc_mcp.kernel.identity import atom_name
@@ -15,7 +16,6 @@ from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import Registers
 from cmc_mcp.model.shown import ERASED
-from cmc_mcp.store.manifest import Manifest
 from cmc_mcp.store.protocol import LedgerView, Objects
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, checked
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from cmc_mcp.canon import payload_hash
+from cmc_mcp.documents.manifest import Manifest, decode_manifest
 from cmc_mcp.kernel.kinds import SOURCE
-from cmc_mcp.store.manifest import Manifest, decode_manifest
 from cmc_mcp.store.protocol import LedgerView
 
 _MANIFESTS_MAX: Final = 256

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, cast
 
+from cmc_mcp.documents.manifest import Manifest, decode_manifest
 from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.documents.nodes import nodes_in, rows_of
 from cmc_mcp.kernel.kinds import SOURCE
 from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Changed, Delta, Index
-from cmc_mcp.store.manifest import Manifest, decode_manifest
-from cmc_mcp.store.nodes import nodes_in, rows_of
 from cmc_mcp.store.protocol import LedgerView, RebuildView, WriteUnit
 from cmc_mcp.store.tables import Table, columns, key
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.audit import Audit, Report
-from cmc_mcp.store.protocol import ReadView
-from cmc_mcp.store.rows import BINARY, MODALITIES
 
 
-def totals(audit: Audit, headings: Mapping[int, str], report: Report) -> None:
-    """Check the running totals of each transaction against the rows it left.
+def totals(audit: Audit, report: Report) -> None:
+    """Check the numbers that each transaction says it had reached against the rows it left.
 
     Numbers rise in the order of recording, so the highest one up to a transaction lies between the last one known to be
     its own and the first one known to be later. Records, facts and words are used where they are made; a record
@@ -28,23 +26,6 @@ def totals(audit: Audit, headings: Mapping[int, str], report: Report) -> None:
     _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid, first_pid, report)
     vectors = {vid: seq for vid, _, _, seq, _ in audit.view.all_vectors()}
     _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors, vectors, report)
-    _passages(audit, headings, report)
-
-
-def whole(name: str, view: ReadView, numbers: Iterable[int], last: int, report: Report, *, gaps: bool = False) -> None:
-    """Check that rows were numbered one after the other, up to the number that the last transaction says."""
-    low, there = view.ws << 40, set(numbers)
-    last = max(last, low)
-    inside = {number for number in there if low < number <= last}
-    for number in sorted(there - inside):
-        report(name, number, "no transaction made it")
-    if max(there, default=low) > last or (max(inside, default=low) < last and not gaps):
-        report("transactions", view.head().seq, f"it counts {name} up to {last}, which is not the last one there is")
-    if gaps:
-        return
-    for number in range(low + 1, min(max(inside, default=low), low + 2 * len(inside)) + 1):
-        if number not in inside:
-            report(name, number, "is missing")
 
 
 def _first_named(audit: Audit) -> dict[int, int]:
@@ -88,30 +69,3 @@ def _numbers(
         if value < low or value >= high:
             report("transactions", seq, f"its {name} is not that of the rows up to it")
         before = max(before, value)
-
-
-def _passages(audit: Audit, headings: Mapping[int, str], report: Report) -> None:
-    """Check how many passages and tokens each transaction added; where something was erased, only that it counted them."""
-    made: dict[int, tuple[int, int]] = {}
-    touched = {atom.origin for atom in audit.atoms if atom.origin and audit.was_erased(atom)}
-    loose: set[int] = set()  # transactions of passages whose words are gone, or stand under other headings now
-    for atom in audit.atoms:
-        count, size = made.get(atom.seq, (0, 0))
-        if audit.was_erased(atom) or atom.origin in touched:
-            loose.add(atom.seq)
-        content = audit.payloads[atom.content]
-        if content.hash not in audit.ever_erased:
-            size += audit.view.count_tokens(headings.get(atom.rid, ""))
-            if MODALITIES[atom.modality] not in BINARY:
-                size += audit.view.count_tokens((audit.text(content.pid) or b"").decode("utf-8", "replace"))
-        made[atom.seq] = (count + 1, size)
-    passages = tokens = 0
-    for row in audit.rows:
-        count, size = made.get(row.seq, (0, 0))
-        more, longer = row.passages - passages, row.tokens - tokens
-        again = row.verb == "release" and bool(audit.ever_erased)  # what was erased is counted again when it is let in
-        if more != count and not (again and more > count):
-            report("transactions", row.seq, "its passages are not those of the atoms up to it")
-        if longer < size or (longer != size and row.seq not in loose and not again):
-            report("transactions", row.seq, "its tokens are not those of the atoms up to it")
-        passages, tokens = row.passages, row.tokens

@@ -7,16 +7,14 @@ Of what is derived nothing is checked before what is committed is sound.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, ProofError
-from cmc_mcp.history import vectors
-from cmc_mcp.history.totals import totals, whole
-from cmc_mcp.kernel.identity import atom_id, atom_name
+from cmc_mcp.history.totals import totals
+from cmc_mcp.kernel.identity import atom_id
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, KEY_BYTES
 from cmc_mcp.kernel.pieces import Piece, leaf
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
@@ -25,17 +23,21 @@ from cmc_mcp.merkle import state as tree
 from cmc_mcp.merkle.checkpoint import Checkpoint, verify_checkpoint
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.model.facts import Facts
-from cmc_mcp.model.results import Fault, Receipt
-from cmc_mcp.store.audit import Audit
+from cmc_mcp.model.results import Fault
+from cmc_mcp.store.audit import Audit, numbered_whole
+from cmc_mcp.store.checks import Check, Prepared
 from cmc_mcp.store.indexes import Row
 from cmc_mcp.store.protocol import Objects, ReadView, Store
 from cmc_mcp.store.rows import MODALITIES, TransactionRow, is_sound
+from cmc_mcp.store.tables import Role
 
 if TYPE_CHECKING:
     from cmc_mcp.embed.protocol import Embedder
+    from cmc_mcp.store.checks import Embed, Reader
 
 
-_REASONED: Final = frozenset({"revise", "mark", "forget", "erase"})
+Deep = list[tuple[str, "Prepared", "Embed"]]
+"""Deep checks that were prepared, by name, and what embeds for them."""
 _BROKEN = (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError)
 """What code that trusts its tables raises over damaged ones."""
 
@@ -60,7 +62,9 @@ class Verifier:
         if not self.committed(progress):
             return
         self._guarded("derived tables", self._derived)
-        self._guarded("idempotency_keys", self._operational)
+        for check in self._checks("operational"):
+            self._guarded(check.table, check.run, self.audit, self.fault)
+        self._guarded("workspaces", self._epoch)
 
     def committed(self, progress: Progress | None = None) -> bool:
         """Check the committed tables; say whether they are sound, since what is derived follows from sound ones alone."""
@@ -77,9 +81,12 @@ class Verifier:
 
     def _derived(self) -> None:
         self._compare()
-        headings = dict(cast("set[tuple[int, str]]", self.wanted()["headings"]))
-        self._guarded("transactions", totals, self.audit, headings, self.fault)
-        self._guarded("vectors", vectors.shape, self.audit, self.wanted()["nodes"], self.fault)
+        self._guarded("transactions", totals, self.audit, self.fault)
+        for check in self._checks("derived"):
+            self._guarded(check.table, check.run, self.audit, self.fault)
+
+    def _checks(self, role: Role) -> list[Check]:
+        return [check for check in self.registry.checks if check.role == role]
 
     def _compare(self) -> None:
         """Report every row that is missing, or that does not follow from the committed tables."""
@@ -301,37 +308,14 @@ class Verifier:
                 self.fault("atoms", rid, "the atom of a record is missing")
         self.checked["atoms"] = len(seen)
         head = self.view.head()
-        whole("records", self.view, audit.records, head.last_rid, self.fault)
-        whole("payloads", self.view, audit.payloads, head.last_pid, self.fault)
-        self._reasons()
-
-    def _reasons(self) -> None:
-        """Arguments may be missing only where an erase took the reason that was given for what it destroyed."""
-        atoms = {atom.rid: atom for atom in self.audit.atoms}
-        for row in self.audit.rows:
-            if row.arguments is None:
-                changed = [atoms[rid] for rid in self.view.changed(row.seq - 1, row.seq) if rid in atoms]
-                if row.verb not in _REASONED or not all(self.audit.was_erased(atom) for atom in changed):
-                    self.fault("transactions", row.seq, "its arguments are missing, and no erasure says why")
+        numbered_whole("records", self.view, audit.records, head.last_rid, self.fault)
+        numbered_whole("payloads", self.view, audit.payloads, head.last_pid, self.fault)
+        for check in self._checks("committed"):
+            check.run(self.audit, self.fault)
 
     # ------------------------------------------------------------------ what no root covers
-    def _operational(self) -> None:
-        """Check idempotency keys and the workspace's own row for damage: each must be what a transaction left."""
-        rows = {row.seq: row for row in self.audit.rows}
-        names = {atom_name(atom.key) for atom in self.audit.atoms}
-        taken: dict[int, str] = {}
-        for key, request, seq, receipt in self.view.all_keys():
-            try:
-                said = Receipt.model_validate({**json.loads(receipt), "snapshot": {"before": "", "after": ""}})
-                asked = json.loads(rows[seq].arguments or b"{}")["requests"]
-            except (*_BROKEN, RecursionError):
-                self.fault("idempotency_keys", key, "its receipt cannot be read, or its transaction is missing")
-                continue
-            if payload_hash(request).hex() != asked or said.transaction != seq or seq in taken:
-                self.fault("idempotency_keys", key, f"transaction {seq} did not answer this request")
-            if not names.issuperset((*said.added, *said.reaffirmed, *said.restored, *said.retired)):
-                self.fault("idempotency_keys", key, "its receipt names memories that there are not")
-            taken[seq] = key
+    def _epoch(self) -> None:
+        """Check that the workspace counts the erasures that there were."""
         erases = [row for row in self.audit.rows if row.verb == "erase"]  # one of nothing begins no epoch
         if not sum(row.changes > 0 for row in erases) <= self.view.own_row()[1] <= len(erases):
             self.fault("workspaces", self.view.ws, f"its epoch is not the number of its erasures, {len(erases)}")
@@ -367,7 +351,7 @@ class Verifier:
         self.checked["checkpoint"] = 1
         return checkpoint
 
-    def deep(self, embedder: Embedder | None, model: int) -> vectors.Again | None:
+    def deep(self, embedder: Embedder | None, model: int) -> Deep | None:
         """Return what `again` is to embed; None, and a note, where vectors cannot be verified: another model's never can."""
         others = [name for number, name, *_ in self.view.models() if number != model]
         if others:
@@ -377,13 +361,13 @@ class Verifier:
         elif not self.faults:  # texts are made of sound tables alone
             if missing := len(self.view.pending(model)):
                 self.notes.append(f"{missing} texts have no vector under this model; `cmc embed` makes them")
-            return vectors.Again.of(self.audit, embedder, model)
+            return [(check.name, check.prepared(self.audit, model), embedder.embed) for check in self.registry.deep]
         return None
 
-    def again(self, wanted: vectors.Again, reader: vectors.Reader) -> None:
+    def again(self, wanted: Deep, reader: Reader) -> None:
         """Embed every text again and compare (cosine ≥ .999); call it when the view is closed, so that nothing is open."""
-        self.checked["vectors"] = vectors.atoms(wanted, reader, self.fault)
-        self.checked["node_vectors"] = vectors.nodes(wanted, reader, self.fault)
+        for name, run, embed in wanted:
+            self.checked[name] = run(reader, embed, self.fault)
 
 
 def shown(row: Iterable[object]) -> str:

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cmc_mcp.documents.nodes import spans
 from cmc_mcp.index.columns import Column
 from cmc_mcp.index.following import Follower
 from cmc_mcp.store.codes import exact
-from cmc_mcp.store.nodes import spans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.documents.loading import load, place_of
+from cmc_mcp.documents.manifest import ManifestNode
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import NotFound
 from cmc_mcp.history.log import transaction_model
@@ -20,7 +21,6 @@ from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.read.items import item_of
 from cmc_mcp.read.zoom import turns_in, whole, zoom
-from cmc_mcp.store.manifest import ManifestNode
 from cmc_mcp.store.protocol import LedgerView, Objects
 
 _LINEAGE_DEPTH_MAX: Final = 10

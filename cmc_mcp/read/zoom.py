@@ -9,7 +9,9 @@ from typing import Final
 
 from cmc_mcp.canon import digest, payload_hash
 from cmc_mcp.documents.loading import load
+from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.documents.nodes import Node, cut, nodes_in, text_of
 from cmc_mcp.errors import NotFound
 from cmc_mcp.history.references import resolve_origin
 from cmc_mcp.kernel.identity import atom_name
@@ -17,8 +19,6 @@ from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.results import HistoryResult, NodeModel
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
-from cmc_mcp.store.manifest import Manifest
-from cmc_mcp.store.nodes import Node, cut, nodes_in, text_of
 from cmc_mcp.store.protocol import LedgerView, Objects
 from cmc_mcp.store.rows import AtomRow
 

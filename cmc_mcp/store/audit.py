@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
 from cmc_mcp.errors import CmcError
-from cmc_mcp.kernel.kinds import ERASURE, FACTS, Kind, Record
+from cmc_mcp.kernel.kinds import ERASURE, Kind, Record
 from cmc_mcp.model.facts import Facts, Registers
 from cmc_mcp.store.indexes import Index, Row
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import AtomRow, PayloadRow, TransactionRow
+from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 T = TypeVar("T")
 Report = Callable[[str, object, str], None]
@@ -115,6 +116,19 @@ class Audit:
         return frozenset(bytes.fromhex(str(self.registers(pid)["hash"])) for pid in facts)
 
 
-def is_facts(row: PayloadRow) -> bool:
-    """Return whether a payload says that it is a body of facts."""
-    return row.domain == FACTS.number
+def numbered_whole(
+    name: str, view: ReadView, numbers: Iterable[int], last: int, report: Report, *, gaps: bool = False
+) -> None:
+    """Check that rows were numbered one after the other, up to the number that the last transaction says."""
+    low, there = view.ws << WORKSPACE_SHIFT, set(numbers)
+    last = max(last, low)
+    inside = {number for number in there if low < number <= last}
+    for number in sorted(there - inside):
+        report(name, number, "no transaction made it")
+    if max(there, default=low) > last or (max(inside, default=low) < last and not gaps):
+        report("transactions", view.head().seq, f"it counts {name} up to {last}, which is not the last one there is")
+    if gaps:
+        return
+    for number in range(low + 1, min(max(inside, default=low), low + 2 * len(inside)) + 1):
+        if number not in inside:
+            report(name, number, "is missing")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cmc_mcp.kernel.kinds import Domains, Kind, Kinds, Record
 from cmc_mcp.store.behaviours import Behaviour, plain
+from cmc_mcp.store.checks import Check, DeepCheck
 from cmc_mcp.store.indexes import Index
 from cmc_mcp.store.sql.schema import Migration
 from cmc_mcp.store.sql.statements import statements
@@ -33,6 +34,8 @@ class Registry:
     domains: Domains
     behaviours: tuple[Behaviour, ...]  # in the order in which an erase asks them
     indexes: tuple[Index, ...]  # in the order in which `verify` compares them
+    checks: tuple[Check, ...]  # in order, of each role
+    deep: tuple[DeepCheck, ...]
     plain: tuple[Table, ...]  # tables that no index fills
     migrations: tuple[Migration, ...]
     fills: Mapping[str, Fill]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from cmc_mcp.atoms.edges import EDGES, Edge
 from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.documents.items import ITEMS, Item
+from cmc_mcp.documents.manifest import Manifest, ManifestPart, decode_manifest
+from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import SOURCES, Source
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_discriminator, twin_discriminator
@@ -18,8 +20,6 @@ from cmc_mcp.model.facts import Facts, facts_of, merged
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import Witness
-from cmc_mcp.store.manifest import Manifest, ManifestPart, decode_manifest
-from cmc_mcp.store.nodes import nodes_in
 from cmc_mcp.store.protocol import WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow
 from cmc_mcp.write.atomize import ATOMIZER_VERSION

@@ -8,11 +8,11 @@ from typing import Literal
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.documents.headings import SEPARATOR
+from cmc_mcp.documents.manifest import ManifestNode
+from cmc_mcp.documents.nodes import Node, nodes_of, texts_of
 from cmc_mcp.kernel.identity import note_origin
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import speaker_key, traits_of
-from cmc_mcp.store.manifest import ManifestNode
-from cmc_mcp.store.nodes import Node, nodes_of, texts_of
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.atomize import atomize, media_type_of
 from cmc_mcp.write.atomize.blocks import Block, pieces

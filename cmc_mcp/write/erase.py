@@ -25,9 +25,9 @@ from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.behaviours import Gone
 from cmc_mcp.store.protocol import LedgerView, Objects, Store, WriteUnit
 from cmc_mcp.store.rows import AtomRow, arguments_of
+from cmc_mcp.write.checks import REASONED
 from cmc_mcp.write.gate import gate_name
 
-_REASONED = frozenset({"revise", "mark", "forget", "erase"})
 _ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
 
 
@@ -101,7 +101,7 @@ def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
     out = []
     for seq in sorted(seqs):
         row = unit.transaction(seq)
-        if row is None or row.verb not in _REASONED or "reason" not in json.loads(arguments_of(row) or b"{}"):
+        if row is None or row.verb not in REASONED or "reason" not in json.loads(arguments_of(row) or b"{}"):
             continue
         changed = [rid for rid in unit.changed(seq - 1, seq) if unit.record(rid).kind == ATOM.code]
         if set(changed) <= set(rids):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from cmc_mcp.documents.loading import parts_of
 from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.documents.nodes import nodes_in, texts_of
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import CmcError, EmbedderError, StoreError
 from cmc_mcp.kernel.kinds import EMBEDDING
@@ -18,7 +19,6 @@ from cmc_mcp.model.calls import Cancel, Progress
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.nodes import nodes_in, texts_of
 from cmc_mcp.store.protocol import Objects, ReadView, WriteUnit
 from cmc_mcp.workspace import Workspace, model_of
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from cmc_mcp.canon import digest
+from cmc_mcp.documents.manifest import decode_manifest
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import ATOM, EDGE, ITEM, KINDS, SOURCE, Record
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.manifest import decode_manifest
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import MODALITIES
 from tests.kernel.oracle import BOUNDS, CELLS, Name, State, encoded, planned

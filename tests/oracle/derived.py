@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.documents.nodes import lineage, nodes_in
 from cmc_mcp.errors import CmcError
 from cmc_mcp.kernel.kinds import (
     ATOM,
@@ -33,8 +35,6 @@ from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
-from cmc_mcp.store.manifest import Manifest
-from cmc_mcp.store.nodes import lineage, nodes_in
 from cmc_mcp.store.protocol import Objects, ReadView
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, TransactionRow, post_order
 

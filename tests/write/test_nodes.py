@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.documents.nodes import TEXT_BYTES_MAX, Node, cut, nodes_in, rows_of, text_of
 from cmc_mcp.documents.sources import versions
 from cmc_mcp.memory import Memory
-from cmc_mcp.store.nodes import TEXT_BYTES_MAX, Node, cut, nodes_in, rows_of, text_of
 from tests.read.made import HashVectors, opened
 
 GUIDE = (

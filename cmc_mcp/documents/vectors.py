@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.documents.loading import parts_of
 from cmc_mcp.documents.manifests import Manifests
-from cmc_mcp.history.totals import whole
+from cmc_mcp.documents.nodes import nodes_in, texts_of
+from cmc_mcp.documents.sources import NODES
 from cmc_mcp.kernel.kinds import EMBEDDING, SOURCE
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.shown import ERASED
-from cmc_mcp.store.audit import Audit, Report
+from cmc_mcp.store.audit import Audit, Report, numbered_whole
 from cmc_mcp.store.indexes import Row
-from cmc_mcp.store.nodes import nodes_in, texts_of
-from cmc_mcp.store.protocol import ReadView
 from cmc_mcp.store.rows import TEXTUAL
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from cmc_mcp.embed.protocol import Embedder
+    from cmc_mcp.store.checks import Embed, Prepared, Reader
+    from cmc_mcp.store.protocol import Objects
+
 
 COSINE_MIN: Final = 0.999
 LENGTH_MAX: Final = 1.001
@@ -57,13 +58,13 @@ class _Found:
         return found
 
 
-def shape(audit: Audit, nodes: set[Row], report: Report) -> None:
+def shape(audit: Audit, report: Report) -> None:
     """Check everything about vectors but their directions: models, lengths, what they are of, when they were made."""
     dimensions = {number: dimension for number, *_, dimension in audit.view.models()}
     erased = bool(audit.view.epoch())  # after an erase there are gaps, and the first version of a node may be gone
-    found = _Found.among(audit, nodes)
+    found = _Found.among(audit, audit.wanted(NODES))
     vids = _of_texts(audit, found, dimensions, report)
-    whole("vectors", audit.view, vids, audit.view.head().last_vid, report, gaps=erased)
+    numbered_whole("vectors", audit.view, vids, audit.view.head().last_vid, report, gaps=erased)
     _of_nodes(audit, found, dimensions, report, erased=erased)
     for model, count in sorted(found.orphans.items()):
         report("embedding_models", model, f"the model of {count} vectors is missing")
@@ -163,71 +164,59 @@ def _is_unit(vector: bytes, dimension: int) -> bool:
 
 
 # ---------------------------------------------------------------------- deep
-Reader = Callable[[], AbstractContextManager[ReadView]]
+def atoms(audit: Audit, model: int) -> Prepared:
+    """Prepare to embed the text of every atom again; what an erase takes meanwhile is left out."""
+    return partial(_atoms, audit, model, audit.view.head().seq)
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
-    """What is to be embedded again, as of the state that was verified: atoms, and nodes of the versions of sources.
-
-    Texts are read a few at a time and embedded while nothing is open. What an erase takes meanwhile is left out.
-    """
-
-    audit: Audit
-    embedder: Embedder
-    model: int
-    seq: int
-    versions: tuple[bytes, ...]  # hashes of manifests
-    nodes: dict[bytes, bytes]  # vectors by key
-
-    @classmethod
-    def of(cls, audit: Audit, embedder: Embedder, model: int) -> Again:
-        """Return what is to be embedded again of an audited state."""
-        versions = [
-            bytes.fromhex(str(audit.registers(facts).get("manifest", "")))
-            for rid, _ in audit.of_kind(SOURCE)
-            for *_, facts in sorted(audit.view.piece_rows(rid), key=lambda row: row[2])
-        ]
-        stored = {key: vector for key, _, vector in audit.view.node_vectors(model, 0, OPEN)}
-        return cls(audit, embedder, model, audit.view.head().seq, tuple(versions), stored)
+def nodes(audit: Audit, model: int) -> Prepared:
+    """Prepare to embed the text of every node again, of the versions that there are now."""
+    versions = [
+        bytes.fromhex(str(audit.registers(facts).get("manifest", "")))
+        for rid, _ in audit.of_kind(SOURCE)
+        for *_, facts in sorted(audit.view.piece_rows(rid), key=lambda row: row[2])
+    ]
+    stored = {key: vector for key, _, vector in audit.view.node_vectors(model, 0, OPEN)}
+    return partial(_nodes, audit.objects, model, versions, stored)
 
 
-def atoms(again: Again, reader: Reader, report: Report) -> int:
-    """Embed the text of every atom again and compare; give how many there are."""
-    rows = {row.rid: row for row in again.audit.atoms if row.modality < TEXTUAL}
+def _atoms(audit: Audit, model: int, seq: int, reader: Reader, embed: Embed, report: Report) -> int:
+    rows = {row.rid: row for row in audit.atoms if row.modality < TEXTUAL}
     rids, count = sorted(rows), 0
     for start in range(0, len(rids), 64):
         with reader() as view:
-            stored = view.vectors_of(again.model, rids[start : start + 64], again.seq)
-            audit = replace(again.audit, view=view)
-            texts = {rid: audit.text(rows[rid].content) for rid in stored}
+            stored = view.vectors_of(model, rids[start : start + 64], seq)
+            seen = replace(audit, view=view)
+            texts = {rid: seen.text(rows[rid].content) for rid in stored}
         known = {rid: body.decode() for rid, body in texts.items() if body is not None}
-        for rid, vector in zip(known, _embedded(again.embedder, list(known.values())), strict=True):
+        for rid, vector in zip(known, _embedded(embed, list(known.values())), strict=True):
             if not _agrees(stored[rid], vector):
-                report("vectors", f"{again.model}/{rows[rid].content}", "it is not the vector of its text")
+                report("vectors", f"{model}/{rows[rid].content}", "it is not the vector of its text")
         count += len(known)
     return count
 
 
-def nodes(again: Again, reader: Reader, report: Report) -> int:
-    """Embed the text of every node again and compare; give how many there are."""
-    stored, manifests, count = dict(again.nodes), Manifests(), 0
-    for hash_ in again.versions if stored else ():
+def _nodes(
+    objects: Objects, model: int, versions: Sequence[bytes], found: Mapping[bytes, bytes], reader: Reader, embed: Embed,
+    report: Report,
+) -> int:  # fmt: skip
+    stored, manifests, count = dict(found), Manifests(), 0
+    for hash_ in versions if stored else ():
         with reader() as view:
             manifest = manifests.get(view, hash_)
             wanted = [] if manifest is None else [node for node in nodes_in(manifest) if node.key in stored]
             if manifest is None or not wanted:
                 continue
-            texts = texts_of(wanted, manifest.modality, parts_of(view, again.audit.objects, manifest), ERASED)
-        for key, vector in zip(texts, _embedded(again.embedder, list(texts.values())), strict=True):
+            texts = texts_of(wanted, manifest.modality, parts_of(view, objects, manifest), ERASED)
+        for key, vector in zip(texts, _embedded(embed, list(texts.values())), strict=True):
             count += 1
             if not _agrees(stored.pop(key), vector):
-                report("node_vectors", f"{again.model}/{key.hex()}", "it is not the vector of its text")
+                report("node_vectors", f"{model}/{key.hex()}", "it is not the vector of its text")
     return count
 
 
-def _embedded(embedder: Embedder, texts: Sequence[str]) -> Sequence[npt.NDArray[np.float32]]:
-    return list(embedder.embed(texts)) if texts else []
+def _embedded(embed: Embed, texts: Sequence[str]) -> Sequence[npt.NDArray[np.float32]]:
+    return list(embed(texts)) if texts else []
 
 
 def _agrees(stored: bytes, made: npt.NDArray[np.float32]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from cmc_mcp.canon import digest
-from cmc_mcp.store.manifest import Manifest, ManifestNode
+from cmc_mcp.documents.manifest import Manifest, ManifestNode
 
 KEY_BYTES: Final = 16
 TEXT_BYTES_MAX: Final = 800  # about 200 tokens of English
