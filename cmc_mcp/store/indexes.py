@@ -83,10 +83,9 @@ class Index(ABC):
 
 
 class PayloadIndex(Index):
-    """An index over the payloads of a domain."""
-
-    feed: int
+    """An index over the payloads of a domain, its `feed`."""
 
     def whole(self, audit: Audit) -> Iterable[Row]:
         """Return the rows of every payload that is there."""
+        assert self.feed is not None, "an index over payloads says of which domain"
         return (row for pid, body in audit.bodies(self.feed) for row in self.of_payload(pid, body))
