@@ -6,7 +6,7 @@ import json
 from collections.abc import Hashable, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, Final, Literal, Optional, TypeVar, cast
+from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError, WithJsonSchema, create_model
 
@@ -76,10 +76,10 @@ def _published(verb: Hashable) -> type[Arguments]:
 
 def _field(about: About) -> tuple[object, object]:
     argument = about.argument
-    type_ = Literal.__getitem__(argument.options) if argument.form == "choice" else TYPES[argument.form]
+    type_: Any = cast("Any", Literal)[argument.options] if argument.form == "choice" else TYPES[argument.form]
     default = argument.tool_default or about.default
     if default is None and not about.required:
-        type_ = Optional.__getitem__(type_)
+        type_ = type_ | None
     alias = about.name.rstrip("_")  # `from` is a word of Python's own
     return type_, Field(
         ... if about.required else default,

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Optional, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 import typer
 
@@ -77,11 +77,11 @@ def _parameters(about: About) -> Iterator[inspect.Parameter]:
     """Yield what typer is to see of an argument: one parameter, or two where it can be given in two ways."""
     name, argument, default, required = about
     option, form = cast("Option", argument.cli), argument.form
-    typed = TYPED[form]
+    typed: Any = TYPED[form]
     if default is None or not option.shows_default or typed == list[str]:
         default = None
     if default is None and not required:
-        typed = Optional.__getitem__(typed)
+        typed = typed | None
     if option.place:
         metavar = None if option.more else option.metavar
         hint: object = typer.Argument(help=option.help, metavar=metavar, show_default=False)

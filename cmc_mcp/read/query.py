@@ -9,7 +9,7 @@ from cmc_mcp.canon import Json, canonical, payload_hash
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.store.protocol import LedgerView
 from cmc_mcp.store.rows import MODALITIES, Filter
-from cmc_mcp.verbs.argument import abouts
+from cmc_mcp.verbs.argument import abouts, unscoped
 from cmc_mcp.verbs.check import Check
 from cmc_mcp.verbs.models import Recall
 
@@ -45,14 +45,14 @@ def question(asked: Recall) -> Question:
         InvalidInput: something is wrong, each problem with its path.
         LimitExceeded: a bound was passed.
     """
-    check, about = Check(hasty=True), abouts(type(asked))
-    found = check.read(type(asked), vars(asked), leave=[n for n, a in about.items() if not a.argument.scoped])
+    check, verb = Check(hasty=True), type(asked)
+    found = check.read(verb, vars(asked), leave=unscoped(verb))
     check.raise_()
     least, pop = found.pop("min_confidence", None), found.pop
     return Question(
         pop("query"), pop("budget_tokens"), pop("limit"), pop("modality", ()), pop("source", ()), pop("writer", ()),
         pop("tags", ()), None if least is None else float(least), pop("around"),
-        {name: value for name, value in found.items() if value != about[name].default},
+        {name: value for name, value in found.items() if value != abouts(verb)[name].default},
     )  # fmt: skip
 
 

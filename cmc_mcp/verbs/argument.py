@@ -6,7 +6,7 @@ is checked stands in `check.py`, how it is published in `tools/schema.py`, how i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast, get_args
@@ -119,10 +119,16 @@ def in_turn(verb: type[Verb[Any]]) -> Sequence[About]:
     return _abouts(cast("Hashable", verb))[1]
 
 
+def unscoped(verb: type[Verb[Any]]) -> Set[str]:
+    """Return the names of the arguments that do not change what a question finds."""
+    return _abouts(cast("Hashable", verb))[2]
+
+
 @cache
-def _abouts(verb: Hashable) -> tuple[Mapping[str, About], Sequence[About]]:
+def _abouts(verb: Hashable) -> tuple[Mapping[str, About], Sequence[About], Set[str]]:
     by_name = {found.name: _about(found) for found in fields(cast("type[Verb[Any]]", verb))}
-    return by_name, sorted(by_name.values(), key=lambda about: about.argument.turn)
+    turns = sorted(by_name.values(), key=lambda about: about.argument.turn)
+    return by_name, turns, frozenset(name for name, about in by_name.items() if not about.argument.scoped)
 
 
 def _about(found: Field[Any]) -> About:

@@ -12,7 +12,7 @@ from cmc_mcp.canon import Json, canonical, fixed
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
 from cmc_mcp.model.facts import TAG, Claim, ClaimArguments
 from cmc_mcp.model.time import TimeLike, parse_time
-from cmc_mcp.verbs.argument import About, Argument, Form, Verb, in_turn
+from cmc_mcp.verbs.argument import About, Argument, Form, Verb, abouts, in_turn
 
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}\Z")
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,62}/[A-Za-z0-9][A-Za-z0-9.+-]{0,126}\Z")
@@ -82,12 +82,14 @@ class Check:
         """
         found: dict[str, Any] = {}
         for about in in_turn(verb):
-            name = about.name
+            name, argument, default, required = about
+            value = given.get(name, default)
+            if value is default and default is None and not required:  # most are, so this comes first
+                continue
             if (only and name not in only) or name in leave:
                 continue
-            value = given.get(name, about.default)
-            if value is not None or about.default is not None or about.required:
-                found[name] = self.one(about, value)
+            usual = value is default and not required
+            found[name] = value if usual else CHECKS[argument.form](self, name, value, argument)
         return found
 
     def raise_(self) -> None:
@@ -107,12 +109,12 @@ class Check:
 def registers(verb: type[Verb[Any]], found: dict[str, Any]) -> dict[str, Json]:
     """Take the facts out of what `Check.read` found, as registers; None is a register to be removed."""
     out: dict[str, Json] = {}
-    for name, argument, *_ in in_turn(verb):
-        if not argument.fact or (value := found.pop(name, None)) is None:
-            continue
+    known = abouts(verb)
+    for name in [name for name in found if known[name].argument.fact]:
+        argument, value = known[name].argument, found.pop(name)
         if isinstance(value, Mapping):
             out.update(value)
-        else:  # the usual value is an absent register, so that equal facts have equal bytes
+        elif value is not None:  # the usual value is an absent register, so that equal facts have equal bytes
             usual: Json | float = argument.usual
             if argument.form == "number":
                 value, usual = fixed(value), None if usual is None else fixed(argument.usual or 0)
