@@ -39,7 +39,7 @@ def memory_at(place: str, tmp_path: Path) -> Iterator[Memory]:
 
 def rows(memory: Memory) -> dict[str, list[Any]]:
     """Return what the sample tables hold."""
-    with memory._workspace.store.reader(memory._workspace.ws) as view:
+    with memory._workspace.reader() as view:
         return {table.name: sorted(view.index_rows(table)) for table in TABLES}
 
 
@@ -51,7 +51,7 @@ def edited(memory: Memory, statement: str, *bindings: object) -> None:
 
 def tree(memory: Memory, name: str) -> str:
     """Put a listing that names two others on a shelf; return the hash (hex) of the topmost."""
-    with memory._workspace.store.writer(memory._workspace.ws) as unit:
+    with memory._workspace.writer() as unit:
         leaves = [listing(f"{name}/{n}") for n in range(2)]
         for leaf in leaves:
             unit.put(leaf, domain=LISTING)
@@ -148,7 +148,7 @@ class Machine:
 
     def past(self) -> None:
         """Every state there ever was is still there."""
-        with self.memory._workspace.store.reader(self.memory._workspace.ws) as view:
+        with self.memory._workspace.reader() as view:
             for seq, state in enumerate(self.states):
                 for name in NAMES:
                     rid = view.rid(TASK.record(name.encode()))
@@ -179,7 +179,7 @@ def test_any_edit_of_any_column_is_found_and_mended(place: str, tmp_path: Path) 
             for column in table.names:
                 if column == "ws":
                     continue
-                with memory._workspace.store.reader(memory._workspace.ws) as view:
+                with memory._workspace.reader() as view:
                     value = view.index_rows(table)[0][table.shown.index(column)]
                 other = f"{value}x" if isinstance(value, str) else int(str(value)) + 7
                 edited(memory, f"UPDATE {table.name} SET {column} = ? WHERE ws = ? AND {column} = ?", other, 1, value)
@@ -204,7 +204,7 @@ def test_rows_that_are_gone_or_too_many_are_found_and_mended(place: str, tmp_pat
 
 def test_a_listing_that_is_named_and_missing_is_a_fault(place: str, tmp_path: Path) -> None:
     with memory_at(place, tmp_path) as memory:
-        with memory._workspace.store.writer(memory._workspace.ws) as unit:
+        with memory._workspace.writer() as unit:
             unit.put(listing("top", [LISTING.hash(b"nobody put this")]), domain=LISTING)
             put_in(unit, SHELF, "main", {"listing": LISTING.hash(b"nor this").hex()})
             unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
@@ -217,11 +217,11 @@ def test_a_listing_is_no_content_though_its_bytes_are_the_same(place: str, tmp_p
     with memory_at(place, tmp_path) as memory:
         body = listing("same")
         memory.remember(body.decode())
-        with memory._workspace.store.writer(memory._workspace.ws) as unit:
+        with memory._workspace.writer() as unit:
             pid = unit.put(body, domain=LISTING)
             put_in(unit, SHELF, "main", {"listing": LISTING.hash(body).hex()})
             unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
-        with memory._workspace.store.reader(memory._workspace.ws) as view:
+        with memory._workspace.reader() as view:
             assert view.payload(pid) == body and view.payload_row(pid).domain == LISTING.number
         assert memory.verify().faults == []
 
@@ -257,7 +257,7 @@ def test_an_erase_takes_the_words_out_of_what_quotes_them(place: str, tmp_path: 
         memory.forget(quoted, erase=True, digest=plan.digest)
         assert (held(memory, TASK, "b") or {})["title"] == "[erased]"
         assert "secret" not in str(held(memory, TASK, "b"))
-        with memory._workspace.store.reader(memory._workspace.ws) as view:
+        with memory._workspace.reader() as view:
             bodies = b" ".join(row.body or b"" for row in view.all_payloads())
             assert b"the secret" not in bodies
         assert memory.verify().faults == [] and memory.snapshot().root != before
@@ -286,7 +286,7 @@ def test_a_write_that_is_refused_leaves_no_row(place: str, tmp_path: Path) -> No
     with memory_at(place, tmp_path) as memory:
         fill(memory)
         whole = rows(memory)
-        with pytest.raises(CmcError), memory._workspace.store.writer(memory._workspace.ws) as unit:
+        with pytest.raises(CmcError), memory._workspace.writer() as unit:
             put_in(unit, TASK, "c", {"title": "never", "team": "red", "colour": "grey"})
             raise CmcError("changed my mind")
         assert rows(memory) == whole and memory.verify().faults == []

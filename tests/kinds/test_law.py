@@ -67,7 +67,7 @@ class Steps:
     def held(self, memory: Memory) -> None:
         """Compare with what every index gives for the whole history."""
         self._pending = []  # of a write that was refused
-        with memory._workspace.store.reader(memory._workspace.ws) as view:
+        with memory._workspace.reader() as view:
             verifier = Verifier(view, memory._workspace.objects)
             assert verifier.committed()
             for index in view.registry.indexes:

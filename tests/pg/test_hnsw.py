@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -116,7 +117,7 @@ def test_it_is_of_one_workspace_and_others_stay_exact(url: str) -> None:
 def test_a_matrix_in_memory_answers_before_it(url: str) -> None:
     with _small(url) as memory:
         _index(memory)
-        memory.settings = Settings()
+        memory._workspace = replace(memory._workspace, settings=Settings())
         assert not _dense(memory)
 
 

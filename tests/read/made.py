@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def opened(folder: Path, *, settings: Settings | None = None, workspace: str = "
 def without_matrix(memory: Memory) -> Memory:
     """Give the same memory as it reads through SQL alone."""
     other = memory.as_principal(memory.principal)
-    other.settings = NO_MATRIX
+    other._workspace = replace(other._workspace, settings=NO_MATRIX)
     with other._workspace.reader() as view:
         assert not view.head().passages or other._workspace.index(view, Matrix, 1) is None
     return other

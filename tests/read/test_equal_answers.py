@@ -46,7 +46,9 @@ def _open(folder: Path, clock: FixedClock, *, matrix: bool = True) -> Memory:
 def _without_matrix(memory: Memory) -> Memory:
     """The same memory as it reads through SQL alone; of the settings nothing else differs."""
     other = memory.as_principal(memory.principal)
-    other.settings = replace(memory.settings, matrix_bytes_max=NO_MATRIX.matrix_bytes_max)
+    other._workspace = replace(
+        other._workspace, settings=replace(memory.settings, matrix_bytes_max=NO_MATRIX.matrix_bytes_max)
+    )
     return other
 
 

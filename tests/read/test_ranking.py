@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_who_answers_a_question_is_found_by_the_words_of_the_question_before_it(
         found = plain(memory, "which harbour did Bo sail from?")
         assert found.index("Rotterdam") == 1
         assert "Rotterdam" in plain(memory, "which harbour?")
-        memory.settings = Settings(turn=Weights())
+        memory._workspace = replace(memory._workspace, settings=Settings(turn=Weights()))
         assert "Rotterdam" not in plain(memory, "which harbour?")
 
 
@@ -131,7 +132,7 @@ def test_what_the_first_hit_rests_on_is_drawn_in(tmp_path: Path) -> None:
         assert [item.id for item in answer.items][1] == premise
         why = answer.items[1].why
         assert why is not None and why["linked"] == Settings().linked
-        memory.settings = Settings(linked=0.0)
+        memory._workspace = replace(memory._workspace, settings=Settings(linked=0.0))
         assert premise not in [item.id for item in memory.recall("where is the picnic?").items]
 
 
@@ -161,7 +162,7 @@ def test_both_ways_of_reading_rank_alike_in_the_past_too(tmp_path: Path) -> None
             if number % 7 == 0:
                 memory.remember(f"# Tea\n\nTea {number} is brewed.\n\nIt was {number}.", source=f"tea{number % 2}.md")
         slow = without_matrix(memory)
-        memory.settings = Settings()
+        memory._workspace = replace(memory._workspace, settings=Settings())
         for as_of in (None, 12, 25):
             for query in ("What tea did Ana drink in 1999?", "tea", "brewed"):
                 fast_, slow_ = (m.recall(query, as_of=as_of, limit=20).items for m in (memory, slow))
