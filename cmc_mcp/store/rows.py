@@ -86,6 +86,102 @@ class EdgeRow(NamedTuple):
     target: int
 
 
+class RootSpan(NamedTuple):
+    """A state root (32 bytes), with the first and the last transaction that left it."""
+
+    root: bytes
+    first: Seq
+    last: Seq
+
+
+class RecordKey(NamedTuple):
+    """A record of a known kind: its number and its key (16 bytes)."""
+
+    rid: Rid
+    key: bytes
+
+
+class PieceRow(NamedTuple):
+    """A piece of a known record over both clocks; an open end is `OPEN`."""
+
+    valid_from: int
+    valid_to: int
+    tx_from: Seq
+    tx_to: Seq
+    facts: Pid
+
+
+class Holder(NamedTuple):
+    """A record that holds a body of facts from `valid_from` to `valid_to`."""
+
+    rid: Rid
+    valid_from: int
+    valid_to: int
+    facts: Pid
+
+
+class ContentAtom(NamedTuple):
+    """An atom with its id (16 bytes) and its content."""
+
+    rid: Rid
+    key: bytes
+    content: Pid
+
+
+class ItemRow(NamedTuple):
+    """A position of a conversation, with the record that says what stands there."""
+
+    position: int
+    rid: Rid
+
+
+class KeyUse(NamedTuple):
+    """What an idempotency key was used for: the hash of the request, the transaction, the receipt."""
+
+    request: bytes
+    seq: Seq
+    receipt: bytes
+
+
+class ModelRow(NamedTuple):
+    """An embedding model of a workspace."""
+
+    model: ModelNumber
+    name: str
+    digest: str
+    precision: str
+    dimension: int
+
+
+class TraitsRow(NamedTuple):
+    """What is packed of an atom for ranking (`model/traits.py`); `origin` and `speaker` are 0 for none."""
+
+    rid: Rid
+    modality: int
+    origin: Pid
+    traits: int
+    speaker: int
+
+
+class PieceEvent(NamedTuple):
+    """The opening (1) or closing (0) of a piece by a transaction."""
+
+    seq: Seq
+    opens: int
+    rid: Rid
+    valid_from: int
+    valid_to: int
+    facts: Pid
+
+
+class OwnRow(NamedTuple):
+    """A workspace's own row: its name, its number of erasures, whether erased pages wait to be destroyed."""
+
+    name: str
+    epoch: int
+    pages_pending: int
+
+
 class Filter(NamedTuple):
     """What limits the candidates before anything is ranked; None lets everything through.
 
