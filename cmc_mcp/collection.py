@@ -30,7 +30,7 @@ from cmc_mcp.read.point import Point, resolve
 from cmc_mcp.read.query import question
 from cmc_mcp.read.reading import Reading, reading_at
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 from cmc_mcp.store.rows import AtomRow, Filter
 from cmc_mcp.verbs.models import Recall
 from cmc_mcp.workspace import Workspace, model_of

@@ -5,23 +5,23 @@ They cost nothing at run time: each is its base type under another name.
 
 from __future__ import annotations
 
-from typing import Final, NewType
+from typing import Final
 
-Ws = NewType("Ws", int)
+Ws = int
 """The number of a workspace in its store; 0 names none."""
-Seq = NewType("Seq", int)
+Seq = int
 """The number of a transaction in its workspace, from 1; 0 is the empty state before the first."""
-Rid = NewType("Rid", int)
+Rid = int
 """The number of a record: the workspace in the high bits, then an ordinal."""
-Pid = NewType("Pid", int)
+Pid = int
 """The number of a payload, built as a record's number is; 0 names none."""
-Vid = NewType("Vid", int)
+Vid = int
 """The number of a vector, built as a record's number is."""
-ModelNumber = NewType("ModelNumber", int)
+ModelNumber = int
 """The number of an embedding model in its store; 0 names none."""
-PayloadHash = NewType("PayloadHash", bytes)
+PayloadHash = bytes
 """The SHA-256 of a payload in its domain (32 bytes)."""
-NodeKey = NewType("NodeKey", bytes)
+NodeKey = bytes
 """The key of a section's text (16 bytes)."""
 
 START: Final = Seq(0)

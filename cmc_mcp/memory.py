@@ -56,7 +56,7 @@ from cmc_mcp.read.source import read_source
 from cmc_mcp.read.versions import memory_versions, source_versions
 from cmc_mcp.read.zoom import zoom
 from cmc_mcp.store.opening import open_store, rekey, restore
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 from cmc_mcp.verbs.check import Check
 from cmc_mcp.verbs.models import DETAILS, Forget, Mark, Outcome, Recall, Revise
 from cmc_mcp.workspace import Workspace

@@ -21,7 +21,7 @@ from cmc_mcp.environment import check_workspace
 from cmc_mcp.index.following import Follower
 from cmc_mcp.index.matrix import ROW_BYTES
 from cmc_mcp.model.calls import Cancel, check_cancelled
-from cmc_mcp.store.protocol import Objects, ReadView, Store, WriteUnit
+from cmc_mcp.store.ports import AuditView, Objects, ReadView, Store, WriteUnit
 from cmc_mcp.store.rows import Head
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ class Workspace:
             self.embedder.close()
         self.kept.clear()
 
-    def reader(self) -> AbstractContextManager[ReadView]:
+    def reader(self) -> AbstractContextManager[AuditView]:
         """Open a read transaction."""
         return self.store.reader(self.ws)
 

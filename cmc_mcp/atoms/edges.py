@@ -11,7 +11,7 @@ from cmc_mcp.kernel.kinds import ATOM, EDGE, Record, atom_record
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.behaviours import Behaviour, Named
 from cmc_mcp.store.indexes import Index
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.tables import Table, columns, key
 
 _PAIRED_MAX: Final = 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cmc_mcp.kernel.kinds import ERASURE
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 
 
 def is_erased(view: LedgerView, hash_: bytes) -> bool:

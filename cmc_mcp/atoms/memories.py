@@ -8,7 +8,7 @@ from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.behaviours import Behaviour, Named
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import BINARY, MODALITIES, checked
 
 _PREVIEW_CHARS: Final = 160

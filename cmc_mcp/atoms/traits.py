@@ -8,7 +8,7 @@ from typing import Final, cast
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Delta, Index, Row, difference
-from cmc_mcp.store.protocol import RebuildView, WriteUnit
+from cmc_mcp.store.ports import RebuildView, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES
 from cmc_mcp.store.tables import SPEAKERS as SPEAKERS_TABLE
 from cmc_mcp.store.tables import TRAITS as TRAITS_COLUMNS
@@ -58,8 +58,8 @@ def fill_traits(view: RebuildView) -> None:
         made.append((rid, traits, speaker))
         if speaker:
             first.setdefault(speaker, rid)
-    view.replace(TRAITS.table.name, made)
-    view.replace(SPEAKERS.table.name, first.items())
+    view.replace(TRAITS.table, made)
+    view.replace(SPEAKERS.table, first.items())
 
 
 TRAITS: Final = _Traits()

@@ -17,7 +17,7 @@ from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import Registers, facts_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.behaviours import Behaviour, Gone, Ref
-from cmc_mcp.store.protocol import LedgerView, Objects, WriteUnit
+from cmc_mcp.store.ports import LedgerView, Objects, WriteUnit
 from cmc_mcp.store.rows import AtomRow
 
 _NAMED: Final = frozenset({"heading", "class", "function", "module"})
@@ -73,7 +73,7 @@ def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[int, AtomRow]) -> se
         titles.discard(ERASED)
         if not titles:
             continue
-        for row in unit.atoms_with("origin", origin):
+        for row in unit.atoms_with_origin(origin):
             if row.rid not in rows and not is_erased(unit, unit.payload_row(row.content).hash):
                 _rehead(unit, objects, row, titles)
         held = {pid for pid, plan in plans.items() if any(node.title in titles for node in plan.nodes)}

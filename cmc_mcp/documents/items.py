@@ -9,7 +9,7 @@ from cmc_mcp.kernel.kinds import ITEM, atom_record
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.behaviours import Behaviour
 from cmc_mcp.store.indexes import Index
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.tables import IGNORE, Table, columns, key
 
 

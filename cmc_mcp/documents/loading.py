@@ -16,7 +16,7 @@ from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import Registers
 from cmc_mcp.model.shown import ERASED
-from cmc_mcp.store.protocol import LedgerView, Objects
+from cmc_mcp.store.ports import LedgerView, Objects
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, checked
 
 

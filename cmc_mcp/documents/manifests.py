@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.documents.manifest import Manifest, decode_manifest
 from cmc_mcp.kernel.kinds import SOURCE
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 
 _MANIFESTS_MAX: Final = 256
 

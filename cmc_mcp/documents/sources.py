@@ -13,7 +13,7 @@ from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Changed, Delta, Index
-from cmc_mcp.store.protocol import LedgerView, RebuildView, WriteUnit
+from cmc_mcp.store.ports import LedgerView, RebuildView, WriteUnit
 from cmc_mcp.store.tables import Table, columns, key
 
 Version = tuple[int, int, Manifest | None]
@@ -117,7 +117,7 @@ def documents(audit: Audit) -> dict[int, list[Version]]:
 def fill_nodes(view: RebuildView) -> None:
     """Write the sections of every document of a workspace that was written before there were any."""
     rows = [row for rid, _ in view.records(SOURCE.code) for row in NODES.of_record(view, rid)]
-    view.replace(NODES.table.name, rows)
+    view.replace(NODES.table, rows)
 
 
 def _manifest(view: LedgerView, pieces: Pieces) -> Manifest | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cmc_mcp.store.checks import Embed, Prepared, Reader
-    from cmc_mcp.store.protocol import Objects
+    from cmc_mcp.store.ports import Objects
 
 
 COSINE_MIN: Final = 0.999

@@ -11,7 +11,7 @@ from cmc_mcp.canon import Json
 from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.model.results import Diff, FieldChange, RecordChange
 from cmc_mcp.model.time import format_time
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 
 
 def diff(view: LedgerView, first: int, second: int) -> Diff:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from cmc_mcp.kernel.kinds import LABEL
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Changed, Delta, Index
-from cmc_mcp.store.protocol import WriteUnit
+from cmc_mcp.store.ports import WriteUnit
 from cmc_mcp.store.tables import Table, columns, key
 
 

@@ -15,7 +15,7 @@ from cmc_mcp.model.results import (
 )
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import TransactionRow, arguments_of
 
 

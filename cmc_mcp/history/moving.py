@@ -20,7 +20,7 @@ from cmc_mcp.store.moving import Mover, place_for
 from cmc_mcp.store.opening import open_store
 
 if TYPE_CHECKING:
-    from cmc_mcp.store.protocol import Objects, Store
+    from cmc_mcp.store.ports import Objects, Store
     from cmc_mcp.store.registry import Registry
 
 Phase = Callable[[str], AbstractContextManager[Progress]]

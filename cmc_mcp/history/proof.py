@@ -11,7 +11,7 @@ from cmc_mcp.merkle import checkpoint as notes
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.results import CheckpointResult, InclusionProof
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 
 
 def origin_of(workspace: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.history.verify import Verifier
 from cmc_mcp.model.calls import Progress
-from cmc_mcp.store.protocol import Objects, Store
+from cmc_mcp.store.ports import Objects, Store
 
 
 def rebuild(store: Store, ws: int, objects: Objects, progress: Progress | None = None) -> None:
@@ -24,6 +24,6 @@ def rebuild(store: Store, ws: int, objects: Objects, progress: Progress | None =
                 table=fault.table,
                 key=fault.key,
             )
-        for table, rows in verifier.wanted().items():
-            tables.replace(table, rows)
+        for index, rows in verifier.wanted().items():
+            tables.replace(index.table, rows)
         tables.refill()

@@ -22,7 +22,7 @@ from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.time import PointLike as PointLike
 from cmc_mcp.model.time import is_time, parse_time
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 
 _HEX: Final = re.compile(r"[0-9a-f]+\Z")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}\Z")

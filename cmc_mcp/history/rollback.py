@@ -23,7 +23,7 @@ from cmc_mcp.model.calls import Cancel, check_cancelled
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair
 from cmc_mcp.store.behaviours import Behaviour
-from cmc_mcp.store.protocol import LedgerView, Store
+from cmc_mcp.store.ports import LedgerView, Store
 from cmc_mcp.store.rows import Head, TransactionRow, arguments_of
 
 
@@ -169,7 +169,7 @@ def _erased_since(view: LedgerView, seq: int) -> set[int]:
                 continue
             pid = view.pid(bytes.fromhex(str(view.facts(facts).registers["hash"])))
             if pid is not None:
-                out.update(row.rid for row in view.atoms_with("content", pid))
+                out.update(row.rid for row in view.atoms_with_content(pid))
                 out.update(user for user in view.facts_used(pid) if view.record(user).kind == ATOM.code)
     return out
 

@@ -13,7 +13,7 @@ from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.results import SnapshotResult
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, format_time
-from cmc_mcp.store.protocol import Store
+from cmc_mcp.store.ports import Store
 from cmc_mcp.store.rows import Head
 
 

@@ -26,8 +26,8 @@ from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.results import Fault
 from cmc_mcp.store.audit import Audit, numbered_whole
 from cmc_mcp.store.checks import Check, Prepared
-from cmc_mcp.store.indexes import Row
-from cmc_mcp.store.protocol import Objects, ReadView, Store
+from cmc_mcp.store.indexes import Index, Row
+from cmc_mcp.store.ports import AuditView, Objects, Store
 from cmc_mcp.store.rows import MODALITIES, TransactionRow, is_sound
 from cmc_mcp.store.tables import Role
 
@@ -45,7 +45,7 @@ _BROKEN = (KeyError, IndexError, ValueError, TypeError, AttributeError, Overflow
 class Verifier:
     """Checks one workspace inside one read transaction, collecting faults."""
 
-    def __init__(self, view: ReadView, objects: Objects) -> None:
+    def __init__(self, view: AuditView, objects: Objects) -> None:
         self.view, self.objects, self.registry = view, objects, view.registry
         self.faults: list[Fault] = []
         self.checked: dict[str, int] = {}
@@ -75,9 +75,9 @@ class Verifier:
         self._guarded("atoms", self._atoms)
         return not self.faults
 
-    def wanted(self) -> dict[str, set[Row]]:
-        """Return what the derived tables should hold, by their names; the committed ones are sound."""
-        return {index.table.name: self.audit.wanted(index) for index in self.registry.indexes}
+    def wanted(self) -> dict[Index, set[Row]]:
+        """Return the rows that every index should have; the committed tables must be sound."""
+        return {index: self.audit.wanted(index) for index in self.registry.indexes}
 
     def _derived(self) -> None:
         self._compare()
@@ -92,7 +92,7 @@ class Verifier:
         """Report every row that is missing, or that does not follow from the committed tables."""
         wanted = self.wanted()  # of all, before the first is compared
         for index in self.registry.indexes:
-            table, rows = index.table, wanted[index.table.name]
+            table, rows = index.table, wanted[index]
             stored = self.audit.stored(index)
             for row in sorted(rows ^ stored, key=repr):
                 reason = "is missing" if row in rows else "does not follow from the committed tables"

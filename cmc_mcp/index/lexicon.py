@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from cmc_mcp.store.protocol import ReadView
+    from cmc_mcp.store.ports import ReadView
 
 _POSTINGS_MAX: Final = 1_000_000  # ten bytes each
 _FREQUENT_MAX: Final = 10_000

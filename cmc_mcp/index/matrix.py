@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from cmc_mcp.store.protocol import ReadView
+    from cmc_mcp.store.ports import ReadView
 
     Mask = npt.NDArray[np.bool_]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cmc_mcp.documents.manifests import Manifests
-    from cmc_mcp.store.protocol import ReadView
+    from cmc_mcp.store.ports import ReadView
 
 _PLANS_MAX: Final = 4_096  # of about 3 kB
 _ERROR: Final = 4e-5  # of a float32 product beside the exact score, both ways, and its rounding
@@ -184,7 +184,7 @@ def _plan(view: ReadView, manifests: Manifests, source: int, hash_: bytes) -> Pl
     manifest = manifests.get(view, hash_)
     if manifest is None:
         return None
-    rids = {row.key: row.rid for row in view.atoms_with("origin", view.origin_of(source) or 0)}
+    rids = {row.key: row.rid for row in view.atoms_with_origin(view.origin_of(source) or 0)}
     return Plan(
         spans([part.place for part in manifest.parts]),
         array("q", [rids.get(part.atom, 0) for part in manifest.parts]),

@@ -15,7 +15,7 @@ from cmc_mcp.canon import facts_hash
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.model.entries import metadata_of
 from cmc_mcp.model.filters import Where, compiled, signature
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 
 _KNOWN_MAX: Final = 200_000  # bodies of facts whose metadata stay decoded, of one collection
 _FILTERS_MAX: Final = 32

@@ -27,7 +27,7 @@ from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.slots import Candidate, reordered, slot_pairs
 from cmc_mcp.read.standing import Relevance, Shares, irrelevant, since_us, standing
 from cmc_mcp.read.trace import Trace
-from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.ports import Objects, ReadView
 from cmc_mcp.store.rows import MODALITIES, AtomRow
 
 if TYPE_CHECKING:

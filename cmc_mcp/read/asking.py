@@ -18,7 +18,7 @@ from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError
 from cmc_mcp.read.clues import Clues, clues_of, may_name_somebody
 from cmc_mcp.read.point import Point
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 
 if TYPE_CHECKING:
     import numpy as np

@@ -22,7 +22,7 @@ from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 from cmc_mcp.store.rows import Filter
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cmc_mcp.read.point import Point
     from cmc_mcp.read.retrieve import Selection
-    from cmc_mcp.store.protocol import Objects, ReadView
+    from cmc_mcp.store.ports import Objects, ReadView
 
 _LOOKED_INTO: Final = 16  # times as many nodes as are wanted, where filters leave little below them
 

@@ -8,7 +8,7 @@ from cmc_mcp.model.calibration import Outcome
 from cmc_mcp.model.facts import MARK, judgements_of, number_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.witness import NO_MODEL
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 
 
 def outcomes(view: LedgerView) -> list[Outcome]:

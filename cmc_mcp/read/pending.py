@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cmc_mcp.read.point import Point
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 
 
 class Embedded:

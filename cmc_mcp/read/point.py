@@ -14,7 +14,7 @@ from cmc_mcp.history.references import PointLike, resolve_point
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.model import results
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, format_time, parse_time
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import Head
 
 

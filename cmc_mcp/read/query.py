@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cmc_mcp.canon import Json, canonical, payload_hash
 from cmc_mcp.model.facts import TAG
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import MODALITIES, Filter
 from cmc_mcp.verbs.argument import abouts, unscoped
 from cmc_mcp.verbs.check import Check
@@ -74,7 +74,7 @@ def limits_of(view: LedgerView, asked: Question) -> Filter | None:
     if (asked.sources and not origins and not notes) or (asked.writers and not witnesses):
         return None
     if origins and notes:  # named by either, not by both
-        notes += tuple(row.rid for pid in origins for row in view.atoms_with("origin", pid))
+        notes += tuple(row.rid for pid in origins for row in view.atoms_with_origin(pid))
         origins = ()
     return Filter(
         modalities=tuple(MODALITIES.index(m) for m in asked.modalities) or None,
@@ -90,4 +90,4 @@ def _note(view: LedgerView, origin: str) -> list[int]:
         pid = view.pid(bytes.fromhex(origin.removeprefix("note:")))
     except ValueError:
         return []
-    return [] if pid is None else [row.rid for row in view.atoms_with("content", pid) if not row.origin]
+    return [] if pid is None else [row.rid for row in view.atoms_with_content(pid) if not row.origin]

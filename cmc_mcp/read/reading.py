@@ -12,7 +12,7 @@ from cmc_mcp.index.tables import Tables
 from cmc_mcp.read.agree import Statements
 from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.point import Point
-from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.ports import Objects, ReadView
 from cmc_mcp.workspace import Workspace
 
 

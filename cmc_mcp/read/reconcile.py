@@ -17,7 +17,7 @@ from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.slots import Pairing
 from cmc_mcp.read.standing import Relevance, Shares, irrelevant, since_us, standing
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 
 _PREMISES_DEPTH_MAX = 10
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cmc_mcp.index.matrix import Described, Matrix
 from cmc_mcp.read.point import Point
 from cmc_mcp.store.codes import exact
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 from cmc_mcp.store.rows import TEXTUAL, AtomRow, Filter, checked
 
 if TYPE_CHECKING:

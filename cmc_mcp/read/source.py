@@ -9,7 +9,7 @@ from cmc_mcp.errors import IntegrityError, NotFound, SourceIncomplete
 from cmc_mcp.history.references import resolve_origin
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import SOURCE, atom_record
-from cmc_mcp.store.protocol import LedgerView, Objects
+from cmc_mcp.store.ports import LedgerView, Objects
 from cmc_mcp.store.rows import AtomRow, checked
 
 
@@ -67,7 +67,7 @@ def _note(view: LedgerView, objects: Objects, origin: str, seq: int) -> bytes:
         pid = view.pid(bytes.fromhex(origin.removeprefix("note:")))
     except ValueError:
         pid = None
-    rows = [] if pid is None else [row for row in view.atoms_with("content", pid) if not row.origin and row.seq <= seq]
+    rows = [] if pid is None else [row for row in view.atoms_with_content(pid) if not row.origin and row.seq <= seq]
     if not rows:
         raise NotFound(f"there is no note {origin!r} at that point", source=origin)
     live = [row for row in rows if view.pieces(row.rid, seq)]

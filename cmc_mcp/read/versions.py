@@ -21,7 +21,7 @@ from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.read.items import item_of
 from cmc_mcp.read.zoom import turns_in, whole, zoom
-from cmc_mcp.store.protocol import LedgerView, Objects
+from cmc_mcp.store.ports import LedgerView, Objects
 
 _LINEAGE_DEPTH_MAX: Final = 10
 

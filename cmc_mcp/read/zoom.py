@@ -19,7 +19,7 @@ from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.results import HistoryResult, NodeModel
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
-from cmc_mcp.store.protocol import LedgerView, Objects
+from cmc_mcp.store.ports import LedgerView, Objects
 from cmc_mcp.store.rows import AtomRow
 
 WINDOW: Final = 3

@@ -10,7 +10,7 @@ from cmc_mcp.errors import CmcError
 from cmc_mcp.kernel.kinds import ERASURE, Kind, Record
 from cmc_mcp.model.facts import Facts, Registers
 from cmc_mcp.store.indexes import Index, Row
-from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.ports import AuditView, Objects
 from cmc_mcp.store.rows import AtomRow, PayloadRow, TransactionRow
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
@@ -25,7 +25,7 @@ _KEPT_BYTES_MAX: Final = 1024
 class Audit:
     """The committed tables as the replay read them, and what it found on the way."""
 
-    view: ReadView
+    view: AuditView
     objects: Objects
     records: dict[int, Record]
     atoms: list[AtomRow]
@@ -42,7 +42,7 @@ class Audit:
     _made: dict[Callable[[Audit], object], object] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, view: ReadView, objects: Objects) -> Audit:
+    def of(cls, view: AuditView, objects: Objects) -> Audit:
         """Read the committed tables of a workspace; the payloads are kept one by one, as they are checked."""
         rows = sorted(view.transactions(), key=lambda row: row.seq)
         return cls(view, objects, view.all_records(), list(view.all_atoms()), rows)
@@ -65,7 +65,7 @@ class Audit:
 
     def stored(self, index: Index) -> set[Row]:
         """Return the rows that an index has."""
-        return self.view.all_index_rows(index.table.name)
+        return set(self.view.index_rows(index.table))
 
     def once(self, make: Callable[[Audit], T]) -> T:
         """Return what a function makes of the audit, made once for all who ask."""
@@ -117,7 +117,7 @@ class Audit:
 
 
 def numbered_whole(
-    name: str, view: ReadView, numbers: Iterable[int], last: int, report: Report, *, gaps: bool = False
+    name: str, view: AuditView, numbers: Iterable[int], last: int, report: Report, *, gaps: bool = False
 ) -> None:
     """Check that rows were numbered one after the other, up to the number that the last transaction says."""
     low, there = view.ws << WORKSPACE_SHIFT, set(numbers)

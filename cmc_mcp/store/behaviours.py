@@ -14,7 +14,7 @@ from cmc_mcp.model.facts import Registers
 from cmc_mcp.store.rows import AtomRow
 
 if TYPE_CHECKING:
-    from cmc_mcp.store.protocol import LedgerView, Objects, WriteUnit
+    from cmc_mcp.store.ports import LedgerView, Objects, WriteUnit
 
 
 class Ref(NamedTuple):

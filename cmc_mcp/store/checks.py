@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cmc_mcp.store.audit import Audit, Report
-    from cmc_mcp.store.protocol import ReadView
+    from cmc_mcp.store.ports import AuditView
 
     Embed = Callable[[Sequence[str]], Iterable[npt.NDArray[np.float32]]]
     """What makes vectors (fp32, unit length) of texts, in order."""
-    Reader = Callable[[], AbstractContextManager[ReadView]]
+    Reader = Callable[[], AbstractContextManager[AuditView]]
     """What opens a view of the workspace."""
 
 

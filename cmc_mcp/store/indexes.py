@@ -16,7 +16,7 @@ from cmc_mcp.store.tables import Table
 
 if TYPE_CHECKING:
     from cmc_mcp.store.audit import Audit
-    from cmc_mcp.store.protocol import LedgerView, WriteUnit
+    from cmc_mcp.store.ports import LedgerView, WriteUnit
 
 Row = tuple[object, ...]
 """A row of an index as `verify` compares it: the columns that `Table.shown` names."""

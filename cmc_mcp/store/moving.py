@@ -21,8 +21,8 @@ from cmc_mcp.store.sql.ledger import NO_HEAD
 from cmc_mcp.store.tables import WORKSPACE_SHIFT, Table, in_order_of_moving
 
 if TYPE_CHECKING:
+    from cmc_mcp.store.ports import Objects
     from cmc_mcp.store.postgres.store import PostgresStore
-    from cmc_mcp.store.protocol import Objects
     from cmc_mcp.store.rows import Head
     from cmc_mcp.store.sqlite.store import SqliteStore
 

@@ -10,7 +10,7 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.errors import InvalidInput, StoreError
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.objects import open_objects
-from cmc_mcp.store.protocol import Objects, Store
+from cmc_mcp.store.ports import Objects, Store
 from cmc_mcp.store.registry import Registry
 
 if TYPE_CHECKING:

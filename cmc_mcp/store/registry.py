@@ -15,12 +15,12 @@ from cmc_mcp.kernel.kinds import Domains, Kind, Kinds, Record
 from cmc_mcp.store.behaviours import Behaviour, plain
 from cmc_mcp.store.checks import Check, DeepCheck
 from cmc_mcp.store.indexes import Index
-from cmc_mcp.store.sql.schema import Migration
-from cmc_mcp.store.sql.statements import statements
+from cmc_mcp.store.migrations import Migration
+from cmc_mcp.store.statements import statements
 from cmc_mcp.store.tables import Table
 
 if TYPE_CHECKING:
-    from cmc_mcp.store.protocol import RebuildView
+    from cmc_mcp.store.ports import RebuildView
 
 Fill = Callable[["RebuildView"], None]
 """What fills new tables of one workspace where SQL alone cannot."""

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.ids import ModelNumber, Pid, Rid, Seq
 from cmc_mcp.kernel.kinds import DOMAINS, Domains
 from cmc_mcp.model.modality import BINARY as BINARY
 from cmc_mcp.model.modality import MODALITIES as MODALITIES

@@ -20,7 +20,7 @@ from cmc_mcp.model.facts import Facts, facts_of, merged
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import Witness
-from cmc_mcp.store.protocol import WriteUnit
+from cmc_mcp.store.ports import WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow
 from cmc_mcp.write.atomize import ATOMIZER_VERSION
 from cmc_mcp.write.draft import Draft, Part
@@ -105,7 +105,7 @@ class Batch:
         if pid is None:
             return None
         media = self.unit.pid(payload_hash(text[1].encode()))
-        for row in self.unit.atoms_with("content", pid):
+        for row in self.unit.atoms_with_content(pid):
             if (row.origin, row.discriminator, row.media_type) == (0, 0, media) and MODALITIES[row.modality] == text[0]:
                 return row.key
         return None
@@ -151,7 +151,7 @@ class Batch:
             self._said[text] = None
             content, said = self.unit.pid(part.hash), self.unit.pid(payload_hash(discriminator))
             media = self.unit.pid(payload_hash(draft.media_type.encode()))
-            for row in self.unit.atoms_with("content", content) if content and said and media else ():
+            for row in self.unit.atoms_with_content(content) if content and said and media else ():
                 same = (row.origin, row.discriminator, row.media_type) == (origin, said, media)
                 if same and MODALITIES[row.modality] == draft.request.modality:
                     self._said[text] = row.key
@@ -254,7 +254,7 @@ class Batch:
     def _texts_of(self, origin: int) -> dict[tuple[tuple[int, int, int], int], AtomRow]:
         """Return every atom ever recorded of an origin, by text and twin number."""
         out: dict[tuple[tuple[int, int, int], int], AtomRow] = {}
-        for row in self.unit.atoms_with("origin", origin):
+        for row in self.unit.atoms_with_origin(origin):
             number = self._twin(row)
             if number is not None:
                 out.setdefault(((row.modality, row.media_type, row.content), number), row)

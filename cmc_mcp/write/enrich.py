@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 from cmc_mcp.workspace import model_of
 from cmc_mcp.write.draft import Draft
 

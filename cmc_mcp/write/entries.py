@@ -21,7 +21,7 @@ from cmc_mcp.model.entries import EXTRA, METADATA, Entry, json_text, metadata_te
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, interval
 from cmc_mcp.model.witness import NO_MODEL
-from cmc_mcp.store.protocol import LedgerView, WriteUnit
+from cmc_mcp.store.ports import LedgerView, WriteUnit
 from cmc_mcp.verbs.check import Check, registers, unfit
 from cmc_mcp.verbs.models import Remember
 from cmc_mcp.workspace import Workspace
@@ -240,7 +240,7 @@ def _live(unit: WriteUnit, origin: str, ids: Sequence[str] | None) -> list[int]:
     if pid is None:
         return []
     if ids is None:
-        rows = unit.atoms_with("origin", pid)
+        rows = unit.atoms_with_origin(pid)
     else:
         said = [n for id in dict.fromkeys(ids) if (n := unit.pid(payload_hash(entry_discriminator(id)))) is not None]
         rows = unit.entries(pid, said) if said else []

@@ -23,7 +23,7 @@ from cmc_mcp.model.facts import NO_FACTS, facts_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.behaviours import Gone
-from cmc_mcp.store.protocol import LedgerView, Objects, Store, WriteUnit
+from cmc_mcp.store.ports import LedgerView, Objects, Store, WriteUnit
 from cmc_mcp.store.rows import AtomRow, arguments_of
 from cmc_mcp.write.checks import REASONED
 from cmc_mcp.write.gate import gate_name

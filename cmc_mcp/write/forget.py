@@ -13,7 +13,7 @@ from cmc_mcp.history.references import PointLike, plain_text, resolve_atom, reso
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.results import ForgetResult, Receipt
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.verbs.check import Check
 from cmc_mcp.verbs.models import Forget
 from cmc_mcp.workspace import Workspace
@@ -121,7 +121,7 @@ def _sharing(view: LedgerView, rids: Sequence[int]) -> list[str]:
         Conflict: a content is also a name, which shares its bytes.
     """
     rows = {row.rid: row for content in {row.content for row in view.atoms(rids).values()}
-            for row in view.atoms_with("content", content)}  # fmt: skip
+            for row in view.atoms_with_content(content)}  # fmt: skip
     named = view.used_elsewhere(sorted({row.content for row in rows.values()}), list(rows))
     stuck = sorted(atom_name(row.key) for row in rows.values() if row.content in named)
     if stuck:
@@ -173,13 +173,13 @@ def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -
 def _of_source(view: LedgerView, reference: str) -> list[int]:
     origin = resolve_origin(view, reference)
     pid = view.pid(payload_hash(origin.encode()))
-    rows = [] if pid is None else view.atoms_with("origin", pid)
+    rows = [] if pid is None else view.atoms_with_origin(pid)
     if origin.startswith(_NOTE):  # a bare note lacks an origin of its own: its content names it
         try:
             content = view.pid(bytes.fromhex(origin.removeprefix(_NOTE)))
         except ValueError:
             content = None
-        rows += [] if content is None else [row for row in view.atoms_with("content", content) if not row.origin]
+        rows += [] if content is None else [row for row in view.atoms_with_content(content) if not row.origin]
     return [row.rid for row in rows]
 
 

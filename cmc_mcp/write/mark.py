@@ -15,7 +15,7 @@ from cmc_mcp.kernel.transaction import next_time
 from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.facts import USED, mark_register
 from cmc_mcp.model.results import Receipt
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.verbs.check import Check
 from cmc_mcp.verbs.models import Mark
 from cmc_mcp.workspace import Workspace

@@ -19,7 +19,7 @@ from cmc_mcp.model.calls import Cancel, Progress
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.protocol import Objects, ReadView, WriteUnit
+from cmc_mcp.store.ports import Objects, ReadView, WriteUnit
 from cmc_mcp.workspace import Workspace, model_of
 
 _BATCH = 256

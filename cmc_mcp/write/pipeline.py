@@ -18,7 +18,7 @@ from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX
 from cmc_mcp.model.calls import Cancel, Progress
 from cmc_mcp.model.facts import Claim, claim_of
 from cmc_mcp.model.results import ConflictNote, Quarantined, Receipt, SnapshotPair
-from cmc_mcp.store.protocol import LedgerView, WriteUnit
+from cmc_mcp.store.ports import LedgerView, WriteUnit
 from cmc_mcp.store.rows import Head
 from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch, Laid

@@ -12,7 +12,7 @@ from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.behaviours import Behaviour, Gone, Ref
 from cmc_mcp.store.indexes import Changed, Delta, Index
-from cmc_mcp.store.protocol import LedgerView, WriteUnit
+from cmc_mcp.store.ports import LedgerView, WriteUnit
 from cmc_mcp.store.tables import Table, columns, key
 from cmc_mcp.write.draft import draft
 from cmc_mcp.write.gate import decode_request

@@ -7,7 +7,7 @@ import json
 from cmc_mcp.errors import Conflict
 from cmc_mcp.kernel.transaction import ROLLBACK
 from cmc_mcp.model.results import Receipt
-from cmc_mcp.store.protocol import LedgerView
+from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import TransactionRow, arguments_of
 from cmc_mcp.write.receipts import pair
 from cmc_mcp.write.validate import Request

@@ -16,7 +16,7 @@ from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.facts import outcome_registers
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import parse_time
-from cmc_mcp.store.protocol import LedgerView, WriteUnit
+from cmc_mcp.store.ports import LedgerView, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES
 from cmc_mcp.verbs.check import Check, registers
 from cmc_mcp.verbs.models import Revise

@@ -15,7 +15,8 @@ import pytest
 
 from cmc_mcp.errors import IntegrityError, WrongKey
 from cmc_mcp.products import REGISTRY
-from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
+from cmc_mcp.store.migrations import Migration
+from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import CIPHER, Location, connect
 from tests.encryption.disk import CANARY, CLOCK, KEY, RecordingVFS, opened, work

@@ -15,8 +15,9 @@ import pytest
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.memory import Memory
 from cmc_mcp.products import REGISTRY
+from cmc_mcp.store.migrations import Migration
 from cmc_mcp.store.objects.files import FileObjects
-from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
+from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sql.unit import UnitOfWork
 from cmc_mcp.store.sqlite import connection, fulltext, migrate
 from cmc_mcp.store.sqlite.connection import Location

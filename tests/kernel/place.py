@@ -16,7 +16,7 @@ from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.embed import load_token_counter
 from cmc_mcp.errors import StoreError
-from cmc_mcp.store.protocol import Store
+from cmc_mcp.store.ports import Store
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sqlite.store import SqliteStore
 

@@ -13,7 +13,7 @@ from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import ATOM, EDGE, ITEM, KINDS, SOURCE, Record
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.ports import Objects, ReadView
 from cmc_mcp.store.rows import MODALITIES
 from tests.kernel.oracle import BOUNDS, CELLS, Name, State, encoded, planned
 

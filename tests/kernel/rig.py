@@ -19,7 +19,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.merkle import log, proof
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.results import Diff, RollbackResult
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 from cmc_mcp.store.rows import Filter, Head, arguments_of, post_order
 from cmc_mcp.store.sql.ledger import NO_HEAD, node_base
 from tests.kernel.oracle import (
@@ -375,7 +375,7 @@ class Rig:
 
     def _proved(self, view: ReadView) -> None:
         """Every size the log ever had is a prefix of what it is, and every transaction is in it."""
-        size, held = self.oracle.seq, dict(view.all_index_rows("log_nodes"))
+        size, held = self.oracle.seq, dict(set(view.index_rows(view.registry.by_name["log_nodes"])))
         root = self.logs[size]
 
         def get(level: int, index: int) -> bytes:
@@ -418,7 +418,9 @@ class Rig:
         """The incremental tree is the one that the live records alone make."""
         root, made = tree.build(self._leaves(view, self.oracle.seq).items())
         assert root == view.head().state_root
-        stored = {path: body for path, body in view.all_index_rows("state_nodes") if path < 1 << 37}  # type: ignore[operator]
+        stored = {
+            path: body for path, body in set(view.index_rows(view.registry.by_name["state_nodes"])) if path < 1 << 37
+        }  # type: ignore[operator]
         assert made == stored
 
     def _consistent(self, view: ReadView, first: int, second: int) -> None:

@@ -18,7 +18,7 @@ from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.opening import open_store
-from cmc_mcp.store.protocol import WriteUnit
+from cmc_mcp.store.ports import WriteUnit
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.workspace import Workspace
 from tests.pg.plugin import VARIABLE

@@ -21,8 +21,9 @@ from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.behaviours import Behaviour, Gone, Named, Ref
 from cmc_mcp.store.indexes import Changed, Delta, Index, PayloadIndex, Row, difference
-from cmc_mcp.store.protocol import LedgerView, WriteUnit
-from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
+from cmc_mcp.store.migrations import Migration
+from cmc_mcp.store.ports import LedgerView, WriteUnit
+from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.tables import Table, columns, key
 
 TASK: Final = Kind(200, "test_task", memory=True, may_be_empty=True)  # to retract what nobody put numbers it

@@ -16,7 +16,7 @@ from cmc_mcp.errors import CmcError
 from cmc_mcp.history.moving import Place, migrate
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RollbackResult
-from cmc_mcp.store.sql.statements import deletion
+from cmc_mcp.store.statements import deletion
 from tests.kinds.made import CLOCK, held, opened, place_of, put, put_in
 from tests.kinds.samples import LISTING, NOTICE, SHELF, TABLES, TASK, WITH_SAMPLES, listing
 

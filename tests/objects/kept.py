@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.store.objects import open_objects
-from cmc_mcp.store.protocol import Objects
+from cmc_mcp.store.ports import Objects
 from tests.objects import server
 
 PLACES = ("folder", "bucket")

@@ -35,7 +35,7 @@ from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
-from cmc_mcp.store.protocol import Objects, ReadView
+from cmc_mcp.store.ports import Objects, ReadView
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, TransactionRow, post_order
 
 Row = tuple[object, ...]
@@ -203,7 +203,7 @@ def _edges(view: ReadView, ledger: Ledger) -> set[Row]:
             del missing[rid]
             out.add((rid, source, kind.decode(), target))
 
-    for row in cast("set[tuple[int, int, str, int]]", view.all_index_rows("edges")):
+    for row in cast("set[tuple[int, int, str, int]]", set(view.index_rows(view.registry.by_name["edges"]))):
         if row[1] in keys and row[3] in keys:
             found(row[1], row[2].encode(), row[3])
     for atom in ledger.atoms if missing else ():
@@ -274,7 +274,9 @@ def headings(
     What an erase took out of the headings of a source is told nowhere, so there the stored ones stand; as does the
     title of what was told twice in one transaction. That they are what full text knows, its own check finds.
     """
-    stored = cast("dict[int, str]", dict(cast("set[tuple[int, str]]", view.all_index_rows("headings"))))
+    stored = cast(
+        "dict[int, str]", dict(cast("set[tuple[int, str]]", set(view.index_rows(view.registry.by_name["headings"]))))
+    )
     verbs = {row.seq: row.verb for row in ledger.rows}
     touched = {atom.origin for atom in ledger.atoms if atom.origin and ledger.was_erased(atom)}
     placed: dict[bytes, tuple[str, ...]] = {}
@@ -323,7 +325,7 @@ def _joined(title: str, tail: Iterable[str]) -> str:
 def _codes(view: ReadView) -> set[Row]:
     """Give the packed codes of every full run of vector numbers; those an erase dropped are not packed again."""
     low, last = view.ws << 40, view.head().last_vid
-    stored = {(row[0], row[1]) for row in view.all_index_rows("codes")}
+    stored = {(row[0], row[1]) for row in set(view.index_rows(view.registry.by_name["codes"]))}
     out: set[Row] = set()
     for model, *_, dimension in view.models():
         end = low - 1

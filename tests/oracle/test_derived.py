@@ -48,8 +48,8 @@ def differences(memory: Memory) -> list[str]:
         wanted = expected(view, memory._workspace.objects, Ledger.read(view))
         verifier = Verifier(view, memory._workspace.objects)
         assert verifier.committed()
-        said = verifier.wanted()
-        stored = {table: view.all_index_rows(table) for table in wanted}
+        said = {index.table.name: rows for index, rows in verifier.wanted().items()}
+        stored = {table: set(view.index_rows(view.registry.by_name[table])) for table in wanted}
     assert wanted.keys() == said.keys()
     return [f"{table} is stored otherwise" for table in wanted if wanted[table] != stored[table]] + [
         f"verify wants other {table}" for table in wanted if wanted[table] != set(said[table])

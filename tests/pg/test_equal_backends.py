@@ -66,7 +66,7 @@ def _ledger(memory: Memory) -> dict[str, Any]:
             "atoms": list(view.all_atoms()),
             "payloads": list(view.all_payloads()),
             "lengths": view.lengths([row.rid for row in view.all_atoms()]),
-            "derived": {table: view.all_index_rows(table) for table in _DERIVED},
+            "derived": {table: set(view.index_rows(view.registry.by_name[table])) for table in _DERIVED},
         }
 
 

@@ -19,7 +19,7 @@ from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.query import Question, limits_of
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.store.protocol import ReadView
+from cmc_mcp.store.ports import ReadView
 
 DIMENSION = 32
 NO_MATRIX = Settings(matrix_bytes_max=0)

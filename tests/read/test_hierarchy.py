@@ -128,7 +128,7 @@ def _naive(memory: Memory, query: str, filters: dict[str, object]) -> dict[int, 
         vectors = {key: np.frombuffer(v, np.float32) for key, _, v in view.node_vectors(model, 0, point.head.seq)}
         live = {(row[0], row[1]): row[4] for row in view.nodes_opened(0, point.head.seq) if row[3] > point.head.seq}
         passing = view.selected(point.head.seq, point.valid_at, limits)
-        for source in {row[0] for row in view.all_index_rows("sources")}:
+        for source in {row[0] for row in set(view.index_rows(view.registry.by_name["sources"]))}:
             manifest = Manifests().of_record(view, source, point.head.seq)  # type: ignore[arg-type]
             for part in () if manifest is None else manifest.parts:
                 rid = next(rid for rid, key in view.records(1) if key == part.atom)

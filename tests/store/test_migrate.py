@@ -8,7 +8,8 @@ import pytest
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import FutureStore, IntegrityError, NotFound, StoreError, WrongKey
 from cmc_mcp.products import REGISTRY
-from cmc_mcp.store.sql.schema import MIGRATIONS, Migration
+from cmc_mcp.store.migrations import Migration
+from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, connect
 from tests.read.made import HashVectors

@@ -53,7 +53,7 @@ def test_rebuilding_what_is_whole_changes_no_answer_and_no_row(judge: Judge) -> 
 
 def memory_rows(memory: Memory, table: str) -> set[tuple[object, ...]]:
     with memory._workspace.reader() as view:
-        return view.all_index_rows(table)
+        return set(view.index_rows(view.registry.by_name[table]))
 
 
 def test_from_empty_derived_tables_the_same_answers_come_back(judge: Judge) -> None:

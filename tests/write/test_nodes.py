@@ -39,13 +39,13 @@ class Counted(HashVectors):
 def index(memory: Memory, *, live: bool = True) -> Rows:
     """The nodes as (path, key), of present versions or of all."""
     with memory._workspace.reader() as view:
-        rows = sorted(view.all_index_rows("nodes"), key=repr)
+        rows = sorted(set(view.index_rows(view.registry.by_name["nodes"])), key=repr)
         return [(row[1], row[3]) for row in rows if not live or row[5] == (1 << 62) - 1]  # type: ignore[operator]
 
 
 def vectors(memory: Memory) -> set[object]:
     with memory._workspace.reader() as view:
-        return {row[1] for row in view.all_index_rows("node_vectors")}
+        return {row[1] for row in set(view.index_rows(view.registry.by_name["node_vectors"]))}
 
 
 def erase(memory: Memory, *texts: str) -> None:
@@ -246,8 +246,8 @@ def test_whatever_is_done_the_index_is_the_one_that_the_manifests_give(history: 
         for verb, what, source in history:
             _do(memory, verb, what, source)
         with memory._workspace.reader() as view:
-            stored = view.all_index_rows("nodes")
-            rids = [row[0] for row in view.all_index_rows("sources")]
+            stored = set(view.index_rows(view.registry.by_name["nodes"]))
+            rids = [row[0] for row in set(view.index_rows(view.registry.by_name["sources"]))]
             expected = {
                 (rid, *row)
                 for rid in rids

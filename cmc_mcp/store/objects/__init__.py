@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cmc_mcp.errors import InvalidInput, StoreError
 
 if TYPE_CHECKING:
-    from cmc_mcp.store.protocol import Objects
+    from cmc_mcp.store.ports import Objects
 
 
 def open_objects(place: str | Path, key: bytes | None = None) -> Objects:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cmc_mcp.ids import ModelNumber, NodeKey, Pid, Rid, Seq, Vid
 from cmc_mcp.kernel.kinds import Record
 from cmc_mcp.store.ports.search import ReadView
 from cmc_mcp.store.rows import OwnRow, PieceEvent
+
+if TYPE_CHECKING:
+    from cmc_mcp.store.indexes import Row
+    from cmc_mcp.store.tables import Table
 
 
 class AuditView(ReadView, Protocol):
@@ -20,10 +24,6 @@ class AuditView(ReadView, Protocol):
 
     def all_records(self) -> dict[Rid, Record]:
         """Return every record by its number."""
-        ...
-
-    def all_index_rows(self, table: str) -> set[tuple[object, ...]]:
-        """Return the rows of a derived table without the workspace; columns as its description lists them."""
         ...
 
     def all_vectors(self) -> Iterator[tuple[Vid, ModelNumber, Pid, Seq, bytes]]:
@@ -46,6 +46,10 @@ class AuditView(ReadView, Protocol):
         """Return when the table of nodes was made: with the store, or by a migration of an older one."""
         ...
 
+    def spoken_texts(self) -> Iterator[tuple[Rid, bytes, bytes | None]]:
+        """Yield every text that was not erased as (atom, bytes, discriminator), in order; of an object no bytes."""
+        ...
+
     def own_row(self) -> OwnRow:
         """Return the workspace's own row."""
         ...
@@ -54,8 +58,8 @@ class AuditView(ReadView, Protocol):
 class RebuildView(AuditView, Protocol):
     """A view inside a write transaction that holds the store's write lock and can replace derived tables."""
 
-    def replace(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
-        """Replace what a derived table holds of the workspace; rows as `all_index_rows` returns them."""
+    def replace(self, table: Table, rows: Iterable[Row]) -> None:
+        """Replace what a derived table holds of the workspace; rows as `index_rows` returns them."""
         ...
 
     def refill(self) -> None:

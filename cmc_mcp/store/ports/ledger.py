@@ -8,7 +8,7 @@ raises `IntegrityError`; a database that fails raises `StoreError`; a method nam
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cmc_mcp.ids import END, START, PayloadHash, Pid, Rid, Seq, Ws
 from cmc_mcp.kernel.kinds import Record
@@ -30,11 +30,18 @@ from cmc_mcp.store.rows import (
     TransactionRow,
 )
 
+if TYPE_CHECKING:
+    from cmc_mcp.store.indexes import Row
+    from cmc_mcp.store.registry import Registry
+    from cmc_mcp.store.tables import Table
+
 
 class Transactions(Protocol):
     """The ledger's entries, their states and the nodes of both Merkle structures."""
 
     ws: Ws
+    registry: Registry
+    """The kinds, indexes and tables that the store was opened with."""
 
     def epoch(self) -> int:
         """Return the number of erasures so far. Whatever was cached under a lower number must be dropped."""
@@ -262,6 +269,17 @@ class Atoms(Protocol):
 
     def idempotency(self, key: str) -> KeyUse | None:
         """Return what an idempotency key was used for, or None."""
+        ...
+
+    def index_rows(self, table: Table, **equal: int) -> list[Row]:
+        """Return the rows of a derived table, those whose columns equal what is given, in no particular order.
+
+        A row holds the columns that `Table.shown` names. The names in `equal` must be columns of the table.
+        """
+        ...
+
+    def first_spoken(self) -> list[tuple[int, Rid]]:
+        """Return the first atom of every speaker as (speaker, rid), in no particular order."""
         ...
 
     def quarantined(self) -> list[tuple[Rid, Pid]]:

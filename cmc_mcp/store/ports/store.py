@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cmc_mcp.ids import PayloadHash, Ws
 from cmc_mcp.store.ports.audit import AuditView, RebuildView
 from cmc_mcp.store.ports.unit import WriteUnit
+
+if TYPE_CHECKING:
+    from cmc_mcp.store.registry import Registry
 
 
 class Objects(Protocol):
@@ -58,6 +61,8 @@ class Store(Protocol):
 
     backend: str
     """`sqlite` or `postgres`."""
+    registry: Registry
+    """The kinds, indexes and tables that the store was opened with."""
 
     def reader(self, ws: Ws) -> AbstractContextManager[AuditView]:
         """Open a read transaction on a workspace: everything in it belongs to one committed state.

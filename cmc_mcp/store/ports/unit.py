@@ -9,15 +9,18 @@ error, and rolls back otherwise: then nothing was changed.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cmc_mcp.ids import ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq
-from cmc_mcp.kernel.kinds import Record
+from cmc_mcp.kernel.kinds import CONTENT, Domain, Record
 from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.ports.ledger import LedgerView
 from cmc_mcp.store.rows import Head
+
+if TYPE_CHECKING:
+    from cmc_mcp.store.indexes import Index, Row
 
 
 class Stating(Protocol):
@@ -27,16 +30,21 @@ class Stating(Protocol):
         """Look up payloads that will be put, in one round trip where each would cost one."""
         ...
 
-    def put(self, body: bytes, *, hash_: PayloadHash | None = None, object_: bool = False) -> Pid:
-        """Store bytes under their hash, once; with `object_` only their hash, since the object store has the bytes."""
+    def put(
+        self, body: bytes, *, hash_: PayloadHash | None = None, object_: bool = False, domain: Domain = CONTENT
+    ) -> Pid:
+        """Store bytes under their hash in a domain, once, and tell the indexes that the domain feeds.
+
+        With `object_`, only the hash is stored, since the object store has the bytes; a domain may forbid that.
+        """
         ...
 
     def put_witness(self, witness: Witness) -> Pid:
-        """Store a witness, once, and index its writer."""
+        """Store a witness, once, and tell the indexes over witnesses."""
         ...
 
     def put_facts(self, facts: Facts) -> Pid:
-        """Store a body of facts, once, and index its tags, claim and confidence.
+        """Store a body of facts, once, and tell the indexes over facts.
 
         Raises:
             IntegrityError: The facts were erased, and nothing holds their hash.
@@ -74,28 +82,12 @@ class Indexing(Protocol):
         """Change what full text shows beside an atom. `old` and `text` are as they were indexed."""
         ...
 
-    def add_source(self, rid: Rid, origin: Pid) -> None:
-        """Add the head of a document to its index."""
+    def tell(self, index: Index, row: Row) -> None:
+        """Add a row to an index that facts alone do not give, such as the ends of an edge."""
         ...
 
-    def add_item(self, rid: Rid, origin: Pid, position: int, atom: Rid) -> None:
-        """Add an atom at a position of a conversation to its index."""
-        ...
-
-    def add_edge(self, rid: Rid, source: Rid, kind: str, target: Rid) -> None:
-        """Add an edge to its index."""
-        ...
-
-    def add_label(self, rid: Rid, label: str) -> None:
-        """Add a label to its index."""
-        ...
-
-    def add_quarantine(self, rid: Rid, request: Pid) -> None:
-        """Add a quarantined request to its index."""
-        ...
-
-    def drop_quarantine(self, rid: Rid) -> None:
-        """Take a request out of the quarantine's index."""
+    def renew(self, index: Index, rid: Rid) -> None:
+        """Have `flush` write the rows of one record anew, from all that is left of the record."""
         ...
 
     def model_number(self, name: str, digest: str, precision: str, dimension: int) -> ModelNumber:
@@ -137,8 +129,8 @@ class Erasing(Protocol):
         """
         ...
 
-    def erase_nodes(self, source: Rid, keys: Collection[NodeKey]) -> None:
-        """Destroy the vectors of nodes above erased text. `flush` writes the nodes of the source anew."""
+    def drop_node_vectors(self, keys: Collection[NodeKey]) -> None:
+        """Destroy the vectors of nodes above erased text."""
         ...
 
     def receipts(self) -> list[tuple[str, bytes]]:

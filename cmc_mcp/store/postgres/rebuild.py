@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from cmc_mcp import errors
+from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.postgres.connection import Connection
 from cmc_mcp.store.postgres.fulltext import Passages, Tokens
 from cmc_mcp.store.postgres.search import PostgresView
-from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql import nodes

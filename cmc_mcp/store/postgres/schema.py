@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from cmc_mcp.store.migrations import Migration
 from cmc_mcp.store.sql.schema import BOOKKEEPING as _BOOKKEEPING
 from cmc_mcp.store.sql.schema import MIGRATIONS as _MIGRATIONS
-from cmc_mcp.store.sql.schema import Migration
 from cmc_mcp.store.tables import Table, columns, key
 
 _KEY: Final = re.compile(r"\((\s*)(\w+) INTEGER PRIMARY KEY, (?=ws INTEGER NOT NULL)")

@@ -15,6 +15,7 @@ from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.model.calls import Progress
+from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, rates, statistics, structure
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, patient, translated
 from cmc_mcp.store.postgres.pool import Pool
@@ -22,7 +23,6 @@ from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
 from cmc_mcp.store.postgres.schema import OWN_TABLES
 from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
 from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
-from cmc_mcp.store.protocol import Objects
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import cast
 
 from cmc_mcp.kernel.kinds import ATOM, Record
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.rows import TEXTUAL
+from cmc_mcp.store.rows import TEXTUAL, OwnRow, PieceEvent
 from cmc_mcp.store.sql.view import View
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
@@ -15,10 +14,10 @@ from cmc_mcp.store.tables import WORKSPACE_SHIFT
 class AuditView(View):
     """A view that also gives whole tables, to be replayed and compared."""
 
-    def piece_events(self) -> Iterator[tuple[int, int, int, int, int, int]]:
+    def piece_events(self) -> Iterator[PieceEvent]:
         """Give every opening (1) and closing (0) of a piece by transaction: (seq, opens, rid, from, to, facts)."""
-        return cast(
-            "Iterator[tuple[int, int, int, int, int, int]]",
+        return map(
+            PieceEvent._make,
             self._c.execute(
                 "SELECT tx_from AS seq, 1 AS opens, rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1"
                 " UNION ALL SELECT tx_to, 0, rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND tx_to <> ?2"
@@ -31,10 +30,6 @@ class AuditView(View):
         """Give every record by its number."""
         rows = self._c.execute("SELECT rid, kind, key FROM records WHERE ws = ?", (self.ws,))
         return {rid: Record(kind, key) for rid, kind, key in rows}
-
-    def all_index_rows(self, table: str) -> set[tuple[object, ...]]:
-        """Give the rows of a derived table, without the workspace."""
-        return set(self.index_rows(self.registry.by_name[table]))
 
     def all_vectors(self) -> Iterator[tuple[int, int, int, int, bytes]]:
         """Give every vector as (vid, model, content, seq, fp32), in order."""
@@ -78,10 +73,10 @@ class AuditView(View):
         )
         return ((rid, body or b"", said) for rid, body, said in rows)
 
-    def own_row(self) -> tuple[str, int, int]:
+    def own_row(self) -> OwnRow:
         """Give the workspace's own row: its name, its number of erasures, whether pages wait to be destroyed."""
         row = self._c.execute("SELECT name, epoch, pages_pending FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
-        return cast("tuple[str, int, int]", row or ("", 0, 0))
+        return OwnRow(*row) if row else OwnRow("", 0, 0)
 
     def nodes_since_us(self) -> int:
         """Give when the table of nodes was made: with the store, or by a migration of an older one."""

@@ -13,7 +13,7 @@ from cmc_mcp.kernel.transaction import GENESIS, OPEN, Change
 from cmc_mcp.merkle.state import EMPTY_ROOT
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.store.registry import Registry
-from cmc_mcp.store.rows import Head, PayloadRow, TransactionRow, checked, post_order
+from cmc_mcp.store.rows import Head, PayloadRow, PieceRow, RecordKey, RootSpan, TransactionRow, checked, post_order
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
@@ -135,13 +135,16 @@ class LedgerRows:
         ).fetchone()
         return int(row[0]) if row else 0
 
-    def roots(self, low: bytes, high: bytes) -> list[tuple[bytes, int, int]]:
+    def roots(self, low: bytes, high: bytes) -> list[RootSpan]:
         """Give the state roots in a range with the first and the last transaction that left each."""
         return list(
-            self._c.execute(
-                "SELECT state_root, min(seq), max(seq) FROM transactions WHERE ws = ? AND state_root BETWEEN ? AND ?"
-                " GROUP BY state_root LIMIT 3",
-                (self.ws, low, high),
+            map(
+                RootSpan._make,
+                self._c.execute(
+                    "SELECT state_root, min(seq), max(seq) FROM transactions WHERE ws = ? AND state_root BETWEEN ? AND ?"
+                    " GROUP BY state_root LIMIT 3",
+                    (self.ws, low, high),
+                ),
             )
         )
 
@@ -176,18 +179,24 @@ class LedgerRows:
             raise IntegrityError(f"record {rid} is missing", table="records", key=str(rid))
         return Record(*row)
 
-    def records(self, kind: int) -> list[tuple[int, bytes]]:
+    def records(self, kind: int) -> list[RecordKey]:
         """Give every record of a kind as (rid, key), in order of first recording."""
         return list(
-            self._c.execute("SELECT rid, key FROM records WHERE ws = ? AND kind = ? ORDER BY rid", (self.ws, kind))
+            map(
+                RecordKey._make,
+                self._c.execute("SELECT rid, key FROM records WHERE ws = ? AND kind = ? ORDER BY rid", (self.ws, kind)),
+            )
         )
 
-    def keys_between(self, kind: int, low: bytes, high: bytes, limit: int = 3) -> list[tuple[int, bytes]]:
+    def keys_between(self, kind: int, low: bytes, high: bytes, limit: int = 3) -> list[RecordKey]:
         """Give records of a kind whose key lies in a range, for references by prefix."""
         return list(
-            self._c.execute(
-                "SELECT rid, key FROM records WHERE ws = ? AND kind = ? AND key BETWEEN ? AND ? ORDER BY key LIMIT ?",
-                (self.ws, kind, low, high, limit),
+            map(
+                RecordKey._make,
+                self._c.execute(
+                    "SELECT rid, key FROM records WHERE ws = ? AND kind = ? AND key BETWEEN ? AND ? ORDER BY key LIMIT ?",
+                    (self.ws, kind, low, high, limit),
+                ),
             )
         )
 
@@ -232,13 +241,16 @@ class LedgerRows:
                 if row.body is not None and FACTS.hash(row.body) == row.hash:  # the rest is looked at one by one
                     self._facts[pid] = Facts(row.hash, row.body)
 
-    def piece_rows(self, rid: int) -> list[tuple[int, int, int, int, int]]:
+    def piece_rows(self, rid: int) -> list[PieceRow]:
         """Give every piece a record ever had: (valid_from, valid_to, tx_from, tx_to, facts number), in order."""
         return list(
-            self._c.execute(
-                "SELECT valid_from, valid_to, tx_from, tx_to, facts FROM pieces WHERE ws = ? AND rid = ?"
-                " ORDER BY tx_from, valid_from",
-                (self.ws, rid),
+            map(
+                PieceRow._make,
+                self._c.execute(
+                    "SELECT valid_from, valid_to, tx_from, tx_to, facts FROM pieces WHERE ws = ? AND rid = ?"
+                    " ORDER BY tx_from, valid_from",
+                    (self.ws, rid),
+                ),
             )
         )
 

@@ -6,9 +6,9 @@ the rows of one workspace are one range, in full text too.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
 from typing import Final
+
+from cmc_mcp.store.migrations import Migration
 
 _FIRST: Final = (
     """CREATE TABLE workspaces(
@@ -136,21 +136,6 @@ _TRAITS: Final = (
 
 # the wordings of an entry are looked up by its id; bare notes and most pieces of documents have no discriminator
 _ENTRIES: Final = ("CREATE INDEX atoms_discriminator ON atoms(ws, discriminator, origin) WHERE discriminator > 0",)
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One step between two versions of the tables; `down` is empty where going back would lose something."""
-
-    number: int
-    title: str
-    up: tuple[str, ...]
-    down: tuple[str, ...] = field(default=())
-
-    @property
-    def checksum(self) -> str:
-        """A hash over the statements, so that an applied migration cannot be edited unnoticed."""
-        return hashlib.sha256("\n;\n".join((*self.up, "--", *self.down)).encode()).hexdigest()
 
 
 MIGRATIONS: Final = (

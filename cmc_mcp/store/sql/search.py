@@ -8,7 +8,7 @@ from typing import cast
 
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.rows import Filter
+from cmc_mcp.store.rows import Filter, ModelRow, TraitsRow
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.audit import AuditView
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
@@ -43,12 +43,15 @@ class SearchView(AuditView):
         )
         return [rid for (rid,) in rows]
 
-    def models(self) -> list[tuple[int, str, str, str, int]]:
+    def models(self) -> list[ModelRow]:
         """Give the embedding models as (model, name, digest, precision, dimension)."""
         return list(
-            self._c.execute(
-                "SELECT model, name, digest, precision, dimension FROM embedding_models WHERE ws = ? ORDER BY model",
-                (self.ws,),
+            map(
+                ModelRow._make,
+                self._c.execute(
+                    "SELECT model, name, digest, precision, dimension FROM embedding_models WHERE ws = ? ORDER BY model",
+                    (self.ws,),
+                ),
             )
         )
 
@@ -222,13 +225,16 @@ class SearchView(AuditView):
         return nodes.vectors(self._c, self.ws, model, after, upto)
 
     # ------------------------------------------------------------------ rows of the matrix in memory
-    def traits(self, rids: Sequence[int]) -> list[tuple[int, int, int, int, int]]:
+    def traits(self, rids: Sequence[int]) -> list[TraitsRow]:
         """Give atoms as (rid, modality, origin, traits, speaker), ascending."""
         return list(
-            self._c.execute(
-                "SELECT rid, modality, origin, traits, speaker FROM atoms WHERE +ws = ?1"
-                " AND rid IN (SELECT value FROM json_each(?2)) ORDER BY rid",
-                (self.ws, json.dumps(rids)),
+            map(
+                TraitsRow._make,
+                self._c.execute(
+                    "SELECT rid, modality, origin, traits, speaker FROM atoms WHERE +ws = ?1"
+                    " AND rid IN (SELECT value FROM json_each(?2)) ORDER BY rid",
+                    (self.ws, json.dumps(rids)),
+                ),
             )
         )
 

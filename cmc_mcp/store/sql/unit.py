@@ -25,7 +25,7 @@ from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.collected import Collected, Kept, Passages
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache, node_base
-from cmc_mcp.store.sql.statements import CLOSED, deletion
+from cmc_mcp.store.statements import CLOSED, deletion
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1

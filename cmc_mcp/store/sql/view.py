@@ -8,7 +8,7 @@ from typing import cast
 
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.rows import AtomRow, EdgeRow, erased_key
+from cmc_mcp.store.rows import AtomRow, ContentAtom, EdgeRow, Holder, ItemRow, KeyUse, erased_key
 from cmc_mcp.store.sql.ledger import LedgerRows
 from cmc_mcp.store.tables import NODE_SHIFT, WORKSPACE_SHIFT, Table
 
@@ -44,21 +44,30 @@ class View(LedgerRows):
         ):
             yield AtomRow(*row)
 
-    def atoms_of(self, contents: Sequence[int]) -> list[tuple[int, bytes, int]]:
+    def atoms_of(self, contents: Sequence[int]) -> list[ContentAtom]:
         """Give the atoms of several contents as (rid, id, content), in order of first recording."""
         return list(
-            self._c.execute(
-                "SELECT a.rid, r.key, a.content FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ?1"
-                " AND a.content IN (SELECT value FROM json_each(?2)) ORDER BY a.rid",
-                (self.ws, json.dumps(contents)),
+            map(
+                ContentAtom._make,
+                self._c.execute(
+                    "SELECT a.rid, r.key, a.content FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ?1"
+                    " AND a.content IN (SELECT value FROM json_each(?2)) ORDER BY a.rid",
+                    (self.ws, json.dumps(contents)),
+                ),
             )
         )
 
-    def atoms_with(self, column: str, pid: int) -> list[AtomRow]:
-        """Give the atoms whose `content` or `origin` is a payload, in order of first recording."""
-        where = {"content": "a.content", "origin": "a.origin > 0 AND a.origin"}[column]
+    def atoms_with_content(self, content: int) -> list[AtomRow]:
+        """Return the atoms of a content, in order of first recording."""
+        return self._atoms_where("a.content", content)
+
+    def atoms_with_origin(self, origin: int) -> list[AtomRow]:
+        """Return the atoms of an origin, in order of first recording."""
+        return self._atoms_where("a.origin > 0 AND a.origin", origin)
+
+    def _atoms_where(self, column: str, pid: int) -> list[AtomRow]:
         rows = self._c.execute(
-            f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ? AND {where} = ? ORDER BY a.rid",
+            f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ? AND {column} = ? ORDER BY a.rid",
             (self.ws, pid),
         )
         return [AtomRow(*row) for row in rows]
@@ -102,23 +111,23 @@ class View(LedgerRows):
         )
         return [pid for (pid,) in rows]
 
-    def items(self, origin: int) -> list[tuple[int, int]]:
+    def items(self, origin: int) -> list[ItemRow]:
         """Give the positions of a conversation as (position, rid), retracted ones included."""
         rows = self._c.execute(
             "SELECT DISTINCT position, rid FROM items WHERE ws = ? AND origin = ? ORDER BY position", (self.ws, origin)
         )
-        return list(rows)
+        return list(map(ItemRow._make, rows))
 
-    def items_between(self, origin: int, low: int, high: int) -> list[tuple[int, int]]:
+    def items_between(self, origin: int, low: int, high: int) -> list[ItemRow]:
         """Give the positions `low` to `high` of a conversation as (position, rid), retracted ones included."""
         rows = self._c.execute(
             "SELECT DISTINCT position, rid FROM items WHERE ws = ? AND origin = ? AND position BETWEEN ? AND ?"
             " ORDER BY position",
             (self.ws, origin, low, high),
         )
-        return list(rows)
+        return list(map(ItemRow._make, rows))
 
-    def last_item(self, origin: int) -> tuple[int, int] | None:
+    def last_item(self, origin: int) -> ItemRow | None:
         """Give the last live position of a conversation as (position, rid)."""
         before = OPEN
         while True:  # one row a query: a cursor that is left half-read would keep the log from being truncated
@@ -130,7 +139,7 @@ class View(LedgerRows):
                 return None
             before, rid = cast("tuple[int, int]", rows[0])
             if self.pieces(rid):
-                return before, rid
+                return ItemRow(before, rid)
 
     def items_of(self, atoms: Sequence[int]) -> list[tuple[int, int, int]]:
         """Give the places several atoms ever had in conversations as (atom, position, rid of the item)."""
@@ -142,10 +151,15 @@ class View(LedgerRows):
             )
         )
 
-    def item_of(self, atom: int) -> list[tuple[int, int]]:
+    def item_of(self, atom: int) -> list[ItemRow]:
         """Give the places an atom ever had in conversations as (position, rid of the item)."""
         return list(
-            self._c.execute("SELECT position, rid FROM items WHERE ws = ? AND atom = ? ORDER BY rid", (self.ws, atom))
+            map(
+                ItemRow._make,
+                self._c.execute(
+                    "SELECT position, rid FROM items WHERE ws = ? AND atom = ? ORDER BY rid", (self.ws, atom)
+                ),
+            )
         )
 
     def origin_of(self, rid: int) -> int | None:
@@ -183,13 +197,13 @@ class View(LedgerRows):
         row = self._c.execute("SELECT rid FROM labels WHERE ws = ? AND label = ?", (self.ws, name)).fetchone()
         return int(row[0]) if row else None
 
-    def idempotency(self, key: str) -> tuple[bytes, int, bytes] | None:
+    def idempotency(self, key: str) -> KeyUse | None:
         """Give what an idempotency key was used for: request hash, transaction, receipt."""
         row = self._c.execute(
             "SELECT request, seq, receipt FROM idempotency_keys WHERE ws = ? AND key IN (?, ?)",
             (self.ws, key, erased_key(key)),
         ).fetchone()
-        return (row[0], row[1], row[2]) if row else None
+        return KeyUse(*row) if row else None
 
     def quarantined(self) -> list[tuple[int, int]]:
         """Give what is in quarantine as (rid of the gate record, payload of the request), in order."""
@@ -247,15 +261,18 @@ class View(LedgerRows):
         found = [pid for (pid,) in rows]
         return [pid for pid in found if any(name.startswith(prefix) for name in self.facts(pid).registers)]
 
-    def holders(self, facts: Sequence[int], seq: int, valid_at: int | None = None) -> list[tuple[int, int, int, int]]:
+    def holders(self, facts: Sequence[int], seq: int, valid_at: int | None = None) -> list[Holder]:
         """Give who holds any of some facts at a read point: (rid, valid_from, valid_to, facts), in order."""
         at = "" if valid_at is None else " AND valid_from <= ?4 AND valid_to > ?4"
         bindings = (self.ws, json.dumps(facts), seq) + (() if valid_at is None else (valid_at,))
         return list(
-            self._c.execute(
-                "SELECT rid, valid_from, valid_to, facts FROM pieces INDEXED BY pieces_facts WHERE ws = ?1 AND facts IN"
-                f" (SELECT value FROM json_each(?2)) AND +tx_from <= ?3 AND +tx_to > ?3{at} ORDER BY rid, valid_from",
-                bindings,
+            map(
+                Holder._make,
+                self._c.execute(
+                    "SELECT rid, valid_from, valid_to, facts FROM pieces INDEXED BY pieces_facts WHERE ws = ?1 AND facts IN"
+                    f" (SELECT value FROM json_each(?2)) AND +tx_from <= ?3 AND +tx_to > ?3{at} ORDER BY rid, valid_from",
+                    bindings,
+                ),
             )
         )
 

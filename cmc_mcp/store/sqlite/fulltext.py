@@ -12,7 +12,7 @@ from typing import cast
 import apsw
 
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.store.protocol import Objects
+from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _COUNT_MAX = 255

@@ -16,7 +16,7 @@ from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.folders import make_folder
-from cmc_mcp.store.protocol import Objects
+from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import apsw
 
-from cmc_mcp.store.sql.schema import BOOKKEEPING, Migration
+from cmc_mcp.store.migrations import Migration
+from cmc_mcp.store.sql.schema import BOOKKEEPING
 
 
 def faults(connection: apsw.Connection, migrations: Iterable[Migration]) -> list[tuple[str, str, str]]:
