@@ -21,6 +21,7 @@ from cmc_mcp.store.rows import Head
 
 if TYPE_CHECKING:
     from cmc_mcp.store.indexes import Index, Row
+    from cmc_mcp.store.tables import Table
 
 
 class Stating(Protocol):
@@ -84,6 +85,14 @@ class Indexing(Protocol):
 
     def tell(self, index: Index, row: Row) -> None:
         """Add a row to an index that facts alone do not give, such as the ends of an edge."""
+        ...
+
+    def keep(self, table: Table, row: Row) -> None:
+        """Write a row of a registered table without a kind, in place of a row with the same key."""
+        ...
+
+    def remove(self, table: Table, **equal: int | str) -> None:
+        """Delete the rows of a registered table whose columns equal what is given."""
         ...
 
     def renew(self, index: Index, rid: Rid) -> None:
