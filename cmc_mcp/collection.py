@@ -255,7 +255,7 @@ class Collection:
         self._check_model()
         resolved = partial(self._resolved, as_of, valid_at)
         workspace = self._workspace
-        asking = Asking(query, workspace.embedder, workspace.settings.mask_names, resolves_first=as_of is not None)
+        asking = Asking.of(workspace, query, resolves_first=as_of is not None)
         with standpoint(workspace.reader, asking, resolved) as at:
             here = self._reading_at(at.view, at.point)
 

@@ -315,7 +315,7 @@ class Memory:
                 raise InvalidInput.at("cursor", "carries its own read point; leave as_of and valid_at out")
             found = decode_cursor(cursor, scope)
             put, point = replace(put, offset=found.offset, given=found.given), found.point
-        return self._recalled(put, point, resolves_first=as_of is not None)
+        return self._recalled(put, point, resolves_first=as_of is not None or cursor is not None)
 
     def recall_by_vector(
         self,
@@ -664,7 +664,7 @@ class Memory:
     ) -> RecallResult:
         """Answer at a read point that `point` resolves: before the question is embedded, with `resolves_first`."""
         workspace, query = self._workspace, put.question.query
-        asking = Asking(query, workspace.embedder, workspace.settings.mask_names, vector, resolves_first)
+        asking = Asking.of(workspace, query, handed=vector, resolves_first=resolves_first)
         with standpoint(workspace.reader, asking, point) as at:
             return recall(reading_at(workspace, at.view, at.point), put, at.clues, at.meaning)
 

@@ -66,6 +66,12 @@ class Kept:
                 found = self._indexes[make] = make(ws, model, dimension, epoch)
             return cast("F", found)
 
+    def at_hand(self, make: Indexed[F]) -> F | None:
+        """Return the index that `make` made last, of whatever state it is; None where none was filled yet."""
+        with self._guard:
+            found = self._indexes.get(make)
+            return cast("F", found) if found is not None and found.seq else None
+
     def counter(self) -> TokenCounter:
         """Return the counter of tokens, loaded once."""
         if self.tokens is None:

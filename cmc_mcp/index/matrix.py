@@ -73,9 +73,14 @@ class Matrix(Follower):
         self._vector_seq, self._error = Column("int32"), Column("float32")
         self._first = Column("int32")  # of each vector, the first atom that has it
         self._more: dict[int, list[int]] = {}  # and the others: the same words, said again
+        self._said_by: set[int] = set()
         self._last_rid = ws << 40
         self._erased: list[int] | None = None
         self._masks: OrderedDict[tuple[int, Filter], _Selected] = OrderedDict()
+
+    def speakers(self, keys: Sequence[int]) -> set[int]:
+        """Return those speakers, by number, of whom an atom was recorded when the matrix last caught up."""
+        return {key for key in keys if key in self._said_by}
 
     # ------------------------------------------------------------------ catching up
     def catch_up(self, view: ReadView, seq: int, last_rid: int) -> None:
@@ -153,6 +158,7 @@ class Matrix(Follower):
         self._witness.extend(np.array(witnesses, np.int64))
         self._traits.extend(np.array(traits, np.int64))
         self._speaker.extend(np.array(speakers, np.int64))
+        self._said_by.update(speakers)
         places = self._places(np.array([-1 if v is None else v for v in vids], np.int64))
         first = self._vector.size
         self._vector.extend(places)

@@ -2,12 +2,13 @@
 
 An endpoint may take minutes, and a transaction that waits for one is ended by a database, and lets a file's log grow.
 So a first, short read fixes the read point and looks up whom the question names; then it is embedded; then a second read
-answers, at that very point. A question that has nothing to look up is embedded first, and one read does both.
+answers, at that very point. Where nothing must be looked up, or memory knows the speakers, the question is embedded first,
+and one read fixes the point and answers, if it finds that memory knew the right ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,16 +17,18 @@ from typing import TYPE_CHECKING, Final
 from cmc_mcp.embed.given import query_vector
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError
+from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.read.clues import Clues, clues_of, may_name_somebody
 from cmc_mcp.read.point import Point
 from cmc_mcp.store.ports import ReadView
+from cmc_mcp.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 EMBEDDINGS_MAX: Final = 3
-"""So often a question is embedded: again only where an erase meanwhile took the speaker that a name in it named."""
+"""So often a question is embedded: again only where a speaker that it names is new to memory, or was erased meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,9 @@ class Meaning:
 class Asking:
     """A question as it is put to one workspace: its words, what embeds it, where its vector was not handed over.
 
-    `masks` leaves the speakers that it names out of what is embedded; `resolves_first` has its read point resolved
-    before it is embedded, so that one that names nothing is refused at once.
+    `masks` leaves the speakers that it names out of what is embedded; `speakers` tells known ones as of some state, if
+    they are in memory; `resolves_first` has the read point resolved before the question is embedded, so that one that
+    names nothing is refused at once.
     """
 
     query: str
@@ -49,6 +53,21 @@ class Asking:
     masks: bool
     handed: npt.NDArray[np.float32] | None = None
     resolves_first: bool = False
+    speakers: Callable[[Sequence[int]], Collection[int]] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        workspace: Workspace,
+        query: str,
+        *,
+        handed: npt.NDArray[np.float32] | None = None,
+        resolves_first: bool = False,
+    ) -> Asking:
+        """Return a question as it is put to a workspace."""
+        matrix = workspace.kept.at_hand(Matrix)
+        speakers = None if matrix is None else matrix.speakers
+        return cls(query, workspace.embedder, workspace.settings.mask_names, handed, resolves_first, speakers)
 
     @property
     def known(self) -> Meaning | None:
@@ -59,10 +78,13 @@ class Asking:
             return Meaning(None, "no embedding model is configured: found by full text alone")
         return None
 
-    @property
-    def looks_up(self) -> bool:
-        """Whether the store must be read before the question can be embedded."""
-        return self.resolves_first or (self.masks and may_name_somebody(self.query))
+    def foreseen(self) -> str | None:
+        """Return what will be embedded, as far as memory knows; None where the store must be read first."""
+        if self.resolves_first:
+            return None
+        if not self.masks or not may_name_somebody(self.query):
+            return self.query
+        return None if self.speakers is None else clues_of(self.query, self.speakers).text
 
     def clues(self, view: ReadView, point: Point) -> Clues:
         """Return what the question says beside its words, as of a read point."""
@@ -108,8 +130,8 @@ def standpoint(
     """
     meanings: dict[str, Meaning] = {}
     known, fixed = asking.known, None
-    if known is None and not asking.looks_up:
-        meanings[asking.query] = asking.embedded(asking.query)
+    if known is None and (text := asking.foreseen()) is not None:
+        meanings[text] = asking.embedded(text)
     while True:
         with reader() as view:
             fixed = _fixed(view, asking, resolve, fixed)

@@ -16,6 +16,7 @@ from cmc_mcp.clock import FixedClock
 from cmc_mcp.embed.http import HttpEmbedder
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
+from cmc_mcp.model.results import RecallResult
 from cmc_mcp.store.postgres.store import PostgresStore
 from tests.embed.watch import INLINE_BYTES, Watcher, open_now, opened
 from tests.server.rig import call, configured
@@ -273,13 +274,18 @@ def log_after_writes(folder: Path, *, held: bool) -> int:
 
 
 # ---------------------------------------------------------------------- what happens meanwhile
+def afresh(memory: Memory, watcher: Watcher) -> Memory:
+    """Return the same memory with nothing kept of it, so that a name in a question is looked up first."""
+    return memory.with_embedder(watcher)
+
+
 def test_a_write_meanwhile_is_not_in_the_answer(tmp_path: Path) -> None:
     watcher = Watcher()
     with filled(tmp_path, watcher) as memory:
         question = "What did Maya say of the kettle?"
         before = memory.recall(question, valid_at="2026-02-01T00:00:00Z")
         watcher.once(lambda: memory.remember("The third kettle is gold", speaker="Maya", **SESSION))
-        answer = memory.recall(question, valid_at="2026-02-01T00:00:00Z")
+        answer = afresh(memory, watcher).recall(question, valid_at="2026-02-01T00:00:00Z")
         point = before.read_point.model_dump(exclude={"reference_time"})
         assert answer.read_point.model_dump(exclude={"reference_time"}) == point
         assert [(item.id, item.score) for item in answer.items] == [(item.id, item.score) for item in before.items]
@@ -293,7 +299,48 @@ def test_the_reference_time_is_that_of_the_first_read(tmp_path: Path) -> None:
         memory.remember("The kettle is blue", speaker="Maya", **SESSION)
         early = memory.recall("What did Maya say?").read_point
         watcher.once(lambda: clock.set_us(1_780_000_090_000_000))
-        assert memory.recall("What did Maya say?").read_point == early
+        assert afresh(memory, watcher).recall("What did Maya say?").read_point == early
+
+
+def test_a_question_whose_speakers_are_in_memory_is_answered_as_if_they_were_looked_up(tmp_path: Path) -> None:
+    """One read fixes the point and answers, whatever came before it; a name that is new is embedded without it again."""
+    watcher = Watcher()
+    question = "What did Maya and Ines say of the kettle?"
+    with filled(tmp_path, watcher) as memory:
+        memory.recall(question)
+        calls = watcher.calls
+        watcher.once(lambda: memory.remember("The third kettle is gold", speaker="Tom", **SESSION))
+        one = memory.recall(question)
+        assert watcher.calls == calls + 2  # the question, and what was remembered meanwhile
+        assert one.model_dump(exclude={"trace", "next_cursor"}) == same_point(afresh(memory, watcher), question, one)
+        memory.remember("The fourth kettle is tin", speaker="Ines", **SESSION)
+        calls = watcher.calls
+        two = memory.recall(question)
+        assert watcher.calls == calls + 2  # with her name, and without it
+        assert two.model_dump(exclude={"trace", "next_cursor"}) == same_point(afresh(memory, watcher), question, two)
+        assert two.items != one.items
+
+
+def same_point(memory: Memory, question: str, answer: RecallResult) -> dict[str, object]:
+    """Ask at the point of an answer; give what is answered, as of the time that was now then."""
+    point = answer.read_point
+    again = memory.recall(question, as_of=point.transaction, valid_at=point.valid_at)
+    asked_then = again.read_point.model_copy(update={"reference_time": point.reference_time})
+    return again.model_copy(update={"read_point": asked_then}).model_dump(exclude={"trace", "next_cursor"})
+
+
+@pytest.mark.parametrize("looked_up", [True, False])
+def test_what_memory_knew_of_speakers_that_were_erased_counts_no_more(tmp_path: Path, looked_up: bool) -> None:
+    watcher = Watcher()
+    question = "What did Maya say of the kettle?"
+    with filled(tmp_path, watcher) as memory:
+        gone = next(item.id for item in memory.recall(question).items if item.text == "The kettle is blue")
+        calls = watcher.calls
+        watcher.once(lambda: erase(memory, [gone]))
+        answer = (afresh(memory, watcher) if looked_up else memory).recall(question)
+        assert watcher.calls == calls + 2
+        assert "blue" not in answer.model_dump_json()
+        assert answer.model_dump(exclude={"trace", "next_cursor"}) == same_point(memory, question, answer)
 
 
 def erase(memory: Memory, ids: list[str]) -> None:
@@ -309,7 +356,7 @@ def test_what_is_erased_meanwhile_is_not_shown(tmp_path: Path) -> None:
         gone = next(item.id for item in memory.recall(question).items if item.text == "The kettle is blue")
         calls = watcher.calls
         watcher.once(lambda: erase(memory, [gone]))
-        answer = memory.recall(question)
+        answer = afresh(memory, watcher).recall(question)
         assert watcher.calls == calls + 2  # nobody is called Maya any more, so her name is a word of the question
         assert answer.read_point.transaction == seq
         assert gone not in [item.id for item in answer.items]
