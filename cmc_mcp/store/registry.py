@@ -86,12 +86,12 @@ class Registry:
     @cached_property
     def statements(self) -> Mapping[str, str]:
         """The statements that rows are written with to a file."""
-        return statements(self.plain, self.tables, server=False)
+        return statements(self.tables, server=False)
 
     @cached_property
     def server_statements(self) -> Mapping[str, str]:
         """The statements that rows are written with to a server, before its dialect."""
-        return statements(self.plain, self.tables, server=True)
+        return statements(self.tables, server=True)
 
     @cached_property
     def erased_by_payload(self) -> tuple[tuple[str, str], ...]:

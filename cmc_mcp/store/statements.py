@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from cmc_mcp.store.tables import Table
+from cmc_mcp.store.tables import TABLES, Table
 
 CLOSED: Final = "closed"
 _CLOSING: Final = "UPDATE pieces SET tx_to = ? WHERE ws = ? AND rid = ? AND valid_from = ? AND tx_to = ?"
 
 
-def statements(plain: Collection[Table], tables: Iterable[Table], *, server: bool) -> dict[str, str]:
+def statements(tables: Iterable[Table], *, server: bool) -> dict[str, str]:
     """Return the statements by table, as a file reads them or as a `server` does, where every key begins with the workspace.
 
-    Rows of `plain` tables have all columns in order; those of indexes the workspace, then the columns that are compared.
+    Rows of the store's own tables have all columns in order; those of a product's the workspace, then what `Table.shown` says.
     """
     out: dict[str, str] = {}
     ordered = sorted((table for table in tables if table.write_rank), key=lambda table: table.write_rank)
     for table in ordered:
         if table.name == "pieces":
             out[CLOSED] = _CLOSING  # closed pieces free their place before new ones take it
-        out[table.name] = _insert(table, table.names if table in plain else ("ws", *table.shown), server=server)
+        out[table.name] = _insert(table, table.names if table in TABLES else ("ws", *table.shown), server=server)
     return out
 
 
@@ -31,6 +31,7 @@ def deletion(table: Table) -> str:
 
 
 def _insert(table: Table, names: Collection[str], *, server: bool) -> str:
-    named = ("ws, " if server else "") + ", ".join(table.key)
+    alone = not server and bool(table.numbers("rid", "pid", "vid", "node").issuperset(table.key))
+    named = ("" if alone else "ws, ") + ", ".join(table.key)  # of a file such a number is the key by itself
     into = table.name if tuple(names) == table.names else f"{table.name}({', '.join(names)})"
     return f"INSERT INTO {into} VALUES({', '.join('?' * len(names))}) {table.conflict.format(key=named)}".rstrip()

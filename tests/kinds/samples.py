@@ -3,6 +3,7 @@
 Tasks are records, whose state is found by an index over their facts. Colours are a payload's: an index over bodies of facts.
 Teams are groups: how many live tasks each has. Boards are the workspace's: one row. Listings are payloads of a domain of
 their own, that name each other, as a tree of folders does; a shelf is the assigned head that names the topmost.
+Leases and drafts are tables without a kind.
 """
 
 from __future__ import annotations
@@ -160,6 +161,13 @@ class ShelfBehaviour(Behaviour):
         return (Ref("listing", str(registers["listing"])),) if "listing" in registers else ()
 
 
+LEASES: Final = Table(
+    "test_leases", columns("ws name until"), key("name"), "operational",
+    write_rank=350, move_rank=350, conflict="ON CONFLICT({key}) DO UPDATE SET until = excluded.until",
+)  # fmt: skip
+DRAFTS: Final = Table("test_drafts", columns("ws name words"), key("name"), "operational", write_rank=360)
+"""Tables without a kind: rows that no hash covers, the first to be copied with a memory, the second not."""
+
 SAMPLES: Final = (Tasks(), Colours(), Names(), Teams(), Board())
 TABLES: Final = tuple(index.table for index in SAMPLES)
 _UP: Final = (
@@ -175,6 +183,10 @@ _UP: Final = (
     """CREATE TABLE test_board(
         ws INTEGER NOT NULL, one INTEGER NOT NULL, tasks INTEGER NOT NULL, seq INTEGER NOT NULL,
         PRIMARY KEY(ws, one)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE test_leases(
+        ws INTEGER NOT NULL, name TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY(ws, name)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE test_drafts(
+        ws INTEGER NOT NULL, name TEXT NOT NULL, words TEXT NOT NULL, PRIMARY KEY(ws, name)) STRICT, WITHOUT ROWID""",
 )
 MIGRATION: Final = Migration(len(MIGRATIONS) + 1, "test kinds", _UP)
 
@@ -184,6 +196,7 @@ WITH_SAMPLES: Final = replace(
     domains={**REGISTRY.domains, LISTING.number: LISTING},
     behaviours=(*REGISTRY.behaviours, TaskBehaviour(), ShelfBehaviour()),
     indexes=(*REGISTRY.indexes, *SAMPLES),
+    plain=(*REGISTRY.plain, LEASES, DRAFTS),
     migrations=(*REGISTRY.migrations, MIGRATION),
 )
 """The product with the kinds of this file, registered after it was imported."""

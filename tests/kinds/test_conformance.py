@@ -18,7 +18,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RollbackResult
 from cmc_mcp.store.statements import deletion
 from tests.kinds.made import CLOCK, held, opened, place_of, put, put_in
-from tests.kinds.samples import LISTING, NOTICE, SHELF, TABLES, TASK, WITH_SAMPLES, listing
+from tests.kinds.samples import DRAFTS, LEASES, LISTING, NOTICE, SHELF, TABLES, TASK, WITH_SAMPLES, listing
 
 NAMES, WRITERS, STATES, TEAMS = ("a", "b", "c"), ("ana", "ben"), ("open", "done"), ("red", "blue", None)
 Facts = dict[str, Json]
@@ -280,6 +280,35 @@ def test_they_are_copied_into_another_store_of_either_backend_and_verify_there(
             assert memory.verify().faults == []
             put(memory, "ana", TASK, "z", {"title": "goes on", "team": "red"})
             assert memory.verify().faults == []
+
+
+def test_rows_without_a_kind_are_kept_changed_removed_and_copied_if_their_table_says_so(
+    place: str, tmp_path: Path
+) -> None:
+    def written(memory: Memory, *leases: tuple[str, int]) -> None:
+        with memory._workspace.writer() as unit:
+            for lease in leases:
+                unit.keep(LEASES, lease)
+            put_in(unit, NOTICE, "n", {"leases": len(leases)})
+            unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
+
+    with memory_at(place, tmp_path) as memory:
+        written(memory, ("a", 1), ("b", 1))
+        written(memory, ("a", 2))
+        with memory._workspace.writer() as unit:
+            unit.keep(DRAFTS, ("d", "half a thought"))
+            unit.remove(LEASES, name="b")
+            put_in(unit, NOTICE, "n", {})
+            unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
+        assert memory.verify().faults == [] and memory.rebuild().holds
+    other = tmp_path / "other.db"
+    migrate(
+        Place(place, f"{tmp_path / 'memory.db'}.objects"), Place(str(other), f"{other}.objects"), registry=WITH_SAMPLES
+    )
+    for at, path, drafts in ((place, tmp_path / "memory.db", 1), (str(other), other, 0)):
+        with opened(at, WITH_SAMPLES, path) as memory, memory._workspace.reader() as view:
+            assert view.index_rows(LEASES) == [("a", 2)]
+            assert len(view.index_rows(DRAFTS)) == drafts
 
 
 def test_a_write_that_is_refused_leaves_no_row(place: str, tmp_path: Path) -> None:

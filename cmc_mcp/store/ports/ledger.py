@@ -271,7 +271,7 @@ class Atoms(Protocol):
         """Return what an idempotency key was used for, or None."""
         ...
 
-    def index_rows(self, table: Table, **equal: int) -> list[Row]:
+    def index_rows(self, table: Table, **equal: int | str) -> list[Row]:
         """Return the rows of a derived table, those whose columns equal what is given, in no particular order.
 
         A row holds the columns that `Table.shown` names. The names in `equal` must be columns of the table.

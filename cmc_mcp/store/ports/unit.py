@@ -21,6 +21,7 @@ from cmc_mcp.store.rows import Head
 
 if TYPE_CHECKING:
     from cmc_mcp.store.indexes import Index, Row
+    from cmc_mcp.store.tables import Table
 
 
 class Stating(Protocol):
@@ -84,6 +85,14 @@ class Indexing(Protocol):
 
     def tell(self, index: Index, row: Row) -> None:
         """Add a row to an index that facts alone do not give, such as the ends of an edge."""
+        ...
+
+    def keep(self, table: Table, row: Row) -> None:
+        """Write a row of a table without a kind that a product registered; `Table.conflict` says what a second one does."""
+        ...
+
+    def remove(self, table: Table, **equal: int | str) -> None:
+        """Delete, at once, the rows of such a table whose columns equal what is given."""
         ...
 
     def renew(self, index: Index, rid: Rid) -> None:

@@ -21,7 +21,7 @@ from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.view import View
-from cmc_mcp.store.tables import WORKSPACE_SHIFT
+from cmc_mcp.store.tables import WORKSPACE_SHIFT, Table
 
 _KEPT_PAYLOADS_MAX = 10_000
 
@@ -257,7 +257,16 @@ class Collected(View):
 
     def tell(self, index: Index, row: Row) -> None:
         """Add a row that facts do not say to an index."""
-        self._insert(index.table.name, (self.ws, *row))
+        self.keep(index.table, row)
+
+    def keep(self, table: Table, row: Row) -> None:
+        """Write a row, without the workspace, of a table that a product registered."""
+        self._insert(table.name, (self.ws, *row))
+
+    def remove(self, table: Table, **equal: int | str) -> None:
+        """Delete, at once, the rows of a product's table whose columns equal what is given."""
+        where = "".join(f" AND {name} = ?" for name in equal)
+        self._c.execute(f"DELETE FROM {table.name} WHERE ws = ?{where}", (self.ws, *equal.values()))
 
     def add_vector(self, model: int, content: int, vector: bytes) -> None:
         """Add the vector of a content (fp32, unit length) under a model."""

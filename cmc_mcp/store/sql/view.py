@@ -215,7 +215,7 @@ class View(LedgerRows):
         return [pid for (pid,) in rows]
 
     # ------------------------------------------------------------------ indexes
-    def index_rows(self, table: Table, **equal: int) -> list[tuple[object, ...]]:
+    def index_rows(self, table: Table, **equal: int | str) -> list[tuple[object, ...]]:
         """Return the rows of a derived table as they are compared, those whose columns equal what is given."""
         nodes = table.numbers("node")
         shown = ", ".join(f"{name} - (ws << {NODE_SHIFT})" if name in nodes else name for name in table.shown)
