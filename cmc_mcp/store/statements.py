@@ -27,7 +27,16 @@ def statements(tables: Iterable[Table], *, server: bool) -> dict[str, str]:
 
 def deletion(table: Table) -> str:
     """Return the statement that deletes a row of an index; its bindings are the workspace and the row's key."""
-    return f"DELETE FROM {table.name} WHERE ws = ?{''.join(f' AND {name} = ?' for name in table.key)}"
+    return f"DELETE FROM {table.name} WHERE ws = ?{_keyed(table)}"
+
+
+def changing(table: Table) -> str:
+    """Return the statement that changes a row of an index; its bindings are the row, the workspace and the row's key."""
+    return f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in table.shown)} WHERE ws = ?{_keyed(table)}"
+
+
+def _keyed(table: Table) -> str:
+    return "".join(f" AND {name} = ?" for name in table.key)
 
 
 def _insert(table: Table, names: Collection[str], *, server: bool) -> str:

@@ -105,7 +105,7 @@ LEAKS: dict[str, Leak] = {
     "the list of sources": Rewritten("FROM sources WHERE ws = ?1 UNION ALL", "FROM sources WHERE ?1 > 0 UNION ALL"),
     "how many hold a word": Rewritten("MATCH ? AND rowid > ? AND rowid <= ? LIMIT", "MATCH ? AND (? OR ?) LIMIT"),
     "models": Rewritten("embedding_models WHERE ws = ? ORDER", "embedding_models WHERE ? > 0 ORDER"),
-    "speakers": Rewritten("DELETE FROM speakers WHERE ws = ?", "DELETE FROM speakers WHERE ? > 0"),
+    "speakers": Rewritten("FROM atoms WHERE ws = ? AND speaker", "FROM atoms WHERE ? > 0 AND speaker"),
     "what is in quarantine": Rewritten("FROM quarantine WHERE ws = ? ORDER", "FROM quarantine WHERE ? > 0 ORDER"),
     "the rollbacks before": Rewritten(
         "transactions WHERE ws = ? AND seq > ? AND verb IN", "transactions WHERE ? > 0 AND seq > ? AND verb IN"

@@ -37,8 +37,8 @@ def _forgets_stay(patch: pytest.MonkeyPatch) -> None:
 
 
 def _later_honest_changes_go_too(patch: pytest.MonkeyPatch) -> None:
-    def first(changes: object) -> Replayed:
-        return replayed(list(changes)[:1])  # type: ignore[call-overload]
+    def first(changes: object, *, assigned: bool) -> Replayed:
+        return replayed(list(changes)[:1], assigned=assigned)  # type: ignore[call-overload]
 
     patch.setattr(rollback, "replayed", first)
 

@@ -88,11 +88,11 @@ class Indexing(Protocol):
         ...
 
     def keep(self, table: Table, row: Row) -> None:
-        """Write a row of a registered table without a kind, in place of a row with the same key."""
+        """Write a row of a table without a kind that a product registered; `Table.conflict` says what a second one does."""
         ...
 
     def remove(self, table: Table, **equal: int | str) -> None:
-        """Delete the rows of a registered table whose columns equal what is given."""
+        """Delete, at once, the rows of such a table whose columns equal what is given."""
         ...
 
     def renew(self, index: Index, rid: Rid) -> None:

@@ -18,14 +18,14 @@ from cmc_mcp.kernel.transaction import OPEN, Change, Header, next_time, transact
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
-from cmc_mcp.store.indexes import Changed, Delta, Index, difference
+from cmc_mcp.store.indexes import Changed, Delta, Index, Row, difference
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head, erased_key, post_order
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.collected import Collected, Kept, Passages
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache, node_base
-from cmc_mcp.store.statements import CLOSED, deletion
+from cmc_mcp.store.statements import CLOSED, changing, deletion
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1
@@ -219,7 +219,7 @@ class UnitOfWork(Collected):
 
     def _follow(self) -> None:
         """Leave every index that follows facts as the changes of this unit make it."""
-        for index in self.registry.stepping:
+        for index in self.registry.stepping if self._followed else ():
             changes = [change for kind in index.kinds for change in self._followed.get(kind.code, ())]
             changes = [change for change in changes if (index, change.rid) not in self._renewed]
             if changes:
@@ -234,12 +234,22 @@ class UnitOfWork(Collected):
                 self._apply(index, index.erased(self))
 
     def _apply(self, index: Index, delta: Delta) -> None:
+        """Write a delta; a row whose key stays is changed where it is."""
         table = index.table
         places = [table.shown.index(name) for name in table.key]
-        gone = [(self.ws, *(row[place] for place in places)) for row in delta.gone]
+        gone = {tuple(row[place] for place in places): row for row in delta.gone}
+        changed: list[Row] = []
+        made: list[Row] = []
+        for row in delta.made:
+            key = tuple(row[place] for place in places)
+            if gone.pop(key, None) is None:
+                made.append((self.ws, *row))
+            else:
+                changed.append((*row, self.ws, *key))
         if gone:
-            self._c.executemany(deletion(table), gone)
-        made = [(self.ws, *row) for row in delta.made]
+            self._c.executemany(deletion(table), [(self.ws, *key) for key in gone])
+        if changed:
+            self._c.executemany(changing(table), changed)
         if made:
             self._c.executemany(self._statements[table.name], made)
 
