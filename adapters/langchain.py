@@ -48,12 +48,12 @@ class BadFilter(InvalidInput, ValueError):
 
 
 class BadArgument(InvalidInput, ValueError):
-    """Raised when an argument is wrong, or is none."""
+    """Raised when an argument is wrong or unknown."""
 
 
 # ---------------------------------------------------------------------- the filter language
 def _same(field: object, value: object) -> bool:
-    """Whether two JSON values are equal: true is not 1; 1 is 1.0; a list equals a list of equal values."""
+    """Return whether two JSON values are equal: true is not 1; 1 is 1.0; a list equals a list of equal values."""
     if isinstance(field, list | tuple) and isinstance(value, list | tuple):
         return len(field) == len(value) and all(map(_same, field, value))
     if isinstance(field, bool) or isinstance(value, bool):
@@ -62,7 +62,7 @@ def _same(field: object, value: object) -> bool:
 
 
 def _ordered(field: object, value: object) -> bool:
-    """Whether two values have an order: both numbers, or both text. A boolean is no number."""
+    """Return whether two values have an order: both numbers, or both text. A boolean does not count as a number."""
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (field, value))
     return numbers or (isinstance(field, str) and isinstance(value, str))
 
@@ -191,7 +191,8 @@ def parsed(filter: object, path: str = "filter", depth: int = 1) -> Where:
     """Read a filter.
 
     Raises:
-        BadFilter: an operator or a value is none, with its place; LimitExceeded: it is too large or too deep.
+        BadFilter: an operator or a value is invalid; the error names its place.
+        LimitExceeded: the filter is too large or too deep.
     """
     if not isinstance(filter, Mapping):
         raise BadFilter.at(
@@ -302,7 +303,8 @@ class CMCVectorStore(VectorStore):
         documents come with their provenance under the metadata key `vif`; see also `witness()`.
 
         Raises:
-            BadArgument: both or neither of path and memory are given; StoreError: the file cannot be opened.
+            BadArgument: both or neither of path and memory are given.
+            StoreError: the file cannot be opened.
         """
         opening = Opening(path, memory, workspace, principal, key).checked(BadArgument)
         self._witness = _checked_witness(witness)
@@ -347,13 +349,14 @@ class CMCVectorStore(VectorStore):
 
     # ------------------------------------------------------------------ writing
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
-        """Add documents, a transaction for each thousand; give their ids.
+        """Add documents, a transaction for each thousand; return their ids.
 
         An id is the argument `ids`, or else the document's, or else new. Of an id given twice the last one counts.
         `valid_from`, `valid_to` and `confidence` hold for all; `batch_size` is for `index()`, and changes nothing.
 
         Raises:
-            BadArgument: ids of another number, or an argument that is none; InvalidInput: a text or its metadata.
+            BadArgument: the number of ids differs, or an argument is unknown.
+            InvalidInput: a text or its metadata is invalid.
         """
         ids = kwargs.pop("ids", None)
         kwargs.pop("batch_size", None)
@@ -372,7 +375,7 @@ class CMCVectorStore(VectorStore):
         return named
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """End belief in documents by their ids, in one transaction. Unknown ids are no error; to delete all, `clear`."""
+        """End belief in documents by their ids, in one transaction. Unknown ids are ignored; to delete all, `clear`."""
         _no_more(kwargs)
         if ids is None:
             raise BadArgument.at("ids", "is nothing; give the ids to delete, or call clear() to delete every document")
@@ -380,16 +383,16 @@ class CMCVectorStore(VectorStore):
         return True
 
     def clear(self) -> int:
-        """End belief in every document; give how many there were."""
+        """End belief in every document; return how many there were."""
         return self.collection.clear()
 
     # ------------------------------------------------------------------ reading
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Give documents by their ids, in the order of these; what is not there is left out."""
+        """Return documents by their ids, in the order of these; what is not there is left out."""
         return [self._document(found, self._witness) for found in self.collection.get(ids)]
 
     def witness(self, id: str) -> dict[str, JsonValue] | None:
-        """Give the provenance of a document; None when it is not there."""
+        """Return the provenance of a document; None when it is not there."""
         found = self.collection.get([id])
         return found[0].vif if found else None
 
@@ -535,13 +538,13 @@ class CMCRecordManager(RecordManager):
         self._records = self._memory.collection(f"records:{namespace}")
 
     def create_schema(self) -> None:
-        """Do nothing: the tables are the store's."""
+        """Do nothing: the store makes its own tables."""
 
     async def acreate_schema(self) -> None:
-        """Do nothing: the tables are the store's."""
+        """Do nothing: the store makes its own tables."""
 
     def get_time(self) -> float:
-        """Give the store's time in seconds: it never steps back behind what was recorded."""
+        """Return the store's time in seconds: it never steps back behind what was recorded."""
         assert self._memory is not None
         return self._memory.now_us() / 1_000_000
 
@@ -571,7 +574,7 @@ class CMCRecordManager(RecordManager):
         )
 
     def exists(self, keys: Sequence[str]) -> list[bool]:
-        """Say of each key whether it is recorded, and its document there."""
+        """Return, for each key, whether it is recorded."""
         recorded = {found.id for found in self._records.get(keys)}
         if self._documents is not None:
             recorded &= {found.id for found in self._documents.get(keys)}
@@ -585,7 +588,7 @@ class CMCRecordManager(RecordManager):
         group_ids: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> list[str]:
-        """Give keys recorded before and after some times, of some groups, in order of first recording."""
+        """Return keys recorded before and after some times, of some groups, in order of first recording."""
         parts: list[Where] = []
         if before is not None:
             parts.append(Compare(("at",), _lt, before))
@@ -597,7 +600,7 @@ class CMCRecordManager(RecordManager):
         return [record.id for record in found]
 
     def delete_keys(self, keys: Sequence[str]) -> None:
-        """Take keys back, in one transaction."""
+        """Delete keys in one transaction."""
         self._records.delete(keys)
 
     async def aget_time(self) -> float:
@@ -662,7 +665,7 @@ def document_of(found: Found, *, witness: bool) -> Document:
 
 
 def _own(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give what is the caller's own of metadata that may have come from here with a witness."""
+    """Return the caller's own metadata, without the witness that we may have added."""
     if VIF not in metadata:
         return metadata
     source = metadata.get(SOURCE)

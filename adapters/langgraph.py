@@ -82,12 +82,12 @@ Name = tuple[tuple[str, ...], str]
 
 
 class BadOperation(InvalidInput, ValueError):
-    """Raised when an operation, or a value of its, is none that this store has."""
+    """Raised when an operation, or a value in it, is unknown to this store."""
 
 
 # ---------------------------------------------------------------------- names and values
 def entry_id(namespace: Sequence[str], key: str, part: int = 0) -> str:
-    """Give the id of the entry that holds an item, or one of its further texts.
+    """Return the id of the entry that holds an item, or one of its further texts.
 
     >>> entry_id(("users", "a"), "b"), entry_id(("users",), "a", 2)
     ('["users","a","b"]', '["users","a"]#2')
@@ -99,13 +99,13 @@ def entry_id(namespace: Sequence[str], key: str, part: int = 0) -> str:
 
 
 def _labels(metadata: Mapping[str, JsonValue]) -> tuple[str, ...] | None:
-    """Give the namespace that metadata name."""
+    """Return the namespace that metadata name."""
     namespace = metadata.get(_NAMESPACE)
     return tuple(str(label) for label in namespace) if isinstance(namespace, list) else None
 
 
 def _place(entry: Found) -> tuple[Name, int]:
-    """Say which item an entry holds, and which of its texts."""
+    """Return the item that an entry belongs to, and the number of its text."""
     labels, key, part = _labels(entry.metadata), entry.metadata.get(_KEY), entry.metadata.get(_PART)
     if labels is not None and isinstance(key, str):
         number = part if isinstance(part, int) else 0
@@ -115,7 +115,7 @@ def _place(entry: Found) -> tuple[Name, int]:
 
 
 def _kept(entry: Found) -> dict[str, Any]:
-    """Give what is kept beside an item: `created` and `updated` (microseconds), `ttl` (minutes), `parts`, a large value."""
+    """Return the values kept beside an item: `created` and `updated` (microseconds), `ttl` (minutes), `parts`, a large value."""
     return entry.extra if isinstance(entry.extra, dict) and _place(entry)[0][0] != OTHERS else {}
 
 
@@ -129,7 +129,7 @@ def _value_of(entry: Found) -> dict[str, Any]:
 
 
 def _fields_of(entry: Found) -> dict[str, Any]:
-    """Give what an Item is made of."""
+    """Return the fields of an Item."""
     namespace, key = _place(entry)[0]
     kept = _kept(entry)
     return {
@@ -195,7 +195,7 @@ _OPERATORS: Final[Mapping[str, Callable[[object, JsonValue], bool]]] = {
 
 
 def _matches(given: object, asked: JsonValue) -> bool:
-    """Whether a value is what a filter asks for: operators, a map whose keys match, a list of what matches, or equal."""
+    """Return whether a value is what a filter asks for: operators, a map whose keys match, a list of what matches, or equal."""
     if isinstance(asked, dict):
         if any(name.startswith("$") for name in asked):
             return all(_OPERATORS[name](given, operand) for name, operand in asked.items())
@@ -206,7 +206,7 @@ def _matches(given: object, asked: JsonValue) -> bool:
 
 
 def _at(value: Mapping[str, JsonValue], key: str) -> JsonValue:
-    """Look a key up as it is; where there is none, its dots are steps down."""
+    """Look up a key as it is; if it is missing, read its dots as steps down."""
     if key in value or "." not in key:
         return value.get(key)
     below = found(value, tuple(key.split(".")))
@@ -240,7 +240,7 @@ def _filter_text(filter: object) -> str:
     """Check a filter and write it as JSON, which is how it is kept hashable.
 
     Raises:
-        BadOperation: it is no map, an operator is none, or a value of it cannot be compared.
+        BadOperation: the filter is not a map, an operator is unknown, or a value cannot be compared.
     """
     if filter is None:
         return "{}"
@@ -339,11 +339,12 @@ class CMCStore(BaseStore):
         """Open a collection, in a new or existing file or of an open memory.
 
         `index` says which `fields` are searched by meaning and what makes the vectors: `embed`, or else the model of
-        the memory, which for a path is the bundled one. Without `index` nothing is embedded, and a query ranks by words.
+        the memory, which for a path is the bundled one. Without `index` nothing is embedded, and a query ranks by
+        words.
 
         Raises:
-            BadOperation: both or neither of path and memory are given, or a configuration is none; StoreError: the file
-            cannot be opened.
+            BadOperation: both or neither of path and memory are given, or a configuration is invalid.
+            StoreError: the file cannot be opened.
         """
         super().__init__()
         opening = Opening(path, memory, workspace, principal, key).checked(BadOperation)
@@ -385,7 +386,7 @@ class CMCStore(BaseStore):
 
     # ------------------------------------------------------------------ what LangGraph has no word for
     def at(self, as_of: str | int | None = None, valid_at: TimeLike | None = None) -> Self:
-        """Give the same store as it was: at a snapshot, label, transaction or time. It refuses to be written.
+        """Return the same store as it was: at a snapshot, label, transaction or time. It refuses to be written.
 
         `valid_at` asks for another instant of valid time than that state's own: an item with a TTL ends there.
         """
@@ -394,7 +395,7 @@ class CMCStore(BaseStore):
         return other
 
     def witness(self, namespace: tuple[str, ...], key: str) -> dict[str, JsonValue] | None:
-        """Give the provenance of an item; None when it is not there.
+        """Return the provenance of an item; None when it is not there.
 
         It is kept out of values: `atom_id`, `writer`, `recorded_at`, `content_hash`, `snapshot_id` and so on.
         """
@@ -402,21 +403,24 @@ class CMCStore(BaseStore):
         return None if entry is None else entry.vif
 
     def versions(self, namespace: tuple[str, ...], key: str) -> list[str]:
-        """Give the memory ids of every wording an item ever had, in order of first recording: see `memory.history`."""
+        """Return the memory ids of every wording an item ever had, in order of first recording: see `memory.history`."""
         return self.collection.wordings(entry_id(namespace, key))
 
     # ------------------------------------------------------------------ the two methods of a store
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Do operations, reads before writes; give the results in the order of the operations.
+        """Execute operations, reads before writes; return the results in the order of the operations.
 
         Raises:
-            BadOperation, InvalidNamespaceError: something is wrong, nothing is written; EmbedderError: no vector could
-            be made; DimensionMismatch: one has another length; StoreError.
+            BadOperation: an operation is invalid; nothing is written.
+            InvalidNamespaceError: a namespace is invalid; nothing is written.
+            EmbedderError: the model could not make a vector.
+            DimensionMismatch: the length of a vector differs.
+            StoreError: the store refused.
         """
         return self._done(self._planned(list(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Do operations as `batch` does, in a thread; the embedding's own asynchronous methods are awaited here."""
+        """Execute operations as `batch` does, in a thread; the embedding's own asynchronous methods are awaited here."""
         plan = await asyncio.to_thread(self._planned, list(ops))
         if self.embeddings is not None:
             await self._embed(plan, self.embeddings)
@@ -497,7 +501,7 @@ class CMCStore(BaseStore):
         return results
 
     def _held(self, names: Sequence[Name]) -> dict[Name, Found]:
-        """Give items by their names."""
+        """Return items by their names."""
         ids = {entry_id(*name): name for name in names}
         entries = self.collection.get(list(ids), as_of=self._point.as_of, valid_at=self._point.valid_at)
         return {_place(entry)[0]: entry for entry in entries if _place(entry)[0] == ids[entry.id]}
@@ -514,7 +518,7 @@ class CMCStore(BaseStore):
         self.collection.put(entries, gone=gone, lapse=True)
 
     def _refresh(self, entries: Sequence[Found]) -> None:
-        """Give items with a TTL all of it again."""
+        """Restart the TTL of items."""
         now_us, ends = self.memory.now_us(), {}
         for entry in entries:
             kept, name = _kept(entry), _place(entry)[0]
@@ -624,7 +628,7 @@ def _asks(op: SearchOp) -> bool:
 
 
 def _fits(condition: MatchCondition, name: tuple[str, ...]) -> bool:
-    """Whether a namespace begins, or ends, with a path, label by label; `*` stands for any one label."""
+    """Return whether a namespace begins, or ends, with a path, label by label; `*` stands for any one label."""
     path = tuple(condition.path)
     part = name[: len(path)] if condition.match_type == "prefix" else name[max(0, len(name) - len(path)) :]
     return len(part) == len(path) and all(asked in ("*", label) for asked, label in zip(path, part, strict=True))
@@ -632,7 +636,7 @@ def _fits(condition: MatchCondition, name: tuple[str, ...]) -> bool:
 
 # ---------------------------------------------------------------------- checks
 def _plain(value: Mapping[str, object]) -> tuple[dict[str, JsonValue], str]:
-    """Give a value as JSON holds it, and its text."""
+    """Return a value as JSON holds it, and its text."""
     try:
         made: Any = coerced(value, _VALUE)
         return made, json_text(made, _VALUE, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX)

@@ -73,7 +73,7 @@ _CHARS_A_TOKEN: Final = 4
 
 
 class BadArgument(InvalidInput, ValueError):
-    """Raised when an argument, a filter or a mode is wrong, or is none."""
+    """Raised when an argument, a filter or a mode is wrong or unknown."""
 
 
 # ---------------------------------------------------------------------- the filter language
@@ -161,7 +161,8 @@ def parsed(filters: MetadataFilters | None) -> Where | None:
     """Read filters; None where they say nothing.
 
     Raises:
-        BadArgument: a key, an operator or a value is none, with its place; LimitExceeded: they are nested too deep.
+        BadArgument: a key, an operator or a value is invalid; the error names its place.
+        LimitExceeded: the filters are nested too deep.
     """
     if filters is None:
         return None
@@ -236,7 +237,7 @@ def _entry(node: BaseNode, place: int) -> Entry:
 
 
 def _own(node: BaseNode) -> BaseNode:
-    """Give a node without a witness: one that was read here, or forged; the caller's is left as it is."""
+    """Return a node without a witness: one that was read here, or forged; the caller's is left as it is."""
     if VIF not in node.metadata:
         return node
     source = node.metadata.get(SOURCE)
@@ -321,7 +322,8 @@ class CMCVectorStore(BasePydanticVectorStore):
         that come without a vector are embedded.
 
         Raises:
-            BadArgument: both or neither of path and memory are given; StoreError: the file cannot be opened.
+            BadArgument: both or neither of path and memory are given.
+            StoreError: the file cannot be opened.
         """
         _no_more({name: value for name, value in fields.items() if name not in ("stores_text", "is_embedding_query")})
         opening = Opening(path, memory, workspace, principal, key).checked(BadArgument)
@@ -362,7 +364,7 @@ class CMCVectorStore(BasePydanticVectorStore):
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give what opens the same file again in another process."""
+        """Return the arguments that open the same file in another process."""
         if not self._reopens:
             raise BadArgument.at(
                 "store", "cannot be pickled: it was given an open memory or a key; open it by its path"
@@ -374,13 +376,15 @@ class CMCVectorStore(BasePydanticVectorStore):
 
     # ------------------------------------------------------------------ writing
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Add nodes, all checked first, a transaction for each thousand; give their ids.
+        """Add nodes, all checked first, a transaction for each thousand; return their ids.
 
         Of an id given twice the last one counts. `valid_from`, `valid_to` and `confidence` hold for all.
 
         Raises:
-            BadArgument: a node or an argument is none; InvalidInput: a text, its metadata or its vector;
-            DimensionMismatch: a vector's length; EmbedderError: a node has no vector, and nothing here makes one.
+            BadArgument: a node or an argument is invalid.
+            InvalidInput: a text, its metadata or its vector is invalid.
+            DimensionMismatch: the length of a vector differs.
+            EmbedderError: a node lacks a vector, and the store lacks an embedding.
         """
         facts = {name: kwargs.pop(name) for name in ("valid_from", "valid_to", "confidence") if name in kwargs}
         _no_more(kwargs)
@@ -400,7 +404,7 @@ class CMCVectorStore(BasePydanticVectorStore):
         return [draft.id for draft in drafts]
 
     def delete(self, ref_doc_id: str, **kwargs: Any) -> None:
-        """End belief in the nodes of a source document. An unknown one is nothing."""
+        """End belief in the nodes of a source document. An unknown id is ignored."""
         _no_more(kwargs)
         if not isinstance(ref_doc_id, str):
             raise BadArgument.at("ref_doc_id", f"is a {type(ref_doc_id).__name__}; pass the id of a document")
@@ -426,7 +430,7 @@ class CMCVectorStore(BasePydanticVectorStore):
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **kwargs: Any
     ) -> list[BaseNode]:
-        """Give nodes by their ids (in their order), by a filter, or by both; without either all of them."""
+        """Return nodes by their ids (in their order), by a filter, or by both; without either all of them."""
         times = _times(kwargs)
         _no_more(kwargs)
         found = self._entries.entries(where=parsed(filters), ids=node_ids, **times)
@@ -437,14 +441,15 @@ class CMCVectorStore(BasePydanticVectorStore):
 
         DEFAULT and MMR take an embedding, TEXT_SEARCH and SPARSE a text, HYBRID both; `alpha` (0.5) is the share of the
         vector. `sparse_top_k` is the number in TEXT_SEARCH and SPARSE, and `hybrid_top_k` in HYBRID, where they are
-        given; HYBRID weighs every candidate of both kinds, so there is no number of each to choose. Keyword arguments:
+        given; HYBRID weighs every candidate of both kinds, so the number of each cannot be chosen. Keyword arguments:
         `as_of`, `valid_at`, `mmr_threshold` (0.5: nearness against unlikeness) and `mmr_prefetch_k` (the nearest that
         MMR chooses from: four times `similarity_top_k`, at least 20).
 
         Raises:
-            BadArgument: another mode, an argument that is none, or the text or embedding is missing; InvalidInput: the
-            number or a filter; DimensionMismatch: the embedding's length; EmbedderError: it is missing, and nothing here
-            makes one.
+            BadArgument: the mode or an argument is unknown, or the text or the embedding is missing.
+            InvalidInput: the number or a filter is invalid.
+            DimensionMismatch: the length of the embedding differs.
+            EmbedderError: the embedding is missing, and the store lacks one.
         """
         times = _times(kwargs)
         search = _SEARCHES.get(query.mode)
@@ -575,11 +580,11 @@ class CMCKVStore(BaseKVStore):
         self._of(collection).put([_kept(key, val, place) for place, (key, val) in enumerate(kv_pairs)])
 
     def get(self, key: str, collection: str = DEFAULT_COLLECTION) -> dict[str, Any] | None:
-        """Give the value under a key."""
+        """Return the value under a key."""
         return next((_value_of(found) for found in self._of(collection).get([key])), None)
 
     def get_all(self, collection: str = DEFAULT_COLLECTION) -> dict[str, dict[str, Any]]:
-        """Give all values, in order of first recording."""
+        """Return all values, in order of first recording."""
         return {found.id: _value_of(found) for found in self._of(collection).entries()}
 
     def delete(self, key: str, collection: str = DEFAULT_COLLECTION) -> bool:

@@ -81,9 +81,10 @@ class Collection:
         first transaction. With `lapse` an entry's `valid_to` is its expiry: nothing holds under its id afterwards.
 
         Raises:
-            InvalidInput: something is wrong, with its place; nothing is put. DimensionMismatch: vectors of another
-            length, or a collection of another model; EmbedderError: a text could not be embedded; Conflict: a text was
-            erased, or the gate keeps it back.
+            InvalidInput: something is wrong, with its place; nothing is put.
+            DimensionMismatch: vectors of another length, or a collection of another model.
+            EmbedderError: a text could not be embedded.
+            Conflict: a text was erased, or the gate keeps it back.
         """
         if not entries:
             self.delete(gone)
@@ -101,30 +102,30 @@ class Collection:
         return out
 
     def prolong(self, ends: Mapping[str, TimeLike]) -> int:
-        """Make what holds now of each entry hold until a later time; give how many did.
+        """Make what holds now of each entry hold until a later time; return how many did.
 
-        One transaction; what holds longer stays, and nothing else of the entries changes. Unknown ids are no error.
+        One transaction; what holds longer stays, and nothing else of the entries changes. Unknown ids are ignored.
 
         Raises:
-            InvalidInput: an id or a time is none.
+            InvalidInput: an id or a time is invalid.
         """
         self._ids(list(ends))
         made = {id: parse_time(end, f"ends.{id:.80}") for id, end in ends.items()}
         return writing.prolong(self._workspace, self.origin, made) if made else 0
 
     def delete(self, ids: Sequence[str]) -> int:
-        """End belief in entries by their ids, in one transaction; give how many there were."""
+        """End belief in entries by their ids, in one transaction; return how many there were."""
         return writing.delete(self._workspace, self.origin, self._ids(ids)) if ids else 0
 
     def clear(self) -> int:
-        """End belief in every entry of the collection, in one transaction; give how many there were."""
+        """End belief in every entry of the collection, in one transaction; return how many there were."""
         return writing.delete(self._workspace, self.origin, None)
 
     # ------------------------------------------------------------------ reading
     def get(
         self, ids: Sequence[str], *, as_of: PointLike | None = None, valid_at: TimeLike | None = None
     ) -> list[Found]:
-        """Give entries by their ids, in the order of these; what is not there is left out."""
+        """Return entries by their ids, in the order of these; what is not there is left out."""
         if not ids:
             return []
         with self._reading(as_of, valid_at) as here:
@@ -141,14 +142,14 @@ class Collection:
         as_of: PointLike | None = None,
         valid_at: TimeLike | None = None,
     ) -> list[Found]:
-        """Give the entries that pass, in order of first recording; with `newest`, the last changed ones first."""
+        """Return the entries that pass, in order of first recording; with `newest`, the last changed ones first."""
         with self._reading(as_of, valid_at) as here:
             return reading.listed(here, where, None if ids is None else self._ids(ids), limit, offset, newest)
 
     def metadata(
         self, *, as_of: PointLike | None = None, valid_at: TimeLike | None = None
     ) -> list[Mapping[str, JsonValue]]:
-        """Give the metadata of all entries, each once, loading nothing else of them. They are shared: do not change them."""
+        """Return the metadata of all entries, each once, loading nothing else of them. They are shared: do not change them."""
         with self._reading(as_of, valid_at) as here:
             return reading.every_metadata(here)
 
@@ -177,7 +178,8 @@ class Collection:
         (0 to 1) is the share of the vector, and scores are from 0 to 1.
 
         Raises:
-            InvalidInput: neither is given, or `k` is not positive; DimensionMismatch: the vector's length.
+            InvalidInput: neither is given, or `k` is not positive.
+            DimensionMismatch: the vector's length.
         """
         self._check_k(k)
         if vector is None and text is None:
@@ -237,7 +239,8 @@ class Collection:
         `mode` is hybrid; dense (vectors alone) and text (words alone) leave the pipeline out, and the budget with it.
 
         Raises:
-            InvalidInput: an argument is wrong; EmbedderError: mode is dense and there is no vector.
+            InvalidInput: an argument is wrong.
+            EmbedderError: the mode is dense, and the question has no vector.
         """
         if mode not in ("hybrid", "dense", "text"):
             raise InvalidInput.at("mode", f"{mode!r:.40} is none; modes are hybrid, dense and text")
@@ -268,7 +271,7 @@ class Collection:
             return reading.shown(here, [(rids[item.id], item.score) for item in answer.items])
 
     def wordings(self, id: str) -> list[str]:
-        """Give the memory ids of every wording an entry ever had, in order of first recording."""
+        """Return the memory ids of every wording an entry ever had, in order of first recording."""
         with self._reading(None, None) as here:
             said = here.view.pid(payload_hash(entry_discriminator(id)))
             rows = [] if said is None else here.view.entries(here.origin, [said])
@@ -279,7 +282,7 @@ class Collection:
         """Embed texts by the model of the store: shape (n, dimension), rows of unit length.
 
         Raises:
-            EmbedderError: there is no model, or it does not answer.
+            EmbedderError: the store has no model, or the model does not answer.
         """
         return self._embedder().embed(texts)
 
@@ -346,7 +349,7 @@ class Collection:
         return row
 
     def _dimension(self, size: int) -> int:
-        """Give the dimension of the model; one that is not known yet is the store's, or else that of a vector given."""
+        """Return the dimension of the model; one that is not known yet is the store's, or else that of a vector given."""
         embedder = self._workspace.embedder
         if embedder is None:
             raise InvalidInput.at(
@@ -357,7 +360,7 @@ class Collection:
         return embedder.identity.dimension
 
     def _recorded(self) -> int:
-        """Give the dimension that the store knows the model of the embedder by; 0 for none."""
+        """Return the dimension that the store knows the model of the embedder by; 0 for none."""
         workspace = self._workspace
         assert workspace.embedder is not None
         mine = workspace.embedder.identity

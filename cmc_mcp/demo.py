@@ -110,7 +110,7 @@ class Stage:
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator[Any]:
-        """Show a bar on a terminal; give what is to be called after each item."""
+        """Show a bar on a terminal; yield the function to call after each item."""
         from rich.progress import Progress
 
         if not self.console.is_terminal or self.console.quiet:
@@ -147,7 +147,7 @@ class Talk:
         self.calls = 0
 
     async def __call__(self, tool: str, **arguments: object) -> Answer:
-        """Call a tool; give its structured answer.
+        """Call a tool; return its structured answer.
 
         Raises:
             CmcError: the tool answered with an error.
@@ -160,7 +160,7 @@ class Talk:
         return dict(answer.structured_content)
 
     async def items(self, query: str, **arguments: object) -> list[Answer]:
-        """Recall, and give the items."""
+        """Recall, and return the items."""
         found = await self("recall", query=query, **arguments)
         return list(found.get("items", []))
 
@@ -169,7 +169,9 @@ def run_demo(keep: Path | None = None, *, fast: bool = False, quiet: bool = Fals
     """Run the demo in a temporary folder, or in a new one that is kept.
 
     Raises:
-        Conflict: the folder to keep is not empty; StoreError: it cannot be made; CmcError: a tool failed.
+        Conflict: the folder to keep is not empty.
+        StoreError: it cannot be made.
+        CmcError: a tool failed.
     """
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="cmc-demo-") as folder:

@@ -127,7 +127,8 @@ class Memory:
         encrypts the whole file. `objects` is where large content is kept, by default beside the rest of the store.
 
         Raises:
-            StoreError: it cannot be opened; InvalidInput: the workspace's name, or a URL of an unknown kind.
+            StoreError: the store cannot be opened.
+            InvalidInput: the workspace's name, or a URL of an unknown kind.
         """
         check_workspace(workspace)
         if principal is not None:
@@ -155,7 +156,7 @@ class Memory:
             raise
 
     def as_principal(self, principal: str, workspace: str | None = None) -> Memory:
-        """Give the same store as another principal, or another workspace of it, sees it. Closing either closes both.
+        """Return the same store as another principal, or another workspace of it, sees it. Closing either closes both.
 
         Raises:
             InvalidInput: the principal's or the workspace's name.
@@ -165,16 +166,16 @@ class Memory:
         return Memory(mine if workspace is None else mine.elsewhere(workspace))
 
     def with_embedder(self, embedder: Embedder | None) -> Memory:
-        """Give the same store as seen through another embedding model. Closing either closes both."""
+        """Return the same store as seen through another embedding model. Closing either closes both."""
         return Memory(self._workspace.through(embedder))
 
     def now_us(self) -> int:
-        """Give the present time of the store in microseconds: its clock's, never before the last transaction."""
+        """Return the present time of the store in microseconds: its clock's, never before the last transaction."""
         with self._workspace.reader() as view:
             return self._workspace.now_us(view.head())
 
     def count_call(self) -> tuple[int, int]:
-        """Count a call of this principal; give how many it made in this minute, and the seconds left of the minute.
+        """Count a call of this principal; return how many it made in this minute, and the seconds left of the minute.
 
         Over every server of a database; of a file, in this process.
         """
@@ -199,7 +200,9 @@ class Memory:
         """Remember one thing, in one transaction; arguments as in `RememberArguments`.
 
         Raises:
-            InvalidInput: an argument is wrong; Conflict: an idempotency key was used otherwise; StoreError: the disk.
+            InvalidInput: an argument is wrong.
+            Conflict: an idempotency key was used otherwise.
+            StoreError: the disk refused.
         """
         return pipeline.remember(self._workspace, {**arguments, "content": content}, cancel=cancel)
 
@@ -237,7 +240,9 @@ class Memory:
         """Revise a memory: new facts, or with `content` a new wording that supersedes it. The old belief stays readable.
 
         Raises:
-            InvalidInput: an argument is wrong or nothing is to change; NotFound, Ambiguous: the id.
+            InvalidInput: an argument is wrong or nothing is to change.
+            NotFound: no memory has the id.
+            Ambiguous: several ids begin with the given one.
         """
         return revise(self._workspace, Revise.of(locals()), cancel=cancel)
 
@@ -258,7 +263,8 @@ class Memory:
         """End belief in memories, by ids or by a selection; with `erase`, destroy their content for good.
 
         Raises:
-            InvalidInput: nothing is selected, or an erase without its plan's digest; Conflict: the plan is outdated.
+            InvalidInput: nothing is selected, or an erase without its plan's digest.
+            Conflict: the plan is outdated.
         """
         return forget(self._workspace, Forget.of(locals()), cancel=cancel)
 
@@ -273,7 +279,9 @@ class Memory:
         """Report what became of memories: `used`, `right` or `wrong`; all of them in one transaction.
 
         Raises:
-            InvalidInput: an argument is wrong; NotFound, Ambiguous: an id, or its memory was forgotten.
+            InvalidInput: an argument is wrong.
+            NotFound: an id names no memory, or the memory was forgotten.
+            Ambiguous: several ids begin with a given one.
         """
         return mark(self._workspace, Mark.of(locals()), cancel=cancel)
 
@@ -301,7 +309,9 @@ class Memory:
         `around` (0 to 3) gives each memory its neighbours on each side: turns of its session, atoms of its section.
 
         Raises:
-            InvalidInput: an argument is wrong; NotFound, Ambiguous: `as_of` names nothing, or two things.
+            InvalidInput: an argument is wrong.
+            NotFound: `as_of` names no state.
+            Ambiguous: `as_of` could name several states.
         """
         given = Recall.of(locals())
         if detail not in DETAILS:
@@ -333,32 +343,33 @@ class Memory:
         return self._recalled(Asked(asked, scope, explain=explain), partial(self._point, as_of, None), vector=vector)
 
     def read_source(self, source: str, as_of: PointLike | None = None) -> bytes:
-        """Give a source back as it came, every byte.
+        """Return the original of a source, byte for byte.
 
         Raises:
-            NotFound: there is none; SourceIncomplete: parts were forgotten or erased, and are named.
+            NotFound: the source does not exist.
+            SourceIncomplete: parts were forgotten or erased; the error names them.
         """
         with self._workspace.reader() as view:
             seq = view.head().seq if as_of is None else resolve_point(view, as_of)
             return read_source(view, self._workspace.objects, self._manifests(view), source, seq)
 
     def sources(self) -> list[str]:
-        """Give the origins of documents and conversations, in order of first recording."""
+        """Return the origins of documents and conversations, in order of first recording."""
         with self._workspace.reader() as view:
             bodies = [view.payload(pid) for pid in view.origins()]
             return list(dict.fromkeys(body.decode() for body in bodies if body is not None))
 
     def collection(self, name: str) -> Collection:
-        """Give a named set of entries: records under ids of the caller's own, with metadata and filters.
+        """Return a named set of entries: records under ids of the caller's own, with metadata and filters.
 
         Raises:
-            InvalidInput: the name.
+            InvalidInput: the name is invalid.
         """
         return Collection(name, self._workspace)
 
     # ------------------------------------------------------------------ history
     def snapshot(self, label: str | None = None, *, note: str | None = None, force: bool = False) -> SnapshotResult:
-        """Give the id of the present state; with a label, name it. Without one nothing is written.
+        """Return the id of the present state; with a label, name it. Without one nothing is written.
 
         Raises:
             Conflict: the label names another state, and `force` is not given.
@@ -388,7 +399,10 @@ class Memory:
         """Roll back to a state; or, without `to`, undo only what matches and keep the rest. Both can be undone.
 
         Raises:
-            NotFound, Ambiguous, InvalidInput: the target; Conflict: the head moved since `digest` was given.
+            NotFound: the target does not exist.
+            Ambiguous: the target could be several states.
+            InvalidInput: the target is malformed.
+            Conflict: the head moved since `digest` was given.
         """
         state = to.transaction if isinstance(to, SnapshotResult) else to
         target = rollbacks.Target(state, since, writer, source, tuple(sorted((tags or {}).items())))
@@ -414,12 +428,14 @@ class Memory:
         limit: int = 20,
         cursor: str | None = None,
     ) -> HistoryResult:
-        """Give the ledger newest first; or one memory's versions and lineage, a source's versions, a diff of two states.
+        """Return the ledger newest first; or one memory's versions and lineage, a source's versions, a diff of two states.
 
         With `source` and `place` (a path, "" for the whole): that place, its parent, children and siblings.
 
         Raises:
-            InvalidInput: more than one of these is asked, or a bound is passed; NotFound, Ambiguous: a reference.
+            InvalidInput: more than one of these is asked, or a bound is passed.
+            NotFound: a reference names nothing.
+            Ambiguous: a reference could name several things.
         """
         given = (("id", id), ("source", source), ("from", to if from_ is None else from_))
         asked = [name for name, value in given if value is not None]
@@ -461,7 +477,9 @@ class Memory:
         own); `id` adds the proof that one memory is included; `deep` embeds every text again.
 
         Raises:
-            InvalidInput: the public key is malformed; NotFound, Ambiguous: the id.
+            InvalidInput: the public key is malformed.
+            NotFound: no memory has the id.
+            Ambiguous: several ids begin with the given one.
         """
         key = self._public_key(public_key) if checkpoint is not None else b""
         with self._workspace.reader() as view:
@@ -497,13 +515,13 @@ class Memory:
         """Sign the present head with an Ed25519 key (32 bytes; by default one's own), to be kept outside the store.
 
         Raises:
-            NotFound: nothing was ever written.
+            NotFound: the workspace is empty.
         """
         with self._workspace.reader() as view:
             return proof.checkpoint(view, self.workspace, key or signing_key())
 
     def calibration(self) -> list[Calibration]:
-        """Say of every writer and model how well the confidence it gave fits what was marked right and wrong."""
+        """Return, for every writer and model, how well the stated confidence fits the marks."""
         with self._workspace.reader() as view:
             return calibrations(outcomes(view))
 
@@ -512,7 +530,8 @@ class Memory:
         """Copy the live store to a new file; objects go beside it. The file appears last, when everything is there.
 
         Raises:
-            Conflict: the file exists; StoreError: it cannot be written.
+            Conflict: the file exists.
+            StoreError: the backup cannot be written.
         """
         target = Path(path).expanduser().absolute()
         self._workspace.store.backup(
@@ -521,14 +540,16 @@ class Memory:
 
     @staticmethod
     def rekey(path: str | Path, *, key: bytes | None, new_key: bytes | None, progress: Progress | None = None) -> None:
-        """Encrypt a file that nobody has open, and the objects beside it, with another key; None is no encryption.
+        """Encrypt a file that nobody has open, and the objects beside it, with another key; None removes the encryption.
 
         The old key, if there was one, then opens nothing. Backups that `backup` made keep the key they were made with;
         those that migrations made beside the store are removed. It needs as much free space as the store takes.
 
         Raises:
-            InvalidInput: it is no file; Busy: somebody has the store open; WrongKey: `key` is not its key;
-            StoreError: the disk, and the message says which key opens the store.
+            InvalidInput: the store is not a file.
+            Busy: another process has the store open.
+            WrongKey: `key` is not the store's key.
+            StoreError: the disk refused, and the message says which key opens the store.
         """
         rekey(path, key, new_key, progress)
 
@@ -546,17 +567,17 @@ class Memory:
     ) -> RestoreResult:
         """Verify a backup, and put it at a path; with `replace`, a store that is there is kept aside, whole.
 
-        Nothing is changed until a copy beside the path was verified, and nothing when the result has faults. `checkpoint`
-        is a signed head of `workspace` that the backup must hold, `public_key` as in `verify`.
+        Nothing is changed until a copy beside the path was verified, and nothing when the result has faults.
+        `checkpoint` is a signed head of `workspace` that the backup must hold, `public_key` as in `verify`.
 
         Raises:
-            NotFound: there is no backup, or no such workspace in it.
+            NotFound: the backup does not exist, or lacks the workspace.
             Conflict: something is at the path, and `replace` is not given.
             Busy: somebody has the store open.
             WrongKey: `key` does not open the backup.
             FutureStore: a newer version wrote the backup.
             IntegrityError: the backup cannot be read.
-            StoreError: the disk.
+            StoreError: the disk refused.
         """
 
         def verified(staged: Path, names: Sequence[str]) -> Iterator[tuple[str, VerifyResult]]:
@@ -570,7 +591,7 @@ class Memory:
         return restore(backup, path, verified, key=key, replace=replace, registry=REGISTRY, progress=progress)
 
     def rebuild(self, *, progress: Progress | None = None) -> VerifyResult:
-        """Write every derived table anew from the committed ones, in one transaction; give what `verify` says then.
+        """Write every derived table anew from the committed ones, in one transaction; return what `verify` says then.
 
         Answers stay what they were. A file without checksums of pages gets them, unless others have it open.
 
@@ -592,11 +613,11 @@ class Memory:
         return self._workspace.store.index(self._workspace.ws, drop=drop, progress=progress)
 
     def workspaces(self) -> list[str]:
-        """Give the names of the store's workspaces, sorted."""
+        """Return the names of the store's workspaces, sorted."""
         return [name for _, name in self._workspace.store.workspaces()]
 
     def quarantine(self) -> list[QuarantineEntry]:
-        """Give what the gate kept back, in order."""
+        """Return the entries in quarantine, in order."""
         with self._workspace.reader() as view:
             return gate.quarantined(view)
 
@@ -604,7 +625,8 @@ class Memory:
         """Let something out of quarantine: it is remembered as it came.
 
         Raises:
-            NotFound, Ambiguous: the id.
+            NotFound: no memory has the id.
+            Ambiguous: several ids begin with the given one.
         """
         with self._workspace.reader() as view:
             record, request, writer = gate.find_quarantined(view, id)
@@ -614,14 +636,14 @@ class Memory:
         """Set a numeric policy of the workspace, such as `gate.min_confidence`; None removes it.
 
         Raises:
-            InvalidInput: there is no such policy.
+            InvalidInput: the name is not that of a policy.
         """
         with self._workspace.writer() as unit:
             gate.set_policy(unit, name, value)
             self._workspace.commit(unit, "policy", {"name": name})
 
     def embed_pending(self, *, progress: Progress | None = None, cancel: Cancel | None = None) -> int:
-        """Embed what has no vector under the present model yet, in resumable batches; give how many texts were.
+        """Embed what has no vector under the present model yet, in resumable batches; return how many texts were.
 
         Raises:
             EmbedderError: the model cannot be loaded or does not answer.
@@ -629,7 +651,7 @@ class Memory:
         return embed_pending(self._workspace, progress=progress, cancel=cancel)
 
     def status(self) -> dict[str, str | int | None]:
-        """Say which store, workspace, model and state this is."""
+        """Return the store, the workspace, the model and the state."""
         with self._workspace.reader() as view:
             head = view.head()
             model = self._workspace.model(view)
@@ -648,7 +670,7 @@ class Memory:
         }
 
     def inspect(self) -> dict[str, str]:
-        """Say how the store is opened: driver versions and settings, for `doctor`."""
+        """Return how the store was opened: driver versions and settings, for `doctor`."""
         return self._workspace.store.inspect()
 
     # ------------------------------------------------------------------ within

@@ -180,7 +180,7 @@ class Workspace:
 
 
 def model_of(view: ReadView, embedder: Embedder) -> int:
-    """Give the number of the embedder's model in this workspace; 0 when it has none yet."""
+    """Return the number of the embedder's model in this workspace; 0 if the model is new."""
     identity = embedder.identity
     for number, name, digest, precision, dimension in view.models():
         if (name, digest, precision, dimension) == (

@@ -34,7 +34,7 @@ def chain(store: CMCVectorStore, model: BaseChatModel) -> Runnable[str, str]:
 
 
 def run(folder: Path, embedding: Embeddings, model: BaseChatModel) -> list[str]:
-    """Run the example in a folder; give its answers and what it found."""
+    """Run the example in a folder; return its answers and what it found."""
     with CMCVectorStore(embedding, path=folder / "memory.db") as store:
         records = CMCRecordManager("handbook", store=store)
         first = [

@@ -39,7 +39,7 @@ def node(model: BaseChatModel) -> Callable[..., dict[str, list[AnyMessage]]]:
 
 
 def run(folder: Path, embedding: Embeddings, model: BaseChatModel) -> list[str]:
-    """Run the example in a folder; give what the agent knew at each step."""
+    """Run the example in a folder; return what the agent knew at each step."""
     with CMCStore(folder / "memory.db", index={"embed": embedding, "dims": 64, "fields": ["text"]}) as store:
         builder = StateGraph(MessagesState)
         builder.add_node("answer", node(model))

@@ -50,7 +50,7 @@ class Words(MockEmbedding):
 
 
 def handbook(limit: int, year: int) -> list[Document]:
-    """Give the documents, as one year's edition has them."""
+    """Return the documents, as one year's edition has them."""
     travel = f"Travel needs approval above {limit} euros."
     office = "The office opens at eight."
     return [
@@ -66,7 +66,7 @@ def shown(hits: list[NodeWithScore]) -> str:
 
 
 def run(folder: Path, embedding: BaseEmbedding, model: LLM) -> list[str]:
-    """Run the example in a folder; give what it found."""
+    """Run the example in a folder; return what it found."""
     path, said = folder / "memory.db", []
     with CMCVectorStore(path, embed_model=embedding) as store:
         context = storage_context(store)
@@ -96,7 +96,7 @@ def run(folder: Path, embedding: BaseEmbedding, model: LLM) -> list[str]:
 
 
 async def talk(store: CMCVectorStore) -> str:
-    """Put what was said in one session into the same file, and give what another session recalls of it.
+    """Put what was said in one session into the same file, and return what another session recalls of it.
 
     An agent's memory does this by itself: `Memory.from_defaults(session_id="tuesday", memory_blocks=[block])`.
     """

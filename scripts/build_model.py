@@ -54,12 +54,12 @@ class Graph:
         self.constants: list[object] = []
 
     def constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
-        """Add a constant and give its name back."""
+        """Add a constant and return its name back."""
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
     def node(self, operator: str, inputs: Sequence[str], output: str | Sequence[str], **attributes: object) -> str:
-        """Add a node and give the name of its first output back."""
+        """Add a node and return the name of its first output back."""
         outputs = [output] if isinstance(output, str) else list(output)
         self.nodes.append(helper.make_node(operator, list(inputs), outputs, **attributes))
         return outputs[0]
@@ -193,7 +193,7 @@ def build_model(weights: Mapping[str, Array]) -> bytes:
 
 
 def build_tokenizer(source: bytes) -> bytes:
-    """Give the tokenizer's file without its settings for truncation and padding: the code that loads it has its own."""
+    """Return the tokenizer's file without its settings for truncation and padding: the code that loads it has its own."""
     tokenizer = json.loads(source)
     tokenizer["truncation"] = tokenizer["padding"] = None
     return (json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":")) + "\n").encode("utf-8")
@@ -213,7 +213,7 @@ def read_weights(data: bytes) -> dict[str, Array]:
 
 
 def check(name: str, data: bytes, expected: str) -> bytes:
-    """Give `data` back, or stop when its SHA-256 is not the pinned one."""
+    """Return `data` back, or stop when its SHA-256 is not the pinned one."""
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
         sys.exit(f"{name}: SHA-256 is {found}, the pinned one is {expected}; do not use this file")

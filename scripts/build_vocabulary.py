@@ -27,7 +27,7 @@ NAME = "cl100k_base.tiktoken"
 
 
 def check(name: str, data: bytes, expected: str) -> bytes:
-    """Give `data` back, or stop when its SHA-256 is not the pinned one."""
+    """Return `data` back, or stop when its SHA-256 is not the pinned one."""
     found = hashlib.sha256(data).hexdigest()
     if found != expected:
         sys.exit(f"{name}: SHA-256 is {found}, the pinned one is {expected}; do not use this file")

@@ -83,7 +83,7 @@ RUNS = {
 
 
 def load(name: str) -> Soak:
-    """Give a soak by its name."""
+    """Return a soak by its name."""
     found = import_module(RUNS[name]).SOAK
     assert isinstance(found, Soak)
     return found

@@ -43,7 +43,7 @@ def counts(path: Path) -> dict[str, object]:
 
 
 def history(memory: Memory) -> str:
-    """Write something with every verb; give a live memory."""
+    """Write something with every verb; return a live memory."""
     first = memory.remember("The deploy target is Heroku", tags={"topic": "deploy"}).added[0]
     memory.snapshot("before")
     memory.remember("One line.\n\nAnother line.\n", source="notes.txt")

@@ -43,7 +43,7 @@ def _decoded(asked: Remember) -> bytes:
 
 
 def shape(receipt: Receipt, asked: Remember) -> Receipt:
-    """Leave out the timings, which no agent needs."""
+    """Remove the timings, which agents do not need."""
     return receipt.model_copy(update={"timings_ms": {}})
 
 

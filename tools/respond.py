@@ -24,14 +24,14 @@ _ENVELOPE: Final = 2_000  # characters kept free for what is added to a bounded 
 
 
 def answer(structure: Structure, text: str) -> CallToolResult:
-    """Give an answer in both forms; neither passes ANSWER_CHARS_MAX characters."""
+    """Return an answer in both forms; neither passes ANSWER_CHARS_MAX characters."""
     if len(text) > ANSWER_CHARS_MAX:
         text = text[: ANSWER_CHARS_MAX - _ENVELOPE] + "\n… cut here; ask for less at a time to see the rest"
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=structure)
 
 
 def bounded(result: R, always: Sequence[str] = ()) -> tuple[R, Structure, list[str]]:
-    """Give a result as lean structure, cut to ANSWER_CHARS_MAX; and the result so cut, with lines that say what was.
+    """Return a result as lean structure, cut to ANSWER_CHARS_MAX; and the result so cut, with lines that say what was.
 
     Fields named in `always` stay even when they are empty, so that programs need not guard for them.
     """
@@ -60,7 +60,7 @@ def _size(value: JsonValue) -> int:
 
 
 def _cut_largest(structure: Structure) -> tuple[str, int]:
-    """Halve the largest list, or when no list can shrink the longest text; give its name and how much went."""
+    """Halve the largest list, or when no list can shrink the longest text; return its name and how much went."""
     lists: list[tuple[int, str, list[JsonValue]]] = []
     texts: list[tuple[int, str, Structure, str]] = []
 
@@ -113,12 +113,12 @@ _NEXT: Final[dict[str, str]] = {
 
 
 def failure(tool: str, error: CmcError) -> CallToolResult:
-    """Give an error as text that is complete by itself: its code, what was wrong, and what to do next."""
+    """Return an error as text that is complete by itself: its code, what was wrong, and what to do next."""
     return _failed(f"{tool} failed [{error.code}]: {_wrong(error)}", _NEXT.get(error.code, _NEXT["store"]), tool)
 
 
 def unexpected(tool: str, incident: str) -> CallToolResult:
-    """Give an error of ours without its details, which are in the log under the incident's id."""
+    """Return an error of ours without its details, which are in the log under the incident's id."""
     wrong = f"{tool} failed [internal]: an error that is not yours; its details are in the server's log as incident {incident}."
     return _failed(wrong, "Try once more; if it fails again, give the incident's id to whoever runs this server.", tool)
 
@@ -138,7 +138,7 @@ def _wrong(error: CmcError) -> str:
 
 # ---------------------------------------------------------------------- parts of texts
 def listed(name: str, values: Iterable[str]) -> list[str]:
-    """Give one line for a list of ids, or none when it is empty."""
+    """Return one line for a list of ids, or none when it is empty."""
     text = ", ".join(values)
     return [f"{name}: {text}"] if text else []
 
@@ -156,7 +156,7 @@ def conflict(note: ConflictNote) -> str:
 
 
 def shortened(text: str) -> str:
-    """Give the beginning of a text on one line."""
+    """Return the beginning of a text on one line."""
     line = " ".join(text.split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 

@@ -20,7 +20,7 @@ Example: {"id": "atom_3f2a", "content": "We deploy to Fly.io", "valid_from": "20
 
 
 def shape(receipt: Receipt, asked: Revise) -> Receipt:
-    """Leave out the timings, which no agent needs."""
+    """Remove the timings, which agents do not need."""
     return receipt.model_copy(update={"timings_ms": {}})
 
 

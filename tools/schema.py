@@ -172,13 +172,13 @@ def _kind_of(value: object) -> str:
 # ---------------------------------------------------------------------- schemas
 @cache
 def input_schema(model: type[BaseModel]) -> Schema:
-    """Give the lean JSON Schema of a tool's arguments; it is made once for each model."""
+    """Return the lean JSON Schema of a tool's arguments; it is made once for each model."""
     made = cast(Schema, model.model_json_schema(by_alias=True))
     return cast(Schema, _lean(_inlined(made, made.get("$defs", {}))))
 
 
 def output_schema(model: type[BaseModel], depth: int) -> Schema:
-    """Give the lean JSON Schema of a result, objects deeper than `depth` left open: what is published with the tool."""
+    """Return the lean JSON Schema of a result, objects deeper than `depth` left open: what is published with the tool."""
     made = cast(Schema, model.model_json_schema(by_alias=True, mode="validation"))
     return cast(Schema, _shallow(_lean(_inlined(made, made.get("$defs", {}))), depth))
 

@@ -53,7 +53,7 @@ class Hints:
     idempotent: bool
 
     def annotations(self) -> ToolAnnotations:
-        """Give them as the protocol has them."""
+        """Return the hints in the protocol's form."""
         return ToolAnnotations(
             read_only_hint=self.read_only,
             destructive_hint=self.destructive,
@@ -101,7 +101,7 @@ class ToolSpec(Generic[A, R]):
         return output_schema(self.result, self.depth)
 
     def writes(self, asked: A) -> bool:
-        """Say whether a call with these arguments may change anything."""
+        """Return whether a call with these arguments may change anything."""
         return not (self.hints.read_only or self.reads(asked))
 
     def read(self, raw: Mapping[str, object]) -> A:
@@ -113,6 +113,6 @@ class ToolSpec(Generic[A, R]):
         return parse(self.verb, raw)
 
     def run(self, call: Call, asked: A) -> CallToolResult:
-        """Do the work and write the answer, blocking."""
+        """Run the tool and return its answer, blocking."""
         result, structure, cut = respond.bounded(self.shape(self.handle(call, asked), asked), self.always)
         return respond.answer(structure, "\n".join(map(flat, [*self.write(result, asked), *cut])))

@@ -33,7 +33,7 @@ _CONFLICTS = {
 
 
 def receipt(out: Out, result: Receipt) -> None:
-    """Show what a write did."""
+    """Print the receipt of a write."""
     counts = [
         (name, ids)
         for name, ids in (
@@ -75,7 +75,7 @@ def _listed(out: Out, ids: list[str], most: int = _LISTED) -> None:
 
 
 def recalled(out: Out, result: RecallResult) -> None:
-    """Show what was recalled, the best first."""
+    """Print recalled memories, the best first."""
     if not result.items:
         out.line("Nothing was found.")
     most = explain.most([item.why for item in result.items])
@@ -134,7 +134,7 @@ def _item(out: Out, item: Item, number: int) -> None:
 
 
 def snapshot(out: Out, result: SnapshotResult) -> None:
-    """Show a snapshot."""
+    """Print a snapshot."""
     out.pairs(
         [
             ("snapshot", Styled(result.snapshot, "cyan")),
@@ -148,7 +148,7 @@ def snapshot(out: Out, result: SnapshotResult) -> None:
 
 
 def diff(out: Out, result: Diff) -> None:
-    """Show what differs between two states."""
+    """Print the differences between two states."""
     if result.is_empty:
         out.line(f"Transactions {result.from_transaction} and {result.to_transaction} hold the same.")
         return
@@ -171,7 +171,7 @@ def _value(value: object) -> str:
 
 
 def rolled_back(out: Out, result: RollbackResult) -> None:
-    """Show the plan of a rollback, or what it did."""
+    """Print the plan of a rollback, or its effects."""
     diff(out, result.diff)
     for ids, said in (
         (result.orphaned, "later changes to what is gone, dropped"),
@@ -198,7 +198,7 @@ def rolled_back(out: Out, result: RollbackResult) -> None:
 
 
 def forgotten(out: Out, result: ForgetResult) -> None:
-    """Show the plan of a forget, or what it did."""
+    """Print the plan of a forget, or its effects."""
     verb = "erased" if result.erase else "forgotten"
     if result.shared:
         out.line(Styled(f"! {len(result.shared)} others have the same content and lose it too:", "yellow"))
@@ -213,7 +213,7 @@ def forgotten(out: Out, result: ForgetResult) -> None:
 
 
 def history(out: Out, result: HistoryResult) -> None:
-    """Show the ledger, one memory, a source, or a diff."""
+    """Print the ledger, one memory, a source, or a diff."""
     if result.diff is not None:
         diff(out, result.diff)
         return
@@ -238,7 +238,7 @@ def history(out: Out, result: HistoryResult) -> None:
 
 
 def _places(out: Out, result: HistoryResult) -> None:
-    """Show a place, and what is around it."""
+    """Print a place and its surroundings."""
     if result.node is not None and result.node.text:
         out.line(result.node.text)
     rows = [("here", result.node), ("in", result.parent), *(("holds", node) for node in result.children)]
@@ -289,7 +289,7 @@ def _memory(out: Out, result: HistoryResult) -> None:
 
 
 def log(out: Out, result: HistoryResult) -> None:
-    """Show ledger entries, newest first."""
+    """Print ledger entries, newest first."""
     if not result.transactions:
         out.line("The ledger is empty.")
         return
@@ -315,7 +315,7 @@ def log(out: Out, result: HistoryResult) -> None:
 
 
 def verified(out: Out, result: VerifyResult) -> None:
-    """Show what was checked, and whether it holds."""
+    """Print the result of a verification."""
     if result.holds:
         out.line(Styled("✓ everything holds", "green"))
     else:
@@ -341,12 +341,12 @@ def verified(out: Out, result: VerifyResult) -> None:
 
 
 def checkpoint(out: Out, result: CheckpointResult) -> None:
-    """Show a signed checkpoint as the text to keep."""
+    """Print a signed checkpoint as the text to keep."""
     out.line(result.checkpoint.rstrip("\n"))
 
 
 def quarantine(out: Out, entries: list[QuarantineEntry]) -> None:
-    """Show what a gate kept back."""
+    """Print the entries in quarantine."""
     if not entries:
         out.line("Nothing is in quarantine.")
         return

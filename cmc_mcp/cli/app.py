@@ -97,7 +97,7 @@ def _options(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line; give the exit code. Errors become one message on standard error."""
+    """Run the command line; return the exit code. Errors become one message on standard error."""
     # each registers its commands; this is their order in the help
     for name in ("verbs", "looking", "sources", "keeping", "upkeep", "storage", "setup"):
         import_module(f"cmc_mcp.cli.{name}")
@@ -175,7 +175,7 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
 
 
 def _front(arguments: Sequence[str]) -> int:
-    """Give how many of the arguments stand before the verb."""
+    """Return how many of the arguments stand before the verb."""
     position = 0
     while position < len(arguments) and arguments[position].startswith("-"):
         position += 2 if arguments[position] in _VALUES else 1

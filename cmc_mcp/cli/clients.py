@@ -25,7 +25,7 @@ _NAME: Final = "memory"
 
 
 def command_of(session: Session, workspace: str) -> list[str]:
-    """Give the command that serves this memory, with the store and the workspace visible in it."""
+    """Return the command that serves this memory, with the store and the workspace visible in it."""
     asked = session.configuration()
     words = [sys.executable, "-m", "cmc_mcp", "serve", "--store", shown(asked.store), "--workspace", workspace]
     if asked.objects:
@@ -36,13 +36,13 @@ def command_of(session: Session, workspace: str) -> list[str]:
 
 
 def snippets(session: Session, client: str | None) -> list[Snippet]:
-    """Give the configuration of one client, or of all.
+    """Return the configuration of one client, or of all.
 
     A client that runs in a project gets the workspace `auto`, so that projects do not share memories by accident;
     Claude Desktop knows no project, and gets the configured one. `--workspace` decides otherwise.
 
     Raises:
-        InvalidInput: there is no such client.
+        InvalidInput: the client is unknown.
     """
     if client is not None and client not in CLIENTS:
         raise InvalidInput.at("client", f"{client!r:.40} is not known here; known are {', '.join(CLIENTS)}")

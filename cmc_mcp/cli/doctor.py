@@ -350,7 +350,7 @@ def _opened(memory: Memory) -> Iterator[Finding]:
 
 
 def _server(settings: Mapping[str, str]) -> Iterator[Finding]:
-    """Say what about a database server breaks a promise; of a file there is nothing to say."""
+    """Yield the settings of a database server that break a promise; a file has none."""
     if "database" not in settings:
         return
     if off := [name for name in ("fsync", "full_page_writes") if settings[name] == "off"]:

@@ -34,12 +34,12 @@ _DOES: Final = {
 
 
 def most(whys: Sequence[Mapping[str, float] | None]) -> float:
-    """Give the largest part of any match, which a full bar stands for; 1 when there is none."""
+    """Return the largest part of any match, which a full bar stands for; 1 without matches."""
     return max((abs(value) for why in whys for _, value in _match(why or {})), default=1.0)
 
 
 def _match(why: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Give the parts of the match that are not 0."""
+    """Return the parts of the match that are not 0."""
     return [(name, value) for name, value in why.items() if value and name not in (_TOTAL, *_STANDING)]
 
 

@@ -55,7 +55,7 @@ class Found:
 
 # ---------------------------------------------------------------------- finding
 def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = False, prefix: str = "") -> Found:
-    """Find what is to be imported, in a fixed order.
+    """Find the files to import, in a fixed order.
 
     Raises:
         InvalidInput: a path does not exist or cannot be read.
@@ -79,7 +79,7 @@ def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = F
 
 
 def _walk(folder: Path, root: Path, found: Found, exclude: Sequence[str], hidden: bool) -> Iterator[tuple[Path, Path]]:
-    """Give the files as (what is to be read, where it was found)."""
+    """Return the files as (path to read, path where it was found)."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -115,7 +115,7 @@ def _opened(path: Path) -> BinaryIO:
     """Open what a walk found, as what it was then: a regular file, and no link.
 
     Raises:
-        OSError: it is another thing now, or cannot be read.
+        OSError: the file changed its type, or cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -125,7 +125,7 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _is_lines(path: Path) -> bool:
-    """Say whether a file of a folder holds memories, line by line; other JSONL is a document like any."""
+    """Return whether a file of a folder holds memories, line by line; other JSONL is a document like any."""
     if path.suffix.lower() not in LINES_SUFFIXES:
         return False
     try:
@@ -167,7 +167,7 @@ def document(path: Path, origin: str) -> RememberArguments | Skipped:
 
 
 def modality_of(media_type: str) -> str:
-    """Give the modality that files of a media type are.
+    """Return the modality that files of a media type are.
 
     >>> [modality_of(t) for t in ("text/markdown", "text/x-python", "image/png", "image/svg+xml", "audio/wav")]
     ['text', 'code', 'image', 'text', 'audio']
@@ -179,7 +179,7 @@ def modality_of(media_type: str) -> str:
 
 
 def is_known(memory: Memory, arguments: RememberArguments) -> bool:
-    """Say whether the present version of a document has these very bytes."""
+    """Return whether the present version of a document has these very bytes."""
     content = arguments.get("content", b"")
     data = content.encode() if isinstance(content, str) else content
     try:
@@ -190,7 +190,7 @@ def is_known(memory: Memory, arguments: RememberArguments) -> bool:
 
 # ---------------------------------------------------------------------- lines
 def count_lines(path: Path, origin: str) -> int:
-    """Check every line of a JSONL file, and give how many hold something.
+    """Check every line of a JSONL file, and return how many hold something.
 
     Raises:
         InvalidInput: lines are wrong; the first twenty are named.
@@ -211,7 +211,7 @@ def count_lines(path: Path, origin: str) -> int:
 
 
 def read_lines(path: Path, origin: str) -> Iterator[RememberArguments]:
-    """Give the arguments on each line of a file that `count_lines` has checked."""
+    """Yield the arguments on each line of a file that `count_lines` has checked."""
     problems: list[Problem] = []
     for _, arguments in _read_lines(path, origin, problems):
         yield arguments

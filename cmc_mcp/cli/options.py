@@ -148,7 +148,7 @@ def claim_of(text: str | None) -> ClaimArguments | None:
     """Read a claim written as `subject | predicate | object`.
 
     Raises:
-        InvalidInput: it has not three parts.
+        InvalidInput: the claim does not have three parts.
 
     >>> claim_of("production | deploys to | Fly.io")
     {'subject': 'production', 'predicate': 'deploys to', 'object': 'Fly.io'}

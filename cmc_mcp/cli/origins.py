@@ -13,7 +13,7 @@ from cmc_mcp.environment import read_small
 
 
 def origins_of(session: Session) -> dict[str, str]:
-    """Say for store, workspace and principal where the value came from, in the order that `configuration` asks."""
+    """Return for store, workspace and principal where the value came from, in the order that `configuration` asks."""
     path = Path(os.environ.get("CMC_CONFIG", Path(platformdirs.user_config_dir("cmc")) / "cmc.toml"))
     try:
         file = tomllib.loads(read_small(path))

@@ -46,7 +46,8 @@ class Session:
         """Resolve the configuration: these options, then the environment, then the file.
 
         Raises:
-            InvalidInput: a value is malformed; StoreError: the file cannot be read.
+            InvalidInput: a value is malformed.
+            StoreError: the file cannot be read.
         """
         from cmc_mcp.environment import configuration
 
@@ -63,7 +64,8 @@ class Session:
         """Open the memory: to read, to change what is there, or to write, which alone creates a store or a workspace.
 
         Raises:
-            NotFound: there is nothing to read or change yet; StoreError: it cannot be opened.
+            NotFound: the store does not exist yet.
+            StoreError: it cannot be opened.
         """
         asked = self.configuration()
         path = path_of(asked)
@@ -88,7 +90,7 @@ class Session:
             yield memory
 
     def writable(self) -> bool:
-        """Whether the store's file and folder may be written."""
+        """Return whether the store's file and folder may be written."""
         path = path_of(self.configuration())
         return path is None or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
 
@@ -132,16 +134,16 @@ class Session:
 
 
 def path_of(asked: Configuration) -> Path | None:
-    """Give the file that a configuration names; None when it names something else."""
+    """Return the file that a configuration names; None when it names something else."""
     text = asked.store.removeprefix("file://")
     return None if "://" in text else Path(text).expanduser().absolute()
 
 
 def whole_file(asked: Configuration) -> Path:
-    """Give the file that a configuration names, for what deals with a file and the objects beside it.
+    """Return the file that a configuration names, for what deals with a file and the objects beside it.
 
     Raises:
-        InvalidInput: it names a database, or the objects are elsewhere.
+        InvalidInput: the place names a database, or the objects are elsewhere.
     """
     from cmc_mcp.store.opening import file_of
 
@@ -151,7 +153,7 @@ def whole_file(asked: Configuration) -> Path:
 
 
 def session_of(context: typer.Context) -> Session:
-    """Give the session of a command."""
+    """Return the session of a command."""
     found = context.find_root().obj
     assert isinstance(found, Session)
     return found
@@ -161,7 +163,7 @@ def read_text(path: Path, what: str) -> str:
     """Read a small UTF-8 file that an option named; `-` is standard input.
 
     Raises:
-        InvalidInput: it cannot be read, or is no UTF-8.
+        InvalidInput: the file cannot be read, or is not UTF-8.
     """
     try:
         return read_bytes(path, what).decode("utf-8")
@@ -173,7 +175,7 @@ def read_bytes(path: Path, what: str) -> bytes:
     """Read a file that an option named; `-` is standard input.
 
     Raises:
-        InvalidInput: it cannot be read.
+        InvalidInput: the file cannot be read.
     """
     try:
         return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
@@ -185,7 +187,7 @@ def pairs(values: list[str] | None, what: str) -> dict[str, str] | None:
     """Read `name=value` options.
 
     Raises:
-        InvalidInput: one has no `=`.
+        InvalidInput: a pair lacks its `=`.
 
     >>> pairs(["topic=deploy"], "tag")
     {'topic': 'deploy'}

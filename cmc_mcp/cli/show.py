@@ -55,7 +55,7 @@ class Out:
 
     @property
     def width(self) -> int:
-        """How many columns there are; 0 when nothing is to be cut."""
+        """The number of columns; 0 if lines are not cut."""
         return self.console.width if self.fancy else 0
 
     def line(self, *parts: str | Styled) -> None:

@@ -61,7 +61,7 @@ class _Heads(Behaviour):
 
 
 def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[int, AtomRow]) -> set[int]:
-    """Take the words of erased headings out of what stands under them; give the plans that held them."""
+    """Take the words of erased headings out of what stands under them; return the plans that held them."""
     out: set[int] = set()
     keys = {row.key for row in rows.values()}
     for origin in sorted({row.origin for row in rows.values() if row.origin}):
@@ -112,7 +112,7 @@ def _versions(unit: LedgerView, rid: int) -> list[tuple[int, Manifest]]:
 
 
 def _titles(plan: Manifest, keys: Collection[bytes]) -> set[str]:
-    """Give the titles that erased atoms gave to a plan; its own too, when nothing else is left of it."""
+    """Return the titles that erased atoms gave to a plan; its own too, when nothing else is left of it."""
     titles = {node.path: node.title for node in plan.nodes}
     out = {
         titles.get(part.place.rpartition("#")[0], "")

@@ -98,7 +98,7 @@ def load(
 
 
 def parts_of(view: LedgerView, objects: Objects, manifest: Manifest) -> list[tuple[str, bytes | None]]:
-    """Give the (kind, bytes) of the atoms of a version, in order; None for what was erased, or is missing."""
+    """Return the (kind, bytes) of the atoms of a version, in order; None for what was erased, or is missing."""
     rids = [view.rid(atom_record(part.atom)) for part in manifest.parts]
     rows = view.atoms([rid for rid in rids if rid is not None])
     payloads = view.payload_rows({row.content for row in rows.values()})
@@ -117,7 +117,7 @@ def parts_of(view: LedgerView, objects: Objects, manifest: Manifest) -> list[tup
 def content_of(
     view: LedgerView, objects: Objects, row: PayloadRow | None, bodies: Mapping[int, bytes | None]
 ) -> bytes | None:
-    """Give content, from the table or the object store; None when erased."""
+    """Return content, from the table or the object store; None when erased."""
     if row is None:
         raise IntegrityError("the content of a memory is missing", table="payloads")
     if row.object and row.body is None:
@@ -138,14 +138,14 @@ def _map(body: bytes | None) -> Mapping[str, Json]:
 
 
 def place_of(view: LedgerView, manifests: Manifests, loaded: Loaded, seq: int) -> tuple[str | None, str | None]:
-    """Give the place of a memory in its source, and the dependency hash of the node it stands under."""
+    """Return the place of a memory in its source, and the dependency hash of the node it stands under."""
     return places_of(view, manifests, [loaded], seq)[loaded.row.rid]
 
 
 def places_of(
     view: LedgerView, manifests: Manifests, loaded: Sequence[Loaded], seq: int
 ) -> dict[int, tuple[str | None, str | None]]:
-    """Give the places of memories in their sources, and the dependency hashes of the nodes they stand under."""
+    """Return the places of memories in their sources, and the dependency hashes of the nodes they stand under."""
     out: dict[int, tuple[str | None, str | None]] = {}
     turns = {item.row.rid: item for item in loaded if "session" in item.discriminator}
     items = view.items_of(list(turns)) if turns else []

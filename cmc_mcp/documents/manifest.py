@@ -59,7 +59,7 @@ class Manifest:
 
 
 def redacted(manifest: Manifest, titles: Collection[str], placeholder: str) -> Manifest:
-    """Give the manifest with some titles replaced, in the paths too; hashes and order stay.
+    """Return the manifest with some titles replaced, in the paths too; hashes and order stay.
 
     >>> node = ManifestNode("Plans", 2, "Plans", "00")
     >>> part = ManifestPart(bytes(16), "heading", "Plans#1")
@@ -88,7 +88,7 @@ def redacted(manifest: Manifest, titles: Collection[str], placeholder: str) -> M
 
 
 def _moved(path: str, moved: Mapping[str, str]) -> str:
-    """Give a path under what it stands in now: an atom in its node ("node#1"), a node in its parent ("parent/node")."""
+    """Return a path under what it stands in now: an atom in its node ("node#1"), a node in its parent ("parent/node")."""
     for mark in "#/":
         above, found, name = path.rpartition(mark)
         if found:
@@ -100,7 +100,7 @@ def decode_manifest(body: bytes) -> Manifest:
     """Read a manifest.
 
     Raises:
-        IntegrityError: the bytes are none.
+        IntegrityError: the bytes are not a manifest.
     """
     try:
         raw = cast("dict[str, list[list[str]]]", json.loads(body))

@@ -27,12 +27,12 @@ class Manifests:
         self._known: OrderedDict[bytes, _Known | None] = OrderedDict()
 
     def get(self, view: LedgerView, hash_: bytes) -> Manifest | None:
-        """Give a manifest; None when it was erased."""
+        """Return a manifest; None when it was erased."""
         known = self._get(view, hash_)
         return None if known is None else known.manifest
 
     def place(self, view: LedgerView, hash_: bytes, atom: bytes) -> tuple[str | None, str | None]:
-        """Give the place of an atom in a version, and the dependency hash of the node it stands under."""
+        """Return the place of an atom in a version, and the dependency hash of the node it stands under."""
         known = self._get(view, hash_)
         place = None if known is None else known.places.get(atom)
         if known is None or place is None:
@@ -57,18 +57,18 @@ class Manifests:
         return self._known[hash_]
 
     def of_origin(self, view: LedgerView, origin: str, seq: int) -> tuple[bytes, Manifest] | None:
-        """Give the version of a document that was current after a transaction, and its hash."""
+        """Return the version of a document that was current after a transaction, and its hash."""
         hash_ = self.current(view, origin, seq)
         manifest = None if hash_ is None else self.get(view, hash_)
         return None if hash_ is None or manifest is None else (hash_, manifest)
 
     def of_record(self, view: LedgerView, rid: int, seq: int) -> Manifest | None:
-        """Give the version that the head of a document named after a transaction; None when there is none any more."""
+        """Return the version that the head of a document named after a transaction, or None if the version is gone."""
         pieces = view.pieces(rid, seq)
         return self.get(view, bytes.fromhex(str(pieces[0].facts.registers["manifest"]))) if pieces else None
 
     def current(self, view: LedgerView, origin: str, seq: int) -> bytes | None:
-        """Give the hash of the version of a document that was current after a transaction."""
+        """Return the hash of the version of a document that was current after a transaction."""
         rid = view.rid(SOURCE.record(payload_hash(origin.encode())))
         pieces = () if rid is None else view.pieces(rid, seq)
         return bytes.fromhex(str(pieces[0].facts.registers["manifest"])) if pieces else None

@@ -50,7 +50,7 @@ class Row(NamedTuple):
 
 
 def nodes_of(modality: str, nodes: Sequence[ManifestNode], parts: Sequence[tuple[str, str]]) -> tuple[Node, ...]:
-    """Give the nodes of a version that are indexed, in order: those of at least two children, a heading being one.
+    """Return the nodes of a version that are indexed, in order: those of at least two children, a heading being one.
 
     A node of one child is left out: the child says it all. `parts` are the (kind, place) of the atoms, in order.
 
@@ -80,12 +80,12 @@ def nodes_of(modality: str, nodes: Sequence[ManifestNode], parts: Sequence[tuple
 
 
 def nodes_in(manifest: Manifest) -> tuple[Node, ...]:
-    """Give the nodes of a manifest that are indexed."""
+    """Return the nodes of a manifest that are indexed."""
     return nodes_of(manifest.modality, manifest.nodes, [(part.kind, part.place) for part in manifest.parts])
 
 
 def spans(places: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Give, for each path with an atom under it, the atoms `[first, end)`: they follow each other in a source.
+    """Return, for each path with an atom under it, the atoms `[first, end)`: they follow each other in a source.
 
     >>> spans(["#1", "Deploy#1", "Deploy/CI#1"])
     {'': (0, 3), 'Deploy': (1, 3), 'Deploy/CI': (2, 3)}
@@ -102,7 +102,7 @@ def spans(places: Iterable[str]) -> dict[str, tuple[int, int]]:
 
 
 def lineage(path: str) -> list[str]:
-    """Give a path and every path above it, the root's last.
+    """Return a path and every path above it, the root's last.
 
     >>> lineage("Deploy/CI")
     ['Deploy/CI', 'Deploy', '']
@@ -122,7 +122,7 @@ def _key(modality: str, titles: Iterable[str], dependency_hash: str, kinds: Iter
 
 # ---------------------------------------------------------------------- rows over time
 def rows_of(versions: Iterable[tuple[int, int, Manifest | None]]) -> set[Row]:
-    """Give the index rows of a source from its versions `(tx_from, tx_to, manifest)`, in order; None: it was erased.
+    """Return the index rows of a source from its versions `(tx_from, tx_to, manifest)`, in order; None: it was erased.
 
     A node that the next version has too, unchanged, is one row.
     """
@@ -166,7 +166,7 @@ def text_of(node: Node, modality: str, parts: Sequence[tuple[str, str]], hidden:
 
 
 def _lead(kind: str, text: str, modality: str) -> str:
-    """Give the beginning of an atom on one line; of code, its first lines."""
+    """Return the beginning of an atom on one line; of code, its first lines."""
     if kind in _TITLED:
         return " ".join(text.strip("#=-\n ").split())
     if modality == "code":
@@ -175,7 +175,7 @@ def _lead(kind: str, text: str, modality: str) -> str:
 
 
 def _share(sizes: Sequence[int], room: int) -> int:
-    """Give the size up to which all can be kept within the room: the short ones leave theirs to the long."""
+    """Return the size up to which all can be kept within the room: the short ones leave theirs to the long."""
     left, many = room, len(sizes)
     for size in sorted(sizes):
         if size * many > left:
@@ -186,7 +186,7 @@ def _share(sizes: Sequence[int], room: int) -> int:
 
 
 def _central(leads: Sequence[str], most: int) -> list[int]:
-    """Give the places of the leads that share the most words with the others, in order; the first is always one."""
+    """Return the places of the leads that share the most words with the others, in order; the first is always one."""
     words = [frozenset(_WORD.findall(cut(lead, 2 * _LEAD_BYTES_MIN).lower())) for lead in leads]
     holding: dict[str, int] = {}
     for mine in words:
@@ -198,7 +198,7 @@ def _central(leads: Sequence[str], most: int) -> list[int]:
 
 
 def cut(text: str, size: int) -> str:
-    """Give the beginning of a text of at most `size` bytes, ended between words where there is a space to do so.
+    """Return the beginning of a text of at most `size` bytes, ended between words where there is a space to do so.
 
     >>> cut("We deploy to Fly.io", 15)
     'We deploy to'
@@ -214,7 +214,7 @@ def cut(text: str, size: int) -> str:
 def texts_of(
     nodes: Iterable[Node], modality: str, parts: Sequence[tuple[str, bytes | None]], hidden: str = ""
 ) -> Mapping[bytes, str]:
-    """Give the texts of nodes by their keys; `parts` are the (kind, bytes) of all atoms of the version, in order.
+    """Return the texts of nodes by their keys; `parts` are the (kind, bytes) of all atoms of the version, in order.
 
     A node above an atom whose bytes are gone has no text any more.
     """

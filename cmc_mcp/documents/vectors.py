@@ -36,7 +36,7 @@ _COMPLETING: Final = "embed"
 
 @dataclass(slots=True)
 class _Found:
-    """What there is to be a vector of, since which transaction; and the vectors found, with the one that made each."""
+    """The texts that should have a vector, each with its first transaction, and the vectors found, each with its transaction."""
 
     texts: dict[int, int]
     begun: dict[bytes, int]
@@ -47,7 +47,7 @@ class _Found:
 
     @classmethod
     def among(cls, audit: Audit, nodes: set[Row]) -> _Found:
-        """Begin with what there is to be a vector of."""
+        """Begin with the texts that should have a vector."""
         found = cls({}, {})
         for atom in audit.atoms:
             if atom.modality < TEXTUAL:
@@ -73,7 +73,7 @@ def shape(audit: Audit, report: Report) -> None:
 
 
 def _of_texts(audit: Audit, found: _Found, dimensions: Mapping[int, int], report: Report) -> list[int]:
-    """Look at each vector of a text alone; give their numbers."""
+    """Check each vector of a text by itself; return the vectors' numbers."""
     lasts = [(row.seq, row.last_vid) for row in audit.rows]
     place, vids = 0, list[int]()
     for vid, model, content, seq, vector in audit.view.all_vectors():
@@ -94,7 +94,7 @@ def _of_texts(audit: Audit, found: _Found, dimensions: Mapping[int, int], report
 
 
 def _of_nodes(audit: Audit, found: _Found, dimensions: Mapping[int, int], report: Report, *, erased: bool) -> None:
-    """Look at each vector of a node alone."""
+    """Check each vector of a node by itself."""
     before = 0
     making = {row.seq for row in audit.rows if row.verb in _MAKING or row.verb == _COMPLETING}
     for nid, model, key, seq, vector in audit.view.all_node_vectors():
@@ -220,7 +220,7 @@ def _embedded(embed: Embed, texts: Sequence[str]) -> Sequence[npt.NDArray[np.flo
 
 
 def _agrees(stored: bytes, made: npt.NDArray[np.float32]) -> bool:
-    """Say whether a stored vector is the one that was made again: cosine ≥ .999, length 1. Not a number agrees with nothing."""
+    """Return whether a stored vector agrees with a new one: cosine ≥ .999, length 1. NaN never agrees."""
     import numpy as np
 
     if len(stored) != made.nbytes:

@@ -20,7 +20,7 @@ from cmc_mcp.store.rows import TransactionRow, arguments_of
 
 
 def transactions(view: LedgerView, *, limit: int, cursor: str | None, workspace: str) -> HistoryResult:
-    """Give ledger entries, newest first.
+    """Return ledger entries, newest first.
 
     Raises:
         InvalidInput: the cursor is malformed or from elsewhere.

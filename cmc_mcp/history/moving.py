@@ -76,11 +76,15 @@ def migrate(
 ) -> list[Moved]:
     """Copy workspaces (by default all) into another store, exactly; the source is only read.
 
-    Interrupted, it goes on from where it was when it is called again. `phase` shows the progress of a step by its label.
+    Interrupted, it goes on from where it was when it is called again. `phase` shows the progress of a step by its
+    label.
 
     Raises:
-        NotFound: no such source, or workspace; InvalidInput: both are the same place; Conflict: the target's workspace is
-        not empty; IntegrityError: the source does not verify, or what arrived does not; StoreError: either refused.
+        NotFound: no such source, or workspace.
+        InvalidInput: both are the same place.
+        Conflict: the target's workspace is not empty.
+        IntegrityError: the source does not verify, or what arrived does not.
+        StoreError: either refused.
     """
     clock = clock or SystemClock()
     if source.path is not None and not source.path.exists():
@@ -182,7 +186,7 @@ def _numbers(store: Store, wanted: list[str] | None) -> dict[str, int]:
 
 
 def _identity(store: Any) -> tuple[object, ...]:
-    """Give what two openings of the same store have in common, however it is named."""
+    """Return a value that two openings of the same store share, however the store is named."""
     if store.backend == "sqlite":
         found = store.location.path.stat()
         return (found.st_dev, found.st_ino)

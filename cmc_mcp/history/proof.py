@@ -23,7 +23,7 @@ def checkpoint(view: LedgerView, workspace: str, seed: bytes) -> CheckpointResul
     """Sign the present head with an Ed25519 key (32-byte seed).
 
     Raises:
-        NotFound: nothing was ever written, so there is nothing to sign.
+        NotFound: the workspace is empty, so nothing can be signed.
     """
     head = view.head()
     if not head.seq:
@@ -47,7 +47,9 @@ def inclusion(view: LedgerView, reference: str) -> InclusionProof:
     """Prove that the transaction which first recorded a memory is in the log, and that it is in the state, or not.
 
     Raises:
-        NotFound, Ambiguous, InvalidInput: the reference.
+        NotFound: the reference names nothing.
+        Ambiguous: it could name several things.
+        InvalidInput: the reference is malformed.
     """
     rid = resolve_atom(view, reference)
     row = view.atom(rid)

@@ -32,7 +32,9 @@ def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> int:
     """Find the record of an atom by its id or a unique prefix of it.
 
     Raises:
-        InvalidInput: it has not the form of an id; NotFound: no such atom here; Ambiguous: several begin so.
+        InvalidInput: the reference is not a memory id.
+        NotFound: the workspace has no such atom.
+        Ambiguous: several ids begin with the reference.
     """
     digits = str(reference).removeprefix(ATOM_PREFIX).lower()
     if not _HEX.match(digits) or not ID_PREFIX_CHARS_MIN <= len(digits) <= 2 * ID_BYTES:
@@ -60,7 +62,7 @@ def resolve_origin(view: LedgerView, reference: str, path: str = "source") -> st
     """Find the origin that a text names: itself, or the one that bears the source id given.
 
     Raises:
-        InvalidInput: it is no text that can be stored.
+        InvalidInput: the reference is not text that can be stored.
     """
     origin = plain_text(reference, path)
     if origin.startswith(SOURCE_PREFIX) and view.pid(payload_hash(origin.encode())) is None:
@@ -75,7 +77,7 @@ def plain_text(value: str, path: str) -> str:
     """Check that a reference is text that could have been stored.
 
     Raises:
-        InvalidInput: it is none, or it holds a lone surrogate or a NUL character.
+        InvalidInput: the value is not text, or holds a lone surrogate or a NUL character.
     """
     if not isinstance(value, str):
         raise InvalidInput.at(path, f"is a {type(value).__name__}; pass text")
@@ -97,7 +99,9 @@ def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *
     transaction at or before it.
 
     Raises:
-        NotFound: nothing here bears the name; Ambiguous: it could be two things; InvalidInput: it is none of the forms.
+        NotFound: the workspace has nothing of that name.
+        Ambiguous: the reference could name several things.
+        InvalidInput: the reference has an unknown form.
     """
     head = view.head().seq
     if isinstance(reference, datetime | date):

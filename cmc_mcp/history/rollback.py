@@ -69,7 +69,10 @@ def rollback(
     is checked on every rollback.
 
     Raises:
-        NotFound, Ambiguous, InvalidInput: the target; Conflict: the head has moved since `digest_` was given.
+        NotFound: the target does not exist.
+        Ambiguous: the target could be several states.
+        InvalidInput: the target is malformed.
+        Conflict: the head has moved since `digest_` was given.
     """
     _check(target)
     if dry_run:
@@ -156,12 +159,12 @@ def _rolls_back(view: LedgerView, rid: int) -> bool:
 
 
 def _with(view: LedgerView, root: bytes, leaves: Mapping[bytes, bytes]) -> bytes:
-    """Give the root that the present state tree would have with some leaves added."""
+    """Return the root that the present state tree would have with some leaves added."""
     return tree.update(lambda path: view.state_node(0, path), leaves)[0] if leaves else root
 
 
 def _erased_since(view: LedgerView, seq: int) -> set[int]:
-    """Give the atoms whose content or facts were erased after a transaction, and were not told again since."""
+    """Return the atoms whose content or facts were erased after a transaction, and were not told again since."""
     out: set[int] = set()
     for rid, _ in view.records(ERASURE.code):
         for _, _, tx_from, tx_to, facts in view.piece_rows(rid):
@@ -187,7 +190,7 @@ class _Matcher:
         self._writers: dict[int, bool] = {}
 
     def matches(self, rid: int, seq: int) -> bool:
-        """Say whether the change that transaction `seq` made to a record is to be undone."""
+        """Return whether to undo the change that transaction `seq` made to a record."""
         return seq > self.since and self._by_writer(seq) and self._by_source(rid) and self._by_tags(rid, seq)
 
     def _by_writer(self, seq: int) -> bool:
@@ -253,7 +256,7 @@ def _selective(view: LedgerView, target: Target) -> _Plan:
 
 
 def _touched(view: LedgerView, matcher: _Matcher, since: int, head: int, rolled: set[int]) -> list[int]:
-    """Give the memory records with a matching change."""
+    """Return the memory records with a matching change."""
     if matcher.writer is not None:
         principal = view.pid(payload_hash(matcher.writer.encode()))
         seqs = [] if principal is None else view.transactions_by(principal, since)
@@ -293,7 +296,7 @@ def _arguments(row: TransactionRow) -> Mapping[str, Json]:
 
 
 def _resting_on(view: LedgerView, plan: _Plan) -> list[int]:
-    """Give live atoms that were derived from, or put in place of, something the plan takes away."""
+    """Return live atoms that were derived from, or put in place of, something the plan takes away."""
     taken = [rid for rid, (_, after) in plan.changes.items() if not after and view.record(rid).kind == ATOM.code]
     out: list[int] = []
     layer = taken

@@ -27,10 +27,11 @@ def snapshot(
     note: str | None = None,
     force: bool = False,
 ) -> SnapshotResult:
-    """Give the id of the present state; with a label, name it. Without one nothing is written.
+    """Return the id of the present state; with a label, name it. Without one nothing is written.
 
     Raises:
-        Conflict: the label names another state already, and `force` is not given; InvalidInput: it is malformed.
+        Conflict: the label names another state, and `force` is not set.
+        InvalidInput: the label is malformed.
     """
     if label is None:
         if note is not None:
@@ -61,7 +62,7 @@ def snapshot(
 
 
 def result(head: Head, label: str | None = None) -> SnapshotResult:
-    """Give a state as a snapshot."""
+    """Return a state as a snapshot."""
     return SnapshotResult(
         snapshot=snapshot_name(head.state_root),
         root=head.state_root.hex(),

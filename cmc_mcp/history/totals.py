@@ -29,7 +29,7 @@ def totals(audit: Audit, report: Report) -> None:
 
 
 def _first_named(audit: Audit) -> dict[int, int]:
-    """Give the transaction in which each payload was first used."""
+    """Return the transaction in which each payload was first used."""
     out: dict[int, int] = {}
 
     def named(pid: int | None, seq: int) -> None:

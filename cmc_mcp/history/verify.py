@@ -54,7 +54,7 @@ class Verifier:
         self.log_root = log.EMPTY_ROOT
 
     def fault(self, table: str, key: object, reason: str) -> None:
-        """Note a fault."""
+        """Record a fault."""
         self.faults.append(Fault(table=table, key=str(key), reason=reason))
 
     def run(self, progress: Progress | None = None) -> None:
@@ -193,7 +193,7 @@ class Verifier:
     def _apply(
         self, live: dict[int, dict[int, Piece]], events: list[tuple[int, int, int, int, int, int]]
     ) -> tuple[list[Change], int]:
-        """Apply one transaction's openings and closings; give its changes, and by how much live atoms grew."""
+        """Apply one transaction's openings and closings; return its changes, and by how much live atoms grew."""
         audit = self.audit
         changes: list[Change] = []
         delta = 0

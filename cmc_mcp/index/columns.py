@@ -47,7 +47,7 @@ class Column:
 
 
 def window(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], valid_at: int) -> tuple[int, int]:
-    """Give the valid times around `valid_at` in which no piece begins or ends."""
+    """Return the valid times around `valid_at` in which no piece begins or ends."""
     low = max(int(starts[starts <= valid_at].max(initial=-OPEN)), int(ends[ends <= valid_at].max(initial=-OPEN)))
     high = min(int(starts[starts > valid_at].min(initial=OPEN)), int(ends[ends > valid_at].min(initial=OPEN)))
     return low, high
@@ -56,7 +56,7 @@ def window(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], valid_at:
 def best(
     scores: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_] | None, count: int, passing: int
 ) -> npt.NDArray[np.int64]:
-    """Give the places of the best `count` scores that pass; a sampled threshold spares sorting a million."""
+    """Return the places of the best `count` scores that pass; a sampled threshold spares sorting a million."""
     import numpy as np
 
     if passing <= count:

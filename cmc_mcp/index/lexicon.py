@@ -28,11 +28,11 @@ class Postings(NamedTuple):
     counts: npt.NDArray[np.uint16]
 
     def tf(self, wanted: npt.NDArray[np.int64], heading_weight: float) -> npt.NDArray[np.float64]:
-        """Give the weighted count of the term in some passages (ascending), 0 where it is not."""
+        """Return the weighted count of the term in some passages (ascending), 0 where it is not."""
         return weighted(self.of(wanted), heading_weight)
 
     def of(self, wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:
-        """Give the counts of the term in some passages (ascending), 0 where it is not."""
+        """Return the counts of the term in some passages (ascending), 0 where it is not."""
         import numpy as np
 
         out = np.zeros(len(wanted), np.uint16)
@@ -45,14 +45,14 @@ class Postings(NamedTuple):
 
 
 def in_text(counts: npt.NDArray[np.uint16]) -> npt.NDArray[np.float64]:
-    """Give the counts in the text alone."""
+    """Return the counts in the text alone."""
     import numpy as np
 
     return (counts & 0xFF).astype(np.float64)
 
 
 def weighted(counts: npt.NDArray[np.uint16], heading_weight: float) -> npt.NDArray[np.float64]:
-    """Give one count for heading and text together."""
+    """Return one count for heading and text together."""
     import numpy as np
 
     return heading_weight * (counts >> _HEADING).astype(np.float64) + (counts & 0xFF).astype(np.float64)
@@ -94,7 +94,7 @@ class Lexicon:
         return count
 
     def postings(self, view: ReadView, term: str, upto: int) -> Postings:
-        """Give where a term is, in passages recorded up to a record number."""
+        """Return where a term is, in passages recorded up to a record number."""
         import numpy as np
 
         with self._lock:
@@ -116,7 +116,7 @@ class Lexicon:
         return Postings(known.postings.rids[:end], known.postings.counts[:end])
 
     def lengths(self, view: ReadView, rids: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-        """Give the lengths of passages in tokens, heading and text together."""
+        """Return the lengths of passages in tokens, heading and text together."""
         import numpy as np
 
         if not len(rids):

@@ -84,7 +84,7 @@ class Matrix(Follower):
 
     # ------------------------------------------------------------------ catching up
     def catch_up(self, view: ReadView, seq: int, last_rid: int) -> None:
-        """Bring the matrix to a transaction, inside the read transaction of `view`."""
+        """Catch up with a transaction, inside the read transaction of `view`."""
         self._follow(seq, lambda: self._catch_up(view, seq, last_rid))
 
     def _catch_up(self, view: ReadView, seq: int, last_rid: int) -> None:
@@ -165,7 +165,7 @@ class Matrix(Follower):
         self._attach(np.arange(first, first + len(places)), places)
 
     def _attach(self, atoms: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> None:
-        """Note which atoms have which vectors, the other way round."""
+        """Record which atoms have which vectors, and the reverse."""
         import numpy as np
 
         has = places >= 0
@@ -178,7 +178,7 @@ class Matrix(Follower):
             self._more.setdefault(place, []).append(atom)
 
     def _places(self, vids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Give the row of each vector number, -1 for none."""
+        """Return the row of each vector number, -1 for none."""
         import numpy as np
 
         if not self._vid.size:
@@ -229,7 +229,7 @@ class Matrix(Follower):
 
     # ------------------------------------------------------------------ masks
     def select(self, seq: int, valid_at: int, limits: Filter) -> _Selected:
-        """Give who holds at a read point and passes a filter."""
+        """Return the atoms that hold at a read point and pass a filter."""
         key = (seq, limits)
         with self._lock:
             known = self._masks.get(key)
@@ -293,7 +293,7 @@ class Matrix(Follower):
         return int(np.count_nonzero(bare))
 
     def holds(self, selected: _Selected, rids: npt.NDArray[np.int64]) -> Mask:
-        """Say which of some atoms are selected."""
+        """Return a mask of the selected atoms."""
         import numpy as np
 
         size = len(selected.atoms)
@@ -308,7 +308,7 @@ class Matrix(Follower):
         return self.select(seq, valid_at, Filter()).pending
 
     def bounds(self, selected: _Selected) -> tuple[int, int]:
-        """Give the lowest and the highest number of a selected atom; (0, 0) for none."""
+        """Return the lowest and the highest number of a selected atom; (0, 0) for none."""
         import numpy as np
 
         places = np.flatnonzero(selected.atoms)
@@ -323,13 +323,13 @@ class Matrix(Follower):
         return int(np.count_nonzero(selected.atoms))
 
     def erased(self, view: ReadView) -> list[int]:
-        """Give the atoms whose content was erased; an erasure makes a new matrix, so they are looked up once."""
+        """Return the atoms whose content was erased; an erasure makes a new matrix, so they are looked up once."""
         if self._erased is None:
             self._erased = view.erased()
         return self._erased
 
     def described(self, rids: npt.NDArray[np.int64]) -> Described:
-        """Give what is known of atoms beside their words."""
+        """Return the traits and numbers of atoms, beside their words."""
         import numpy as np
 
         places = np.searchsorted(self._rid.rows, rids)
@@ -337,7 +337,7 @@ class Matrix(Follower):
         return Described(*(column.rows[places].astype(np.int64) for column in columns))
 
     def neighbours(self, selected: _Selected, rids: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.int64]:
-        """Give the two selected atoms before and the two after each, of the same origin; see `Selection.neighbours`."""
+        """Return the two selected atoms before and the two after each, of the same origin; see `Selection.neighbours`."""
         import numpy as np
 
         size = len(selected.atoms)
@@ -418,7 +418,7 @@ class Matrix(Follower):
         return worst + (1.0 + worst) * mine + _DOT_ERROR
 
     def _refined(self, query: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Give an upper bound of the exact scores: the query uncoded, each vector's own error added."""
+        """Return an upper bound of the exact scores: the query uncoded, each vector's own error added."""
         import numpy as np
 
         codes = self._codes.rows[places].astype(np.float32)
@@ -429,7 +429,7 @@ class Matrix(Follower):
     def scores_of(
         self, view: ReadView, query: npt.NDArray[np.float32], rids: Sequence[int], selected: _Selected
     ) -> dict[int, float]:
-        """Give the exact cosines of those selected atoms that have a vector at the read point."""
+        """Return the exact cosines of those selected atoms that have a vector at the read point."""
         import numpy as np
 
         wanted = np.array(rids, np.int64)
@@ -449,7 +449,7 @@ class Matrix(Follower):
         places: npt.NDArray[np.int64],
         selected: _Selected,
     ) -> list[tuple[int, float]]:
-        """Score candidates exactly, and give the selected atoms that have them."""
+        """Score candidates exactly, and return the selected atoms that have them."""
         import numpy as np
 
         if not len(places):

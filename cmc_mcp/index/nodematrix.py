@@ -59,7 +59,7 @@ class NodeMatrix(Follower):
         self.plans = Plans()
 
     def catch_up(self, view: ReadView, seq: int) -> None:
-        """Bring the matrix to a transaction, inside the read transaction of `view`."""
+        """Catch up with a transaction, inside the read transaction of `view`."""
         self._follow(seq, lambda: self._catch_up(view, seq))
 
     def _catch_up(self, view: ReadView, seq: int) -> None:
@@ -105,7 +105,7 @@ class NodeMatrix(Follower):
     def nearest(
         self, query: npt.NDArray[np.float32], seq: int, sources: Sequence[int] | None, count: int
     ) -> list[Near]:
-        """Give the `count` nodes nearest to a question after a transaction, best first, ties by key and place."""
+        """Return the `count` nodes nearest to a question after a transaction, best first, ties by key and place."""
         with self._lock:
             return self._nearest(query, seq, sources, count)
 
@@ -139,7 +139,7 @@ class NodeMatrix(Follower):
 def nearest_by_rows(
     view: ReadView, model: int, query: npt.NDArray[np.float32], seq: int, sources: Sequence[int] | None, count: int
 ) -> list[Near]:
-    """Give what `NodeMatrix.nearest` gives, from the store's rows alone: the truth it must equal."""
+    """Return the same as `NodeMatrix.nearest` from the store's rows alone: the oracle of that index."""
     import numpy as np
 
     vectors = {key: vector for key, _, vector in view.node_vectors(model, 0, seq)}
@@ -163,7 +163,7 @@ class Plans:
         self._lock = threading.Lock()
 
     def at(self, view: ReadView, manifests: Manifests, source: int, seq: int) -> Plan | None:
-        """Give the version of a document after a transaction; None when there was none, or it was erased."""
+        """Return the version of a document after a transaction, or None if it did not exist or was erased."""
         pieces = view.pieces(source, seq)
         if not pieces:
             return None
@@ -193,5 +193,5 @@ def _plan(view: ReadView, manifests: Manifests, source: int, hash_: bytes) -> Pl
 
 
 def depth(path: str) -> int:
-    """Give how many levels a node is below the root."""
+    """Return how many levels a node is below the root."""
     return path.count("/") + 1 if path else 0

@@ -43,7 +43,7 @@ class Tables:
         self._tables: dict[int, _Table] = {}
 
     def passing(self, view: ReadView, origin: int, where: Where) -> tuple[int, ...]:
-        """Give the bodies of facts that pass a filter, of those that entries of a collection ever had."""
+        """Return the bodies of facts that pass a filter, of those that entries of a collection ever had."""
         with self._guard:
             table = self._table(view, origin)
             key = signature(where)
@@ -57,7 +57,7 @@ class Tables:
             return tuple(found)
 
     def metadata(self, view: ReadView, origin: int) -> dict[int, Mapping[str, JsonValue]]:
-        """Give the metadata of every body of facts that entries of a collection ever had, by number."""
+        """Return the metadata of every body of facts that entries of a collection ever had, by number."""
         with self._guard:
             table = self._table(view, origin)
             return {pid: _metadata(table, pid) for pid in table.facts}

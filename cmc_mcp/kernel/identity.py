@@ -48,12 +48,12 @@ def snapshot_name(state_root: bytes) -> str:
 
 
 def source_name(origin: str) -> str:
-    """Give the id of the source of an origin."""
+    """Return the id of the source of an origin."""
     return SOURCE_PREFIX + digest("cmc/source/1", origin.encode())[:ID_BYTES].hex()
 
 
 def note_origin(content: bytes) -> str:
-    """Give the origin of a bare note: its content."""
+    """Return the origin of a bare note: its content."""
     return "note:" + payload_hash(content).hex()
 
 
@@ -69,7 +69,7 @@ def turn_discriminator(session: str, speaker: str, occurred_us: int | None, ordi
 
 
 def collection_origin(name: str) -> str:
-    """Give the origin of the entries of a collection.
+    """Return the origin of the entries of a collection.
 
     >>> collection_origin("notes")
     'collection:notes'
@@ -88,7 +88,7 @@ def twin_discriminator(number: int) -> bytes:
 
 
 def aligned(previous: Sequence[tuple[T, int]], texts: Sequence[T]) -> list[tuple[T, int]]:
-    """Give each text of a new version its twin number.
+    """Return the twin number of each text of a new version.
 
     What stays in place, by longest common subsequence with the previous version, keeps its number; the rest takes the
     lowest number of that text which the new version does not use. Linear for an edit in the middle, since common ends

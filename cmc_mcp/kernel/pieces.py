@@ -49,7 +49,7 @@ def joined(pieces: Iterable[Piece]) -> Pieces:
 
 
 def at(pieces: Pieces, instant: int) -> Facts | None:
-    """Give the facts that hold at an instant of valid time."""
+    """Return the facts that hold at an instant of valid time."""
     for piece in pieces:
         if piece.valid_from <= instant < piece.valid_to:
             return piece.facts
@@ -121,7 +121,7 @@ def bounded(pieces: Pieces, valid_from: int | None, valid_to: int | None) -> Pie
 
 
 def without(pieces: Pieces, other: Pieces) -> Pieces:
-    """Keep a function where another one does not hold."""
+    """Return a function restricted to where another one does not hold."""
     return pointwise(lambda values: None if values[1] is not None else values[0], pieces, other)
 
 

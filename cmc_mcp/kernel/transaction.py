@@ -61,7 +61,7 @@ def transaction_hash(header: Header, changes: Iterable[Change]) -> bytes:
 
 
 def next_time(clock_us: int, last_us: int) -> int:
-    """Give the transaction time: the clock, but always after the last one.
+    """Return the transaction time: the clock, but always after the last one.
 
     >>> next_time(5, 9), next_time(20, 9)
     (10, 20)

@@ -198,7 +198,7 @@ class _Reader:
                 self.starts.add(low)
 
     def _completes(self, low: str) -> bool:
-        """Give the number before its unit, scale or month; say whether this word was one."""
+        """Return the number before its unit, scale or month; say whether this word was one."""
         number, known = self._last_number, self._known
         if low in known.scales:
             self._last_number = _plain(Decimal(number) * known.scales[low])
@@ -321,14 +321,15 @@ def _time_of_day(clock: re.Match[str]) -> str:
 
 
 def _is_ideogram(letter: str) -> bool:
-    """Whether a letter is of a script that writes no spaces: ideograms, kana (others pass as long words)."""
+    """Return whether a letter is of a script that writes no spaces: ideograms, kana (others pass as long words)."""
     return "\u2e80" <= letter <= "\u9fff" or "\uf900" <= letter <= "\ufaff" or "\U00020000" <= letter <= "\U0003ffff"
 
 
 def differences(a: Asserted, b: Asserted) -> frozenset[Kind]:
-    """Give in what kinds of assertion two texts differ; empty when one may stand for the other.
+    """Return in what kinds of assertion two texts differ; empty when one may stand for the other.
 
-    `value` is one open-class word in an otherwise equal text put in another's place ("we use postgres", "we use mysql").
+    `value` is one open-class word in an otherwise equal text put in another's place ("we use postgres", "we use
+    mysql").
 
     >>> sorted(differences(asserted("the limit is 10"), asserted("the limit is 100")))
     ['number']
@@ -352,7 +353,7 @@ def differences(a: Asserted, b: Asserted) -> frozenset[Kind]:
 
 
 def negated_words(a: Asserted, b: Asserted) -> frozenset[str]:
-    """Give the words of one that the other has with a negating prefix, and those: "unsupported", "supported"."""
+    """Return the words of one that the other has with a negating prefix, and those: "unsupported", "supported"."""
     found = {
         part
         for x, y in ((a, b), (b, a))
@@ -418,7 +419,7 @@ class Statements:
         self._known: dict[int, Statement] = {}
 
     def of(self, content: int, text: str) -> Statement:
-        """Give the text of a content, read before or to be read."""
+        """Return the text of a content, read before or to be read."""
         known = self._known.get(content)
         if known is None:
             if len(self._known) >= _STATEMENTS_MAX:
@@ -428,7 +429,7 @@ class Statements:
 
 
 def is_inflection(x: str, y: str) -> bool:
-    """Say whether two words share a stem: all but the last three letters of the longer, and three at least.
+    """Return whether two words share a stem: all but the last three letters of the longer, and three at least.
 
     >>> is_inflection("deploy", "deploying"), is_inflection("mysql", "postgres")
     (True, False)

@@ -92,7 +92,7 @@ class Arranged:
         self.merged = self.annotated = 0
 
     def __iter__(self) -> Iterator[Placed]:
-        """Give every memory once, in order; it reads on only as far as it is read."""
+        """Yield every memory once, in order; it reads on only as far as it is read."""
         while groups := self._window():
             shown = [self._who_stands(group) for group in groups]
             self._said = {found.hit.rid: found.notes for found in shown}
@@ -186,7 +186,7 @@ class Arranged:
         return max(group, key=lambda found: (stands(found), -group.index(found)))
 
     def _newer_first(self, shown: list[Found]) -> list[int]:
-        """Put a statement before an older one of its slot, and mark both; give the order of what is shown first."""
+        """Put a statement before an older one of its slot, and mark both; return the order of what is shown first."""
         if not self._settings.supersede or not self._settings.reconcile:
             return list(range(len(shown)))
         told = [self._told(found) for found in shown]
@@ -202,7 +202,7 @@ class Arranged:
         return reordered(len(shown), pairs)
 
     def _told(self, found: Found) -> Candidate | None:
-        """Give a statement as slots compare it, in the order of time; None for what supersedes nothing by itself."""
+        """Return a statement as slots compare it, in the order of time; None for what supersedes nothing by itself."""
         loaded, said = found.loaded, found.statement
         if said is None or not found.notes.is_empty or (loaded.row.origin and "session" not in loaded.discriminator):
             return None
@@ -254,7 +254,7 @@ def _speaker(loaded: Loaded) -> object:
 
 
 def are_apart(a: Found, b: Found) -> bool:
-    """Say whether two memories stay apart whatever their words are.
+    """Return whether two memories stay apart whatever their words are.
 
     What two speakers say, what different claims state, and what two days call "yesterday" is not the same.
     """

@@ -67,7 +67,7 @@ def clues_of(query: str, known: Callable[[Sequence[int]], Collection[int]]) -> C
 
 
 def may_name_somebody(query: str) -> bool:
-    """Say whether a question has a word that could be a speaker's name, so that the speakers must be looked up.
+    """Return whether a question has a word that could be a speaker's name, so that the speakers must be looked up.
 
     >>> may_name_somebody("When did Maya call?"), may_name_somebody("When did the call end?")
     (True, False)
@@ -76,7 +76,7 @@ def may_name_somebody(query: str) -> bool:
 
 
 def _may_name(word: str, query: str) -> bool:
-    """A word names somebody with a capital; where the script or the writer has none, any word may."""
+    """A capitalised word names somebody; if the script or the writer lacks capitals, any word may."""
     return word.casefold() not in words().asking and (not word[0].islower() or query == query.lower())
 
 
@@ -105,7 +105,7 @@ def _phrases(query: str) -> tuple[str, ...]:
 
 
 def phrase_share(text: str, phrases: Sequence[str]) -> float:
-    """Give the share of phrases that stand in a text, 0 to 1; punctuation between words does not count.
+    """Return the share of phrases that stand in a text, 0 to 1; punctuation between words does not count.
 
     >>> phrase_share("The red-brick house.", ("red brick", "brick wall"))
     0.5

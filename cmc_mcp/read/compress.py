@@ -57,7 +57,7 @@ def level_of(age_us: int, priority: float, constants: Compress) -> Level:
 
 
 def share_of(level: Level, constants: Compress) -> float:
-    """Give the share of the tokens that a level keeps."""
+    """Return the share of the tokens that a level keeps."""
     return constants.shares[LEVELS.index(level)]
 
 
@@ -76,7 +76,7 @@ def named_level(tokens: int, original: int, constants: Compress) -> Level:
 
 
 def units(text: str) -> list[tuple[int, int]]:
-    """Give what is kept or left as a whole, as character spans in order: a sentence, a row of a table, a code fence.
+    """Return the units that are kept or left as a whole, as character spans in order: a sentence, a row of a table, a code fence.
 
     A very long sentence is cut at line ends too, but never between a letter or digit and another.
 
@@ -307,7 +307,7 @@ class Passages:
         return self._item(whole, outline, target)
 
     def widened(self, whole: Item, room: int) -> Item:
-        """Give `room` tokens more of what was shortened."""
+        """Return `room` tokens more of what was shortened."""
         outline, target = self._made[whole.id]
         return self._item(whole, outline, target + room)
 

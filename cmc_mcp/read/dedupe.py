@@ -10,7 +10,7 @@ from cmc_mcp.store.rows import AtomRow
 
 
 def duplicates(selection: Selection, contents: Mapping[int, int]) -> dict[int, list[str]]:
-    """Give, for each of some memories (record number → content), the ids of the others with the same content.
+    """Return, for each of some memories (record number → content), the ids of the others with the same content.
 
     All that may be found at the read point, whether or not this question found them.
     """
@@ -28,7 +28,7 @@ def duplicates(selection: Selection, contents: Mapping[int, int]) -> dict[int, l
 
 
 def stood_for(selection: Selection, groups: Mapping[int, Sequence[AtomRow]]) -> dict[int, list[str]]:
-    """Give, for each memory shown, the ids of all that it stands for.
+    """Return, for each memory shown, the ids of all that it stands for.
 
     `groups` are, by who is shown, the atoms of its group, itself the first. Copies of a member follow it.
     """
@@ -42,7 +42,7 @@ def stood_for(selection: Selection, groups: Mapping[int, Sequence[AtomRow]]) -> 
 
 
 def first_of_each(contents: Sequence[tuple[int, int]], seen: set[int]) -> list[int]:
-    """Give those of some memories (record number, content) whose content neither came before nor was seen."""
+    """Return those of some memories (record number, content) whose content neither came before nor was seen."""
     out, new = [], set(seen)
     for rid, content in contents:
         if content not in new:

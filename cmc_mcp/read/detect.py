@@ -30,7 +30,7 @@ class Detector(Protocol):
     """Finds what may disagree among texts. It must be a function of its arguments alone."""
 
     def __call__(self, texts: Mapping[int, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
-        """Give the pairs of those names that may disagree, each once."""
+        """Return the pairs of those names that may disagree, each once."""
         ...
 
 
@@ -53,17 +53,17 @@ def _opposite() -> Mapping[str, frozenset[str]]:
 
 
 def _opposites(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
-    """Give the stems on both sides that are opposite to each other."""
+    """Return the stems on both sides that are opposite to each other."""
     known = _opposite()
     found = {word for x in (mine & known.keys()) - theirs for y in (known[x] & theirs) - mine for word in (x, y)}
     return frozenset(found)
 
 
 def sign_of(a: Statement, b: Statement, *, is_close: bool = True) -> Sign | None:
-    """Give the strongest way in which two texts cannot both be so; None when there is none.
+    """Return the strongest way in which two texts cannot both be so; None when there is none.
 
-    Exactly one side negated; and, of texts whose vectors are close, opposite words, or numbers or dates on both sides, each
-    with one that the other has not.
+    Exactly one side negated; and, of texts whose vectors are close, opposite words, or numbers or dates on both sides,
+    each with one that the other has not.
     """
     x, y = a.asserted, b.asserted
     prefixed = negated_words(x, y)
@@ -87,10 +87,10 @@ def _listed(found: frozenset[str]) -> str:
 
 
 def same_matter(a: Statement, b: Statement, sign: Sign, settings: Settings) -> float:
-    """Give how much two texts speak of the same thing, in [0, 1]: the share of content words that they have in common.
+    """Return how much two texts speak of the same thing, in [0, 1]: the share of content words that they have in common.
 
-    What is denied must be said: "no man plays" denies "a man plays on stage", while "no man plays on stage" says nothing
-    of "a man plays". So the words of a negated side weigh more; otherwise both sides weigh alike.
+    What is denied must be said: "no man plays" denies "a man plays on stage", while "no man plays on stage" says
+    nothing of "a man plays". So the words of a negated side weigh more; otherwise both sides weigh alike.
     """
     x, y = a.asserted.content - sign.words, b.asserted.content - sign.words
     common = len(x & y)
@@ -102,7 +102,7 @@ def same_matter(a: Statement, b: Statement, sign: Sign, settings: Settings) -> f
 
 
 def conflict_score(a: Statement, b: Statement, cosine: float | None, settings: Settings) -> tuple[float, str]:
-    """Give how likely two texts disagree, in [0, 1], and why; (0, "") when nothing says so.
+    """Return how likely two texts disagree, in [0, 1], and why; (0, "") when nothing says so.
 
     The words decide, since a negation moves a vector little and in no known direction; a cosine that is too low for the
     texts to be about one thing rules a conflict out.

@@ -41,12 +41,12 @@ PieceRow = tuple[int, bytes, int, int, int, int, int]
 
 # ---------------------------------------------------------------------- who is asked about
 def origin_pid(view: ReadView, origin: str) -> int:
-    """Give the number of a collection's origin; 0 when nothing was ever put in it."""
+    """Return the number of a collection's origin; 0 when nothing was ever put in it."""
     return view.pid(payload_hash(origin.encode())) or 0
 
 
 def rid_of(view: ReadView, name: str) -> int:
-    """Give the number of a memory by its full id."""
+    """Return the number of a memory by its full id."""
     rid = view.rid(atom_record(bytes.fromhex(name.removeprefix(ATOM_PREFIX))))
     assert rid is not None
     return rid
@@ -131,7 +131,7 @@ def _virtually(reading: Reading, where: Where) -> set[int]:
 def _virtual(
     view: ReadView, rows: Sequence[PieceRow], times: Mapping[int, int]
 ) -> Mapping[str, Callable[[PieceRow], JsonValue]]:
-    """Give what makes each virtual column of a row of `pieces_of_origin`; open ends compare as the first and last time."""
+    """Return a function for each virtual column of a row of `pieces_of_origin`; open ends compare as extreme times."""
     witnesses = {pid: _json(view.payload(pid)) for pid in {row[3] for row in rows}}
     stamps = {seq: stamp(time_us) for seq, time_us in times.items()}
     return {
@@ -223,7 +223,7 @@ def listed(
     offset: int,
     newest: bool = False,
 ) -> list[Found]:
-    """Give entries in order of first recording; with ids, in the order of those; with `newest`, the last changed first."""
+    """Return entries in order of first recording; with ids, in the order of those; with `newest`, the last changed first."""
     # by ids alone, whether they hold is seen when they are loaded
     rids = _held(reading, where, ids) if ids is None or where is not None else _rids(reading, ids)
     if newest and rids:
@@ -237,7 +237,7 @@ def listed(
 
 
 def every_metadata(reading: Reading) -> list[Mapping[str, JsonValue]]:
-    """Give the metadata of what a collection holds, each once, in order of first recording; not to be changed."""
+    """Return the metadata of what a collection holds, each once, in order of first recording; not to be changed."""
     if not reading.origin:
         return []
     rows = reading.view.pieces_of_origin(reading.origin, reading.point.head.seq, reading.point.valid_at)
@@ -329,7 +329,7 @@ def check_model(view: ReadView, origin: int, model: int, name: str) -> None:
     """Refuse a model that the entries of a collection were not embedded by.
 
     Raises:
-        DimensionMismatch: some have vectors of another model, and none of this one.
+        DimensionMismatch: entries have vectors of another model, and none have vectors of this one.
     """
     for number, other, _, _, dimension in view.models():
         if number != model and origin and view.has_other_vectors(origin, model, number):

@@ -97,11 +97,11 @@ class Shortener(Protocol):
     """Gives excerpts of memories for one question; `read/compress.py` has the one that ships."""
 
     def shortened(self, whole: Item, tokens: int, share: int, budget: int) -> Item:
-        """Give a memory that takes `tokens` with its text cut to its share of the budget; itself if it is not to be cut."""
+        """Return a memory that takes `tokens` cut to its share of the budget, or whole if that is enough."""
         ...
 
     def widened(self, whole: Item, room: int) -> Item:
-        """Give a memory that was shortened before with `room` tokens more."""
+        """Return a memory that was shortened before with `room` tokens more."""
         ...
 
 
@@ -171,7 +171,7 @@ class _Filling:
         self.left: list[_Entry] = []
 
     def is_hopeless(self, entry: _Entry) -> bool:
-        """Say whether a memory fits no answer of this budget."""
+        """Return whether a memory fits no answer of this budget."""
         return entry.tokens > self._budget
 
     def fill(self, items: Iterable[tuple[int, Item]]) -> None:
@@ -219,7 +219,7 @@ class _Filling:
                 entry.item, entry.tokens = item, tokens
 
     def trim(self) -> int:
-        """Count the whole text, leave out the weakest while it is too long, and give its tokens."""
+        """Count the whole text, leave out the weakest while it is too long, and return its tokens."""
         while self.placed:
             tokens = self._count(SEPARATOR.join([render(entry.item) for entry in self.placed]))
             if tokens <= self._budget:
@@ -244,7 +244,7 @@ class _Filling:
         return entry
 
     def _room(self) -> int:
-        """Give the tokens that one more memory may have."""
+        """Return the tokens that one more memory may have."""
         return self._budget - self._used - self._separator
 
     def _place(self, entry: _Entry) -> None:

@@ -32,11 +32,11 @@ def above(
     decay: float,
     atoms_max: int,
 ) -> dict[int, float]:
-    """Give, for the atoms that may be found below the `k` nearest nodes, the best cosine of a node above each.
+    """Return, for the atoms that may be found below the `k` nearest nodes, the best cosine of a node above each.
 
     A level between node and atom costs a factor `decay` (0 to 1). Nodes count whose vector and version were there at
-    the selection's point; of the nearest 16·k, those are passed over that have more than `atoms_max` atoms (they say too
-    little of each), or below which nothing may be found. The answer is the same with the nodes in memory and by SQL
+    the selection's point; of the nearest 16·k, those are passed over that have more than `atoms_max` atoms (they say
+    too little of each), or below which nothing may be found. The answer is the same with the nodes in memory and by SQL
     (`nodes` None), scores rounded to 1e-6.
     """
     import numpy as np
@@ -79,7 +79,7 @@ def _nearest(
 def _below(
     view: ReadView, plans: Plans, manifests: Manifests, near: Near, seq: int, decay: float, atoms_max: int
 ) -> Mapping[int, float]:
-    """Give the atoms below a node, each with what its distance leaves of the node's score."""
+    """Return the atoms below a node, each with what its distance leaves of the node's score."""
     plan: Plan | None = plans.at(view, manifests, near.source, seq)
     first, end = (0, 0) if plan is None else plan.spans.get(near.path, (0, 0))
     if plan is None or end - first > atoms_max:
@@ -94,7 +94,7 @@ def _below(
 def neighbours(
     view: ReadView, objects: Objects, manifests: Manifests, point: Point, loaded: Sequence[Loaded], n: int
 ) -> dict[int, list[Neighbour]]:
-    """Give what stands within `n` places on each side of memories, in order: turns of one session, atoms of one section.
+    """Return the neighbours within `n` places on each side of memories, in order: turns of one session, atoms of one section.
 
     Only what holds at the point, and was not erased; filters of a question do not apply, since it is context.
     """
@@ -115,7 +115,7 @@ def neighbours(
 
 
 def _beside(view: ReadView, manifests: Manifests, point: Point, item: Loaded, n: int) -> tuple[list[int], list[int]]:
-    """Give the record numbers of what stands before and after a memory, in order."""
+    """Return the record numbers of what stands before and after a memory, in order."""
     if not item.row.origin:
         return [], []
     if "session" in item.discriminator:

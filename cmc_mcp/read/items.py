@@ -16,7 +16,7 @@ from cmc_mcp.store.rows import MODALITIES
 def item_of(
     loaded: Loaded, *, score: float = 0.0, recorded_us: int | None = None, detailed: bool = True, **more: Unpack[More]
 ) -> Item:
-    """Give a memory as a reader sees it; `more` is what a reading adds."""
+    """Return a memory as a reader sees it; `more` holds the fields that a reading adds."""
     registers, witness = loaded.registers, loaded.witness
     claim = claim_of(registers)
     occurred = loaded.discriminator.get("occurred_at")

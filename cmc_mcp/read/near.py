@@ -18,13 +18,13 @@ Cosine = Callable[[int, int], float | None]
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """Give the share of the shingles of both that they have in common, in [0, 1]."""
+    """Return the share of the shingles of both that they have in common, in [0, 1]."""
     common = len(a & b)
     return common / (len(a) + len(b) - common)
 
 
 def likeness(cosine: float | None, overlap: float, settings: Settings) -> float:
-    """Give how alike two texts are: the cosine, or the overlap on the cosine's scale if that says more.
+    """Return how alike two texts are: the cosine, or the overlap on the cosine's scale if that says more.
 
     `overlap` is scaled so that its bar (.8) lies where the cosine's does (.88).
     """
@@ -33,7 +33,7 @@ def likeness(cosine: float | None, overlap: float, settings: Settings) -> float:
 
 
 def duplicate_score(like: float, differing: frozenset[Kind], settings: Settings) -> float:
-    """Give how sure it is that two texts say the same: how alike they are, less what they differ in.
+    """Return how sure it is that two texts say the same: how alike they are, less what they differ in.
 
     A number, a date or a negation says more than a name, which may be a title or an epithet.
     """
@@ -42,7 +42,7 @@ def duplicate_score(like: float, differing: frozenset[Kind], settings: Settings)
 
 
 def similarity(a: Statement, b: Statement, cosine: float | None, settings: Settings) -> float:
-    """Give the duplicate score of two texts. They are merged when it reaches `near_cosine` and nothing differs.
+    """Return the duplicate score of two texts. They are merged when it reaches `near_cosine` and nothing differs.
 
     >>> similarity(Statement("the limit is 10"), Statement("the limit is 100"), 0.97, Settings())
     0.87
@@ -52,7 +52,7 @@ def similarity(a: Statement, b: Statement, cosine: float | None, settings: Setti
 
 
 def is_duplicate(a: Statement, b: Statement, cosine: float | None, settings: Settings) -> bool:
-    """Say whether one of two texts may stand for the other: alike, and in agreement on all that they assert.
+    """Return whether one of two texts may stand for the other: alike, and in agreement on all that they assert.
 
     A vector sees the first 256 word pieces only, so of longer texts (`near_cosine_chars`) the words must say it.
     """
@@ -90,7 +90,7 @@ class Grouping:
         self.groups.append([name])
 
     def _alike(self, name: int) -> set[int]:
-        """Give those that may be duplicates: the words of texts whose vectors are far apart need no comparing."""
+        """Return those that may be duplicates: the words of texts whose vectors are far apart need no comparing."""
         close = {other: self.cosine(name, other) for other in self._statements}
         return {other for other, cosine in close.items() if cosine is None or cosine >= self.settings.near_far}
 
@@ -121,13 +121,13 @@ class Closeness:
             self._pairs[mine[row], names[column]] = self._pairs[names[column], mine[row]] = score
 
     def cosine(self, a: int, b: int) -> float | None:
-        """Give the cosine of two candidates, however far apart they are; None when one of them has no vector."""
+        """Return the cosine of two candidates, however far apart they are; None when one of them has no vector."""
         if a not in self._rows or b not in self._rows:
             return None
         return round(float(self._rows[a] @ self._rows[b]), 6)
 
     def __call__(self, a: int, b: int) -> float | None:
-        """Give the cosine of two candidates; None when one of them has no vector."""
+        """Return the cosine of two candidates; None when one of them has no vector."""
         if a not in self._rows or b not in self._rows:
             return None
         return self._pairs.get((a, b), 0.0)

@@ -9,7 +9,7 @@ from cmc_mcp.model.results import ConflictNote
 
 @dataclass(slots=True)
 class Notes:
-    """What is to be said beside one memory."""
+    """The notes to show beside one memory."""
 
     conflicts: list[ConflictNote] = field(default_factory=list)
     superseded_by: list[int] = field(default_factory=list)
@@ -17,5 +17,5 @@ class Notes:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is to be said."""
+        """Whether there are no notes to show."""
         return not (self.conflicts or self.superseded_by or self.stale)

@@ -12,7 +12,7 @@ from cmc_mcp.store.ports import LedgerView
 
 
 def outcomes(view: LedgerView) -> list[Outcome]:
-    """Give one outcome for each judgement in force at the head, in order of first recording of the memories.
+    """Return one outcome for each judgement in force at the head, in order of first recording of the memories.
 
     The confidence is the one that the memory has now. Costs a scan of the bodies of facts, then what was judged.
     """

@@ -141,7 +141,7 @@ class _Sequence:
         self._loaded: dict[str, Loaded] = {}
 
     def passages(self) -> Passages:
-        """Give what shortens the memories of this sequence for this question."""
+        """Return the function that shortens the memories of this sequence for this question."""
         view, reading = self._reading.view, self._reading
         count = reading.workspace.kept.counter().count
         return Passages(
@@ -149,7 +149,7 @@ class _Sequence:
         )
 
     def _level(self, item: Item) -> Level:
-        """Say how much of a memory its age and priority keep where room is short."""
+        """Return how much of a memory its age and priority keep where room is short."""
         loaded = self._loaded[item.id]
         occurred = loaded.discriminator.get("occurred_at")
         since = self._reading.view.head_at(loaded.row.seq).recorded_us if occurred is None else int(str(occurred))
@@ -161,7 +161,7 @@ class _Sequence:
         )
 
     def _above(self) -> dict[int, float]:
-        """Give what stands below the nearest sections, files and classes: a hit can be reached from above."""
+        """Return the atoms below the nearest sections, files and classes."""
         reading, settings, vector = self._reading, self._reading.settings, self._vector
         if vector is None or not settings.node_weight:
             return {}
@@ -175,7 +175,7 @@ class _Sequence:
         return reading.view.vectors_of(reading.model, rids, reading.point.head.seq) if reading.model else {}
 
     def _qualities(self, first: Sequence[Candidate]) -> dict[int, dict[str, float]]:
-        """Give the scores that are apart from the match, of the first candidates."""
+        """Return the scores that are apart from the match, of the first candidates."""
         reading = self._reading
         view, point, settings = reading.view, reading.point, reading.settings
         rids, rows = [hit.rid for hit, _ in first], {row.rid: row for _, row in first}
@@ -191,14 +191,14 @@ class _Sequence:
         )
 
     def _why(self, placed: Placed, place: str | None) -> dict[str, float]:
-        """Give the parts of a score by name: what was added, and the scores that are apart from the match."""
+        """Return the parts of a score by name: what was added, and the scores that are apart from the match."""
         hit = placed.hit
         added = {name: value for name, value in zip(PARTS, hit.parts, strict=False) if value}
         quality = self._quality(placed.loaded, placed.notes, place)
         return {"score": hit.score, "dense": hit.dense, "lexical": hit.lexical, **added, **quality}
 
     def _relevance(self, rids: Sequence[int]) -> dict[int, float]:
-        """Give the cosines of memories with the question, those that the filter excludes included."""
+        """Return the cosines of memories with the question, those that the filter excludes included."""
         vector, reading = self._vector, self._reading
         if vector is None:
             return {}
@@ -211,7 +211,7 @@ class _Sequence:
         }
 
     def items(self) -> Iterator[tuple[int, Item]]:
-        """Give (place, item) from the page's first place on, without what was given before."""
+        """Yield (place, item) from the page's first place on, without what was given before."""
         offset, given = self._asked.offset, self._asked.given
         while chunk := self._chunk(offset, given):
             self._ahead = list(chunk)
@@ -231,7 +231,7 @@ class _Sequence:
         return out
 
     def has_more(self, offset: int) -> bool:
-        """Say whether anything from `offset` on was not given."""
+        """Return whether anything from `offset` on was not given."""
         return bool(self._ahead) or any(place >= offset for place, _ in self._places)
 
     def _made(self, chunk: list[Placed]) -> list[Item]:

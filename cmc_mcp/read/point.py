@@ -71,7 +71,7 @@ class Cursor:
     given: int = 0
 
     def point(self, view: LedgerView) -> Point:
-        """Return the read point of the answer that is gone on with."""
+        """Return the read point of the answer that is continued."""
         return Point(view.head_at(self.seq), self.valid_at, self.reference_us)
 
     def encode(self, scope: Sequence[str]) -> str:

@@ -34,7 +34,7 @@ class Question:
     further: Mapping[str, Json] = field(default_factory=dict, repr=False, hash=False)
 
     def scope(self, workspace: str, settings: str) -> list[str]:
-        """What a cursor of this question is bound to."""
+        """The values that bind a cursor to this question."""
         return [workspace, settings, repr(self), *([canonical(self.further).decode()] if self.further else ())]
 
 

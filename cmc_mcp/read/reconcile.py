@@ -43,7 +43,7 @@ class Claims:
         self._known: dict[tuple[str, str], list[Holder]] = {}
 
     def holders(self, subject: str, predicate: str) -> list[Holder]:
-        """Give who holds a claim about a subject and predicate, latest first, then as recorded."""
+        """Return the holders of a claim about a subject and predicate, latest first, then as recorded."""
         key = (subject, predicate)
         if key not in self._known:
             view, found = self._view, []
@@ -82,12 +82,12 @@ class Claims:
                 out.conflicts.append(ConflictNote(with_id=name, kind="claim", reason=what))
 
     def is_superseded(self, claim: Claim) -> bool:
-        """Say whether another value stands since later than the one that a memory claims."""
+        """Return whether another value stands since later than the one that a memory claims."""
         since = _since_when(self.holders(claim.subject, claim.predicate))
         return since.get(claim.object, SINCE_ALWAYS) < max(since.values(), default=SINCE_ALWAYS)
 
     def _best(self, holders: list[Holder]) -> tuple[float, Holder]:
-        """Give who wins among equals: the best standing, then the first by id."""
+        """Return the winner among equals: the best standing, then the first by id."""
         view, point, settings = self._view, self._point, self._settings
         shares = Shares(settings.wins_relevance, settings.wins_recency, settings.wins_authority)
         match = self._relevance([holder.rid for holder in holders])
@@ -168,12 +168,12 @@ def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: Ma
 
 
 def holds(view: LedgerView, point: Point, rid: int) -> bool:
-    """Say whether a record holds at a read point."""
+    """Return whether a record holds at a read point."""
     return any(p.valid_from <= point.valid_at < p.valid_to for p in view.pieces(rid, point.head.seq))
 
 
 def stale_premises(view: LedgerView, point: Point, premises: Sequence[str], claims: Claims | None = None) -> list[str]:
-    """Give the premises, transitively, that were retracted or superseded at a read point."""
+    """Return the premises, transitively, that were retracted or superseded at a read point."""
     claims = claims or Claims(view, point, irrelevant, Settings())
     stale: dict[str, None] = {}
     seen: set[str] = set()
@@ -201,7 +201,7 @@ def stale_premises(view: LedgerView, point: Point, premises: Sequence[str], clai
 
 
 def _superseded(view: LedgerView, point: Point, rid: int, claims: Claims) -> bool:
-    """Say whether a memory that holds is superseded, by a revision or by a later claim."""
+    """Return whether a memory that holds is superseded, by a revision or by a later claim."""
     if any(
         edge.type == "supersedes" and holds(view, point, edge.rid) and holds(view, point, edge.source)
         for edge in view.edges([rid], incoming=True)
@@ -215,7 +215,7 @@ def _superseded(view: LedgerView, point: Point, rid: int, claims: Claims) -> boo
 
 
 def note_possible(found: Iterable[Possible], items: Mapping[int, Loaded], notes: Mapping[int, Notes]) -> int:
-    """Mark possible conflicts on both sides, unless the two are known to disagree; give how many were marked."""
+    """Mark possible conflicts on both sides, unless the two are known to disagree; return how many were marked."""
     marked = 0
     for first, second, score, reason in found:
         one, two = items[first], items[second]
@@ -229,7 +229,7 @@ def note_possible(found: Iterable[Possible], items: Mapping[int, Loaded], notes:
 
 
 def note_newer(pairs: Sequence[Pairing], items: Sequence[Loaded], notes: Sequence[Notes]) -> int:
-    """Mark both statements of each pair, places among some memories: one gives a newer value; give how many there are."""
+    """Mark both statements of each pair, places among some memories: one gives a newer value; return how many there are."""
     for older, newer, score, reason in pairs:
         new, old = items[newer].name, items[older].name
         notes[newer].conflicts.append(ConflictNote(with_id=old, kind="newer", reason=reason, score=score))

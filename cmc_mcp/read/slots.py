@@ -95,7 +95,7 @@ def slot_pairs(query: str, candidates: Sequence[Candidate], cosine: Cosine, sett
 
 
 def reordered(count: int, pairings: Sequence[Pairing]) -> list[int]:
-    """Give the places 0 to `count` - 1 with the newer of each pair right before the older, unless it is before it.
+    """Return the places 0 to `count` - 1 with the newer of each pair right before the older, unless it is before it.
 
     >>> reordered(5, [Pairing(0, 3, 0.5, ""), Pairing(2, 1, 0.5, "")])
     [3, 0, 1, 2, 4]

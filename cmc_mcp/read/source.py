@@ -14,10 +14,11 @@ from cmc_mcp.store.rows import AtomRow, checked
 
 
 def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin: str, seq: int) -> bytes:
-    """Give a source back as it was after a transaction. The turns of a conversation are joined by newlines.
+    """Return a source as it was after a transaction. The turns of a conversation are joined by newlines.
 
     Raises:
-        NotFound: there was no such source; SourceIncomplete: parts of it were forgotten or erased.
+        NotFound: the source did not exist.
+        SourceIncomplete: parts of it were forgotten or erased.
     """
     origin = resolve_origin(view, origin)
     head = view.rid(SOURCE.record(payload_hash(origin.encode())))
@@ -46,7 +47,7 @@ def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin
 
 
 def turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow]]:
-    """Give the turns of a conversation after a transaction as (position, atom)."""
+    """Return the turns of a conversation after a transaction as (position, atom)."""
     out = []
     for position, rid in view.items(origin):
         for piece in view.pieces(rid, seq):

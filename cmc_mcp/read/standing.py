@@ -23,19 +23,19 @@ class Shares(NamedTuple):
 
 
 def irrelevant(rids: Sequence[int]) -> Mapping[int, float]:
-    """Give no relevance: nothing was asked."""
+    """Return no relevance: nothing was asked."""
     return {}
 
 
 def since_us(valid_from: int, recorded_us: int, point: Point) -> int:
-    """Give the time from which a memory speaks: its explicit begin, where that has come, else when it was recorded."""
+    """Return the time from which a memory speaks: its explicit begin, where that has come, else when it was recorded."""
     return valid_from if 0 <= valid_from <= point.reference_us else recorded_us
 
 
 def standing(
     relevance: float, since: int, registers: Registers, point: Point, shares: Shares, quality: Quality
 ) -> float:
-    """Give how well a memory stands, in [0, 1], rounded to 1e-6. `since` is in microseconds."""
+    """Return how well a memory stands, in [0, 1], rounded to 1e-6. `since` is in microseconds."""
     age_s = (point.reference_us - since) / 1_000_000
     score = shares.relevance * relevance + shares.recency * recency_part(age_s, quality)
     return round(score + shares.authority * authority_part(tags_of(registers), quality), 6)

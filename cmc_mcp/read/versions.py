@@ -28,7 +28,7 @@ _LINEAGE_DEPTH_MAX: Final = 10
 
 # ---------------------------------------------------------------------- one memory
 def memory_versions(view: LedgerView, objects: Objects, manifests: Manifests, reference: str) -> HistoryResult:
-    """Give one memory: every version on both clocks, its lineage up and down, and where it stands in its source."""
+    """Return one memory: every version on both clocks, its lineage up and down, and where it stands in its source."""
     rid = resolve_atom(view, reference)
     rows = view.piece_rows(rid)
     last = max((min(row[3], OPEN) for row in rows), default=0)
@@ -80,10 +80,10 @@ def _lineage(view: LedgerView, rid: int, kind: str, *, incoming: bool) -> list[s
 
 # ---------------------------------------------------------------------- one source
 def source_versions(view: LedgerView, origin: str, manifests: Manifests) -> HistoryResult:
-    """Give the versions of a source, newest first, and the hierarchy of the last one.
+    """Return the versions of a source, newest first, and the hierarchy of the last one.
 
     Raises:
-        NotFound: there is no such source.
+        NotFound: the source does not exist.
     """
     origin = resolve_origin(view, origin)
     hash_ = payload_hash(origin.encode())

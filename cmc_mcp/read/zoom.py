@@ -45,12 +45,13 @@ class Place:
 def zoom(
     view: LedgerView, objects: Objects, manifests: Manifests, source: str, path: str, *, seq: int, limit: int
 ) -> HistoryResult:
-    """Look at a place of a source as it was after a transaction: out (parent), in (children, at most `limit`), sideways.
+    """Return a place of a source as it was after a transaction: out (parent), in (children, at most `limit`), sideways.
 
-    `path` is that of a node ("Deploy/CI", "" for the whole source) or of an atom ("Deploy/CI#2"), as `history` gives it.
+    `path` is that of a node ("Deploy/CI", "" for the whole source) or of an atom ("Deploy/CI#2"), as `history` gives
+    it.
 
     Raises:
-        NotFound: there is no such source, or no such place in it.
+        NotFound: the source does not exist, or lacks the place.
     """
     origin = resolve_origin(view, source)
     found = manifests.of_origin(view, origin, seq)
@@ -91,7 +92,7 @@ def _parent(path: str) -> str | None:
 
 # ---------------------------------------------------------------------- conversations
 def _turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow, Mapping[str, object]]]:
-    """Give the turns of a conversation after a transaction as (position, atom, who said it when in which session)."""
+    """Return the turns of a conversation after a transaction as (position, atom, who said it when in which session)."""
     out = []
     for position, rid in view.items(origin):
         for piece in view.pieces(rid, seq):
@@ -104,7 +105,7 @@ def _turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow, 
 
 
 def turns_in(view: LedgerView, origin: str, seq: int) -> list[Place]:
-    """Give the places of a conversation: itself, its sessions, their turns; none when there is none."""
+    """Return the places of a conversation: itself, its sessions, their turns; empty if it does not exist."""
     pid = view.pid(payload_hash(origin.encode()))
     turns = [] if pid is None else _turns(view, pid, seq)
     sessions: dict[str, list[tuple[int, AtomRow, Mapping[str, object]]]] = {}
@@ -127,7 +128,7 @@ def turns_in(view: LedgerView, origin: str, seq: int) -> list[Place]:
 
 
 def whole(origin: str, sessions: Sequence[bytes]) -> Place:
-    """Give the place of a conversation itself, from the hashes of its sessions."""
+    """Return the place of a conversation itself, from the hashes of its sessions."""
     return Place("", None, 1, origin, digest("cmc/hhni/1", payload_hash(origin.encode()), *sessions).hex())
 
 
@@ -156,7 +157,7 @@ class _Writer:
         self._nodes: dict[str, Node] = {} if manifest is None else {node.path: node for node in nodes_in(manifest)}
 
     def one(self, place: Place, size: int | None) -> NodeModel:
-        """Give one place; its text is cut to a size (bytes), unless that is None."""
+        """Return one place; its text is cut to a size (bytes), unless that is None."""
         text = self._text(place)
         return NodeModel(
             path=place.path,
@@ -168,7 +169,7 @@ class _Writer:
         )
 
     def _text(self, place: Place) -> str | None:
-        """Give what is said there; of a node, with what was forgotten since left out."""
+        """Return the text of a place; for a node, without forgotten memories."""
         if place.atom is not None:
             return self._words([place.atom]).get(place.atom)
         node = self._nodes.get(place.path)
@@ -180,6 +181,6 @@ class _Writer:
         return text_of(node, self._manifest.modality, under, ERASED)
 
     def _words(self, rids: Sequence[int]) -> dict[int, str]:
-        """Give the texts of atoms that were believed then and are not erased."""
+        """Return the texts of atoms that were believed then and are not erased."""
         found = load(self._view, self._objects, rids, self._seq, None)
         return {rid: item.text for rid, item in found.items() if item.data is not None}

@@ -26,14 +26,14 @@ class Meter:
         self._total = 0
 
     def step(self, done: int, total: int) -> None:
-        """Note what is done of the present step; a smaller number begins the next one."""
+        """Record the progress of the current step; a smaller number begins the next step."""
         with self._lock:
             if done < self._done:
                 self._before += self._done
             self._done, self._total = done, total
 
     def read(self) -> tuple[int, int | None]:
-        """Give what is done in all, and the total where it is known."""
+        """Return the progress in all, and the total if it is known."""
         with self._lock:
             total = self._before + self._total if self._total else None
             return self._before + self._done, total

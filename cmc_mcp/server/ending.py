@@ -15,14 +15,14 @@ _HALF_CLOSED: Final = getattr(select, "POLLRDHUP", 0)  # some clients give us a 
 
 
 def leave_in_time() -> None:
-    """End the process soon, whatever still runs: a transaction that has not committed leaves nothing behind."""
+    """End the process soon, whatever still runs: an uncommitted transaction leaves no trace."""
     timer = threading.Timer(_STOP_S, leave)
     timer.daemon = True
     timer.start()
 
 
 def leave() -> None:
-    """End the process now. Threads that cannot be interrupted are not waited for."""
+    """End the process now. Do not wait for threads that cannot be interrupted."""
     with suppress(Exception):  # a handler of signals may have come in the middle of a write to it
         sys.stderr.flush()
     os._exit(0)

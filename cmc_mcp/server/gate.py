@@ -73,7 +73,7 @@ class Gate:
             raise error
 
     def stop(self) -> None:
-        """Have every request that is not answered soon answered with an error."""
+        """Answer every request that is not answered soon with an error."""
         if self._stopping is not None:
             self._stopping.set()
 
@@ -88,7 +88,7 @@ class _Exchange:
         self._bytes = 0
 
     async def receive(self) -> Message:
-        """Give the next part of the body, or say that the client has gone when it does not come in time."""
+        """Return the next part of the body, or say that the client has gone when it does not come in time."""
         if self._whole:
             return await self._receive()
         try:
@@ -119,7 +119,7 @@ class _Exchange:
         await self._refuse(*_STOPPING)
 
     def release(self) -> None:
-        """Give back what the body took."""
+        """Release the bytes that the body took."""
         self._gate.held_bytes -= self._bytes
 
     async def _refuse(self, status: int, said: str) -> Message:

@@ -45,11 +45,12 @@ def load_principals(
 ) -> tuple[Principal, ...]:
     """Read the tokens: a file (TOML or JSON; by default the one that CMC_TOKENS names), and CMC_TOKEN. There may be none.
 
-    A TOML file has a `[[tokens]]` table for each; a JSON file a list under "tokens". CMC_TOKEN stands for the configured
-    principal (by default "http") and the configured workspace.
+    A TOML file has a `[[tokens]]` table for each; a JSON file a list under "tokens". CMC_TOKEN stands for the
+    configured principal (by default "http") and the configured workspace.
 
     Raises:
-        InvalidInput: an entry is malformed, or two are the same; StoreError: the file cannot be read.
+        InvalidInput: an entry is malformed, or two are the same.
+        StoreError: the file cannot be read.
     """
     env = os.environ if environment is None else environment
     found: list[Principal] = []
@@ -118,7 +119,7 @@ class StaticTokens:
         self.callers: dict[str, Caller] = {_client_id(p.token): p.caller for p in self._principals}
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Give what a token stands for, or None. Every known token is compared, in constant time each."""
+        """Return the principal of a token, or None. Every known token is compared in constant time."""
         given, found = token.encode(), None
         for principal in self._principals:
             if hmac.compare_digest(given, principal.token.encode()):
@@ -144,7 +145,7 @@ class TokenSession:
         self._stores = Stores(lambda caller: open_memory(configuration, caller, self._model.get()))
 
     def caller(self) -> Caller:
-        """Give the caller whose token the present request carries."""
+        """Return the caller whose token the present request carries."""
         token = get_access_token()
         caller = None if token is None else self._tokens.callers.get(token.client_id)
         if caller is None:
@@ -152,10 +153,10 @@ class TokenSession:
         return caller
 
     def memory(self, caller: Caller) -> Memory:
-        """Give the caller's memory, for one call, which counts.
+        """Return the caller's memory, for one call, which counts.
 
         Raises:
-            RateLimited: the caller has made all that it may in this minute.
+            RateLimited: the caller has used up the calls of this minute.
         """
         memory = self._stores.memory(caller)
         check_rate(caller, memory)

@@ -105,7 +105,7 @@ def add_resources(server: MCPServer[Any], provider: Provider) -> None:
 
 
 def _whole(origin: str, data: bytes) -> str | bytes:
-    """Give a source as text where it is text; one that is too long is refused, not cut: it would not be the source."""
+    """Return a source as text where it is text; one that is too long is refused, not cut: it would not be the source."""
     try:
         if len(data) > ANSWER_CHARS_MAX:
             raise LimitExceeded.over("size", "ANSWER_CHARS_MAX", len(data), ANSWER_CHARS_MAX)

@@ -38,15 +38,15 @@ class Provider(Protocol):
     """Gives each call its memory."""
 
     def caller(self) -> Caller:
-        """Say who makes the present call.
+        """Return the principal of the current call.
 
         Raises:
-            AccessDenied: nobody that may.
+            AccessDenied: the connection carries no known token.
         """
         ...
 
     def memory(self, caller: Caller) -> Memory:
-        """Give a caller's memory, opening the store when it is the first. It may block, so it runs in a worker thread.
+        """Return a caller's memory, opening the store when it is the first. It may block, so it runs in a worker thread.
 
         Raises:
             StoreError: the store cannot be opened.
@@ -81,7 +81,7 @@ class Stores:
         self._closed = False
 
     def memory(self, caller: Caller) -> Memory:
-        """Give a caller's memory."""
+        """Return a caller's memory."""
         with self._lock:
             if self._closed:
                 raise StoreError("the server is stopping; nothing was changed")
@@ -114,7 +114,7 @@ class Model:
         self._lock = threading.Lock()
 
     def get(self) -> Embedder | None:
-        """Give the embedder, loading nothing; waits for a `warm` that is at work, so that no two threads load at once."""
+        """Return the embedder, loading nothing; waits for a `warm` that is at work, so that no two threads load at once."""
         with self._lock:
             return self._made()
 
@@ -150,12 +150,12 @@ class LocalSession:
         self._stores = Stores(lambda caller: open_memory(configuration, caller, self._model.get()))
 
     def caller(self) -> Caller:
-        """Give the configured principal, or the declared one."""
+        """Return the configured principal, or the declared one."""
         configured = self._configuration
         return Caller(configured.principal or declared(CLIENT.get()), configured.workspace)
 
     def memory(self, caller: Caller) -> Memory:
-        """Give the memory."""
+        """Return the memory."""
         return self._stores.memory(caller)
 
     def probe(self) -> None:
@@ -200,7 +200,7 @@ def check_rate(caller: Caller, memory: Memory) -> None:
     """Count a call, and refuse it when the principal has made all that it may in this minute, whichever server it asked.
 
     Raises:
-        RateLimited: it has.
+        RateLimited: the caller has used up the calls of this minute.
     """
     if not caller.per_minute:
         return
@@ -218,7 +218,7 @@ def check_may_write(caller: Caller, tool: str) -> None:
     """Refuse a write by a principal that may only read.
 
     Raises:
-        AccessDenied: it may only read.
+        AccessDenied: the principal may only read.
     """
     if caller.read_only:
         raise AccessDenied(f"{caller.principal} may only read here, and {tool} writes", principal=caller.principal)

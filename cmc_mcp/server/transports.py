@@ -111,7 +111,7 @@ def serve_http(
 
 
 def session_for(configuration: Configuration, tokens: Sequence[Principal]) -> Provider:
-    """Give the provider of memories: by token where there are any, else the one local principal."""
+    """Return the provider of memories: by token where there are any, else the one local principal."""
     if tokens:
         from cmc_mcp.server.principals import StaticTokens, TokenSession
 
@@ -120,7 +120,7 @@ def session_for(configuration: Configuration, tokens: Sequence[Principal]) -> Pr
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address is reachable from this machine alone.
+    """Return whether an address is reachable from this machine alone.
 
     >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
     (True, True, False)
@@ -201,7 +201,7 @@ def http_app(
 
 def _health(session: Provider) -> Callable[[Request], Awaitable[Response]]:
     async def health(request: Request) -> Response:
-        """Say whether the store can be read. It is open to all, so it says no more than that."""
+        """Return whether the store can be read. It is open to all, so it says no more than that."""
         from starlette.responses import JSONResponse
 
         try:
@@ -243,7 +243,7 @@ def _stopped() -> None:
 
 @contextmanager
 def _signals_end_at_once() -> Iterator[None]:
-    """Have a signal end the process before it serves and while the store is closed; in between uvicorn has handlers."""
+    """Let a signal end the process before it serves and while the store is closed; in between uvicorn has handlers."""
     kept = {number: signal.signal(number, lambda *_: leave()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

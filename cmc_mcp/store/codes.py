@@ -15,7 +15,7 @@ SCALE: Final = 508.0
 
 
 def quantise(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Code unit vectors (n, d) as int8; give the codes and the length of each one's error (n,)."""
+    """Code unit vectors (n, d) as int8; return the codes and the length of each one's error (n,)."""
     import numpy as np
 
     codes = np.clip(np.rint(vectors * np.float32(SCALE)), -127, 127).astype(np.int8)

@@ -35,9 +35,9 @@ _BYTES: Final = 32 * 1024 * 1024
 
 
 def place_for(store: AnyStore, name: str, head: Head, *, create: bool) -> tuple[int, str]:
-    """Give the number of the workspace that a copy of a state goes to (0: none yet), and its name until it is complete.
+    """Return the number of the workspace that a copy of a state goes to (0: none yet), and its name until it is complete.
 
-    An empty workspace of that name is taken; a copy of the same state, whole or interrupted, is gone on with.
+    An empty workspace of that name is taken; a copy of the same state, whole or interrupted, is continued.
 
     Raises:
         Conflict: the workspace has something in it, or an interrupted copy of another state.
@@ -75,10 +75,11 @@ class Mover:
         self._done = self._total = 0
 
     def copy(self, name: str, progress: Progress | None = None) -> int:
-        """Copy everything that is not there yet; give the number of the target's workspace.
+        """Copy everything that is not there yet; return the number of the target's workspace.
 
         Raises:
-            Conflict: as `place_for`; StoreError: one of the stores refused. What was copied is kept, and gone on from.
+            Conflict: the target holds another state; see `place_for`.
+            StoreError: a store refused; the copied rows are kept, and the next call continues from there.
         """
         report = progress or (lambda done, total: None)
         with self._source.reader(self._from) as view:
@@ -98,7 +99,7 @@ class Mover:
         return self._to
 
     def finish(self, name: str) -> None:
-        """Give a complete copy its name.
+        """Name a complete copy.
 
         Raises:
             Conflict: somebody made a workspace of that name meanwhile.
@@ -166,7 +167,7 @@ class Mover:
             report(self._done, self._total)
 
     def _last(self, target: Connection, table: Table) -> Row | None:
-        """Give the last key that was copied, as the source has it."""
+        """Return the last key that was copied, as the source has it."""
         order = ", ".join(f"{key} DESC" for key in table.key)
         row = target.execute(
             f"SELECT {', '.join(table.key)} FROM {table.name} WHERE ws = ? ORDER BY {order} LIMIT 1", (self._to,)
@@ -183,7 +184,7 @@ class Mover:
 
     # ------------------------------------------------------------------ rows
     def _by(self, table: Table, column: str, value: int) -> int:
-        """Give what a number is more in the target than in the source."""
+        """Return the offset between a number in the target and in the source."""
         if column not in table.numbers(*_NUMBERS) or not value >> table.shift:  # 0 is none
             return 0
         return (self._to - self._from) << table.shift
@@ -224,7 +225,7 @@ class Mover:
                 self._objects.put(self._to, row[hash_], self._kept.get(self._from, row[hash_]))
 
     def _add_passages(self, source: Connection, target: Connection, first: int, last: int) -> None:
-        """Have the target index the atoms of a page in its full text."""
+        """Let the target index the atoms of a page in its full text."""
         rows = source.execute(
             "SELECT a.rid, a.modality, h.heading, p.hash, p.object, p.body FROM atoms a JOIN payloads p ON p.ws = a.ws"
             " AND p.pid = a.content LEFT JOIN headings h ON h.ws = a.ws AND h.rid = a.rid"
@@ -257,7 +258,7 @@ def _count(connection: Connection, table: str, ws: int) -> int:
 
 
 def _page(source: Connection, table: Table, columns: Sequence[str], ws: int, after: Row | None) -> list[Row]:
-    """Give the next rows of a table in the order of its key."""
+    """Return the next rows of a table in the order of its key."""
     key = ", ".join(table.key)
     condition, bound = "ws = ?", [ws]
     if key in table.numbers(*_NUMBERS):  # one range, which SQLite is to look up
@@ -290,7 +291,7 @@ def _shifted(vids: bytes, by: int) -> bytes:
 
 @contextmanager
 def _transaction(store: Any) -> Iterator[Connection]:
-    """Hold a transaction of the target: its rows are committed together, or none."""
+    """Run the block in a transaction of the target: its rows are committed together, or not at all."""
     with store.exclusive() as connection:
         connection.execute("BEGIN IMMEDIATE" if store.backend == "sqlite" else "BEGIN")
         try:

@@ -33,7 +33,8 @@ def open_store(
     Without `objects` they are in a folder beside the file, or in a table of the database.
 
     Raises:
-        InvalidInput: a URL of an unknown kind; StoreError: it cannot be opened.
+        InvalidInput: a URL of an unknown kind.
+        StoreError: the store cannot be opened.
     """
     text, scheme = str(place), _scheme(place)
     if is_database(place):
@@ -53,7 +54,7 @@ def open_store(
 
 
 def rekey(place: str | Path, key: bytes | None, new_key: bytes | None, progress: Progress | None) -> None:
-    """Give a file, and the objects beside it, another key; see `sqlite.rekey`.
+    """Encrypt a file, and the objects beside it, with another key; see `sqlite.rekey`.
 
     Raises:
         InvalidInput: the place names no file.
@@ -90,7 +91,8 @@ def partition(place: str, parts: int, *, clock: Clock, registry: Registry) -> No
     """Make the tables of an empty database, each in so many parts by a hash of the workspace.
 
     Raises:
-        InvalidInput: the place names a file, or the number is none from 2 to 256; Conflict: there are tables already;
+        InvalidInput: the place names a file, or the number is outside 2 to 256.
+        Conflict: the database has tables already.
         StoreError: the database cannot be reached, or refuses.
     """
     if _scheme(place) not in _SERVERS:
@@ -105,7 +107,7 @@ def partition(place: str, parts: int, *, clock: Clock, registry: Registry) -> No
 
 
 def is_database(place: str | Path) -> bool:
-    """Say whether a place names a database, which many servers may share.
+    """Return whether a place names a database, which many servers may share.
 
     >>> is_database("postgresql://cmc@db.internal/memory"), is_database("memory.db")
     (True, False)
@@ -114,10 +116,10 @@ def is_database(place: str | Path) -> bool:
 
 
 def file_of(place: str | Path) -> Path:
-    """Give the file that a place names.
+    """Return the file that a place names.
 
     Raises:
-        InvalidInput: it names a database.
+        InvalidInput: the place names a database.
     """
     if _scheme(place) != "file":
         raise InvalidInput.at(

@@ -211,7 +211,7 @@ def checked(row: PayloadRow, domains: Domains = DOMAINS) -> bytes | None:
     """Return the bytes of a payload, checked against their hash.
 
     Raises:
-        IntegrityError: they do not match it.
+        IntegrityError: the bytes do not match the hash.
     """
     if not is_sound(row, domains):
         raise IntegrityError(
@@ -221,7 +221,7 @@ def checked(row: PayloadRow, domains: Domains = DOMAINS) -> bytes | None:
 
 
 def arguments_of(row: TransactionRow) -> bytes | None:
-    """Give the arguments of a transaction, checked against their hash; None when erased."""
+    """Return the arguments of a transaction, checked against their hash; None when erased."""
     if row.arguments is not None and payload_hash(row.arguments) != row.arguments_hash:
         raise IntegrityError(
             "a transaction's arguments do not match their hash; run `cmc verify`",
@@ -238,5 +238,5 @@ def post_order(level: int, position: int) -> int:
 
 
 def erased_key(key: str) -> str:
-    """Give what stands for an idempotency key whose words were erased; of one that was already, itself."""
+    """Return the replacement of an idempotency key whose words were erased; a replaced key stays itself."""
     return key if _ERASED_KEY.fullmatch(key) else f"erased:{payload_hash(key.encode()).hex()}"

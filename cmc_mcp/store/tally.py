@@ -17,7 +17,7 @@ class Tally:
         self._calls: Counter[tuple[int, str]] = Counter()
 
     def count(self, ws: int, principal: str, now_us: int) -> tuple[int, int]:
-        """Count a call; give how many this makes in the present minute, and the seconds until the next.
+        """Count a call; return how many this makes in the present minute, and the seconds until the next.
 
         >>> tally = Tally()
         >>> tally.count(1, "maya", 59_000_000), tally.count(1, "maya", 59_999_999), tally.count(1, "maya", 60_000_000)

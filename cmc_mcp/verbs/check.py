@@ -123,7 +123,7 @@ def registers(verb: type[Verb[Any]], found: dict[str, Any]) -> dict[str, Json]:
 
 
 def unfit(text: str) -> str | None:
-    """Say why a text cannot be stored: a NUL character or a lone surrogate; None when it can."""
+    """Return why a text cannot be stored (a NUL character or a lone surrogate), or None if it can."""
     if "\0" in text:
         return "holds a NUL character, which text cannot carry; remove it"
     try:
@@ -290,7 +290,7 @@ def _map(check: Check, path: str, value: object, about: Argument) -> dict[str, J
 
 
 def _is_unicode(text: str) -> bool:
-    """Say whether a text can be stored at all: a lone surrogate cannot."""
+    """Return whether a text can be stored at all: a lone surrogate cannot."""
     return text.encode("utf-8", "replace") == text.encode("utf-8", "backslashreplace")
 
 

@@ -26,7 +26,7 @@ class Unembedded:
 
 @dataclass(slots=True)
 class Vectors:
-    """Vectors by content hash, of nodes by their keys (fp32 bytes), and why there are none for the rest."""
+    """Vectors by content hash, of nodes by their keys (fp32 bytes), and the reason why the rest have none."""
 
     by_hash: dict[bytes, bytes] = field(default_factory=dict)
     by_node: dict[bytes, bytes] = field(default_factory=dict)

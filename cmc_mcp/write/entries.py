@@ -50,7 +50,9 @@ def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], in
     """Check entries and make drafts of them; of an id given twice, the last one counts.
 
     Raises:
-        InvalidInput: something is wrong, every problem is listed; LimitExceeded; DimensionMismatch: a vector's length.
+        InvalidInput: entries are wrong; the error lists every problem.
+        LimitExceeded: a bound is passed.
+        DimensionMismatch: the length of a vector differs.
     """
     last = {_shown(entry.id): place for place, entry in enumerate(entries)}
     problems: list[Problem] = []
@@ -99,7 +101,7 @@ def check_id(id: object) -> str:
     """Check the id of an entry.
 
     Raises:
-        InvalidInput: it is no text, empty, too long, or cannot be stored.
+        InvalidInput: the id is not text, is empty or too long, or cannot be stored.
     """
     if not isinstance(id, str):
         raise InvalidInput.at("id", f"is a {type(id).__name__}; the id of an entry is text")
@@ -129,7 +131,7 @@ def _registers(entry: Entry) -> dict[str, Json]:
 
 
 def _given(entries: Sequence[Entry], drafts: Sequence[Draft], dimension: Callable[[int], int]) -> dict[bytes, bytes]:
-    """Give the vectors that came with entries, of unit length, by content hash."""
+    """Return the vectors that came with entries, of unit length, by content hash."""
     import numpy as np
 
     with_vector = [(e, d) for e, d in zip(entries, drafts, strict=True) if e.vector is not None and e.searchable]
@@ -148,8 +150,8 @@ def put(workspace: Workspace, laid: Laid, gone: Sequence[str] = (), lapse: bool 
     Belief in the entries `gone` ends with it. With `lapse` nothing holds under an id after its `valid_to`.
 
     Raises:
-        Conflict: a text was erased from this workspace, or the gate keeps it back; EmbedderError: it could not be
-        embedded. Nothing was changed.
+        Conflict: a text was erased from this workspace, or the gate keeps it back.
+        EmbedderError: a text could not be embedded; nothing was changed.
     """
     drafts = laid.drafts
     with workspace.reader() as view:
@@ -198,7 +200,7 @@ def _gated(view: LedgerView, drafts: Sequence[Draft]) -> None:
 def delete(workspace: Workspace, origin: str, ids: Sequence[str] | None) -> int:
     """End belief in entries, in one transaction; None means all of the collection. Give how many there were.
 
-    Nothing is written where there is none.
+    Nothing is written if no entry matches.
     """
     with workspace.writer() as unit:
         rids = _live(unit, origin, ids)
@@ -212,9 +214,10 @@ def delete(workspace: Workspace, origin: str, ids: Sequence[str] | None) -> int:
 
 
 def prolong(workspace: Workspace, origin: str, ends: Mapping[str, int]) -> int:
-    """Make what holds now of each entry hold until a later time (microseconds), in one transaction; give how many did.
+    """Make what holds now of each entry hold until a later time (microseconds), in one transaction; return how many did.
 
-    Neither words nor facts change, and what holds longer stays, so this undoes nothing that others put at the same time.
+    Neither words nor facts change, and what holds longer stays, so this undoes nothing that others put at the same
+    time.
     """
     with workspace.writer() as unit:
         now, held = workspace.clock.now_us(), 0

@@ -32,7 +32,7 @@ _ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
 
 
 def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[bytes]:
-    """Destroy what only these atoms have; give the hashes of the objects to delete after the commit.
+    """Destroy what only these atoms have; return the hashes of the objects to delete after the commit.
 
     `rids` hold every atom of each content, so that nothing live loses its bytes.
     """
@@ -77,14 +77,14 @@ def finish_erasures(store: Store, objects: Objects) -> bool:
 
 
 def _facts(unit: LedgerView, rids: Collection[int]) -> set[int]:
-    """Give the bodies of facts that no record but these ever held."""
+    """Return the bodies of facts that no record but these ever held."""
     facts = {pid for rid in rids for *_, pid in unit.piece_rows(rid)}
     mine = set(rids)
     return {pid for pid in facts if set(unit.facts_used(pid)) <= mine} - {unit.pid(NO_FACTS.hash) or 0}
 
 
 def _named(unit: LedgerView, rows: Mapping[int, AtomRow]) -> set[int]:
-    """Give the payloads that name sources, sessions and speakers. The number of a twin says nothing, and is shared."""
+    """Return the payloads that name sources, sessions and speakers. The number of a twin says nothing, and is shared."""
     discriminators = unit.payload_rows({row.discriminator for row in rows.values()} - {0})
     out = {pid for pid, row in discriminators.items() if row.body is not None and not row.body.startswith(b'{"twin"')}
     return out | {row.origin for row in rows.values() if row.origin}
@@ -96,7 +96,7 @@ def _is_gone(unit: LedgerView, gate: int) -> bool:
 
 
 def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
-    """Give the transactions that changed these atoms alone, and gave a reason in words."""
+    """Return the transactions that changed these atoms alone, and gave a reason in words."""
     seqs = {seq for rid in rids for seq in unit.change_seqs(rid)}
     out = []
     for seq in sorted(seqs):

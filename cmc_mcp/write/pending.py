@@ -26,12 +26,12 @@ _BATCH = 256
 
 
 def embed_pending(workspace: Workspace, *, progress: Progress | None = None, cancel: Cancel | None = None) -> int:
-    """Embed what has no vector under the present model yet, one transaction a batch; give how many texts were.
+    """Embed what has no vector under the present model yet, one transaction a batch; return how many texts were.
 
     A completion is a ledger change, and a vector counts from its transaction on, so past answers stay what they were.
 
     Raises:
-        EmbedderError: there is no model, or it cannot be loaded or does not answer.
+        EmbedderError: the store has no model, or the model cannot be loaded or does not answer.
     """
     embedder = workspace.embedder
     if embedder is None:

@@ -34,7 +34,8 @@ def remember(workspace: Workspace, arguments: RememberArguments, *, cancel: Canc
     """Remember one thing, in one transaction.
 
     Raises:
-        InvalidInput: an argument is wrong; Conflict: the idempotency key was used for something else.
+        InvalidInput: an argument is wrong.
+        Conflict: the idempotency key was used for something else.
     """
     return _transact(workspace, [validate(arguments)], "remember", cancel)
 
@@ -111,7 +112,7 @@ def _batches(items: Iterable[RememberArguments]) -> Iterator[list[Request]]:
 
 
 def _origin(request: Request) -> str | bytes | None:
-    """Give what must be laid once in a transaction: a document's origin, or a note's text where it may become one."""
+    """Return the key that may occur only once in a transaction: a document's origin, or a note's text where it may become one."""
     if request.session is not None:
         return None
     if request.source is not None:
@@ -211,7 +212,7 @@ def _resolved(view: LedgerView, request: Request, place: int, size: int) -> Requ
 
 
 def index_vectors(workspace: Workspace, unit: WriteUnit, laid: Laid, vectors: Vectors) -> int:
-    """Add the vectors of new contents, and of nodes; give how many atoms stay without one."""
+    """Add the vectors of new contents, and of nodes; return how many atoms stay without one."""
     if not laid.contents and not laid.nodes:
         return 0
     if workspace.embedder is None:
@@ -259,7 +260,7 @@ def conflicts_of(view: LedgerView, laid: Laid) -> list[ConflictNote]:
 
 
 def _rival(view: LedgerView, other: int, claim: Claim, mine: Sequence[Piece]) -> str | None:
-    """Give what another memory says instead, at a time that both hold."""
+    """Return the object that another memory claims instead, at a time when both hold."""
     for start, end, held in view.pieces(other):
         theirs = claim_of(held.registers)
         if theirs is None or theirs.many or (theirs.subject, theirs.predicate) != (claim.subject, claim.predicate):

@@ -8,5 +8,5 @@ from cmc_mcp.store.rows import Head
 
 
 def pair(before: Head, after: Head) -> SnapshotPair:
-    """Give the snapshot ids around a change."""
+    """Return the snapshot ids around a change."""
     return SnapshotPair(before=snapshot_name(before.state_root), after=snapshot_name(after.state_root))

@@ -55,7 +55,8 @@ def revise(workspace: Workspace, asked: Revise, *, cancel: Cancel | None = None)
     wording supersedes the old one.
 
     Raises:
-        InvalidInput: an argument is wrong, nothing is to change, or nothing would be left; NotFound: no such memory.
+        InvalidInput: an argument is wrong, nothing is to change, or nothing would be left.
+        NotFound: no such memory.
     """
     change = _check(asked)
     id, content, reason = asked.id, asked.content, asked.reason
@@ -102,10 +103,11 @@ def revise(workspace: Workspace, asked: Revise, *, cancel: Cancel | None = None)
 
 
 def apply_revision(unit: WriteUnit, batch: Batch, rid: int, change: Revision, new: Draft | None = None) -> None:
-    """Give the memory its new facts, or the new wording the times that they cover.
+    """Set the memory's new facts, or move their times to the new wording.
 
     Raises:
-        NotFound: the memory does not hold any more; InvalidInput: nothing would be left of it.
+        NotFound: the memory does not hold any more.
+        InvalidInput: nothing would be left of it.
     """
     before, held = _remaining(unit, rid, change)
     held = revised(held, change.registers, replace_tags=change.replaces_tags)
@@ -121,7 +123,7 @@ def apply_revision(unit: WriteUnit, batch: Batch, rid: int, change: Revision, ne
 
 
 def _remaining(view: LedgerView, rid: int, change: Revision) -> tuple[Pieces, Pieces]:
-    """Give what holds of a memory, and what of that the new times leave."""
+    """Return the pieces of a memory, and the part of them that the new times leave."""
     before = view.pieces(rid)
     if not before:
         raise NotFound("the memory was forgotten meanwhile; remember it anew", id=atom_name(view.record(rid).key))
@@ -171,7 +173,7 @@ def _reworded(old: Loaded, content: str | bytes | None) -> Draft | None:
 
 
 def _unjudged(pieces: Pieces) -> Pieces:
-    """Leave out use and judgements: they were about the old wording."""
+    """Remove use and judgements, which belong to the old wording."""
     names = {name for piece in pieces for name in outcome_registers(piece.facts.registers)}
     return revised(pieces, dict.fromkeys(names), replace_tags=False) if names else pieces
 

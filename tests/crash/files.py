@@ -24,7 +24,7 @@ class Watcher(Protocol):
     """What is asked before each operation, and told after it."""
 
     def before(self, event: Event) -> OSError | None:
-        """Give the error it is to fail with, if it is to fail; of a write the first half is done nevertheless."""
+        """Return the error it is to fail with, if it is to fail; of a write the first half is done nevertheless."""
         ...
 
     def after(self, event: Event) -> None:

@@ -141,7 +141,7 @@ class Disk:
             self._sync(now[path], path, alone=bool(event.number))
 
     def image(self, rng: random.Random) -> dict[str, bytes]:
-        """Give the files as a power loss may leave them now, by their paths below the root."""
+        """Return the files as a power loss may leave them now, by their paths below the root."""
         entries = dict(self._entries)
         for _, change in self._changes:
             if rng.random() < 0.5:
@@ -154,7 +154,7 @@ class Disk:
         }
 
     def _is_reached(self, path: str, there: dict[str, _File]) -> bool:
-        """Say whether every folder above a file is there too."""
+        """Return whether every folder above a file is there too."""
         parent = str(PurePath(path).parent)
         return parent == self._root or (parent in there and self._is_reached(parent, there))
 
@@ -177,7 +177,7 @@ class Disk:
 
 
 def crash_image(events: Iterable[Event], rng: random.Random, root: str = "") -> dict[str, bytes]:
-    """Give the files as a power loss may leave them after these events."""
+    """Return the files as a power loss may leave them after these events."""
     disk = Disk(root)
     for event in events:
         disk.feed(event)

@@ -322,7 +322,7 @@ def test_a_question_whose_speakers_are_in_memory_is_answered_as_if_they_were_loo
 
 
 def same_point(memory: Memory, question: str, answer: RecallResult) -> dict[str, object]:
-    """Ask at the point of an answer; give what is answered, as of the time that was now then."""
+    """Ask at the point of an answer; return what is answered, as of the time that was now then."""
     point = answer.read_point
     again = memory.recall(question, as_of=point.transaction, valid_at=point.valid_at)
     asked_then = again.read_point.model_copy(update={"reference_time": point.reference_time})

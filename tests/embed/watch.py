@@ -55,7 +55,7 @@ def opened(folder: Path, embedder: HashVectors | None, **more: object) -> Memory
 
 
 def open_now(memory: Memory) -> list[str]:
-    """Say what the store of a memory holds open: transactions, locks, connections."""
+    """Return what the store of a memory holds open: transactions, locks, connections."""
     store = memory._workspace.store
     if isinstance(store, PostgresStore):
         with psycopg.connect(store.address.conninfo, autocommit=True) as raw:

@@ -94,7 +94,7 @@ def _broken() -> BaseException:
 
 
 def structural(names: list[str]) -> list[int]:
-    """Give the points other than writes of pages, and of these the first and the last in a row."""
+    """Return the points other than writes of pages, and of these the first and the last in a row."""
     bulk = "sqlite write"
     out = []
     for number, name in enumerate(names, 1):

@@ -35,7 +35,7 @@ class Rekeys(Outcome):
 
 
 def made(path: Path, key: bytes | None) -> str:
-    """Make a store with notes and objects; give its state root."""
+    """Make a store with notes and objects; return its state root."""
     with _opened(path, key) as memory:
         for number in range(3):
             memory.remember(f"note {number} {CANARY}", tags={"n": str(number)})
@@ -49,7 +49,7 @@ def _opened(path: Path, key: bytes | None) -> Memory:
 
 
 def judge(folder: Path, old: bytes | None, new: bytes | None, root: str, before: bytes) -> tuple[str, list[str]]:
-    """Say which key opens the store after all that happened, and all that is wrong with it."""
+    """Return which key opens the store after all that happened, and all that is wrong with it."""
     path, opens, wrong = folder / "memory.db", list[str](), list[str]()
     for name, key in (("old", old), ("new", new)):
         try:
@@ -81,7 +81,7 @@ def judge(folder: Path, old: bytes | None, new: bytes | None, root: str, before:
 
 
 def attempt(folder: Path, points: Points, change: tuple[bytes | None, bytes | None], at: int, act: Act) -> str | None:
-    """Change the key once, with something happening at a point; give the error that it ended with."""
+    """Change the key once, with something happening at a point; return the error that it ended with."""
     points.arm(at, act)
     try:
         rekey(Location(folder / "memory.db", change[0], vfs="points"), change[1])

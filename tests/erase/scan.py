@@ -14,12 +14,12 @@ _HALF = 16
 
 
 def canary(rng: random.Random) -> str:
-    """Give a word of 32 letters and digits that occurs nowhere else; the digit at its end keeps it from being stemmed."""
+    """Return a word of 32 letters and digits that occurs nowhere else; the digit at its end keeps it from being stemmed."""
     return rng.choice(_LETTERS[:52]) + "".join(rng.choice(_LETTERS) for _ in range(30)) + rng.choice("0123456789")
 
 
 def tokens(word: str) -> list[str]:
-    """Give what full text makes of a word: lower case, stemmed."""
+    """Return what full text makes of a word: lower case, stemmed."""
     connection = apsw.Connection("")
     connection.execute("CREATE VIRTUAL TABLE t USING fts5(x, tokenize='porter unicode61')")
     connection.execute("CREATE VIRTUAL TABLE v USING fts5vocab(t, row)")
@@ -30,7 +30,7 @@ def tokens(word: str) -> list[str]:
 
 
 def needles(word: str) -> dict[str, bytes]:
-    """Give the forms of a word by name. Both halves are looked for too: index terms share prefixes, and pages end."""
+    """Return the forms of a word by name. Both halves are looked for too: index terms share prefixes, and pages end."""
     raw = word.encode()
     forms = {
         "utf-8": raw,
@@ -49,7 +49,7 @@ def needles(word: str) -> dict[str, bytes]:
 
 
 def in_bytes(data: bytes, word: str) -> list[str]:
-    """Give the forms of a word that occur in bytes."""
+    """Return the forms of a word that occur in bytes."""
     return [name for name, needle in needles(word).items() if needle in data]
 
 
@@ -63,7 +63,7 @@ def in_folder(folder: Path, word: str) -> list[str]:
 
 
 def files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Give the bytes of every file under a folder."""
+    """Yield the bytes of every file under a folder."""
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(folder)), path.read_bytes()

@@ -108,7 +108,7 @@ CONTROLS: dict[str, tuple[str, Callable[[pytest.MonkeyPatch], None], str]] = {
 
 
 def remains(folder: Path, what: str) -> list[str]:
-    """Plant, erase, and give all that is found of it."""
+    """Plant, erase, and return all that is found of it."""
     embedder = HashEmbedder()
     memory, warm = world(folder, embedder), world(folder)
     fill(memory, 60)

@@ -86,7 +86,7 @@ def erase(memory: Memory, ids: Sequence[str]) -> ForgetResult:
 
 
 def answers(memory: Memory, ids: Sequence[str], words: Sequence[str], *, points: Sequence[int]) -> Iterator[str]:
-    """Give all that the verbs answer about some memories, at some points of the ledger."""
+    """Yield all that the verbs answer about some memories, at some points of the ledger."""
     for word in words:
         for point in points:
             yield memory.recall(word, as_of=point, budget_tokens=10_000, around=1, explain=True).model_dump_json()
@@ -122,7 +122,7 @@ def vectors(path: Path) -> npt.NDArray[np.float32]:
 
 
 def held(root: object, word: str) -> list[str]:
-    """Give what a living object still holds of a word: every text and bytes that can be reached from it."""
+    """Return what a living object still holds of a word: every text and bytes that can be reached from it."""
     raw, seen, stack, out = word.encode(), {id(root)}, [root], list[str]()
     while stack:
         found = stack.pop()

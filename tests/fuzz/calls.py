@@ -61,7 +61,7 @@ class Chapter:
             self.pool.add("atom", name)
 
     def ask(self) -> Call:
-        """Give the next call."""
+        """Return the next call."""
         if self._next and self.rng.random() < 0.7:
             return self._next.pop()
         (name,) = self.rng.choices(self._names, self._weights)
@@ -92,7 +92,7 @@ class Chapter:
 
 
 async def chapter(subject: Subject, rng: random.Random, count: int, result: Fuzzed) -> tuple[list[Call], list[str]]:
-    """Make so many calls; give those up to the first that went wrong, and what is wrong, or nothing."""
+    """Make so many calls; return those up to the first that went wrong, and what is wrong, or nothing."""
     made = Chapter(subject, rng)
     calls: list[Call] = []
     for number in range(1, count + 1):
@@ -218,7 +218,7 @@ def _sample(result: Fuzzed) -> None:
 
 
 def spread(samples: list[float]) -> float:
-    """Give how much more memory the last quarter of a run has than its second quarter; the first warms up."""
+    """Return how much more memory the last quarter of a run has than its second quarter; the first warms up."""
     quarter = len(samples) // 4
     if quarter < 2:
         return 0.0

@@ -118,7 +118,7 @@ class Pool:
             self.add("state", str(answer))
 
     def take(self, rng: random.Random, kind: str) -> Any:
-        """Give something of a kind, or None."""
+        """Return something of a kind, or None."""
         kept = self.kinds.get(kind)
         return rng.choice(kept) if kept else None
 
@@ -292,7 +292,7 @@ MEDIA: Final = ("image/png", "audio/wav", "text/markdown", "text/x-python", "app
 
 
 def changed(arguments: Any, **more: Any) -> Any:
-    """Give the same arguments with some others in their place; None takes one out."""
+    """Return the same arguments with some others in their place; None takes one out."""
     out = copy.deepcopy(arguments)
     for name, value in more.items():
         out.pop(name, None)

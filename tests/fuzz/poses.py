@@ -81,7 +81,7 @@ _AFTER: Final = ("", "\n", "\n\n", f"\n[{FAKE} · b]", "\n---\n", "\u2028", " x"
 
 
 def poses(count: int, seed: int = 24) -> list[str]:
-    """Give as many texts: each of POSES as it is, then with something around it; none is blank, or given twice."""
+    """Return as many texts: each of POSES as it is, then with something around it; none is blank, or given twice."""
     rng = random.Random(seed)
     made = dict.fromkeys(POSES)
     while len(made) < count:

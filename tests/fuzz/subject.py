@@ -114,7 +114,7 @@ class _LookAtFile:
 
 
 def looking(memory: Memory) -> Look:
-    """Give what looks at a memory's store."""
+    """Return what looks at a memory's store."""
     store = memory._workspace.store
     if isinstance(store, SqliteStore):
         return _LookAtFile(store.location.path)
@@ -153,7 +153,7 @@ class Subject:
             remove(left)
 
     def seen(self) -> object:
-        """Give what any commit and any object file would change. On a file it costs microseconds."""
+        """Return what any commit and any object file would change. On a file it costs microseconds."""
         return self._look(), sorted(name for _, _, names in os.walk(self._objects) for name in names)
 
     async def call(self, call: Call) -> tuple[CallToolResult | None, list[str]]:
@@ -174,7 +174,7 @@ class Subject:
         return result, wrong + self.judged(name, arguments, result)
 
     def judged(self, name: str, arguments: Any, result: CallToolResult) -> list[str]:
-        """Say what is wrong with an answer by itself."""
+        """Return what is wrong with an answer by itself."""
         (block,) = result.content
         text = getattr(block, "text", "")
         wrong = []
@@ -208,7 +208,7 @@ class Subject:
             return False
 
     def verified(self) -> list[str]:
-        """Say what does not hold in the whole store."""
+        """Return what does not hold in the whole store."""
         found = self.store.verify()
         return [f"verify: {fault.table} {fault.key}: {fault.reason}" for fault in found.faults]
 

@@ -59,7 +59,7 @@ def test_a_new_argument_of_a_new_tool_is_drawn_for_at_once() -> None:
 
 # ---------------------------------------------------------------------- what the judge must see
 def faults(folder: Path, count: int = 400) -> list[str]:
-    """Fuzz for a while; give what was found first."""
+    """Fuzz for a while; return what was found first."""
 
     async def write() -> list[str]:
         with opened(folder, "faulty", embedded=False) as subject:

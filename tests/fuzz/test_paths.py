@@ -87,7 +87,7 @@ def made(folder: Path) -> list[str]:
 
 
 def clear(answer: Answer, *codes: int) -> str:
-    """Check that an answer is an error in words; give them."""
+    """Check that an answer is an error in words; return them."""
     said = answer.err
     assert answer.code in codes, (answer.code, said)
     assert "Traceback" not in said

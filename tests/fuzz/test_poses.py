@@ -127,7 +127,7 @@ def test_through_mcp_each_pose_comes_back_in_its_own_field_byte_for_byte(kept: t
 
 
 def checked(result: Any, poses_of: dict[str, str]) -> set[str]:
-    """Check one answer of recall, as structure and as text; give the ids in it."""
+    """Check one answer of recall, as structure and as text; return the ids in it."""
     structure = data(result)
     found, rest = read(text(result))
     assert [one.name for one in found] == [short(item["id"]) for item in structure["items"]]

@@ -35,7 +35,7 @@ def open_(path: Path, us: int = 1_780_000_000_000_000) -> Memory:
 
 
 def fill(memory: Memory) -> str:
-    """Use every verb, so that every table has rows; give a live memory's id."""
+    """Use every verb, so that every table has rows; return a live memory's id."""
     note = memory.remember("The deploy target is Heroku", tags={"topic": "deploy"}, confidence=0.8,
                            claim={"subject": "app", "predicate": "runs on", "object": "Heroku"}).added[0]  # fmt: skip
     memory.remember("It is cheap", derived_from=[note], idempotency_key="once")

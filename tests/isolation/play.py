@@ -87,7 +87,7 @@ class Person:
 
 
 def strings_of(schema: Mapping[str, Any]) -> Iterator[Path_]:
-    """Give the path of every string a schema takes; `*` is a member of a list, or a name or value of a map."""
+    """Yield the path of every string a schema takes; `*` is a member of a list, or a name or value of a map."""
     kinds = [schema, *schema.get("anyOf", ())]
     if any(kind.get("type") == "string" and "enum" not in kind for kind in kinds):
         yield ()
@@ -102,7 +102,7 @@ def strings_of(schema: Mapping[str, Any]) -> Iterator[Path_]:
 
 
 def published() -> dict[str, dict[str, Any]]:
-    """Give the schema of the arguments of every published tool."""
+    """Return the schema of the arguments of every published tool."""
     return {path.stem: json.loads(path.read_text())["arguments"] for path in sorted(CONTRACTS.glob("*.json"))}
 
 
@@ -193,7 +193,7 @@ class Play:
         return structure
 
     def own(self, side: str, kind: str, otherwise: str) -> str:
-        """Give a handle of one's own."""
+        """Return a handle of one's own."""
         return self.rng.choice(self.people[side].handles.get(kind) or [otherwise])
 
     def _reference(self, side: str) -> str:
@@ -350,7 +350,7 @@ class Play:
             raise Interference(f"{side} went on from another's cursor with {tool} {asked}")
 
     def _filled(self, side: str, tool: str, path: Path_, handle: str) -> dict[str, Any]:
-        """Give arguments that would do, one of them replaced."""
+        """Return arguments that would do, one of them replaced."""
         own = self.own(side, "atom", "atom_0000")
         usual: dict[str, dict[str, Any]] = {
             "remember": {"content": f"{side} was told something new"},
@@ -390,7 +390,7 @@ class Play:
 
 
 def _put(holder: Any, path: Path_, handle: str) -> Any:
-    """Give a value with a handle at a path, made as far as it is not there."""
+    """Return a value with a handle at a path, made as far as it is not there."""
     if not path:
         return handle
     name, *rest = path

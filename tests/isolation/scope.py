@@ -49,7 +49,7 @@ COLUMNS: Final = _columns()
 
 
 def shift_of(table: str, column: str) -> int:
-    """Give by how much a key carries its workspace; 0 for a column that is no key."""
+    """Return by how much a key carries its workspace; 0 for a column that is no key."""
     if (table, column) in (("passages", "rowid"), ("passages_docsize", "id")):
         return WORKSPACE_SHIFT
     if (table, column) == ("idempotency_keys", "request"):  # a hash; elsewhere it is a payload
@@ -62,7 +62,7 @@ def shift_of(table: str, column: str) -> int:
 # ---------------------------------------------------------------------- reading
 @lru_cache(maxsize=1024)
 def _tree(sql: str) -> Tree:
-    """Give the words of a statement, parentheses as lists, parameters as integers, keywords in capitals as written."""
+    """Return the words of a statement, parentheses as lists, parameters as integers, keywords in capitals as written."""
     stack: list[Tree] = [[]]
     counted = 0
     for token in _TOKEN.findall(sql):
@@ -115,7 +115,7 @@ def _column(words: Tree) -> Column | None:
 
 
 def _conjuncts(words: Tree) -> Iterator[Tree]:
-    """Give what must hold: the parts between ANDs, those of BETWEEN kept together."""
+    """Yield what must hold: the parts between ANDs, those of BETWEEN kept together."""
     part: Tree = []
     between = False
     for word in words:
@@ -222,7 +222,7 @@ class Judge:
                 self._bound(table, name, value)
 
     def _held(self, names: Mapping[str, str], words: Tree, outer: Mapping[str, str]) -> dict[str, str]:
-        """Check that each table is held to the workspace; give those that are."""
+        """Check that each table is held to the workspace; return those that are."""
         self.tables |= {table for table in names.values() if table in COLUMNS}
         wanted = {alias: table for alias, table in names.items() if table in COLUMNS}
         known = {**outer, **wanted}
@@ -291,7 +291,7 @@ class Judge:
 
     # ------------------------------------------------------------------ what is bound
     def _values(self, words: Tree) -> list[Any] | None:
-        """Give what a parameter, a list of them as JSON, or an expression of them is."""
+        """Return what a parameter, a list of them as JSON, or an expression of them is."""
         if len(words) == 1 and isinstance(words[0], int):
             return [self.bindings[words[0] - 1]]
         if len(words) == 1 and isinstance(words[0], list) and words[0][:1] == ["SELECT"]:
@@ -333,14 +333,14 @@ class Judge:
         return True
 
     def _end(self, table: str, name: str, operator: str, words: Tree) -> int | None:
-        """Give one end of a range of keys: the first number in it, or the first past it; None for what is no key."""
+        """Return one end of a range of keys: the first number in it, or the first past it; None for what is no key."""
         shift, values = shift_of(table, name), self._values(words)
         if not shift or operator == "BETWEEN" or values is None or not isinstance(values[0], int):
             return None
         return values[0] + (operator in (">", "<="))
 
     def _within(self, table: str, first: int, past: int) -> bool:
-        """Say whether a range of keys lies in the workspace. No key is below the first of the first workspace."""
+        """Return whether a range of keys lies in the workspace. No key is below the first of the first workspace."""
         shift = WORKSPACE_SHIFT - 2 if table == "state_nodes" else WORKSPACE_SHIFT
         if past <= max(first, 1 << shift):
             return True

@@ -70,7 +70,7 @@ def _took_us(probe: Probe, number: int) -> float:
 
 
 def nowhere(number: int) -> str:
-    """Give 32 hex digits that name nothing."""
+    """Return 32 hex digits that name nothing."""
     return hashlib.sha256(f"nowhere {number}".encode()).hexdigest()[:32]
 
 
@@ -99,7 +99,7 @@ class Rooms:
         self.alone.close()
 
     def questions(self) -> Mapping[str, tuple[Probe, Probe]]:
-        """Give pairs of calls: what is nowhere, and what is with the other."""
+        """Return pairs of calls: what is nowhere, and what is with the other."""
         mine, alone, ids = self.mine, self.alone, self.ids
         none = [f"atom_{nowhere(n)}" for n in range(len(ids))]
 

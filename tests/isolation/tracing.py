@@ -70,12 +70,12 @@ class Trace:
 
 
 def faults(sql: str, bindings: Sequence[Any], ws: int) -> list[str]:
-    """Say what leads a statement out of a workspace."""
+    """Return what leads a statement out of a workspace."""
     return [] if " ".join(sql.split()) in ALLOWED else Judge(sql, bindings, ws).problems
 
 
 def _place(frame: FrameType | None) -> tuple[tuple[str, int] | None, bool]:
-    """Give the file and line of the store that executes, None for others, and whether it works on the whole file.
+    """Return the file and line of the store that executes, None for others, and whether it works on the whole file.
 
     A migration does, and the check of what belongs to no workspace; both are under tests of their own.
     """

@@ -50,7 +50,7 @@ VERBS: Final[Mapping[str, Callable[[Memory, Arguments], Any]]] = {
 
 
 def quick(otherwise: Path | None = None) -> Path | None:
-    """Give a folder in memory where there is one: what is tested here is not durability."""
+    """Return a folder in memory where there is one: what is tested here is not durability."""
     memory = Path("/dev/shm")
     return memory if memory.is_dir() else otherwise
 
@@ -123,7 +123,7 @@ class House:
         self.stores.close()
 
     def answer(self, caller: Caller, tool: str, arguments: Arguments) -> tuple[Any, str]:
-        """Make a call as the server makes it; give the structure of the answer, and all of it as text."""
+        """Make a call as the server makes it; return the structure of the answer, and all of it as text."""
         memory, told = self.stores.memory(caller), len(self.embedder.texts)
         if tool in VERBS:
             structure, said = self._verb(memory, tool, arguments)
@@ -171,7 +171,7 @@ class Worlds:
             house.close()
 
     def call(self, side: str, tool: str, arguments: Arguments, *, who: int = 0, later_us: int = 1_000_000) -> Any:
-        """Make a call in both worlds and compare; give the structure of the answer, None for an error.
+        """Make a call in both worlds and compare; return the structure of the answer, None for an error.
 
         Raises:
             Interference: the answers differ.

@@ -146,7 +146,7 @@ class Oracle:
         self.known, self.destroyed, self.lost = dict(known), dict(destroyed), set(lost)
 
     def kept_back(self, texts: Iterable[str]) -> bool:
-        """Whether the gate keeps it back: destroyed words are not remembered again."""
+        """Return whether the gate keeps it back: destroyed words are not remembered again."""
         return any(text in self.destroyed for text in texts)
 
     def put(self, state: State, name: Name, cells: range, changes: Changes, premises: Sequence[Name] = ()) -> None:
@@ -261,7 +261,7 @@ class Oracle:
 
     # ------------------------------------------------------------------ rollbacks
     def gone(self, name: Name, since: int) -> bool:
-        """Whether an atom's words were destroyed after a transaction."""
+        """Return whether an atom's words were destroyed after a transaction."""
         return self.destroyed.get(text_of(name) or "", 0) > since
 
     def rollback(self, target: int) -> Plan:
@@ -333,7 +333,7 @@ class Oracle:
         return {cell: encoded(registers) for cell, registers in out.items()}, orphaned
 
     def matches(self, entry: Entry, name: Name, seq: int) -> bool:
-        """Whether an undo matches the change that a transaction made to a record."""
+        """Return whether an undo matches the change that a transaction made to a record."""
         done = self.entries[seq]
         if done is None or seq <= entry.since or (entry.writer is not None and done.principal != entry.writer):
             return False
@@ -360,7 +360,7 @@ class Oracle:
 
     # ------------------------------------------------------------------ erase
     def erase(self, state: State, names: Sequence[Name]) -> list[Name]:
-        """Erase atoms, and all others of the same words; give those. A document erased whole loses its title."""
+        """Erase atoms, and all others of the same words; return those. A document erased whole loses its title."""
         texts = {text_of(name) for name in names}
         every = [name for name in self.known if text_of(name) in texts]
         self.remove(state, every)

@@ -67,7 +67,7 @@ def opened(
 
 
 def root(memory: Memory) -> str:
-    """Give the present state root."""
+    """Return the present state root."""
     return memory.snapshot().root
 
 

@@ -196,7 +196,7 @@ def test_a_bucket_at_the_depth_limit_may_hold_more() -> None:
 
 # ---------------------------------------------------------------------- verifiers that leave out a check
 def accepted(module: ModuleType, root: bytes, k: bytes, v: bytes, proof: StateProof) -> list[str]:
-    """Give what a verifier takes a proof for."""
+    """Return what a verifier takes a proof for."""
     taken = []
     given = module.StateProof(proof.nodes)
     for what, verify in (

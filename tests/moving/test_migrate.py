@@ -116,7 +116,7 @@ def _copied(path: Path, folder: Path) -> Path:
 
 
 def _killed_at(page: int, source: Path, target: str) -> int:
-    """Migrate in a child that is killed when it reads a page; give how it ended."""
+    """Migrate in a child that is killed when it reads a page; return how it ended."""
     child = os.fork()
     if child == 0:
         try:

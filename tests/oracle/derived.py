@@ -89,18 +89,18 @@ class Ledger:
         return ledger
 
     def registers(self, pid: int) -> Registers:
-        """Give the facts of a payload; none when they were erased."""
+        """Return the facts of a payload; none when they were erased."""
         row = self.payloads[pid]
         return Facts(row.hash, row.body).registers
 
     def body(self, pid: int) -> bytes | None:
-        """Give inline bytes."""
+        """Return inline bytes."""
         if pid not in self.inline:
             return None
         return self.payloads[pid].body
 
     def text(self, objects: Objects, pid: int) -> bytes | None:
-        """Give the bytes of a content, from the table or the object store; None when they are gone or damaged."""
+        """Return the bytes of a content, from the table or the object store; None when they are gone or damaged."""
         row = self.payloads[pid]
         if not row.object:
             return self.body(pid)
@@ -110,17 +110,17 @@ class Ledger:
             return None  # named by the check of objects
 
     def of_kind(self, code: int) -> Iterator[tuple[int, Record]]:
-        """Give the records of a kind, in order of first recording."""
+        """Yield the records of a kind, in order of first recording."""
         return ((rid, record) for rid, record in sorted(self.records.items()) if record.kind == code)
 
     def was_erased(self, atom: AtomRow) -> bool:
-        """Say whether the content of an atom was ever erased."""
+        """Return whether the content of an atom was ever erased."""
         content = self.payloads.get(atom.content)
         return content is not None and content.hash in self.ever_erased
 
 
 def expected(view: ReadView, objects: Objects, ledger: Ledger) -> dict[str, set[Row]]:
-    """Give the rows of every derived table, without the workspace, by its name; the committed tables are sound."""
+    """Return the rows of every derived table, without the workspace, by its name; the committed tables are sound."""
     documents = dict(_documents(view, ledger))
     out = _of_facts(ledger)
     out["state_nodes"] = {
@@ -178,7 +178,7 @@ def _sources(view: ReadView, ledger: Ledger) -> set[Row]:
 
 
 def _items(view: ReadView, ledger: Ledger) -> set[Row]:
-    """Give the places in conversations: they are numbered from 0 without a gap."""
+    """Return the places in conversations: they are numbered from 0 without a gap."""
     by_record = {record: rid for rid, record in ledger.records.items()}
     out: set[Row] = set()
     for origin in {atom.origin for atom in ledger.atoms if atom.origin and atom.discriminator}:
@@ -232,7 +232,7 @@ def _quarantine(view: ReadView, ledger: Ledger) -> set[Row]:
 
 
 def _documents(view: ReadView, ledger: Ledger) -> Iterator[tuple[int, list[tuple[int, int, Manifest | None]]]]:
-    """Give the documents with their versions (tx_from, tx_to, manifest), in order; None: it was erased."""
+    """Yield the documents with their versions (tx_from, tx_to, manifest), in order; None: it was erased."""
     manifests = Manifests()
     for rid, _ in ledger.of_kind(SOURCE.code):
         versions = []
@@ -269,7 +269,7 @@ def _speakers(traits: set[Row]) -> set[Row]:
 def headings(
     view: ReadView, ledger: Ledger, documents: Mapping[int, list[tuple[int, int, Manifest | None]]]
 ) -> dict[int, str]:
-    """Give what full text shows beside each atom: its title, then the sections it stands under, or who said it when.
+    """Return the heading of each atom for full text: its title and sections, or its speaker and date.
 
     What an erase took out of the headings of a source is told nowhere, so there the stored ones stand; as does the
     title of what was told twice in one transaction. That they are what full text knows, its own check finds.
@@ -302,7 +302,7 @@ def headings(
 
 
 def _places(manifest: Manifest) -> Iterator[tuple[bytes, tuple[str, ...]]]:
-    """Give each atom of a version with the titles it stands under, the document's own left out."""
+    """Return each atom of a version with the titles above it, without the document's own title."""
     titles = {node.path: node.title for node in manifest.nodes}
     for part in manifest.parts:
         above = [path for path in reversed(lineage(part.place.rpartition("#")[0])) if path]
@@ -323,7 +323,7 @@ def _joined(title: str, tail: Iterable[str]) -> str:
 
 
 def _codes(view: ReadView) -> set[Row]:
-    """Give the packed codes of every full run of vector numbers; those an erase dropped are not packed again."""
+    """Return the packed codes of every full run of vector numbers; those an erase dropped are not packed again."""
     low, last = view.ws << 40, view.head().last_vid
     stored = {(row[0], row[1]) for row in set(view.index_rows(view.registry.by_name["codes"]))}
     out: set[Row] = set()
@@ -342,13 +342,13 @@ def _codes(view: ReadView) -> set[Row]:
 
 
 def ever_erased(view: ReadView, ledger: Ledger) -> frozenset[bytes]:
-    """Give the hashes of all that was ever erased, what was let in again since included."""
+    """Return the hashes of all that was ever erased, what was let in again since included."""
     facts = {pid for rid, _ in ledger.of_kind(ERASURE.code) for *_, pid in view.piece_rows(rid)}
     return frozenset(bytes.fromhex(str(ledger.registers(pid)["hash"])) for pid in facts)
 
 
 def _rows_of(versions: Iterable[tuple[int, int, Manifest | None]]) -> set[tuple[str, int, bytes, int, int]]:
-    """Give a source's nodes as (path, level, key, from, to): what the next version has unchanged is one row."""
+    """Return a source's nodes as (path, level, key, from, to): what the next version has unchanged is one row."""
     spans: list[tuple[str, int, bytes, int, int]] = []
     for tx_from, tx_to, manifest in versions:
         for node in () if manifest is None else nodes_in(manifest):

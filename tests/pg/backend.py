@@ -104,7 +104,7 @@ _DEPTH = re.compile(r"under_every_filter\[.*-(?!10\])\d+\]$")  # one of five dep
 
 
 def is_for_postgres(item: pytest.Item) -> bool:
-    """Say whether a test is run again on this backend: one that opens a store, and of a random one the first draws.
+    """Return whether a test is run again on this backend: one that opens a store, and of a random one the first draws.
 
     A test without a folder for a store gives the same answer on every backend.
     """
@@ -120,7 +120,7 @@ def is_for_postgres(item: pytest.Item) -> bool:
 
 
 def with_database(url: str, name: str) -> str:
-    """Give the address of another database of the same server."""
+    """Return the address of another database of the same server."""
     given = conninfo_to_dict(url) | {"dbname": name}
     host = given.pop("host", "")
     rest = "&".join(f"{key}={value}" for key, value in given.items() if key not in ("dbname", "user", "password"))
@@ -140,7 +140,7 @@ class Databases:
         self._template: str | None = None
 
     def of(self, path: Path) -> str:
-        """Give the address of a path's database, making it when it is new."""
+        """Return the address of a path's database, making it when it is new."""
         path = path.expanduser().absolute()
         if path not in self._made:
             self.drop(gone for gone in list(self._made) if not gone.parent.exists())
@@ -164,7 +164,7 @@ class Databases:
             self._drop(self._made.pop(path))
 
     def under(self, folder: Path) -> Iterator[Path]:
-        """Give the paths in a folder that have a database."""
+        """Yield the paths in a folder that have a database."""
         return (path for path in list(self._made) if path.is_relative_to(folder))
 
     def close(self) -> None:

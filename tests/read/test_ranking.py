@@ -26,7 +26,7 @@ WORDS = ("ba", "ke", "mo", "zu", "ri", "lo")
 
 
 def turns(memory: Memory, said: list[tuple[str, str]], session: str = "s", **more: str) -> list[str]:
-    """Remember turns, (speaker, text), and give their ids."""
+    """Remember turns, (speaker, text), and return their ids."""
     return [
         memory.remember(text, session=session, speaker=speaker, **more).added[0]  # type: ignore[arg-type]
         for speaker, text in said

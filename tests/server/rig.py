@@ -64,7 +64,7 @@ def call(
 
 
 def refused(session: Provider, body: Callable[[Client], Awaitable[object]], mode: str = "auto") -> MCPError:
-    """Do something that must end in a protocol error, and give the error."""
+    """Do something that must end in a protocol error, and return the error."""
 
     async def guarded(client: Client) -> MCPError:
         with pytest.raises(MCPError) as caught:

@@ -114,7 +114,7 @@ def run_case(case: Case, folder: Path, rng: random.Random) -> Ended:
 
 
 def _hears_late(case: Case) -> bool:
-    """Whether it learns of its end only when it has started: nobody watches pipes before."""
+    """Return whether it learns of its end only when it has started: nobody watches pipes before."""
     return case.state == "starting" and case.end in ("stdin", "stdout", "client")
 
 

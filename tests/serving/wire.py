@@ -108,7 +108,7 @@ class Server:
                 return message
 
     def ask(self, message: Message) -> Message:
-        """Send a request and give its answer."""
+        """Send a request and return its answer."""
         self.send(message)
         return self.answer(message["id"])
 
@@ -179,7 +179,7 @@ def members(group: int) -> list[int]:
 
 
 def waits_for_a_lock(pid: int) -> bool:
-    """Whether the kernel has a process queued for a file lock."""
+    """Return whether the kernel has a process queued for a file lock."""
     lines = map(str.split, Path("/proc/locks").read_text().splitlines())
     return any(fields[1] == "->" and int(fields[5]) == pid for fields in lines)
 
@@ -196,7 +196,7 @@ def lock_held(store: Path) -> Iterator[None]:
 
 
 def lock_is_free(store: Path) -> bool:
-    """Whether the write lock can be had at once."""
+    """Return whether the write lock can be had at once."""
     descriptor = os.open(f"{store}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -40,7 +40,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def is_free(path: Path) -> bool:
-    """Whether anybody else could take the lock now."""
+    """Return whether anybody else could take the lock now."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

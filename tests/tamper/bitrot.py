@@ -26,7 +26,7 @@ class Rot(Outcome):
 
 
 def answers(memory: Memory) -> list[str]:
-    """Give what a reader is told, as bytes would be compared."""
+    """Return what a reader is told, as bytes would be compared."""
     head = memory.history(limit=1).transactions[0].transaction
     told = [memory.recall(query, as_of=head).model_dump_json() for query in QUERIES]
     told += [memory.history(limit=50).model_dump_json(), memory.history(from_=1, to=head).model_dump_json()]
@@ -52,7 +52,7 @@ class Patient:
         return cls(path, source.read_bytes(), said)
 
     def flipped(self, rng: random.Random) -> int:
-        """Put the file back with one bit flipped; give where (in bits)."""
+        """Put the file back with one bit flipped; return where (in bits)."""
         place = rng.randrange(len(self.whole) * 8)
         body = bytearray(self.whole)
         body[place >> 3] ^= 1 << (place & 7)

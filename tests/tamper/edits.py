@@ -59,7 +59,7 @@ class Edit:
 
 
 def tables(raw: apsw.Connection) -> list[Table]:
-    """Give every table that holds rows, the shadow tables of full text included, and SQLite's own schema excepted."""
+    """Return every table that holds rows, the shadow tables of full text included, and SQLite's own schema excepted."""
     out = []
     for _, name, kind, _, without_rowid, _ in raw.execute("SELECT * FROM pragma_table_list").fetchall():
         if kind in ("view", "virtual") or str(name).startswith("sqlite_"):
@@ -104,7 +104,7 @@ class Tamperer:
         return raw
 
     def _rows(self, raw: apsw.Connection, table: Table) -> Iterator[dict[str, Value]]:
-        """Give some rows, of each workspace in turn, the smaller ones more often first."""
+        """Yield some rows, of each workspace in turn, the smaller ones more often first."""
         names = ", ".join(dict.fromkeys((*table.keys, *(column.name for column in table.columns))))
         has_ws = any(column.name == "ws" for column in table.columns)
         spaces = [row[0] for row in raw.execute(f"SELECT DISTINCT ws FROM {table.name}")] if has_ws else [None]
@@ -123,7 +123,7 @@ class Tamperer:
     def _one(
         self, raw: apsw.Connection, names: str, table: str, where: str, bindings: tuple[Value, ...]
     ) -> tuple[Value, ...] | None:
-        """Give one of the rows that a condition finds, drawn by the seed."""
+        """Return one of the rows that a condition finds, drawn by the seed."""
         count = raw.execute(f"SELECT count(*) FROM {table} WHERE {where}", bindings).fetchall()[0][0]
         assert isinstance(count, int)
         if not count:
@@ -222,7 +222,7 @@ class Tamperer:
 
 
 def changed(value: Value, kind: str, rng: random.Random) -> Value:
-    """Give a value edited in some way; the value itself where that way is none for it."""
+    """Return a value edited in some way; the value itself where that way is none for it."""
     if kind == "null":
         return None
     if kind == "type":

@@ -55,7 +55,7 @@ class Rich:
 
     @classmethod
     def kept(cls, path: Path, points: dict[str, dict[str, object]]) -> Rich:
-        """Give one that was built before."""
+        """Return one that was built before."""
         return cls(path, {name: CheckpointResult.model_validate(point) for name, point in points.items()})
 
 

@@ -93,7 +93,7 @@ class Judge:
         return self.path
 
     def judge(self, edit: Edit) -> str | None:
-        """Say what is wrong with how an edit was reported; None when it was found and named, or changes nothing."""
+        """Return what is wrong with how an edit was reported; None when it was found and named, or changes nothing."""
         faults: list[Fault] = []
         for workspace in self._order(edit.ws):
             for model in MODELS:
@@ -122,12 +122,12 @@ class Judge:
         return None if self._beyond(edit) else f"{edit}: not found"
 
     def _order(self, ws: int) -> list[str]:
-        """Give the workspaces, that of the edit first."""
+        """Return the workspaces, that of the edit first."""
         mine = [WORKSPACES[ws - 1]] if 0 < ws <= len(WORKSPACES) else []
         return mine + [name for name in WORKSPACES if name not in mine]
 
     def _beyond(self, edit: Edit) -> bool:
-        """Say whether an edit need not be found: it is of what §7 leaves out, or no answer is another for it."""
+        """Return whether an edit need not be found: it is of what §7 leaves out, or no answer is another for it."""
         if (edit.table, edit.column) in BEYOND or (edit.table, edit.kind) in BEYOND:
             return True
         if edit.table in ("vectors", "node_vectors") and edit.column == "vector":
@@ -144,7 +144,7 @@ class Judge:
 
 
 def named(edit: Edit, faults: Iterable[Fault]) -> bool:
-    """Say whether faults name the table and the key of an edit, or a neighbour of it."""
+    """Return whether faults name the table and the key of an edit, or a neighbour of it."""
     mine = {_written(value) for row in (edit.row, edit.other) for value in row.values()} | {_written(edit.after)}
     for fault in faults:
         if fault.table == edit.table == "node_vectors" and edit.column == "nid":
@@ -157,7 +157,7 @@ def named(edit: Edit, faults: Iterable[Fault]) -> bool:
 
 
 def searches(path: Path) -> object:
-    """Give everything that full text can answer: each place of each term, what looking for each finds, the lengths."""
+    """Return everything that full text can answer: each place of each term, what looking for each finds, the lengths."""
     with closing(apsw.Connection(str(path))) as raw:
         try:
             raw.execute("CREATE VIRTUAL TABLE temp.places USING fts5vocab(main, passages, instance)")
@@ -172,7 +172,7 @@ def searches(path: Path) -> object:
 
 
 def _alike(before: Value, after: Value) -> bool:
-    """Say whether two vectors are one by the measure of `deep`."""
+    """Return whether two vectors are one by the measure of `deep`."""
     if not isinstance(before, bytes) or not isinstance(after, bytes) or len(before) != len(after):
         return False
     one, other = (np.frombuffer(part, np.float32).astype(np.float64) for part in (before, after))

@@ -23,7 +23,7 @@ VERBS = (*_VERBS, "batch", "embed", "mark", "entries")
 
 
 def run_sql(*statements: str) -> Callable[[Path], None]:
-    """Give what runs statements behind the store's back, as its keeper may."""
+    """Return what runs statements behind the store's back, as its keeper may."""
 
     def run(path: Path) -> None:
         with closing(apsw.Connection(str(path))) as raw:

@@ -81,7 +81,7 @@ class Address:
         """Read an address such as `postgresql://user@host:5432/database`.
 
         Raises:
-            InvalidInput: it cannot be read as one.
+            InvalidInput: the address is malformed.
         """
         try:
             given = conninfo_to_dict(url)
@@ -154,7 +154,7 @@ class Connection:
         self.raw.execute(words.encode())
 
     def rollback(self) -> None:
-        """End a transaction, leaving nothing of it; a connection that cannot do even that is closed."""
+        """Roll back a transaction; close a connection that cannot even do that."""
         try:
             if self.raw.info.transaction_status != TransactionStatus.IDLE:
                 self.raw.execute("ROLLBACK")
@@ -252,17 +252,17 @@ def _identifier(name: str) -> str:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Say whether the connection is gone, rather than a statement refused."""
+    """Return whether the connection is gone, rather than a statement refused."""
     return isinstance(error, _LOST) and not isinstance(error, _OURS)
 
 
 def may_try_again(error: BaseException) -> bool:
-    """Say whether the same transaction may well pass when it is run again."""
+    """Return whether the same transaction may well pass when it is run again."""
     return isinstance(error, _RETRIED) or is_lost(error)
 
 
 def refused(address: Address, error: psycopg.Error) -> errors.StoreError:
-    """Say why a connection could not be made, and what to do."""
+    """Return the error for a failed connection; the message says what to do."""
     said = first_line(error)
     if "does not exist" in said and "database" in said:
         return errors.StoreError(f"{said} at {address}: create it with `createdb`, or give the name of another")
@@ -276,7 +276,7 @@ def refused(address: Address, error: psycopg.Error) -> errors.StoreError:
 
 
 def first_line(error: BaseException) -> str:
-    """Give what the server said, on one line."""
+    """Return the server's message on one line."""
     diagnostic = getattr(error, "diag", None)
     said = (diagnostic.message_primary if diagnostic is not None else None) or str(error)
     lines = [line.strip() for line in said.strip().splitlines() if line.strip()]

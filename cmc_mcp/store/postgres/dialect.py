@@ -27,7 +27,7 @@ _PLACEHOLDER: Final = re.compile(r"\?(\d*)")
 
 @lru_cache(maxsize=1024)
 def translated(statement: str) -> str:
-    """Give a statement as PostgreSQL reads it.
+    """Return a statement as PostgreSQL reads it.
 
     >>> translated("SELECT rid FROM atoms a INDEXED BY x WHERE +a.ws = ?1 AND rid IN (SELECT value FROM json_each(?2))")
     "SELECT rid FROM atoms a WHERE a.ws = $1 AND rid IN (SELECT unnest(translate($2, '[]', '{}')::bigint[]))"

@@ -35,7 +35,7 @@ Tokens = Callable[[str], list[tuple[int, int, str]]]
 
 
 def tokenizer() -> Tokens:
-    """Give the tokenizer of full text: (start, end, term) with byte offsets."""
+    """Return the tokenizer of full text: (start, end, term) with byte offsets."""
     found = apsw.Connection(":memory:").fts5_tokenizer("porter", ["unicode61"])
     one_at_a_time = threading.Lock()
 
@@ -67,15 +67,15 @@ class Passages:
         )
 
     def drop(self, rid: int, heading: str, text: str) -> None:
-        """Take a passage out."""
+        """Remove a passage."""
         self._c.execute("DELETE FROM passages WHERE ws = ? AND rid = ?", (self._ws, rid))
 
     def tidy(self) -> None:
-        """Nothing is left behind but dead rows, which `scrub` removes."""
+        """Do nothing: only dead rows remain, which `scrub` removes."""
 
 
 def rows_of(ws: int, rows: Sequence[tuple[int, str, str]], tokens: Tokens) -> Iterator[tuple[int, int, int, str]]:
-    """Give the rows of passages: (record number, part, tokens, words)."""
+    """Yield the rows of passages: (record number, part, tokens, words)."""
     for rid, heading, text in rows:
         head = Counter([term for _, _, term in tokens(heading)] if heading else ())
         body = Counter([term for _, _, term in tokens(text)] if text else ())
@@ -101,7 +101,7 @@ def _parts(ws: int, head: Counter[str], body: Counter[str]) -> Iterator[str]:
 
 
 def lexeme(ws: int, term: str) -> str:
-    """Give a term as it is kept; a very long one by the hash of it."""
+    """Return a term as it is kept; a very long one by the hash of it."""
     data = term.encode()
     if len(data) > _WORD_BYTES_MAX:
         return f"{ws}#{hashlib.sha256(data).hexdigest()}"
@@ -109,7 +109,7 @@ def lexeme(ws: int, term: str) -> str:
 
 
 def quoted(ws: int, term: str) -> str:
-    """Write a term so that it is nothing but a word, in a document and in a query.
+    """Write a term so that it stays a plain word, in a document and in a query.
 
     >>> quoted(1, "it's")
     "'1:it''s'"
@@ -125,7 +125,7 @@ class Words:
         self._c, self._ws, self.tokens = connection, ws, tokens
 
     def _stems(self, words: Sequence[str]) -> list[str]:
-        """Give the terms of words as they were written: each may be several."""
+        """Return the terms of words as they were written: each may be several."""
         return [stem for word in words for _, _, stem in self.tokens(word)]
 
     def frequency(self, term: str, upto: int, cap: int) -> int:
@@ -138,7 +138,7 @@ class Words:
         return int(row[0]) if row else 0
 
     def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
-        """Give where a term is, in (after, upto], as (rid, count in the heading << 8 | in the text), in order."""
+        """Return where a term is, in (after, upto], as (rid, count in the heading << 8 | in the text), in order."""
         stems = self._stems([term])
         if len(stems) != 1:
             return []
@@ -150,7 +150,7 @@ class Words:
         return cast("list[tuple[int, int]]", rows.fetchall())
 
     def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
-        """Give the passages in (after, upto] that hold any of some terms, or every one, newest first."""
+        """Yield the passages in (after, upto] that hold any of some terms, or every one, newest first."""
         found = "SELECT DISTINCT rid FROM passages WHERE ws = $1 AND words @@ $2::tsquery AND rid > $3 AND rid <= $4"
         several = ""
         if every and len(terms) > 1:  # the words of a very long text are in several rows
@@ -192,7 +192,7 @@ class Words:
         return [(rid, bytes(counts)) for rid, counts in sorted(found.items())]
 
     def lengths(self, rids: Sequence[int]) -> dict[int, int]:
-        """Give the tokens of passages, heading and text together."""
+        """Return the tokens of passages, heading and text together."""
         rows = self._c.execute(
             "SELECT rid, tokens FROM passages WHERE ws = $1 AND rid = ANY($2::bigint[]) AND part = 0",
             (self._ws, list(rids)),
@@ -200,7 +200,7 @@ class Words:
         return dict(rows)
 
     def faults(self, rows: Sequence[tuple[int, str, str]]) -> list[int]:
-        """Give those passages that do not hold what their heading and text make."""
+        """Return those passages that do not hold what their heading and text make."""
         made = list(rows_of(self._ws, rows, self.tokens))
         columns: list[list[Any]] = [list(column) for column in zip(*made, strict=True)] or [[], [], [], []]
         found = self._c.execute(

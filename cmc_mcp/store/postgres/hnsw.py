@@ -51,7 +51,7 @@ class Graph(NamedTuple):
 
 # ---------------------------------------------------------------------- finding
 def ready(connection: AnyConnection, ws: int, model: int, rows: int) -> bool:
-    """Say whether there is an index for a workspace and model; if so, set this transaction up to walk it.
+    """Return whether there is an index for a workspace and model; if so, set this transaction up to walk it.
 
     It is asked once a view, with the settings in the same round trip: no cache can then be older than the index.
     """
@@ -66,7 +66,7 @@ def ready(connection: AnyConnection, ws: int, model: int, rows: int) -> bool:
 
 
 def few(connection: AnyConnection, ws: int, rows: int, seq: int, valid_at: int, limits: Filter) -> bool:
-    """Say whether so few of a workspace's `rows` may be found that they are better all looked at."""
+    """Return whether so few of a workspace's `rows` may be found that they are better all looked at."""
     passing, bindings = conditions(limits)
     least = min(max(rows // _FEW_SHARE, FEW_MIN), _FEW_MAX)
     row = connection.execute(
@@ -105,18 +105,18 @@ def nearest(
 
 
 def enough(rows: Sequence[object], k: int) -> bool:
-    """Say whether a walk found as many as were asked for: one that did not ended at its bound."""
+    """Return whether a walk found as many as were asked for: one that did not ended at its bound."""
     return len(rows) == k
 
 
 # ---------------------------------------------------------------------- making
 def name_of(ws: int, model: int) -> str:
-    """Give the name of the index of a workspace and model."""
+    """Return the name of the index of a workspace and model."""
     return f"vectors_hnsw_{ws}_{model}"
 
 
 def graphs(connection: AnyConnection, ws: int | None = None) -> list[Graph]:
-    """Give the indexes there are, finished or not: all, or those of a workspace."""
+    """Return the indexes there are, finished or not: all, or those of a workspace."""
     rows = connection.execute(
         "SELECT c.relname::text, i.indisvalid, pg_relation_size(c.oid) FROM pg_class c JOIN pg_index i"
         " ON i.indexrelid = c.oid WHERE c.relnamespace = current_schema()::regnamespace"
@@ -128,7 +128,7 @@ def graphs(connection: AnyConnection, ws: int | None = None) -> list[Graph]:
 
 
 def is_ours(name: str, words: str) -> bool:
-    """Say whether an entry of the catalogue is a finished index as `make` makes it.
+    """Return whether an entry of the catalogue is a finished index as `make` makes it.
 
     >>> is_ours("index vectors_hnsw_1_2", "true: CREATE INDEX vectors_hnsw_1_2 ON vectors USING hnsw"
     ...     " (((vector)::public.halfvec(3)) public.halfvec_cosine_ops) WHERE ((ws = 1) AND (model = 2))")
@@ -150,7 +150,8 @@ def make(address: Address, ws: int, *, least: int | None = None, progress: Progr
     One that was not finished is made anew. Interrupted, it leaves none.
 
     Raises:
-        InvalidInput: there are fewer vectors than `least` (`ROWS_MIN`), or too long ones; StoreError: the server refuses.
+        InvalidInput: there are fewer vectors than `least` (`ROWS_MIN`), or too long ones.
+        StoreError: the server refuses.
     """
     least = ROWS_MIN if least is None else least
     with translated(address), patient(address) as connection:
@@ -174,7 +175,7 @@ def make(address: Address, ws: int, *, least: int | None = None, progress: Progr
 
 
 def drop(address: Address, ws: int) -> list[Graph]:
-    """Take the indexes of a workspace away, finished or not; give which these were."""
+    """Drop the indexes of a workspace, finished or not; return their names."""
     with translated(address), patient(address) as connection:
         found = graphs(connection, ws)
         for graph in found:

@@ -22,10 +22,11 @@ _LOCK: Final = 0x434D4332  # of whoever migrates
 
 
 def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> int:
-    """Give the version of the tables, 0 where there are none.
+    """Return the version of the tables, or 0 without tables.
 
     Raises:
-        FutureStore: a newer version made them; IntegrityError: a migration was edited.
+        FutureStore: a newer version made them.
+        IntegrityError: a migration was edited.
     """
     found = connection.execute("SELECT to_regclass(?)::text", (f"{SCHEMA}.migrations",)).fetchone()
     if found is None or found[0] is None:
@@ -37,13 +38,15 @@ def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> i
 
 
 def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0) -> None:
-    """Bring a database to the newest version: every missing migration in one transaction, by one server at a time.
+    """Migrate a database to the newest version: every missing migration in one transaction, by one server at a time.
 
-    `parts` divides the tables of a database that has none yet (`partitions.py`).
+    `parts` divides the tables of a new database (`partitions.py`).
 
     Raises:
-        As `version_of`; StoreError: it is empty or old and may not be written, lacks pgvector, or refuses; Conflict: it is
-        to be divided and has tables.
+        FutureStore: a newer version made the tables.
+        IntegrityError: a migration was edited.
+        StoreError: the database is empty or old and read-only, lacks pgvector, or refuses.
+        Conflict: the database has tables and cannot be divided.
     """
     registry = replace(registry, migrations=tuple(map(rendered_migration, registry.migrations)))
     migrations = registry.migrations
@@ -67,11 +70,12 @@ def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0) -
 
 
 def down(address: Address, to: int, migrations: Migrations = MIGRATIONS) -> None:
-    """Take a database back to an older version, in one transaction.
+    """Migrate a database back to an older version, in one transaction.
 
     Raises:
-        StoreError: one of them cannot be undone without losing something: restore the dump made before it instead.
-        As `version_of` besides.
+        FutureStore: a newer version made the tables.
+        IntegrityError: a migration was edited.
+        StoreError: a migration cannot be undone without loss; restore the dump made before it instead.
     """
     connection = connect(address)
 

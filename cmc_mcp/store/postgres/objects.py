@@ -20,7 +20,7 @@ class TableObjects:
         """Write an object durably; one that is there already stays.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the object cannot be written.
         """
         with self._store.exclusive() as connection:
             connection.execute("INSERT INTO objects VALUES(?, ?, ?) ON CONFLICT DO NOTHING", (workspace, hash_, data))
@@ -29,7 +29,7 @@ class TableObjects:
         """Read an object, checked against its hash.
 
         Raises:
-            IntegrityError: it is missing or damaged.
+            IntegrityError: the object is missing or damaged.
         """
         with self._store.reader(workspace) as view:
             row = view.connection.execute(
@@ -56,7 +56,7 @@ class TableObjects:
         )
 
     def hashes(self, workspace: int) -> Iterator[bytes]:
-        """Give the hash of every object of a workspace, sorted."""
+        """Return the hash of every object of a workspace, sorted."""
         with self._store.reader(workspace) as view:
             rows = view.connection.execute(
                 "SELECT hash FROM objects WHERE ws = ? ORDER BY hash", (workspace,)

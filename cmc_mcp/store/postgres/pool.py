@@ -29,7 +29,7 @@ class Breaker:
         self._until_s = 0.0
 
     def check(self) -> None:
-        """Let a try through, or refuse it.
+        """Allow an attempt, or refuse it.
 
         Raises:
             StoreError: the server did not answer the last few times; the message says when it is tried again.
@@ -45,13 +45,13 @@ class Breaker:
                 self._until_s = self._now_s() + OPEN_S  # this try decides; others wait for what it finds
 
     def failed(self) -> None:
-        """Note that the server could not be reached."""
+        """Record that the server could not be reached."""
         with self._lock:
             self._failures += 1
             self._until_s = self._now_s() + OPEN_S
 
     def passed(self) -> None:
-        """Note that it answers."""
+        """Record that the server answers."""
         with self._lock:
             self._failures = 0
 
@@ -76,10 +76,11 @@ class Pool:
         self.closed = False
 
     def take(self) -> Connection:
-        """Take a connection, waiting for one when all are in use.
+        """Return a connection, waiting for one if all are in use.
 
         Raises:
-            Busy: all were in use for too long; StoreError: the server cannot be reached, or the store was closed.
+            Busy: all were in use for too long.
+            StoreError: the server cannot be reached, or the store was closed.
         """
         if os.getpid() != self._process:
             left = self._idle
@@ -119,7 +120,7 @@ class Pool:
         return made
 
     def give(self, connection: Connection) -> None:
-        """Give a connection back; one that is not sound is closed."""
+        """Return a connection to the pool; close an unsound one."""
         connection.since_s = time.monotonic()
         with self._lock:
             keep = connection.sound and not self.closed and os.getpid() == self._process

@@ -30,7 +30,7 @@ _COUNT: Final = (
 
 
 def count(pool: Pool, ws: int, principal: str) -> tuple[int, int]:
-    """Count a call; give how many this makes in the present minute, and the seconds until the next."""
+    """Count a call; return how many this makes in the present minute, and the seconds until the next."""
     while True:
         connection = pool.take()
         fresh = not connection.since_s

@@ -27,7 +27,7 @@ class PostgresRebuild(RebuildView, PostgresView):
         self._objects = objects
 
     def refill(self) -> None:
-        """Fill full text anew from what it shows; drop vectors of what is no node."""
+        """Fill full text again from its content; drop vectors that belong to no node."""
         nodes.drop_unused_vectors(self._c, self.ws)
         self._c.execute("DELETE FROM passages WHERE ws = ? OR ws NOT IN (SELECT ws FROM workspaces)", (self.ws,))
         written = Passages(self._c, self.ws, self.words.tokens)
@@ -36,7 +36,7 @@ class PostgresRebuild(RebuildView, PostgresView):
 
 
 def passages_of(view: PostgresView, objects: Objects) -> Iterator[list[tuple[int, str, str]]]:
-    """Give what full text was made of, as (record number, heading, text), some at a time."""
+    """Yield the content of full text as (record number, heading, text), in batches."""
     headings: dict[int, str] = dict(
         view.connection.execute("SELECT rid, heading FROM headings WHERE ws = ?", (view.ws,)).fetchall()
     )

@@ -59,7 +59,7 @@ _SHORT: Final = {
 
 
 def rendered(statement: str) -> tuple[str, ...]:
-    """Give a statement of a migration in PostgreSQL's words.
+    """Return a statement of a migration in PostgreSQL's words.
 
     >>> rendered("CREATE TABLE labels(rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, hash BLOB NOT NULL) STRICT")
     ('CREATE TABLE labels(rid bigint NOT NULL, ws bigint NOT NULL, hash bytea NOT NULL, PRIMARY KEY(ws, rid))',)

@@ -19,7 +19,7 @@ class _LongText(View):
     """Looks up text of any length, of which only the beginning is part of a key."""
 
     def facts_with_tag(self, name: str, value: str) -> list[int]:
-        """Give the bodies of facts that carry a tag."""
+        """Return the bodies of facts that carry a tag."""
         rows = self._c.execute(
             "SELECT facts FROM tags WHERE ws = ?1 AND name = ?2 AND substr(value, 1, 256) = substr(?3, 1, 256)"
             " AND value = ?3",
@@ -28,7 +28,7 @@ class _LongText(View):
         return [pid for (pid,) in rows]
 
     def facts_with_claim(self, subject: str, predicate: str) -> list[int]:
-        """Give the bodies of facts that make a claim about a subject and predicate."""
+        """Return the bodies of facts that make a claim about a subject and predicate."""
         rows = self._c.execute(
             "SELECT facts FROM claims WHERE ws = ?1 AND substr(subject, 1, 128) = substr(?2, 1, 128)"
             " AND substr(predicate, 1, 128) = substr(?3, 1, 128) AND subject = ?2 AND predicate = ?3",
@@ -43,13 +43,13 @@ class _OneState(View):
     _epoch: int | None = None
 
     def epoch(self) -> int:
-        """Give the number of erasures so far: what was cached before one is dropped."""
+        """Return the number of erasures so far: what was cached before one is dropped."""
         if self._epoch is None:
             self._epoch = super().epoch()
         return self._epoch
 
     def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
-        """Give the numbers of payloads by their hashes."""
+        """Return the numbers of payloads by their hashes."""
         rows = self._c.execute(
             "SELECT hash, pid FROM payloads WHERE ws = $1 AND hash = ANY($2::bytea[])", (self.ws, list(hashes))
         )
@@ -64,7 +64,7 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
         return self.registry.server_statements
 
     def foresee(self, hashes: Sequence[bytes]) -> None:
-        """Look up payloads that will be put, in one question."""
+        """Prefetch payloads that will be put, in one query."""
         wanted = [hash_ for hash_ in dict.fromkeys(hashes) if hash_ not in self._pids and hash_ not in self._shared]
         if len(wanted) > 1:
             found = self.pids(wanted)
@@ -96,19 +96,19 @@ class PostgresView(_LongText, _OneState, SearchView):
 
     # ------------------------------------------------------------------ what a view is asked again and again
     def head(self) -> Head:
-        """Give the last transaction, or the empty state before the first."""
+        """Return the last transaction, or the empty state before the first."""
         if self._head is None:
             self._head = super().head()
         return self._head
 
     def atoms(self, rids: Sequence[int]) -> dict[int, AtomRow]:
-        """Give several atoms at once."""
+        """Return several atoms at once."""
         found = super().atoms(rids)
         self._seen.update(row.seq for row in found.values())
         return found
 
     def head_at(self, seq: int) -> Head:
-        """Give the state that transaction `seq` left. Those of the atoms at hand are asked for together."""
+        """Return the state that transaction `seq` left. Those of the atoms at hand are asked for together."""
         if seq and seq not in self._heads:
             self._heads.update(self.heads_at(self._seen - self._heads.keys() | {seq}))
             if seq not in self._heads:
@@ -133,11 +133,11 @@ class PostgresView(_LongText, _OneState, SearchView):
         return self.words.frequency(term, upto, cap)
 
     def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
-        """Give where a term is; see `fulltext.Words.postings`."""
+        """Return where a term is; see `fulltext.Words.postings`."""
         return self.words.postings(term, after, upto)
 
     def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
-        """Give the passages that hold any of some terms, or every one, newest first."""
+        """Yield the passages that hold any of some terms, or every one, newest first."""
         return self.words.holding(terms, after, upto, every=every)
 
     def counts(self, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[int, bytes]]:
@@ -145,7 +145,7 @@ class PostgresView(_LongText, _OneState, SearchView):
         return self.words.counts(among, terms)
 
     def lengths(self, rids: Sequence[int]) -> dict[int, int]:
-        """Give the tokens of passages, heading and text together."""
+        """Return the tokens of passages, heading and text together."""
         return self.words.lengths(rids)
 
     # ------------------------------------------------------------------ vectors
@@ -173,7 +173,7 @@ class PostgresView(_LongText, _OneState, SearchView):
         return list(rows)
 
     def _walks(self, model: int, seq: int, valid_at: int, limits: Filter) -> bool:
-        """Say whether there is an index, and enough may be found for it to be the better way."""
+        """Return whether there is an index, and enough may be found for it to be the better way."""
         head = self.head()
         if model not in self.indexed:
             self.indexed[model] = hnsw.ready(self._c, self.ws, model, head.passages)

@@ -23,7 +23,7 @@ _ORDINAL: Final = (1 << WORKSPACE_SHIFT) - 1
 
 
 def outgrown(before: Head, after: Head) -> bool:
-    """Say whether a workspace has passed a power of two of records.
+    """Return whether a workspace has passed a power of two of records.
 
     >>> from cmc_mcp.store.sql.ledger import NO_HEAD
     >>> outgrown(NO_HEAD._replace(last_rid=100), NO_HEAD._replace(last_rid=140))
@@ -36,7 +36,7 @@ def outgrown(before: Head, after: Head) -> bool:
 
 
 def renew(pool: Pool) -> None:
-    """Have the planner look at every table now; where somebody else is just doing so, leave it to them."""
+    """Refresh the planner's statistics of every table, unless another process is doing so."""
     with suppress(psycopg.Error, CmcError):  # a slow plan is no reason to say that a write failed
         connection = pool.take()
         try:

@@ -60,7 +60,10 @@ class PostgresStore(SqlStore):
         """Open a store, making or migrating its tables.
 
         Raises:
-            InvalidInput: the address; StoreError: it cannot be opened; FutureStore, IntegrityError as their names say.
+            InvalidInput: the address.
+            StoreError: the store cannot be opened.
+            FutureStore: as their names say.
+            IntegrityError: as their names say.
         """
         address = Address.of(url, read_only=read_only)
         migrate.run(address, clock, registry)
@@ -104,8 +107,9 @@ class PostgresStore(SqlStore):
         """Hold the workspace's lock and a write transaction. The block calls `flush`; leaving it commits.
 
         Raises:
-            Busy: the lock could not be had; StoreError: nothing was changed; OutcomeUnknown: the server did not come back
-            to say whether anything was, look the idempotency key up.
+            Busy: the lock was not free in time.
+            StoreError: the write failed and changed nothing.
+            OutcomeUnknown: the server did not confirm the outcome; look up the idempotency key.
         """
         self.check_writable()
         with self._turn(ws), translated(self.address):
@@ -142,7 +146,7 @@ class PostgresStore(SqlStore):
     # ------------------------------------------------------------------ maintenance
     @contextmanager
     def exclusive(self) -> Iterator[Connection]:
-        """Take a connection without a transaction, for maintenance; each statement is committed by itself."""
+        """Yield a connection without a transaction, for maintenance; each statement is committed by itself."""
         self.check_writable()
         with translated(self.address):
             connection = self._begun()
@@ -154,7 +158,7 @@ class PostgresStore(SqlStore):
                 self.pool.give(connection)
 
     def index(self, ws: int, *, drop: bool = False, progress: Progress | None = None) -> list[tuple[int, int]]:
-        """Make, or drop, what finds the nearest vectors of a workspace approximately; give (model, bytes) of each.
+        """Make, or drop, what finds the nearest vectors of a workspace approximately; return (model, bytes) of each.
 
         Raises:
             InvalidInput: the workspace is too small to gain by it; as `hnsw.make` besides.
@@ -211,7 +215,7 @@ class PostgresStore(SqlStore):
                 connection.run(f"REINDEX TABLE {table}")
 
     def count_call(self, ws: int, principal: str) -> tuple[int, int]:
-        """Count a call of a principal; give how many it made in this minute over all servers, and the seconds left of it.
+        """Count a call of a principal; return how many it made in this minute over all servers, and the seconds left of it.
 
         Where nothing can be written, a standby, each server counts for itself.
         """
@@ -222,7 +226,7 @@ class PostgresStore(SqlStore):
                 return self._tally.count(ws, principal, self._clock.now_us())
 
     def inspect(self) -> dict[str, str]:
-        """Say how the database is reached and set, for `doctor`."""
+        """Return the connection and the settings of the database, for `doctor`."""
         with self.reader(0) as view:
             row = view.connection.execute(
                 "SELECT current_setting('server_version'), (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"

@@ -88,7 +88,7 @@ def faults(connection: Connection, wanted: Mapping[str, str]) -> Iterator[tuple[
 
 
 def wanted(address: Address, parts: int, registry: Registry) -> dict[str, str]:
-    """Give the catalogue of the tables as the migrations make them, by having this server make them for a moment.
+    """Return the catalogue of the tables as the migrations make them, by having this server make them for a moment.
 
     Nothing where it lets nobody make even temporary tables: on a standby, or for a user without the right.
     """

@@ -70,7 +70,7 @@ class Writing:
         self._waits.append((statement, list(rows)))
 
     def begun_at(self, head: Head) -> None:
-        """Note the head that the unit began at: no other may lie between."""
+        """Record the head at which the unit began: no other may follow before the commit."""
         self._before = head
 
     # ------------------------------------------------------------------ how it ends
@@ -100,7 +100,7 @@ class Writing:
         raise errors.Busy("others held what this needed, every time it was tried; nothing was changed, try again")
 
     def abandon(self) -> None:
-        """Leave nothing of it."""
+        """Roll back and discard the transaction."""
         self._drop()
 
     def _was_kept(self, after: Head | None, failure: psycopg.Error, attempt: int, *, sent: bool) -> bool:
@@ -141,14 +141,14 @@ class Writing:
                     raise
 
     def _connection(self, attempt: int = 0) -> Connection:
-        """Give the connection, inside the transaction with all that was done so far."""
+        """Return the connection, inside the transaction with all that was done so far."""
         if self._c is None:
             self._replay(self._begun(attempt))
         assert self._c is not None
         return self._c
 
     def _begun(self, attempt: int) -> Connection:
-        """Take a connection and the lock; a server that restarts is waited for, within a bound."""
+        """Acquire a connection and the lock; a server that restarts is waited for, within a bound."""
         while True:
             if attempt:
                 self._pause(PAUSES_S[min(attempt, len(PAUSES_S)) - 1])
@@ -175,7 +175,7 @@ class Writing:
             connection.send(self._done)
 
     def _taken(self) -> list[Written]:
-        """Give what waits, which counts as done from now on: a transaction that begins again does it again."""
+        """Return the waiting work and mark it as done; a transaction that begins again repeats the work."""
         waits, self._waits = self._waits, []
         self._done += waits
         return waits

@@ -15,7 +15,7 @@ class AuditView(View):
     """A view that also gives whole tables, to be replayed and compared."""
 
     def piece_events(self) -> Iterator[PieceEvent]:
-        """Give every opening (1) and closing (0) of a piece by transaction: (seq, opens, rid, from, to, facts)."""
+        """Yield every opening (1) and closing (0) of a piece by transaction: (seq, opens, rid, from, to, facts)."""
         return map(
             PieceEvent._make,
             self._c.execute(
@@ -32,7 +32,7 @@ class AuditView(View):
         return {rid: Record(kind, key) for rid, kind, key in rows}
 
     def all_vectors(self) -> Iterator[tuple[int, int, int, int, bytes]]:
-        """Give every vector as (vid, model, content, seq, fp32), in order."""
+        """Yield every vector as (vid, model, content, seq, fp32), in order."""
         return iter(
             self._c.execute(
                 "SELECT vid, model, content, seq, vector FROM vectors WHERE ws = ? ORDER BY vid", (self.ws,)
@@ -40,7 +40,7 @@ class AuditView(View):
         )
 
     def next_vector(self, after: int) -> int | None:
-        """Give the number of the first vector past another; None when there is none."""
+        """Return the number of the first vector after another, or None without one."""
         row = self._c.execute(
             "SELECT vid FROM vectors WHERE +ws = ?1 AND vid > ?2 AND vid < (?1 + 1) << 40 ORDER BY vid LIMIT 1",
             (self.ws, after),
@@ -56,7 +56,7 @@ class AuditView(View):
         )
 
     def all_keys(self) -> Iterator[tuple[str, bytes, int, bytes]]:
-        """Give every idempotency key as (key, request, seq, receipt)."""
+        """Yield every idempotency key as (key, request, seq, receipt)."""
         return iter(
             self._c.execute(
                 "SELECT key, request, seq, receipt FROM idempotency_keys WHERE ws = ? ORDER BY key", (self.ws,)
@@ -74,18 +74,18 @@ class AuditView(View):
         return ((rid, body or b"", said) for rid, body, said in rows)
 
     def own_row(self) -> OwnRow:
-        """Give the workspace's own row: its name, its number of erasures, whether pages wait to be destroyed."""
+        """Return the workspace's own row: its name, its number of erasures, whether pages wait to be destroyed."""
         row = self._c.execute("SELECT name, epoch, pages_pending FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
         return OwnRow(*row) if row else OwnRow("", 0, 0)
 
     def nodes_since_us(self) -> int:
-        """Give when the table of nodes was made: with the store, or by a migration of an older one."""
+        """Return when the table of nodes was made: with the store, or by a migration of an older one."""
         row = self._c.execute("SELECT applied_us FROM migrations WHERE title = 'nodes of documents'").fetchone()
         return int(row[0]) if row else 0
 
     # ------------------------------------------------------------------ every workspace
     def strays(self, tables: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
-        """Give rows of workspaces that do not exist, or whose number is of another one, as (table, key, reason).
+        """Yield rows of workspaces that do not exist, or whose number is of another one, as (table, key, reason).
 
         `tables` names each that has a workspace, with the column that tells its rows.
         """

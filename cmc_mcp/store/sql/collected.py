@@ -38,11 +38,11 @@ class Passages(Protocol):
         ...
 
     def drop(self, rid: int, heading: str, text: str) -> None:
-        """Take a passage out, which it is told as it was added."""
+        """Remove a passage; the caller passes it as it was added."""
         ...
 
     def tidy(self) -> None:
-        """Leave no trace of what was taken out."""
+        """Remove every trace of removed passages."""
         ...
 
 
@@ -54,7 +54,7 @@ class Kept:
     models: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
 
     def learn(self, unit: Collected) -> None:
-        """Keep what a committed unit found."""
+        """Keep the findings of a committed unit."""
         if len(self.payloads) > _KEPT_PAYLOADS_MAX:
             self.payloads.clear()
         self.payloads.update(unit._found)
@@ -108,7 +108,7 @@ class Collected(View):
         return pid
 
     def foresee(self, hashes: Sequence[bytes]) -> None:
-        """Note payloads that will be put; a file is asked for them one by one as quickly as together."""
+        """Prefetch payloads that will be put; on a file this does nothing, since single queries are as fast."""
 
     def put_witness(self, witness: Witness) -> int:
         """Store a witness, and index its writer."""
@@ -174,7 +174,7 @@ class Collected(View):
             self.set_traits(cast(int, atom), *derived_traits(cast("bytes | None", text) or b"", body))
 
     def intern(self, record: Record, *, unknown: bool = False) -> tuple[int, bool]:
-        """Give the number of a record, and whether it is new to the workspace; `unknown` spares looking it up."""
+        """Return the number of a record, and whether it is new to the workspace; `unknown` spares looking it up."""
         known = self._rids.get(record)
         if known is not None:
             return known, False
@@ -190,7 +190,7 @@ class Collected(View):
         return found, new
 
     def pid(self, hash_: bytes) -> int | None:
-        """Give the number of a payload, those this unit added included; each is looked up once."""
+        """Return the number of a payload, those this unit added included; each is looked up once."""
         found = self._pids.get(hash_, self._shared.get(hash_))
         if found is None and hash_ not in self._absent:
             found = super().pid(hash_)
@@ -201,7 +201,7 @@ class Collected(View):
         return found
 
     def rid(self, record: Record) -> int | None:
-        """Give the number of a record, those this unit added included."""
+        """Return the number of a record, those this unit added included."""
         known = self._rids.get(record)
         if known is None and record not in self._unknown:
             known = super().rid(record)
@@ -210,12 +210,12 @@ class Collected(View):
         return known
 
     def record(self, rid: int) -> Record:
-        """Give the record of a number, those this unit added included."""
+        """Return the record of a number, those this unit added included."""
         pending = self._pending.get(rid)
         return pending.record if pending is not None else super().record(rid)
 
     def pieces(self, rid: int, seq: int | None = None) -> Pieces:
-        """Give the pieces of a record as this unit would leave them, or as they were after `seq`."""
+        """Return the pieces of a record as this unit would leave them, or as they were after `seq`."""
         if seq is None or seq >= self.seq:
             pending = self._pending.get(rid)
             if pending is not None:
@@ -224,7 +224,7 @@ class Collected(View):
         return super().pieces(rid, seq)
 
     def set_pieces(self, rid: int, pieces: Pieces) -> None:
-        """Give a record its new pieces; only the net difference is written."""
+        """Set a record's pieces; only the net difference is written."""
         pending = self._pending.get(rid)
         if pending is None:
             before = super().pieces(rid)
@@ -240,7 +240,7 @@ class Collected(View):
             self._insert("speakers", (self.ws, speaker, rid))
 
     def set_traits(self, rid: int, traits: int, speaker: int) -> None:
-        """Give an atom its traits again, whose content was erased and came back."""
+        """Set the traits of an atom whose erased content was restored."""
         self._c.execute(
             "UPDATE atoms SET traits = ?, speaker = ? WHERE ws = ? AND rid = ?", (traits, speaker, self.ws, rid)
         )
@@ -274,7 +274,7 @@ class Collected(View):
         self._next_vid += 1
 
     def model_number(self, name: str, digest: str, precision: str, dimension: int) -> int:
-        """Give the number of an embedding model, adding it when it is new to the workspace."""
+        """Return the number of an embedding model, adding it when it is new to the workspace."""
         key = (name, digest, precision, dimension)
         if key not in self._models:
             self._models[key] = self._model_number(*key)
@@ -300,7 +300,7 @@ class Collected(View):
         raise AssertionError("the model was just added")
 
     def embedded(self, model: int, contents: Sequence[int]) -> set[int]:
-        """Give those contents that have a vector under a model."""
+        """Return those contents that have a vector under a model."""
         rows = self._c.execute(
             "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
             (self.ws, model, json.dumps(contents)),
@@ -308,7 +308,7 @@ class Collected(View):
         return {cast(int, pid) for (pid,) in rows}
 
     def nodes_embedded(self, model: int, keys: Sequence[bytes]) -> set[bytes]:
-        """Give those nodes that have a vector under a model."""
+        """Return those nodes that have a vector under a model."""
         return nodes.embedded(self._c, self.ws, model, keys)
 
     def add_node_vector(self, model: int, key: bytes, vector: bytes) -> None:

@@ -33,7 +33,7 @@ class FactsCache:
         self._known: tuple[int, dict[int, Facts]] = (-1, {})  # one value, so that threads see both halves or neither
 
     def at(self, epoch: int) -> dict[int, Facts]:
-        """Give what is known in an epoch."""
+        """Return the facts cached since the last erasure."""
         known = self._known
         if epoch != known[0]:
             known = self._known = (epoch, {})
@@ -56,22 +56,22 @@ class LedgerRows:
         return self._c
 
     def epoch(self) -> int:
-        """Give the number of erasures so far: what was cached before one is dropped."""
+        """Return the number of erasures so far: what was cached before one is dropped."""
         row = self._c.execute("SELECT epoch FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
         return cast(int, row[0]) if row else 0
 
     def unfinished(self) -> bool:
-        """Say whether an erase of this workspace may have left bytes to destroy."""
+        """Return whether an erase of this workspace may have left bytes to destroy."""
         row = self._c.execute("SELECT pages_pending FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
         return bool(row and row[0])
 
     # ------------------------------------------------------------------ ledger
     def head(self) -> Head:
-        """Give the last transaction, or the empty state before the first."""
+        """Return the last transaction, or the empty state before the first."""
         return head_of(self._c, self.ws)
 
     def head_at(self, seq: int) -> Head:
-        """Give the state that transaction `seq` left."""
+        """Return the state that transaction `seq` left."""
         if seq == 0:
             return NO_HEAD
         row = self._c.execute(
@@ -83,7 +83,7 @@ class LedgerRows:
         return Head(*row)
 
     def heads_at(self, seqs: Iterable[int]) -> dict[int, Head]:
-        """Give the states that some transactions left, in one query."""
+        """Return the states that some transactions left, in one query."""
         rows = self._c.execute(
             f"SELECT {_HEAD} FROM transactions WHERE ws = ?1 AND seq IN (SELECT value FROM json_each(?2))",
             (self.ws, json.dumps(sorted(seqs))),
@@ -91,7 +91,7 @@ class LedgerRows:
         return {row[0]: Head(*row) for row in rows}
 
     def times_of(self, seqs: Iterable[int]) -> dict[int, int]:
-        """Give when some transactions were recorded (microseconds), in one query."""
+        """Return when some transactions were recorded (microseconds), in one query."""
         rows = self._c.execute(
             "SELECT seq, recorded_us FROM transactions WHERE ws = ?1 AND seq IN (SELECT value FROM json_each(?2))",
             (self.ws, json.dumps(sorted(set(seqs)))),
@@ -99,12 +99,12 @@ class LedgerRows:
         return dict(rows)
 
     def transaction(self, seq: int) -> TransactionRow | None:
-        """Give one ledger entry."""
+        """Return one ledger entry."""
         row = self._c.execute(f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq = ?", (self.ws, seq)).fetchone()
         return TransactionRow(*row) if row else None
 
     def transactions(self, *, before: int = OPEN, after: int = 0, limit: int = -1) -> Iterator[TransactionRow]:
-        """Give ledger entries with after < seq < before, newest first."""
+        """Yield ledger entries with after < seq < before, newest first."""
         for row in self._c.execute(
             f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq < ? AND seq > ? ORDER BY seq DESC LIMIT ?",
             (self.ws, before, after, OPEN if limit < 0 else limit),
@@ -112,7 +112,7 @@ class LedgerRows:
             yield TransactionRow(*row)
 
     def rollbacks(self, after: int = 0) -> list[TransactionRow]:
-        """Give every rollback and undo, oldest first."""
+        """Return every rollback and undo, oldest first."""
         rows = self._c.execute(
             f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq > ? AND verb IN ('rollback', 'undo') ORDER BY seq",
             (self.ws, after),
@@ -120,7 +120,7 @@ class LedgerRows:
         return [TransactionRow(*row) for row in rows]
 
     def transactions_by(self, principal: int, after: int) -> list[int]:
-        """Give the numbers of a principal's transactions, oldest first; a scan, since selective rollbacks are rare."""
+        """Return the numbers of a principal's transactions, oldest first; a scan, since selective rollbacks are rare."""
         rows = self._c.execute(
             "SELECT seq FROM transactions WHERE ws = ? AND principal = ? AND seq > ? ORDER BY seq",
             (self.ws, principal, after),
@@ -128,7 +128,7 @@ class LedgerRows:
         return [seq for (seq,) in rows]
 
     def seq_at(self, time_us: int) -> int:
-        """Give the last transaction at or before a time; 0 for none."""
+        """Return the last transaction at or before a time; 0 for none."""
         row = self._c.execute(
             "SELECT seq FROM transactions WHERE ws = ? AND recorded_us <= ? ORDER BY seq DESC LIMIT 1",
             (self.ws, time_us),
@@ -136,7 +136,7 @@ class LedgerRows:
         return int(row[0]) if row else 0
 
     def roots(self, low: bytes, high: bytes) -> list[RootSpan]:
-        """Give the state roots in a range with the first and the last transaction that left each."""
+        """Return the state roots in a range with the first and the last transaction that left each."""
         return list(
             map(
                 RootSpan._make,
@@ -149,7 +149,7 @@ class LedgerRows:
         )
 
     def log_node(self, level: int, position: int) -> bytes:
-        """Give one node of the RFC 9162 log."""
+        """Return one node of the RFC 9162 log."""
         row = self._c.execute(
             "SELECT hash FROM log_nodes WHERE ws = ? AND place = ?", (self.ws, post_order(level, position))
         ).fetchone()
@@ -159,21 +159,21 @@ class LedgerRows:
         return node
 
     def state_node(self, tree: int, path: int) -> bytes | None:
-        """Give one node of the state tree (0) or the control tree (1)."""
+        """Return one node of the state tree (0) or the control tree (1)."""
         node = node_base(self.ws, tree) + path
         row = self._c.execute("SELECT body FROM state_nodes WHERE ws = ? AND node = ?", (self.ws, node)).fetchone()
         return row[0] if row else None
 
     # ------------------------------------------------------------------ records and pieces
     def rid(self, record: Record) -> int | None:
-        """Give the number of a record, if it was ever seen."""
+        """Return the number of a record, if it was ever seen."""
         row = self._c.execute(
             "SELECT rid FROM records WHERE ws = ? AND kind = ? AND key = ?", (self.ws, record.kind, record.key)
         ).fetchone()
         return int(row[0]) if row else None
 
     def record(self, rid: int) -> Record:
-        """Give the record of a number."""
+        """Return the record of a number."""
         row = self._c.execute("SELECT kind, key FROM records WHERE ws = ? AND rid = ?", (self.ws, rid)).fetchone()
         if row is None:
             raise IntegrityError(f"record {rid} is missing", table="records", key=str(rid))
@@ -189,7 +189,7 @@ class LedgerRows:
         )
 
     def keys_between(self, kind: int, low: bytes, high: bytes, limit: int = 3) -> list[RecordKey]:
-        """Give records of a kind whose key lies in a range, for references by prefix."""
+        """Return records of a kind whose key lies in a range, for references by prefix."""
         return list(
             map(
                 RecordKey._make,
@@ -201,7 +201,7 @@ class LedgerRows:
         )
 
     def pieces(self, rid: int, seq: int | None = None) -> Pieces:
-        """Give the pieces of a record: live ones, or those live after transaction `seq`."""
+        """Return the pieces of a record: live ones, or those live after transaction `seq`."""
         if seq is None:
             rows = self._c.execute(
                 "SELECT valid_from, valid_to, facts FROM pieces WHERE ws = ? AND rid = ? AND tx_to = ?"
@@ -219,7 +219,7 @@ class LedgerRows:
         return found or NOTHING
 
     def pieces_of(self, rids: Sequence[int], seq: int) -> dict[int, Pieces]:
-        """Give the pieces of several records that were live after transaction `seq`; records without any are left out."""
+        """Return the pieces of several records that were live after transaction `seq`; records without any are left out."""
         found = self._c.execute(
             "SELECT rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
             " AND +tx_from <= ?3 AND +tx_to > ?3 ORDER BY rid, valid_from",  # by record, not by the indexes over time
@@ -255,7 +255,7 @@ class LedgerRows:
         )
 
     def changed(self, after: int, upto: int) -> list[int]:
-        """Give the numbers of records with a piece opened or closed in (after, upto], in order."""
+        """Return the numbers of records with a piece opened or closed in (after, upto], in order."""
         rows = self._c.execute(
             "SELECT rid FROM pieces WHERE ws = ?1 AND tx_from > ?2 AND tx_from <= ?3 UNION"
             " SELECT rid FROM pieces WHERE ws = ?1 AND tx_to > ?2 AND tx_to <= ?3 AND tx_to < 4611686018427387903"
@@ -265,7 +265,7 @@ class LedgerRows:
         return [rid for (rid,) in rows]
 
     def change_seqs(self, rid: int) -> list[int]:
-        """Give the transactions that changed a record, oldest first."""
+        """Return the transactions that changed a record, oldest first."""
         seqs = {s for _, _, a, b, _ in self.piece_rows(rid) for s in (a, b) if s < OPEN}
         return sorted(seqs)
 
@@ -280,7 +280,7 @@ class LedgerRows:
 
     # ------------------------------------------------------------------ payloads
     def facts(self, pid: int) -> Facts:
-        """Give a body of facts; its bytes are None when they were erased."""
+        """Return a body of facts; its bytes are None when they were erased."""
         if self._facts is None:
             self._facts = self._cache_of_facts.at(self.epoch())
         found = self._facts.get(pid)
@@ -297,7 +297,7 @@ class LedgerRows:
         return found
 
     def payload_row(self, pid: int) -> PayloadRow:
-        """Give a payload row as it is stored, unchecked."""
+        """Return a payload row as it is stored, unchecked."""
         row = self._c.execute(
             "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE ws = ? AND pid = ?", (self.ws, pid)
         ).fetchone()
@@ -306,7 +306,7 @@ class LedgerRows:
         return PayloadRow(*row)
 
     def payload_rows(self, pids: Iterable[int]) -> dict[int, PayloadRow]:
-        """Give several payload rows at once."""
+        """Return several payload rows at once."""
         rows = self._c.execute(
             "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE +ws = ?1"  # by number, not by workspace
             " AND pid IN (SELECT value FROM json_each(?2))",
@@ -315,11 +315,11 @@ class LedgerRows:
         return {row[0]: PayloadRow(*row) for row in rows}
 
     def payload(self, pid: int) -> bytes | None:
-        """Give inline bytes, checked against their hash; None when erased or kept as an object."""
+        """Return inline bytes, checked against their hash; None when erased or kept as an object."""
         return checked(self.payload_row(pid), self.registry.domains)
 
     def pid(self, hash_: bytes) -> int | None:
-        """Give the number of the payload with a hash."""
+        """Return the number of the payload with a hash."""
         row = self._c.execute("SELECT pid FROM payloads WHERE ws = ? AND hash = ?", (self.ws, hash_)).fetchone()
         return int(row[0]) if row else None
 
@@ -341,5 +341,5 @@ def head_of(connection: Connection, ws: int) -> Head:
 
 
 def node_base(ws: int, tree: int) -> int:
-    """Give the number that paths of a workspace's tree are added to."""
+    """Return the number that paths of a workspace's tree are added to."""
     return ws << (WORKSPACE_SHIFT - 2) | tree << (WORKSPACE_SHIFT - 3)

@@ -20,7 +20,8 @@ def check(version: int, applied: Mapping[int, str], migrations: Migrations) -> N
     """Refuse tables of a version that this code does not know, or that are not those it would have made.
 
     Raises:
-        FutureStore: a newer version made them; IntegrityError: a migration was edited.
+        FutureStore: a newer version made them.
+        IntegrityError: a migration was edited.
     """
     if version > migrations[-1].number:
         raise errors.FutureStore(
@@ -65,10 +66,10 @@ def climb(
 
 
 def steps_down(version: int, to: int, migrations: Migrations, instead: Callable[[int], str]) -> Migrations:
-    """Give the steps to undo, the last first; `instead` names what holds a version that cannot be gone back to.
+    """Return the steps to undo, the last first; `instead` names what holds a version that cannot be gone back to.
 
     Raises:
-        StoreError: there is no such version below, or one of the steps cannot be undone without losing something.
+        StoreError: no such older version exists, or a step cannot be undone without loss.
     """
     later = tuple(m for m in reversed(migrations) if to < m.number <= version)
     if to < 1 or not later:

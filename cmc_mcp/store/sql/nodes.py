@@ -32,7 +32,7 @@ def drop_unused_vectors(connection: Connection, ws: int) -> None:
 
 # ---------------------------------------------------------------------- reading
 def embedded(connection: Connection, ws: int, model: int, keys: Sequence[bytes]) -> set[bytes]:
-    """Give those nodes that have a vector under a model."""
+    """Return those nodes that have a vector under a model."""
     rows = connection.execute(
         "SELECT node FROM node_vectors WHERE ws = ?1 AND model = ?2 AND node IN"
         " (SELECT unhex(value) FROM json_each(?3))",
@@ -42,7 +42,7 @@ def embedded(connection: Connection, ws: int, model: int, keys: Sequence[bytes])
 
 
 def opened(connection: Connection, ws: int, after: int, upto: int) -> list[tuple[int, str, int, int, bytes]]:
-    """Give the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
+    """Return the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
     return list(
         connection.execute(
             "SELECT source, path, tx_from, tx_to, node FROM nodes WHERE ws = ? AND tx_from > ? AND tx_from <= ?"
@@ -53,7 +53,7 @@ def opened(connection: Connection, ws: int, after: int, upto: int) -> list[tuple
 
 
 def closed(connection: Connection, ws: int, after: int, upto: int) -> list[tuple[int, str, int, int]]:
-    """Give the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
+    """Return the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
     return list(
         connection.execute(
             "SELECT source, path, tx_from, tx_to FROM nodes WHERE ws = ? AND tx_to > ? AND tx_to <= ?",
@@ -63,7 +63,7 @@ def closed(connection: Connection, ws: int, after: int, upto: int) -> list[tuple
 
 
 def vectors(connection: Connection, ws: int, model: int, after: int, upto: int) -> list[tuple[bytes, int, bytes]]:
-    """Give the vectors that were made in (after, upto] as (key, seq, fp32)."""
+    """Return the vectors that were made in (after, upto] as (key, seq, fp32)."""
     return list(
         connection.execute(
             "SELECT node, seq, vector FROM node_vectors WHERE ws = ? AND model = ? AND seq > ? AND seq <= ? ORDER BY node",
@@ -73,7 +73,7 @@ def vectors(connection: Connection, ws: int, model: int, after: int, upto: int) 
 
 
 def pending(connection: Connection, ws: int, model: int) -> list[tuple[int, bytes]]:
-    """Give the nodes of present versions without a vector under a model, as (source, key)."""
+    """Return the nodes of present versions without a vector under a model, as (source, key)."""
     return list(
         connection.execute(
             "SELECT n.source, n.node FROM nodes n WHERE n.ws = ?1 AND n.tx_to = ?3 AND NOT EXISTS (SELECT 1 FROM"

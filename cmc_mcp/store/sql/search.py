@@ -22,20 +22,20 @@ class SearchView(AuditView):
 
     # ------------------------------------------------------------------ workspaces and models
     def workspace_number(self, name: str) -> int:
-        """Give the number of a workspace, 0 for none."""
+        """Return the number of a workspace, 0 for none."""
         row = self._c.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
 
     def workspace_names(self) -> list[tuple[int, str]]:
-        """Give every workspace as (number, name), by name."""
+        """Return every workspace as (number, name), by name."""
         return list(self._c.execute("SELECT ws, name FROM workspaces ORDER BY name"))
 
     def pages_pending(self) -> bool:
-        """Say whether an erase still has pages in the write-ahead log."""
+        """Return whether an erase still has pages in the write-ahead log."""
         return bool(self._c.execute("SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1").fetchone())
 
     def erased(self) -> list[int]:
-        """Give every atom whose content was erased, in order."""
+        """Return every atom whose content was erased, in order."""
         rows = self._c.execute(
             "SELECT a.rid FROM payloads p JOIN atoms a ON a.ws = p.ws AND a.content = p.pid WHERE p.ws = ?"
             " AND p.body IS NULL AND p.object = 0 ORDER BY a.rid",
@@ -44,7 +44,7 @@ class SearchView(AuditView):
         return [rid for (rid,) in rows]
 
     def models(self) -> list[ModelRow]:
-        """Give the embedding models as (model, name, digest, precision, dimension)."""
+        """Return the embedding models as (model, name, digest, precision, dimension)."""
         return list(
             map(
                 ModelRow._make,
@@ -67,7 +67,7 @@ class SearchView(AuditView):
         return [rid for (rid,) in rows]
 
     def bounds(self, seq: int, valid_at: int, limits: Filter) -> tuple[int, int]:
-        """Give the lowest and the highest atom that `selected` would give; (0, 0) when there is none."""
+        """Return the lowest and the highest atom that `selected` would yield; (0, 0) if it is empty."""
         passing, bindings = conditions(limits)
         ends = [
             self._c.execute(
@@ -81,7 +81,7 @@ class SearchView(AuditView):
         return (int(first[0]), int(last[0])) if first and last else (0, 0)
 
     def vectors_of(self, model: int, rids: Sequence[int], seq: int) -> dict[int, bytes]:
-        """Give the fp32 vectors that atoms had at a transaction."""
+        """Return the fp32 vectors that atoms had at a transaction."""
         rows = self._c.execute(
             "SELECT a.rid, v.vector FROM atoms a JOIN vectors v ON v.ws = a.ws AND v.model = ?2"
             " AND v.content = a.content AND v.seq <= ?4 WHERE +a.ws = ?1 AND a.rid IN (SELECT value FROM json_each(?3))",
@@ -90,7 +90,7 @@ class SearchView(AuditView):
         return dict(rows)
 
     def vector_rows(self, model: int, vids: Sequence[int]) -> dict[int, bytes]:
-        """Give fp32 vectors by their numbers."""
+        """Return fp32 vectors by their numbers."""
         rows = self._c.execute(
             "SELECT vid, vector FROM vectors WHERE +ws = ?1 AND +model = ?2 AND vid IN (SELECT value FROM json_each(?3))",
             (self.ws, model, json.dumps(vids)),
@@ -98,7 +98,7 @@ class SearchView(AuditView):
         return dict(rows)
 
     def embedded(self, model: int, contents: Sequence[int]) -> set[int]:
-        """Give those contents that have a vector under a model."""
+        """Return those contents that have a vector under a model."""
         rows = self._c.execute(
             "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
             (self.ws, model, json.dumps(contents)),
@@ -106,7 +106,7 @@ class SearchView(AuditView):
         return {pid for (pid,) in rows}
 
     def pending(self, model: int, limit: int = -1) -> list[tuple[int, int]]:
-        """Give the live text atoms without a vector under a model, as (rid, content)."""
+        """Return the live text atoms without a vector under a model, as (rid, content)."""
         return list(
             self._c.execute(
                 "SELECT a.rid, a.content FROM atoms a WHERE a.ws = ?1 AND a.modality < 5 AND NOT EXISTS"
@@ -140,11 +140,11 @@ class SearchView(AuditView):
 
     # ------------------------------------------------------------------ entries of collections
     def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
-        """Give the numbers of payloads by their hashes."""
+        """Return the numbers of payloads by their hashes."""
         return {hash_: pid for hash_ in hashes if (pid := self.pid(hash_)) is not None}
 
     def facts_of_origin(self, origin: int, after: int, upto: int) -> list[tuple[int, bytes, bytes | None]]:
-        """Give the bodies of facts that atoms of an origin took on in (after, upto], as (number, hash, body)."""
+        """Return the bodies of facts that atoms of an origin took on in (after, upto], as (number, hash, body)."""
         start, opened = (
             "pieces p INDEXED BY pieces_from CROSS JOIN atoms a USING(ws, rid)",
             "p.tx_from",
@@ -163,7 +163,7 @@ class SearchView(AuditView):
     def pieces_of_origin(
         self, origin: int, seq: int, valid_at: int
     ) -> list[tuple[int, bytes, int, int, int, int, int]]:
-        """Give what atoms of an origin hold at a read point: (rid, id, first seq, witness, valid_from, valid_to, facts)."""
+        """Return the facts of an origin's atoms at a read point: (rid, id, first seq, witness, valid_from, valid_to, facts)."""
         return list(
             self._c.execute(
                 "SELECT a.rid, r.key, a.seq, a.witness, p.valid_from, p.valid_to, p.facts FROM atoms a INDEXED BY"
@@ -176,7 +176,7 @@ class SearchView(AuditView):
         )
 
     def witnesses_of_origin(self, origin: int) -> list[int]:
-        """Give the witness payloads of the atoms of an origin."""
+        """Return the witness payloads of the atoms of an origin."""
         rows = self._c.execute(
             "SELECT DISTINCT witness FROM atoms INDEXED BY atoms_origin WHERE ws = ? AND origin > 0 AND origin = ?",
             (self.ws, origin),
@@ -184,7 +184,7 @@ class SearchView(AuditView):
         return sorted(pid for (pid,) in rows)
 
     def opened(self, rids: Sequence[int], seq: int) -> dict[int, int]:
-        """Give the transaction that last changed each of some records, as of a transaction at which they hold."""
+        """Return the transaction that last changed each of some records, as of a transaction at which they hold."""
         rows = self._c.execute(
             "SELECT rid, max(tx_from) FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
             " AND +tx_from <= ?3 AND +tx_to > ?3 GROUP BY rid",
@@ -193,7 +193,7 @@ class SearchView(AuditView):
         return dict(rows)
 
     def has_other_vectors(self, origin: int, model: int, other: int) -> bool:
-        """Say whether a live atom of an origin has a vector under another model and none under this one."""
+        """Return whether a live atom of an origin has a vector under another model and none under this one."""
         row = self._c.execute(
             "SELECT 1 FROM atoms a INDEXED BY atoms_origin CROSS JOIN vectors v ON v.ws = a.ws AND v.model = ?3"
             " AND v.content = a.content WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND NOT EXISTS"
@@ -205,28 +205,28 @@ class SearchView(AuditView):
 
     # ------------------------------------------------------------------ nodes
     def nodes_embedded(self, model: int, keys: Sequence[bytes]) -> set[bytes]:
-        """Give those nodes that have a vector under a model."""
+        """Return those nodes that have a vector under a model."""
         return nodes.embedded(self._c, self.ws, model, keys)
 
     def nodes_pending(self, model: int) -> list[tuple[int, bytes]]:
-        """Give the nodes of present versions without a vector under a model, as (source, key)."""
+        """Return the nodes of present versions without a vector under a model, as (source, key)."""
         return nodes.pending(self._c, self.ws, model)
 
     def nodes_opened(self, after: int, upto: int) -> list[tuple[int, str, int, int, bytes]]:
-        """Give the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
+        """Return the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
         return nodes.opened(self._c, self.ws, after, upto)
 
     def nodes_closed(self, after: int, upto: int) -> list[tuple[int, str, int, int]]:
-        """Give the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
+        """Return the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
         return nodes.closed(self._c, self.ws, after, upto)
 
     def node_vectors(self, model: int, after: int, upto: int) -> list[tuple[bytes, int, bytes]]:
-        """Give the vectors of nodes that were made in (after, upto] as (key, seq, fp32)."""
+        """Return the vectors of nodes that were made in (after, upto] as (key, seq, fp32)."""
         return nodes.vectors(self._c, self.ws, model, after, upto)
 
     # ------------------------------------------------------------------ rows of the matrix in memory
     def traits(self, rids: Sequence[int]) -> list[TraitsRow]:
-        """Give atoms as (rid, modality, origin, traits, speaker), ascending."""
+        """Return atoms as (rid, modality, origin, traits, speaker), ascending."""
         return list(
             map(
                 TraitsRow._make,
@@ -239,7 +239,7 @@ class SearchView(AuditView):
         )
 
     def between(self, after: int, before: int) -> list[tuple[int, int]]:
-        """Give the atoms with a record number in (after, before) as (rid, origin), ascending."""
+        """Return the atoms with a record number in (after, before) as (rid, origin), ascending."""
         return list(
             self._c.execute(
                 "SELECT rid, origin FROM atoms WHERE +ws = ? AND rid > ? AND rid < ? ORDER BY rid",
@@ -248,7 +248,7 @@ class SearchView(AuditView):
         )
 
     def speakers(self, keys: Sequence[int], upto: int) -> set[int]:
-        """Give those speakers, by number, of whom an atom was recorded up to a record number."""
+        """Return those speakers, by number, of whom an atom was recorded up to a record number."""
         rows = self._c.execute(
             "SELECT speaker FROM speakers WHERE ws = ?1 AND speaker IN (SELECT value FROM json_each(?2)) AND rid <= ?3",
             (self.ws, json.dumps(keys), upto),
@@ -258,7 +258,7 @@ class SearchView(AuditView):
     def atom_columns(
         self, model: int, after: int, upto: int
     ) -> Iterator[tuple[int, int, int, int, int, int, int | None]]:
-        """Give atoms with a record number in (after, upto]: (rid, modality, origin, witness, traits, speaker, vid)."""
+        """Yield atoms with a record number in (after, upto]: (rid, modality, origin, witness, traits, speaker, vid)."""
         return iter(
             self._c.execute(
                 "SELECT a.rid, a.modality, a.origin, a.witness, a.traits, a.speaker, v.vid FROM atoms a LEFT JOIN vectors v"
@@ -269,7 +269,7 @@ class SearchView(AuditView):
         )
 
     def piece_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int, int, int]]:
-        """Give atoms' pieces opened in (after, upto]: (rid, valid_from, valid_to, tx_from, tx_to, facts)."""
+        """Yield atoms' pieces opened in (after, upto]: (rid, valid_from, valid_to, tx_from, tx_to, facts)."""
         return iter(
             self._c.execute(
                 "SELECT p.rid, p.valid_from, p.valid_to, p.tx_from, p.tx_to, p.facts FROM pieces p JOIN records r"
@@ -280,7 +280,7 @@ class SearchView(AuditView):
         )
 
     def closed_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int]]:
-        """Give atoms' pieces closed in (after, upto]: (rid, valid_from, tx_from, tx_to)."""
+        """Yield atoms' pieces closed in (after, upto]: (rid, valid_from, tx_from, tx_to)."""
         return iter(
             self._c.execute(
                 "SELECT p.rid, p.valid_from, p.tx_from, p.tx_to FROM pieces p JOIN records r USING(ws, rid)"
@@ -290,7 +290,7 @@ class SearchView(AuditView):
         )
 
     def packed_codes(self, model: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
-        """Give the packed segments of codes as (segment, and what `codes.pack` made), in order."""
+        """Yield the packed segments of codes as (segment, and what `codes.pack` made), in order."""
         return iter(
             self._c.execute(
                 "SELECT segment, vids, seqs, errors, codes FROM codes WHERE ws = ? AND model = ? ORDER BY segment",
@@ -299,7 +299,7 @@ class SearchView(AuditView):
         )
 
     def vector_columns(self, model: int, after: int, before: int) -> list[tuple[int, int, bytes]]:
-        """Give vectors with a number between two others as (vid, seq, vector)."""
+        """Return vectors with a number between two others as (vid, seq, vector)."""
         return list(
             self._c.execute(
                 "SELECT vid, seq, vector FROM vectors WHERE +ws = ?1 AND vid > ?3 AND vid < ?4 AND +model = ?2 ORDER BY vid",
@@ -308,7 +308,7 @@ class SearchView(AuditView):
         )
 
     def late_vectors(self, model: int, after: int, upto_rid: int) -> list[tuple[int, int]]:
-        """Give atoms recorded before whose vector came later: (rid, vid) with a vector number past `after`."""
+        """Return atoms recorded before whose vector came later: (rid, vid) with a vector number past `after`."""
         return list(
             self._c.execute(
                 "SELECT a.rid, v.vid FROM vectors v CROSS JOIN atoms a ON a.ws = v.ws AND a.content = v.content"
@@ -319,7 +319,7 @@ class SearchView(AuditView):
 
 
 def limited(limits: Filter) -> list[tuple[str, Sequence[int]]]:
-    """Give the columns that a filter is about, of atoms `a` and pieces `p`, each with the values that pass."""
+    """Return the columns that a filter is about, of atoms `a` and pieces `p`, each with the values that pass."""
     columns = (
         ("a.modality", limits.modalities),
         ("a.origin", limits.origins),
@@ -331,7 +331,7 @@ def limited(limits: Filter) -> list[tuple[str, Sequence[int]]]:
 
 
 def conditions(limits: Filter) -> tuple[str, list[object]]:
-    """Give the conditions of a filter, and what they are bound to."""
+    """Return the conditions of a filter, and what they are bound to."""
     found = limited(limits)
     words = "".join(f" AND {column} IN (SELECT value FROM json_each(?))" for column, _ in found)
     return words, [json.dumps(values) for _, values in found]

@@ -39,22 +39,22 @@ class SqlStore(ABC):
 
     @abstractmethod
     def exclusive(self) -> AbstractContextManager[Connection]:
-        """Take a connection that may write, without a transaction, for maintenance."""
+        """Yield a connection that may write, without a transaction, for maintenance."""
 
     def check_writable(self) -> None:
         """Refuse to write to a store that was opened for reading.
 
         Raises:
-            StoreError: it was.
+            StoreError: the store was opened read-only.
         """
         if self.read_only:
             raise errors.StoreError("this store was opened read-only; open it for writing to change it")
 
     def workspace(self, name: str, *, create: bool) -> int:
-        """Give the number of a workspace; 0 when it does not exist and is not to be created.
+        """Return the number of a workspace; 0 when it does not exist and is not to be created.
 
         Raises:
-            NotFound: it is to be created in a store that was opened read-only.
+            NotFound: the workspace does not exist, and the store was opened read-only.
         """
         with self.reader(0) as view:
             number = view.workspace_number(name)
@@ -71,16 +71,16 @@ class SqlStore(ABC):
             return int(row[0])
 
     def workspaces(self) -> list[tuple[int, str]]:
-        """Give every workspace as (number, name), by name."""
+        """Return every workspace as (number, name), by name."""
         with self.reader(0) as view:
             return view.workspace_names()
 
     def head(self, ws: int) -> Head:
-        """Give the last transaction of a workspace."""
+        """Return the last transaction of a workspace."""
         with self.reader(ws) as view:
             return view.head()
 
     def pages_pending(self) -> bool:
-        """Say whether an erase still has bytes to destroy: a reader, or the end of its process, came between."""
+        """Return whether an erase still has bytes to destroy: a reader, or the end of its process, came between."""
         with self.reader(0) as view:
             return not self.read_only and view.pages_pending()

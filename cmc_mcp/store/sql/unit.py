@@ -100,7 +100,7 @@ class UnitOfWork(Collected):
         self._text.add([(rid, new, text)])
 
     def receipts(self) -> list[tuple[str, bytes]]:
-        """Give the receipts that idempotency keys keep, as (key, receipt)."""
+        """Return the receipts that idempotency keys keep, as (key, receipt)."""
         return list(self._c.execute("SELECT key, receipt FROM idempotency_keys WHERE ws = ?", (self.ws,)))
 
     def replace_receipt(self, key: str, receipt: bytes) -> None:

@@ -20,7 +20,7 @@ class View(LedgerRows):
 
     # ------------------------------------------------------------------ atoms, sources, links
     def atom(self, rid: int) -> AtomRow | None:
-        """Give an atom by its record number."""
+        """Return an atom by its record number."""
         row = self._c.execute(
             f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ? AND a.rid = ?",
             (self.ws, rid),
@@ -28,7 +28,7 @@ class View(LedgerRows):
         return AtomRow(*row) if row else None
 
     def atoms(self, rids: Sequence[int]) -> dict[int, AtomRow]:
-        """Give several atoms at once."""
+        """Return several atoms at once."""
         rows = self._c.execute(
             f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE +a.ws = ?1"  # by number, as above
             " AND a.rid IN (SELECT value FROM json_each(?2))",
@@ -37,7 +37,7 @@ class View(LedgerRows):
         return {row[0]: AtomRow(*row) for row in rows}
 
     def all_atoms(self) -> Iterator[AtomRow]:
-        """Give every atom ever recorded, in order."""
+        """Yield every atom ever recorded, in order."""
         for row in self._c.execute(
             f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ? ORDER BY a.rid",
             (self.ws,),
@@ -45,7 +45,7 @@ class View(LedgerRows):
             yield AtomRow(*row)
 
     def atoms_of(self, contents: Sequence[int]) -> list[ContentAtom]:
-        """Give the atoms of several contents as (rid, id, content), in order of first recording."""
+        """Return the atoms of several contents as (rid, id, content), in order of first recording."""
         return list(
             map(
                 ContentAtom._make,
@@ -73,7 +73,7 @@ class View(LedgerRows):
         return [AtomRow(*row) for row in rows]
 
     def entries(self, origin: int, discriminators: Sequence[int]) -> list[AtomRow]:
-        """Give the atoms of an origin with one of some discriminators, in order of first recording."""
+        """Return the atoms of an origin with one of some discriminators, in order of first recording."""
         rows = self._c.execute(
             f"SELECT {_ATOM} FROM atoms a INDEXED BY atoms_discriminator JOIN records r USING(ws, rid) WHERE a.ws = ?1"
             " AND a.discriminator > 0 AND a.discriminator IN (SELECT value FROM json_each(?3)) AND a.origin = ?2"
@@ -83,7 +83,7 @@ class View(LedgerRows):
         return [AtomRow(*row) for row in rows]
 
     def used_elsewhere(self, pids: Sequence[int], rids: Sequence[int]) -> set[int]:
-        """Give those payloads that atoms other than some use in any role, or that name a principal; a scan."""
+        """Return those payloads that atoms other than some use in any role, or that name a principal; a scan."""
         within = "IN (SELECT value FROM json_each(?2))"
         others = "rid NOT IN (SELECT value FROM json_each(?3))"
         rows = self._c.execute(
@@ -98,12 +98,12 @@ class View(LedgerRows):
         return {pid for (pid,) in rows}
 
     def heading(self, rid: int) -> str:
-        """Give what full text shows beside the content of an atom."""
+        """Return the heading of an atom for full text."""
         row = self._c.execute("SELECT heading FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid)).fetchone()
         return str(row[0]) if row else ""
 
     def origins(self) -> list[int]:
-        """Give the origins of documents and conversations, in order of first recording."""
+        """Return the origins of documents and conversations, in order of first recording."""
         rows = self._c.execute(
             "SELECT origin FROM (SELECT origin, rid FROM sources WHERE ws = ?1 UNION ALL"
             " SELECT origin, rid FROM items WHERE ws = ?1 AND position = 0) AS either ORDER BY rid",
@@ -112,14 +112,14 @@ class View(LedgerRows):
         return [pid for (pid,) in rows]
 
     def items(self, origin: int) -> list[ItemRow]:
-        """Give the positions of a conversation as (position, rid), retracted ones included."""
+        """Return the positions of a conversation as (position, rid), retracted ones included."""
         rows = self._c.execute(
             "SELECT DISTINCT position, rid FROM items WHERE ws = ? AND origin = ? ORDER BY position", (self.ws, origin)
         )
         return list(map(ItemRow._make, rows))
 
     def items_between(self, origin: int, low: int, high: int) -> list[ItemRow]:
-        """Give the positions `low` to `high` of a conversation as (position, rid), retracted ones included."""
+        """Return the positions `low` to `high` of a conversation as (position, rid), retracted ones included."""
         rows = self._c.execute(
             "SELECT DISTINCT position, rid FROM items WHERE ws = ? AND origin = ? AND position BETWEEN ? AND ?"
             " ORDER BY position",
@@ -128,7 +128,7 @@ class View(LedgerRows):
         return list(map(ItemRow._make, rows))
 
     def last_item(self, origin: int) -> ItemRow | None:
-        """Give the last live position of a conversation as (position, rid)."""
+        """Return the last live position of a conversation as (position, rid)."""
         before = OPEN
         while True:  # one row a query: a cursor that is left half-read would keep the log from being truncated
             rows = self._c.execute(
@@ -142,7 +142,7 @@ class View(LedgerRows):
                 return ItemRow(before, rid)
 
     def items_of(self, atoms: Sequence[int]) -> list[tuple[int, int, int]]:
-        """Give the places several atoms ever had in conversations as (atom, position, rid of the item)."""
+        """Return the places several atoms ever had in conversations as (atom, position, rid of the item)."""
         return list(
             self._c.execute(
                 "SELECT atom, position, rid FROM items WHERE ws = ?1 AND atom IN (SELECT value FROM json_each(?2))"
@@ -152,7 +152,7 @@ class View(LedgerRows):
         )
 
     def item_of(self, atom: int) -> list[ItemRow]:
-        """Give the places an atom ever had in conversations as (position, rid of the item)."""
+        """Return the places an atom ever had in conversations as (position, rid of the item)."""
         return list(
             map(
                 ItemRow._make,
@@ -163,7 +163,7 @@ class View(LedgerRows):
         )
 
     def origin_of(self, rid: int) -> int | None:
-        """Give the origin of an atom, source head or conversation item."""
+        """Return the origin of an atom, source head or conversation item."""
         row = self._c.execute(
             "SELECT origin FROM atoms WHERE ws = ?1 AND rid = ?2 UNION ALL SELECT origin FROM sources WHERE ws = ?1"
             " AND rid = ?2 UNION ALL SELECT origin FROM items WHERE ws = ?1 AND rid = ?2 LIMIT 1",
@@ -172,7 +172,7 @@ class View(LedgerRows):
         return int(row[0]) if row else None
 
     def edges(self, rids: Sequence[int], *, incoming: bool = False) -> list[EdgeRow]:
-        """Give the edges from (or to) atoms, retracted ones included, in order."""
+        """Return the edges from (or to) atoms, retracted ones included, in order."""
         column = "target" if incoming else "source"
         rows = self._c.execute(
             f"SELECT rid, source, type, target FROM edges WHERE ws = ?1 AND {column} IN"
@@ -182,23 +182,23 @@ class View(LedgerRows):
         return [EdgeRow(*row) for row in rows]
 
     def edge(self, rid: int) -> EdgeRow | None:
-        """Give an edge by its record number."""
+        """Return an edge by its record number."""
         row = self._c.execute(
             "SELECT rid, source, type, target FROM edges WHERE ws = ? AND rid = ?", (self.ws, rid)
         ).fetchone()
         return EdgeRow(*row) if row else None
 
     def labels(self) -> list[tuple[str, int]]:
-        """Give every label as (label, rid), sorted."""
+        """Return every label as (label, rid), sorted."""
         return list(self._c.execute("SELECT label, rid FROM labels WHERE ws = ? ORDER BY label", (self.ws,)))
 
     def label(self, name: str) -> int | None:
-        """Give the record of a label."""
+        """Return the record of a label."""
         row = self._c.execute("SELECT rid FROM labels WHERE ws = ? AND label = ?", (self.ws, name)).fetchone()
         return int(row[0]) if row else None
 
     def idempotency(self, key: str) -> KeyUse | None:
-        """Give what an idempotency key was used for: request hash, transaction, receipt."""
+        """Return the use of an idempotency key: request hash, transaction, receipt."""
         row = self._c.execute(
             "SELECT request, seq, receipt FROM idempotency_keys WHERE ws = ? AND key IN (?, ?)",
             (self.ws, key, erased_key(key)),
@@ -206,11 +206,11 @@ class View(LedgerRows):
         return KeyUse(*row) if row else None
 
     def quarantined(self) -> list[tuple[int, int]]:
-        """Give what is in quarantine as (rid of the gate record, payload of the request), in order."""
+        """Return the entries in quarantine as (rid of the gate record, payload of the request), in order."""
         return list(self._c.execute("SELECT rid, request FROM quarantine WHERE ws = ? ORDER BY rid", (self.ws,)))
 
     def witnesses_of(self, writer: str) -> list[int]:
-        """Give the witness payloads of a writer."""
+        """Return the witness payloads of a writer."""
         rows = self._c.execute("SELECT witness FROM witnesses WHERE ws = ? AND writer = ?", (self.ws, writer))
         return [pid for (pid,) in rows]
 
@@ -235,24 +235,24 @@ class View(LedgerRows):
         )
 
     def facts_with_tag(self, name: str, value: str) -> list[int]:
-        """Give the bodies of facts that carry a tag."""
+        """Return the bodies of facts that carry a tag."""
         rows = self._c.execute("SELECT facts FROM tags WHERE ws = ? AND name = ? AND value = ?", (self.ws, name, value))
         return [pid for (pid,) in rows]
 
     def facts_with_confidence(self, minimum: int) -> list[int]:
-        """Give the bodies of facts whose confidence is at least `minimum` millionths."""
+        """Return the bodies of facts whose confidence is at least `minimum` millionths."""
         rows = self._c.execute("SELECT facts FROM confidences WHERE ws = ? AND value >= ?", (self.ws, minimum))
         return [pid for (pid,) in rows]
 
     def facts_with_claim(self, subject: str, predicate: str) -> list[int]:
-        """Give the bodies of facts that make a claim about a subject and predicate."""
+        """Return the bodies of facts that make a claim about a subject and predicate."""
         rows = self._c.execute(
             "SELECT facts FROM claims WHERE ws = ? AND subject = ? AND predicate = ?", (self.ws, subject, predicate)
         )
         return [pid for (pid,) in rows]
 
     def facts_naming(self, prefix: str) -> list[int]:
-        """Give the bodies of facts with a register whose name begins so (ASCII letters and colons), in order; a scan."""
+        """Return the bodies of facts with a register whose name begins so (ASCII letters and colons), in order; a scan."""
         rows = self._c.execute(
             "SELECT pid FROM payloads WHERE +ws = ?1 AND pid >= ?2 AND pid < ?3 AND domain = 1"
             " AND instr(body, ?4) > 0 ORDER BY pid",
@@ -262,7 +262,7 @@ class View(LedgerRows):
         return [pid for pid in found if any(name.startswith(prefix) for name in self.facts(pid).registers)]
 
     def holders(self, facts: Sequence[int], seq: int, valid_at: int | None = None) -> list[Holder]:
-        """Give who holds any of some facts at a read point: (rid, valid_from, valid_to, facts), in order."""
+        """Return the holders of any of some facts at a read point: (rid, valid_from, valid_to, facts), in order."""
         at = "" if valid_at is None else " AND valid_from <= ?4 AND valid_to > ?4"
         bindings = (self.ws, json.dumps(facts), seq) + (() if valid_at is None else (valid_at,))
         return list(
@@ -277,7 +277,7 @@ class View(LedgerRows):
         )
 
     def facts_used(self, pid: int) -> list[int]:
-        """Give the records that ever held a body of facts."""
+        """Return the records that ever held a body of facts."""
         rows = self._c.execute("SELECT DISTINCT rid FROM pieces WHERE ws = ? AND facts = ?", (self.ws, pid))
         return [rid for (rid,) in rows]
 

@@ -25,7 +25,7 @@ _LOOK_AGAIN_S: Final = 0.01
 
 
 def available() -> bool:
-    """Say whether this installation can keep them; the extension that the driver ships is loaded the first time."""
+    """Return whether this installation can keep them; the extension that the driver ships is loaded the first time."""
     if VFS not in apsw.vfs_names():
         library = Path(apsw.__file__).with_name("sqlite_extra_binaries") / "cksumvfs"
         connection = apsw.Connection(":memory:")
@@ -40,13 +40,13 @@ def available() -> bool:
 
 
 def are_on(connection: apsw.Connection) -> bool:
-    """Say whether the pages of an open file have checksums, and this connection keeps them."""
+    """Return whether the pages of an open file have checksums, and this connection keeps them."""
     vfs = getattr(connection, "open_vfs", "")  # the driver has no name for a cipher over a VFS of Python
     return vfs == VFS and connection.reserve_bytes("main") == RESERVED_BYTES
 
 
 def damaged_pages(connection: apsw.Connection, path: Path) -> Iterator[int]:
-    """Give the numbers of pages of the file that do not match their checksums, free ones too.
+    """Yield the numbers of pages of the file that do not match their checksums, free ones too.
 
     Others may be writing pages back from the log meanwhile: a page is looked at again before it is called damaged.
     """
@@ -70,7 +70,7 @@ def damaged_pages(connection: apsw.Connection, path: Path) -> Iterator[int]:
 
 
 def _lost_its_mark(connection: apsw.Connection, path: Path, size: int) -> bool:
-    """Say whether the header says that there are no checksums, and the first page has one that says otherwise."""
+    """Return whether the header denies checksums while the first page has one."""
     with path.open("rb") as file:
         page = bytearray(file.read(size))
     page[_RESERVED_AT] = RESERVED_BYTES

@@ -77,8 +77,9 @@ def connect(location: Location, *, create: bool = False, checksums: bool = True)
     """Open the file with every setting of `docs/design/backends.md` §2, checked. A new one gets checksums of pages if it can.
 
     Raises:
-        NotFound: there is no such file and `create` is false.
-        StoreError: it cannot be opened; WrongKey: it is not a store, or another key encrypts it.
+        NotFound: the file does not exist and `create` is false.
+        StoreError: it cannot be opened.
+        WrongKey: the file is not a store, or is encrypted with another key.
     """
     if create:
         create_file(location.path)
@@ -95,7 +96,7 @@ def connect(location: Location, *, create: bool = False, checksums: bool = True)
 
 
 def close(connection: apsw.Connection) -> None:
-    """Close a connection. That its tidying up failed is no news to a caller: the next opening does it again."""
+    """Close a connection. A failed clean-up is not reported: the next opening repeats it."""
     with suppress(apsw.Error):
         connection.close()
 
@@ -104,7 +105,9 @@ def look(location: Location) -> apsw.Connection:
     """Open the file to look what it is, changing no byte of it: no settings, no checkpoint when it is closed.
 
     Raises:
-        NotFound, StoreError, WrongKey: as `connect`.
+        NotFound: the file does not exist.
+        StoreError: the file cannot be opened.
+        WrongKey: the file is not a store, or is encrypted with another key.
     """
     if Path(f"{location.path}-journal").exists():  # a change that was cut off: only a writer may take it back
         return _unlocked(location)
@@ -129,13 +132,13 @@ def exchanged(path: Path) -> Path:
 
 
 def has_log(path: Path) -> bool:
-    """Say whether a journal beside the file holds what the file may not: a writer is at work, or died at it."""
+    """Return whether a journal beside the file holds what the file may not: a writer is at work, or died at it."""
     wal, journal = Path(f"{path}-wal"), Path(f"{path}-journal")
     return journal.exists() or (wal.exists() and wal.stat().st_size > 0)
 
 
 def _unlocked(location: Location) -> apsw.Connection:
-    """Open the file and give it its key; fails when the key is wrong or it is no database."""
+    """Open the file and return it its key; fail if the key is wrong or the file is not a database."""
     path = location.path
     if not path.exists():
         raise errors.NotFound(f"there is no store at {path}; open it for writing to create one")
@@ -254,10 +257,10 @@ def prepare_folder(path: Path) -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is there and is no file: a folder; a pipe or a device, which opening would wait for.
+    """Refuse an existing path that is not a file: a folder; a pipe or a device, which opening would wait for.
 
     Raises:
-        StoreError: it is none.
+        StoreError: the path is not a regular file.
     """
     try:
         mode = path.stat().st_mode
@@ -277,7 +280,7 @@ def create_file(path: Path) -> None:
     SQLite gives its side files the mode of the database, so they are private from their first byte too.
 
     Raises:
-        StoreError: it cannot be made.
+        StoreError: the file cannot be made.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -20,7 +20,7 @@ _HEADING = 8
 
 
 def prepare(connection: apsw.Connection) -> Callable[[str], list[tuple[int, int, str]]]:
-    """Register the counting functions on a connection; give the tokenizer that full text uses.
+    """Register the counting functions on a connection; return the tokenizer that full text uses.
 
     The tokenizer gives (start, end, term) with byte offsets; terms are folded and stemmed.
     """
@@ -54,7 +54,7 @@ class Passages:
         self._c.executemany("INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)", rows)
 
     def drop(self, rid: int, heading: str, text: str) -> None:
-        """Take a passage out, which it is told as it was added."""
+        """Remove a passage; the caller passes it as it was added."""
         self._c.execute(
             "INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, heading, text)
         )
@@ -98,7 +98,7 @@ def frequency(connection: apsw.Connection, ws: int, term: str, upto: int, cap: i
 
 
 def postings(connection: apsw.Connection, term: str, after: int, upto: int) -> list[tuple[int, int]]:
-    """Give where a term is, in (after, upto], as (rid, count in the heading << 8 | in the text), in order."""
+    """Return where a term is, in (after, upto], as (rid, count in the heading << 8 | in the text), in order."""
     found: dict[int, int] = {}
     for column, shift in (("text", 0), ("heading", _HEADING)):
         rows = connection.execute(
@@ -114,7 +114,7 @@ def postings(connection: apsw.Connection, term: str, after: int, upto: int) -> l
 
 
 def holding(connection: apsw.Connection, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
-    """Give the passages in (after, upto] that hold any of some terms, or every one, newest first."""
+    """Return the passages in (after, upto] that hold any of some terms, or every one, newest first."""
     rows = connection.execute(
         "SELECT rowid FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ? ORDER BY rowid DESC",
         ((" AND " if every else " OR ").join(quoted(term) for term in terms), after, upto),
@@ -141,7 +141,7 @@ def counts(
 
 
 def show_objects(connection: apsw.Connection, objects: Objects) -> None:
-    """Let full text see what is kept as objects when it is checked or filled."""
+    """Let full text read the contents in objects when it is checked or filled."""
 
     def text_of(*key: apsw.SQLiteValue) -> str:
         workspace, hash_ = key
@@ -157,7 +157,7 @@ def show_objects(connection: apsw.Connection, objects: Objects) -> None:
 
 
 def lost_terms(connection: apsw.Connection) -> list[str]:
-    """Give some terms that are in the index, and that looking for does not find in all their places.
+    """Return some terms that are in the index, and that looking for does not find in all their places.
 
     FTS5's own check reads every page in order; a search begins where another table says, which it does not compare.
     """
@@ -173,7 +173,7 @@ def lost_terms(connection: apsw.Connection) -> list[str]:
 
 
 def lengths(connection: apsw.Connection, rids: Sequence[int]) -> dict[int, int]:
-    """Give the tokens of passages, heading and text together, as full text counted them."""
+    """Return the tokens of passages, heading and text together, as full text counted them."""
     rows = connection.execute(
         "SELECT id, sz FROM passages_docsize WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(rids),)
     )

@@ -32,10 +32,11 @@ class WriteLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock.
+        """Hold the lock for the block.
 
         Raises:
-            Busy: somebody else held it for the whole time allowed; StoreError: the side file cannot be opened.
+            Busy: somebody else held it for the whole time allowed.
+            StoreError: the side file cannot be opened.
         """
         if not self._queue.acquire(self._wait_s):
             raise self._busy("another thread of this process")
@@ -156,7 +157,7 @@ class _Waiter:
         return self._done.wait(seconds)
 
     def abandon(self) -> bool:
-        """Give up; False when the lock came in the last moment after all."""
+        """Give up waiting; return False if the lock arrived at the last moment."""
         with self._guard:
             self._abandoned = not self._done.is_set()
             return self._abandoned
@@ -171,7 +172,7 @@ class _Queue:
         self._held = False
 
     def acquire(self, seconds: float) -> bool:
-        """Take the lock, waiting at most `seconds`."""
+        """Acquire the lock, waiting at most `seconds`."""
         with self._guard:
             if not self._held:
                 self._held = True

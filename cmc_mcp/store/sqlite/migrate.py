@@ -24,19 +24,24 @@ _BACKUP: Final = re.compile(r"\.v[0-9]+\.backup(\.part)?")
 
 
 def is_current(location: Location, migrations: Migrations = MIGRATIONS) -> bool:
-    """Say whether a file has the newest tables; refuse one that is not ours or from the future. Changes no byte of it.
+    """Return whether a file has the newest tables; refuse one that is not ours or from the future. Changes no byte of it.
 
     Raises:
-        WrongKey: it is no store; FutureStore: a newer version wrote it; IntegrityError: a migration was edited.
+        WrongKey: the file is not a store.
+        FutureStore: a newer version wrote the file.
+        IntegrityError: a migration was edited.
     """
     return _looked(location, migrations) == migrations[-1].number
 
 
 def run(location: Location, clock: Clock, registry: Registry) -> None:
-    """Bring a file to the newest version: backup, then every missing migration in one transaction.
+    """Migrate a file to the newest version: backup, then every missing migration in one transaction.
 
     Raises:
-        As `is_current`; StoreError: a statement failed, and the file is as it was.
+        WrongKey: the file is not a store.
+        FutureStore: a newer version wrote the file.
+        IntegrityError: a migration was edited.
+        StoreError: a statement failed, and the file is unchanged.
     """
     migrations = registry.migrations
     if location.path.exists() and location.path.stat().st_size:
@@ -59,11 +64,13 @@ def run(location: Location, clock: Clock, registry: Registry) -> None:
 
 
 def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> None:
-    """Take a file back to an older version: backup, then every later migration's way back, in one transaction.
+    """Migrate a file back to an older version: backup, then every later migration's way back, in one transaction.
 
     Raises:
-        StoreError: one of them cannot be undone without losing something: open the backup made before it instead.
-        As `is_current` besides.
+        WrongKey: the file is not a store.
+        FutureStore: a newer version wrote the file.
+        IntegrityError: a migration was edited.
+        StoreError: a migration cannot be undone without loss; open the backup made before it instead.
     """
     version = _looked(location, migrations)
     steps = migrating.steps_down(
@@ -88,7 +95,7 @@ def backup_path(location: Location, version: int) -> Path:
 
 
 def drop_backups(path: Path) -> None:
-    """Remove the backups that were made of a store before it was migrated: what they hold is to be gone."""
+    """Remove the backups that were made of a store before it was migrated: their contents must go."""
     for found in path.parent.iterdir():
         if _BACKUP.fullmatch(found.name.removeprefix(path.name)) and found.name.startswith(path.name):
             found.unlink(missing_ok=True)

@@ -29,7 +29,7 @@ class Reader:
         self.seen = _fingerprint(location.path) if location.immutable else None
 
     def is_stale(self, path: Path) -> bool:
-        """Say whether a file that was taken for immutable has changed after all."""
+        """Return whether a file that was taken for immutable has changed after all."""
         return self.seen is not None and (has_log(path) or _fingerprint(path) != self.seen)
 
 
@@ -46,7 +46,7 @@ class Readers:
 
     @contextmanager
     def transaction(self) -> Iterator[Reader]:
-        """Hold a reader inside a read transaction.
+        """Yield a reader inside a read transaction.
 
         Raises:
             StoreError: the store was closed, or its file cannot be read or is another now.
@@ -101,7 +101,7 @@ class Readers:
         """See that the path still names the file that was opened: else writes would go where nobody looks again.
 
         Raises:
-            StoreError: it was removed, or another was put in its place.
+            StoreError: the file was removed or replaced.
         """
         try:
             found = self._location.path.stat()
@@ -166,7 +166,7 @@ class Readers:
 
 
 def goes_on(connection: apsw.Connection) -> bool:
-    """Say whether a statement that somebody left half read goes on: then what is read next would be of its old state."""
+    """Return whether a statement that somebody left half read goes on: then what is read next would be of its old state."""
     return connection.txn_state() != apsw.SQLITE_TXN_NONE
 
 

@@ -21,7 +21,7 @@ class SqliteRebuild(RebuildView, SqliteView):
     insert = "INSERT OR REPLACE"
 
     def refill(self) -> None:
-        """Fill full text anew from what it shows, and SQL indexes from their tables; drop vectors of what is no node."""
+        """Fill full text again from its content, and SQL indexes from their tables; drop vectors that belong to no node."""
         nodes.drop_unused_vectors(self._c, self.ws)
         self._c.execute("DELETE FROM passages_config")
         self._c.execute("INSERT INTO passages_config VALUES('version', 4), ('secure-delete', 1)")

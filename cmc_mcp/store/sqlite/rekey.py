@@ -48,7 +48,8 @@ def rekey(location: Location, key: bytes | None, progress: Progress | None = Non
     """Encrypt a store, its objects included, with another key; None for no encryption.
 
     Raises:
-        Busy: somebody has the store open; StoreError: the disk, and the message says which key opens the store.
+        Busy: somebody has the store open.
+        StoreError: the disk refused, and the message says which key opens the store.
     """
     path = location.path
     if path.is_symlink():
@@ -77,7 +78,7 @@ def settle(path: Path, *, read_only: bool) -> None:
     """Finish a change of the key that was cut short; or remove, unless `read_only`, what one left that came to nothing.
 
     Raises:
-        StoreError: it cannot be finished.
+        StoreError: the change of the key cannot be finished.
     """
     if exchanged(path).exists():
         with WriteLock(Path(f"{path}.lock")).held():
@@ -202,7 +203,7 @@ def _remove(folder: Path) -> None:
 
 @contextmanager
 def _saying(which: str) -> Iterator[None]:
-    """Say in every failure which key is the store's."""
+    """Add to every failure which key opens the store."""
     try:
         with translated():
             yield

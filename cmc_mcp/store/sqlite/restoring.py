@@ -42,8 +42,13 @@ def restore(
     `verify` checks the workspaces of the copy, a path and their names, before anything is switched.
 
     Raises:
-        NotFound: there is no backup; Conflict: something is at the new place; Busy: somebody has the store open;
-        WrongKey, FutureStore, IntegrityError: of the backup; StoreError: the disk.
+        NotFound: the backup does not exist.
+        Conflict: the new place is occupied.
+        Busy: another process has the store open.
+        WrongKey: the backup has another key.
+        FutureStore: a newer version wrote the backup.
+        IntegrityError: the backup is damaged.
+        StoreError: the disk refused.
     """
     backup, target = backup.expanduser().absolute(), target.expanduser().absolute()
     if not backup.is_file():

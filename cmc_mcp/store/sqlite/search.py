@@ -51,7 +51,7 @@ class SqliteView(SearchView):
         return self._c
 
     def settings(self) -> dict[str, str]:
-        """Give the settings and versions that `doctor` reports."""
+        """Return the settings and versions that `doctor` reports."""
         out = {
             name: str(self._c.pragma(name))
             for name in ("journal_mode", "synchronous", "user_version", "page_count", "cipher")
@@ -80,11 +80,11 @@ class SqliteView(SearchView):
         return fulltext.frequency(self._c, self.ws, term, upto, cap)
 
     def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
-        """Give where a term is; see `fulltext.postings`."""
+        """Return where a term is; see `fulltext.postings`."""
         return fulltext.postings(self._c, term, after, upto)
 
     def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
-        """Give the passages that hold any of some terms, or every one, newest first."""
+        """Yield the passages that hold any of some terms, or every one, newest first."""
         return fulltext.holding(self._c, terms, after, upto, every=every)
 
     def counts(self, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[int, bytes]]:
@@ -92,7 +92,7 @@ class SqliteView(SearchView):
         return fulltext.counts(self._c, among, drivers, terms)
 
     def lengths(self, rids: Sequence[int]) -> dict[int, int]:
-        """Give the tokens of passages, heading and text together."""
+        """Return the tokens of passages, heading and text together."""
         return fulltext.lengths(self._c, rids)
 
     def nearest(

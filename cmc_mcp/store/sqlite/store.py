@@ -61,7 +61,10 @@ class SqliteStore(SqlStore):
         """Open a store, creating or migrating the file.
 
         Raises:
-            StoreError: it cannot be opened; FutureStore, WrongKey, IntegrityError as their names say.
+            StoreError: the store cannot be opened.
+            FutureStore: as their names say.
+            WrongKey: as their names say.
+            IntegrityError: as their names say.
         """
         check_regular(location.path)
         store = cls(location, clock=clock, registry=registry)
@@ -81,7 +84,7 @@ class SqliteStore(SqlStore):
         return store
 
     def count_call(self, ws: int, principal: str) -> tuple[int, int]:
-        """Count a call of a principal; give how many it made in this minute of this process, and the seconds left of it."""
+        """Count a call of a principal; return how many it made in this minute of this process, and the seconds left of it."""
         return self._tally.count(ws, principal, self._clock.now_us())
 
     def close(self) -> None:
@@ -122,8 +125,9 @@ class SqliteStore(SqlStore):
         A COMMIT that the disk failed is looked up before anything is said, so that an answer is the truth.
 
         Raises:
-            Busy: the lock could not be had; StoreError: nothing was changed; OutcomeUnknown: the disk would not even
-            say whether anything was, look the idempotency key up.
+            Busy: the lock was not free in time.
+            StoreError: the write failed and changed nothing.
+            OutcomeUnknown: the disk did not confirm the outcome; look up the idempotency key.
         """
         with self._writing() as connection:
             try:
@@ -323,7 +327,7 @@ class SqliteStore(SqlStore):
         """Check what belongs to no workspace: pages, structure, tables, stray rows.
 
         On a connection of its own: on an older one FTS5 checks its remembered structure against the present pages, and
-        finds damage where there is none (seen with 3.54, after another connection had merged segments).
+        reports damage that does not exist (seen with 3.54, after another connection had merged segments).
         """
         fresh = self._readers.fresh()
         try:
@@ -344,14 +348,14 @@ class SqliteStore(SqlStore):
         """Refuse: a file is read by the process that searches it.
 
         Raises:
-            InvalidInput: always.
+            InvalidInput: always; a file needs no index.
         """
         raise errors.InvalidInput.at(
             "store", "is a file, which is searched exactly: there is nothing to index. It is for a PostgreSQL store"
         )
 
     def inspect(self) -> dict[str, str]:
-        """Say how the file is opened, for `doctor`."""
+        """Return how the file was opened, for `doctor`."""
         with self.reader(0) as view:
             settings = view.settings() | {"erased_pages_pending": str(view.pages_pending()).lower()}
         cipher = settings.pop("cipher")  # the default one is named where there is none too
@@ -368,10 +372,11 @@ class SqliteStore(SqlStore):
     ) -> None:
         """Copy the live store, as it is at one instant, to a new file, while others read and write.
 
-        `beside` copies what the file refers to, before the file has its name: a backup that was cut off is none.
+        `beside` copies what the file refers to, before the file has its name: an interrupted backup does not appear.
 
         Raises:
-            Conflict: the target exists; StoreError: it cannot be written.
+            Conflict: the target exists.
+            StoreError: the backup cannot be written.
         """
         if target.exists():
             raise errors.Conflict(f"{target} exists; a backup never overwrites, so give another name")

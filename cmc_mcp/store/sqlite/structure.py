@@ -44,7 +44,7 @@ def _schema(connection: apsw.Connection, migrations: Iterable[Migration]) -> Ite
 
 
 def _full_text(connection: apsw.Connection) -> Iterator[tuple[str, str, str]]:
-    """Check what full text's own check leaves out: its settings, its kinds of values, and rows that are none of its."""
+    """Check what full text's own check leaves out: its settings, its kinds of values, and foreign rows."""
     config = dict(connection.execute("SELECT k, v FROM passages_config"))
     if set(config) != {"version", "secure-delete"} or config["secure-delete"] != 1 or config["version"] not in (4, 5):
         yield "passages", "passages_config", "full text is not set as the migrations set it"

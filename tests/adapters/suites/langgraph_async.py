@@ -26,7 +26,7 @@ class Slow(Letters):
 
 
 async def longest_pause(work):
-    """Run something; give its result and the longest time (seconds) in which the loop did nothing else."""
+    """Run something; return its result and the longest time (seconds) in which the loop did nothing else."""
     pauses, running = [0.0], True
 
     async def beat():
