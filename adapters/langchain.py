@@ -204,13 +204,13 @@ def parsed(filter: object, path: str = "filter", depth: int = 1) -> Where:
     for key, value in filter.items():
         here = f"{path}.{key!s:.80}"
         if not isinstance(key, str) or not key:
-            raise BadFilter.at(here, "is no key; keys are text")
+            raise BadFilter.at(here, "is not a key; use text for keys")
         if key in _JOINS:
             parts.append(_joined(key, value, here, depth))
         elif key == "$not":
             parts.append(Negation(parsed(value, here, depth + 1)))
         elif key.startswith("$"):
-            raise BadFilter.at(here, f"is no operator here; they are {', '.join((*_JOINS, '$not'))}")
+            raise BadFilter.at(here, f"is not a valid operator here; use one of {', '.join((*_JOINS, '$not'))}")
         else:
             parts.append(_field(_path(key), value, here, depth))
     return parts[0] if len(parts) == 1 else Every(tuple(parts))
@@ -242,7 +242,7 @@ def _field(path: tuple[str, ...], value: object, here: str, depth: int) -> Where
         if operator is None:
             raise BadFilter.at(
                 place,
-                f"is no operator; they are {', '.join((*_OPERATORS, '$not'))}. Nested keys are joined by dots: 'a.b'",
+                f"is an unknown operator; use one of {', '.join((*_OPERATORS, '$not'))}. Nested keys are joined by dots: 'a.b'",
             )
         parts.append(Compare(path, operator, _value(name, operand, place)))
     return parts[0] if len(parts) == 1 else Every(tuple(parts))
@@ -378,7 +378,7 @@ class CMCVectorStore(VectorStore):
         """End belief in documents by their ids, in one transaction. Unknown ids are ignored; to delete all, `clear`."""
         _no_more(kwargs)
         if ids is None:
-            raise BadArgument.at("ids", "is nothing; give the ids to delete, or call clear() to delete every document")
+            raise BadArgument.at("ids", "is None; pass ids, or call clear() to delete every document")
         self.collection.delete(ids)
         return True
 
@@ -687,7 +687,7 @@ def _checked_witness(witness: object) -> str:
 
 def _no_more(kwargs: Mapping[str, Any]) -> None:
     if kwargs:
-        raise BadArgument.of([Problem(name, "is no argument here") for name in kwargs])
+        raise BadArgument.of([Problem(name, "is an unknown argument") for name in kwargs])
 
 
 def _distance(found: Found) -> float:

@@ -254,7 +254,7 @@ def _filter_text(filter: object) -> str:
         raise BadOperation.at("filter", f"holds what no value can: {error}") from error
     for key, asked in _conditions(text).items():
         if key.startswith("$"):
-            raise BadOperation.at(f"filter.{key:.80}", "is no key of a value; operators stand below one")
+            raise BadOperation.at(f"filter.{key:.80}", "is not a key of a value; put operators below a key")
         _check(asked, f"filter.{key:.80}", 1)
     return text
 
@@ -273,7 +273,7 @@ def _check(asked: JsonValue, path: str, depth: int) -> None:
         if not operators:
             _check(operand, here, depth + 1)
         elif name not in _OPERATORS:
-            raise BadOperation.at(here, f"is no operator; they are {', '.join(_OPERATORS)}")
+            raise BadOperation.at(here, f"is an unknown operator; use one of {', '.join(_OPERATORS)}")
         elif name not in ("$eq", "$ne") and (isinstance(operand, bool) or not isinstance(operand, int | float | str)):
             raise BadOperation.at(here, "takes a number or text; nothing else has an order")
 
@@ -448,7 +448,7 @@ class CMCStore(BaseStore):
         plan = _Plan([])
         for op in ops:
             if not isinstance(op, GetOp | SearchOp | PutOp | ListNamespacesOp):
-                raise BadOperation.at("ops", f"{type(op).__name__} is no operation of a store")
+                raise BadOperation.at("ops", f"{type(op).__name__} is not an operation of a store")
             validate_op_namespace(op)
             plan.ops.append(op)
             if isinstance(op, SearchOp | ListNamespacesOp):
@@ -648,7 +648,9 @@ def _plain(value: Mapping[str, object]) -> tuple[dict[str, JsonValue], str]:
 
 def _tokens(path: object, where: str) -> str | list[str]:
     if not isinstance(path, str) or not path:
-        raise BadOperation.at(where, f"{path!r:.40} is no path; give text such as 'text', 'a.b' or 'messages[*].text'")
+        raise BadOperation.at(
+            where, f"{path!r:.40} is not a path; pass text such as 'text', 'a.b' or 'messages[*].text'"
+        )
     return path if path == _WHOLE else tokenize_path(path)
 
 
@@ -660,7 +662,7 @@ def _index(index: IndexConfig | None) -> IndexConfig | None:
     made: Any = dict(index)
     dims = made.get("dims", 0)
     if isinstance(dims, bool) or not isinstance(dims, int) or dims < 0:
-        raise BadOperation.at("index.dims", f"{dims!r:.40} is no number of dimensions")
+        raise BadOperation.at("index.dims", f"{dims!r:.40} is not a number of dimensions; pass a whole number above 0")
     fields = made.get("fields")
     if fields is not None and (isinstance(fields, str) or not isinstance(fields, Sequence)):
         raise BadOperation.at("index.fields", "is a list of paths, or nothing for the whole value")
@@ -676,7 +678,7 @@ def _ttl_config(ttl: TTLConfig | None) -> TTLConfig | None:
     unknown = set(ttl) - set(TTLConfig.__annotations__)
     if unknown:
         raise BadOperation.at(
-            f"ttl.{min(unknown)}", f"is none; there are {', '.join(sorted(TTLConfig.__annotations__))}"
+            f"ttl.{min(unknown)}", f"is an unknown setting; use one of {', '.join(sorted(TTLConfig.__annotations__))}"
         )
     if ttl.get("default_ttl") is not None:
         _check_minutes(ttl.get("default_ttl"), "ttl.default_ttl")
@@ -685,7 +687,7 @@ def _ttl_config(ttl: TTLConfig | None) -> TTLConfig | None:
 
 def _check_minutes(ttl: object, path: str) -> None:
     if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < limits.TIME_US_MAX / _MINUTE_US:
-        raise BadOperation.at(path, f"{ttl!r:.40} is no number of minutes above 0; None is for ever")
+        raise BadOperation.at(path, f"{ttl!r:.40} is not a number of minutes above 0; pass one, or None for no limit")
 
 
 def _check_page(op: SearchOp | ListNamespacesOp) -> None:
@@ -702,12 +704,12 @@ def _check_page(op: SearchOp | ListNamespacesOp) -> None:
     for condition in op.match_conditions or ():
         kind: str = condition.match_type
         if kind not in ("prefix", "suffix"):
-            raise BadOperation.at("match_conditions", f"{kind!r:.40} is no match; prefix and suffix are")
+            raise BadOperation.at("match_conditions", f"{kind!r:.40} is not a valid match; use prefix or suffix")
 
 
 def _check_whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BadOperation.at(name, f"{value!r:.40} is no whole number of at least {least}")
+        raise BadOperation.at(name, f"{value!r:.40} is not a whole number of at least {least}")
 
 
 def _model(embed: object, embeddings: Embeddings) -> str:

@@ -191,7 +191,7 @@ def _compared(given: MetadataFilter, path: str) -> Where:
         raise BadArgument.at(f"{path}.key", "is empty; give the name of a metadata field")
     test = _OPERATORS.get(given.operator)
     if test is None:
-        raise BadArgument.at(f"{path}.operator", f"{given.operator!s:.40} is none that is known here")
+        raise BadArgument.at(f"{path}.operator", f"{given.operator!s:.40} is an unknown operator here")
     value = _value(given, f"{path}.value")
     if given.key == VIF or given.key.startswith(f"{VIF}."):
         return Compare(tuple(given.key.split(".")), test, value)
@@ -210,7 +210,7 @@ def _value(given: MetadataFilter, path: str) -> Any:
     if given.operator in _TEXTS and not isinstance(value, str):
         raise BadArgument.at(path, f"of {given.operator.name} is a {type(value).__name__}; pass text")
     if given.operator in _ORDERS and value is None:
-        raise BadArgument.at(path, f"of {given.operator.name} is nothing; pass a number or text")
+        raise BadArgument.at(path, f"of {given.operator.name} is None; pass a number or text")
     return frozen(value, path)
 
 
@@ -704,7 +704,7 @@ def _where(query: VectorStoreQuery) -> Where | None:
     if ids is None:
         return where
     if not isinstance(ids, list | tuple) or not all(isinstance(id, str) for id in ids):
-        raise BadArgument.at("doc_ids", "is no list of ids")
+        raise BadArgument.at("doc_ids", "is not a list of ids")
     sources = Compare((_REF_DOC,), _OPERATORS[FilterOperator.IN], tuple(ids))
     return sources if where is None else Every((sources, where))
 
@@ -721,7 +721,7 @@ def _times(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def _no_more(kwargs: Mapping[str, Any]) -> None:
     if kwargs:
-        raise BadArgument.of([Problem(name, "is no argument here") for name in kwargs])
+        raise BadArgument.of([Problem(name, "is an unknown argument") for name in kwargs])
 
 
 def _embedder(embed_model: BaseEmbedding | None, model_id: str | None) -> GivenEmbedder | None:

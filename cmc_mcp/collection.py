@@ -243,7 +243,7 @@ class Collection:
             EmbedderError: the mode is dense, and the question has no vector.
         """
         if mode not in ("hybrid", "dense", "text"):
-            raise InvalidInput.at("mode", f"{mode!r:.40} is none; modes are hybrid, dense and text")
+            raise InvalidInput.at("mode", f"{mode!r:.40} is not a valid mode; use one of hybrid, dense, text")
         asked = question(
             Recall(query, budget_tokens, k, source=self.origin, writer=writer, min_confidence=min_confidence)
         )

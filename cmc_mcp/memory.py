@@ -440,7 +440,9 @@ class Memory:
         given = (("id", id), ("source", source), ("from", to if from_ is None else from_))
         asked = [name for name, value in given if value is not None]
         if len(asked) > 1:
-            raise InvalidInput.at(asked[1], f"goes not with {asked[0]}: ask for one memory, one source, or a diff")
+            raise InvalidInput.at(
+                asked[1], f"cannot be combined with `{asked[0]}`; ask for one memory, one source, or a diff"
+            )
         if place is not None and source is None:
             raise InvalidInput.at("place", "is a place in a source: give the source too")
         if limit < 1:
@@ -697,7 +699,7 @@ class Memory:
         if text is None:
             return public_key_of(signing_key())
         if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
-            raise InvalidInput.at("public_key", "is no Ed25519 public key: 64 hex digits")
+            raise InvalidInput.at("public_key", "is not an Ed25519 public key; pass 64 hex digits")
         return bytes.fromhex(text)
 
 

@@ -37,7 +37,7 @@ class StrictPrompt(Prompt):
         """
         given, known = arguments or {}, self.arguments or []
         names = [argument.name for argument in known]
-        wrong = [f"{name} is no argument; arguments are {', '.join(names)}" for name in given if name not in names]
+        wrong = [f"{name} is an unknown argument; use one of {', '.join(names)}" for name in given if name not in names]
         wrong += [
             f"{argument.name} is required: {argument.description}"
             for argument in known

@@ -231,7 +231,7 @@ def test_a_prefix_shorter_than_its_limit_is_no_id(case: Case) -> None:
     digits = case.atom.removeprefix("atom_")
     shortest = digits[: limits.ID_PREFIX_CHARS_MIN]
     assert case.memory.history(shortest)
-    refused(case, lambda m: m.history(shortest[:-1]), "no memory id", "recall or history")
+    refused(case, lambda m: m.history(shortest[:-1]), "not a memory id", "recall or history")
 
 
 @pytest.mark.parametrize(("time", "fits"), [
@@ -270,7 +270,7 @@ def test_a_workspace_name_one_past_its_limit_is_no_name(case: Case) -> None:
     ({"modality": "smell"}, ["modality", "smell", "text, code, event"]),
     ({"modality": "image"}, ["content", "takes bytes"]),
     ({"media_type": "nonsense"}, ["media_type", "text/markdown"]),
-    ({"colour": "red"}, ["colour", "is no argument", "valid_from"]),
+    ({"colour": "red"}, ["colour", "is an unknown argument", "valid_from"]),
     ({"valid_from": datetime(2026, 6, 1)}, ["valid_from", "naive", "offset"]),
     ({"valid_from": "2026-06-01T09:00:00"}, ["valid_from", "no offset"]),
     ({"valid_from": "next Tuesday"}, ["valid_from", "RFC 3339"]),
@@ -286,11 +286,11 @@ def test_a_workspace_name_one_past_its_limit_is_no_name(case: Case) -> None:
     ({"entropy": float("inf")}, ["entropy"]),
     ({"decay_tau_s": -1}, ["decay_tau_s", "0 for never"]),
     ({"tags": ["deploy"]}, ["tags", "map"]),
-    ({"tags": {"": "x"}}, ["tags.", "no tag name"]),
-    ({"tags": {"a b": "x"}}, ["tags.a b", "no tag name"]),
+    ({"tags": {"": "x"}}, ["tags.", "not a tag name"]),
+    ({"tags": {"a b": "x"}}, ["tags.a b", "not a tag name"]),
     ({"tags": {"a": 1}}, ["tags.a", "int"]),
     ({"tags": {"a": LONE}}, ["tags.a", "surrogate"]),
-    ({"tags": {LONE: "a"}}, ["tags.", "no tag name"]),
+    ({"tags": {LONE: "a"}}, ["tags.", "not a tag name"]),
     ({"title": " "}, ["title", "blank"]),
     ({"title": NUL}, ["title", "NUL"]),
     ({"source": LONE}, ["source", "surrogate"]),
@@ -307,7 +307,7 @@ def test_a_workspace_name_one_past_its_limit_is_no_name(case: Case) -> None:
     ({"tool_ids": [1]}, ["tool_ids[0]", "int"]),
     ({"model_id": LONE}, ["model_id", "surrogate"]),
     ({"idempotency_key": NUL}, ["idempotency_key", "NUL"]),
-    ({"derived_from": ["nonsense!"]}, ["derived_from[0]", "no memory id"]),
+    ({"derived_from": ["nonsense!"]}, ["derived_from[0]", "not a memory id"]),
 ])  # fmt: skip
 def test_a_wrong_argument_of_remember_is_named_with_what_would_be_right(
     case: Case, arguments: dict[str, object], said: list[str]
@@ -367,7 +367,7 @@ def test_a_key_used_for_something_else_is_a_conflict(case: Case) -> None:
     (lambda m, a: m.snapshot(LONE), ["label", "surrogate"]),
     (lambda m, a: m.snapshot("fine", note=LONE), ["note", "surrogate"]),
     (lambda m, a: m.snapshot(note="a note without a label"), ["note", "label"]),
-    (lambda m, a: m.history(a, source="doc:a"), ["source", "goes not with id"]),
+    (lambda m, a: m.history(a, source="doc:a"), ["source", "cannot be combined with `id`"]),
     (lambda m, a: m.history(limit=0), ["limit"]),
     (lambda m, a: m.history(cursor="rubbish"), ["cursor"]),
     (lambda m, a: m.forget(a, reason=LONE), ["reason", "surrogate"]),
@@ -424,7 +424,7 @@ def test_an_id_that_is_unknown_here_or_no_id_at_all(case: Case, call: Callable[[
     refused(case, lambda m: call(m, UNKNOWN_ATOM), "recall or history", kind=NotFound)
     for wrong in ("atom_", "atom_zz", "atom_" + "0" * 33, LONE, NUL, "' OR 1=1"):
         error = refused(case, lambda m, wrong=wrong: call(m, wrong))
-        assert any(words in error.message for words in ("no memory id", "surrogate", "NUL")), error.message
+        assert any(words in error.message for words in ("not a memory id", "surrogate", "NUL")), error.message
 
 
 def test_a_source_that_is_unknown_is_not_found(case: Case) -> None:
@@ -483,7 +483,7 @@ def test_operators_in_a_question_are_words(case: Case, query: str) -> None:
 )
 def test_sql_in_a_tag_is_text(case: Case, text: str) -> None:
     assert case.memory.recall("deploy", tags={"topic": text}).items == []
-    refused(case, remember(tags={text: "x"}), "no tag name") if text not in ("_", "NULL") else None
+    refused(case, remember(tags={text: "x"}), "not a tag name") if text not in ("_", "NULL") else None
     case.memory.remember(f"a note about {text}", tags={"topic": text}, source=text, session=None)
     (item,) = case.memory.recall("note", tags={"topic": text}).items
     assert {"topic": text} == item.tags
@@ -519,7 +519,7 @@ def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path, body: bytes, k
     path = tmp_path / "notes.md"
     path.write_bytes(body)
     for read_only in (False, True):
-        with pytest.raises(kind, match=r"no CMC store.*CMC_STORE"):
+        with pytest.raises(kind, match=r"not a CMC store.*CMC_STORE"):
             Memory.open(path, embedder=None, read_only=read_only)
     assert body == path.read_bytes()
     assert [path] == list(tmp_path.iterdir())

@@ -146,7 +146,7 @@ def _problem(model: type[Arguments], tool: str, found: Mapping[str, object]) -> 
         near = get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         what = tool if len(location) == 1 else location[0]
-        return Problem(path[:80], f"is no argument of {what}; {hint}arguments are {', '.join(known)}")
+        return Problem(path[:80], f"is an unknown argument of {what}; {hint}use one of {', '.join(known)}")
     if kind == "missing":
         return Problem(path, "is required")
     given = _kind_of(found.get("input"))

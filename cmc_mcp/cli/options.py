@@ -130,7 +130,7 @@ def _content(about: About, text: str | None, file: Path | None, binary: bool) ->
     if text is None and file is None and not about.required:
         return None
     if (text is None) == (file is None):
-        raise InvalidInput.at("content", "is to be given once: as TEXT, as - for standard input, or by --file")
+        raise InvalidInput.at("content", "must be passed exactly once: as TEXT, as - for standard input, or by --file")
     if file is None and text != "-":
         return text
     data = read_bytes(file or Path("-"), "file" if file else "content")

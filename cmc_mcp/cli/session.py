@@ -74,13 +74,13 @@ class Session:
         if use != "write":
             if path is not None and not path.exists():
                 raise NotFound(
-                    f"there is no store at {path} yet; `cmc remember` or `cmc import` creates it, --store names another"
+                    f"no store exists at {path} yet; `cmc remember` or `cmc import` creates one, --store names another"
                 )
             with self.opened(asked, read_only=True) as memory:
                 known = memory.workspaces()
                 if asked.workspace not in known:
                     raise NotFound(
-                        f"there is no workspace {asked.workspace} in this store yet; it has {', '.join(known) or 'none'}",
+                        f"the workspace {asked.workspace} is not in this store yet; the store has {', '.join(known) or 'none'}",
                         workspaces=known,
                     )
                 if use == "read":
@@ -198,6 +198,6 @@ def pairs(values: list[str] | None, what: str) -> dict[str, str] | None:
     for value in values:
         name, sign, rest = value.partition("=")
         if not sign or not name:
-            raise InvalidInput.at(what, f"{value!r:.60} is no name=value, such as topic=deploy")
+            raise InvalidInput.at(what, f"{value!r:.60} is not of the form name=value; write one such as topic=deploy")
         out[name] = rest
     return out

@@ -53,7 +53,9 @@ def serve(
 
     state = session_of(context)
     if not state.model:
-        raise InvalidInput.at("--no-model", "goes not with serve: agents ask in their own words, which needs the model")
+        raise InvalidInput.at(
+            "--no-model", "cannot be combined with serve: agents ask in their own words, which needs the model"
+        )
     state.matrix_bytes = matrix_bytes
     configuration = state.configuration()
     if http is None:
@@ -84,7 +86,7 @@ def address(text: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 65_536):
-        raise InvalidInput.at("--http", f"{text!r:.60} is no HOST:PORT, such as 127.0.0.1:8000")
+        raise InvalidInput.at("--http", f"{text!r:.60} is not of the form HOST:PORT; write one such as 127.0.0.1:8000")
     return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
 
 

@@ -16,7 +16,7 @@ def embed(context: typer.Context) -> None:
     """Make the vectors that are still missing; can be interrupted and called again."""
     state = session_of(context)
     if not state.model:
-        raise InvalidInput.at("--no-model", "goes not with embed, which needs the model")
+        raise InvalidInput.at("--no-model", "cannot be combined with embed, which needs the model")
     with state.memory("change") as memory:
         pending = memory.status()["pending"]
         with state.progress("embed", pending if isinstance(pending, int) else None) as progress:

@@ -74,4 +74,4 @@ def _before(cursor: str, workspace: str) -> int:
             return seq
     except (ValueError, TypeError):
         pass
-    raise InvalidInput.at("cursor", "is no cursor of this history; call again without it")
+    raise InvalidInput.at("cursor", "is not a cursor of this history; call again without a cursor")

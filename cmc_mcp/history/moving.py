@@ -88,7 +88,7 @@ def migrate(
     """
     clock = clock or SystemClock()
     if source.path is not None and not source.path.exists():
-        raise NotFound(f"there is no store at {source.path}")
+        raise NotFound(f"no store exists at {source.path}; name an existing one")
     with ExitStack() as stack:
         ours, kept = stack.enter_context(_opened(source, clock, registry, read_only=True))
         numbers = _numbers(ours, workspaces)
@@ -181,7 +181,7 @@ def _numbers(store: Store, wanted: list[str] | None) -> dict[str, int]:
     known = {name: number for number, name in store.workspaces() if not name.startswith("~")}
     missing = [name for name in wanted or () if name not in known]
     if missing:
-        raise NotFound(f"there is no workspace {missing[0]} in the source; it has {', '.join(known) or 'none'}")
+        raise NotFound(f"the source has no workspace {missing[0]}; it has {', '.join(known) or 'none'}")
     return {name: known[name] for name in dict.fromkeys(wanted or known)}
 
 

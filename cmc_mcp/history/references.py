@@ -39,13 +39,14 @@ def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> int:
     digits = str(reference).removeprefix(ATOM_PREFIX).lower()
     if not _HEX.match(digits) or not ID_PREFIX_CHARS_MIN <= len(digits) <= 2 * ID_BYTES:
         raise InvalidInput.at(
-            path, f"{reference!r:.80} is no memory id; ids look like {ATOM_PREFIX}3f9a… and come from recall or history"
+            path,
+            f"{reference!r:.80} is not a memory id; ids look like {ATOM_PREFIX}3f9a… and come from recall or history",
         )
     low, high = _range(digits, ID_BYTES)
     found = view.keys_between(ATOM.code, low, high)
     if not found:
         raise NotFound(
-            f"there is no memory {reference} in this workspace; use recall or history to find its id", id=reference
+            f"no memory {reference} exists in this workspace; use recall or history to find the id", id=reference
         )
     if len(found) > 1:
         names = [atom_name(key) for _, key in found]
@@ -109,7 +110,7 @@ def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *
     if isinstance(reference, int) and not isinstance(reference, bool):
         return _numbered(reference, head, path)
     if not isinstance(reference, str) or not reference.strip():
-        raise InvalidInput.at(path, "is no reference: give a snapshot id, a label, a transaction number or a time")
+        raise InvalidInput.at(path, "is not a reference; pass a snapshot id, a label, a transaction number or a time")
     reference = plain_text(reference, path)
     found: dict[str, int] = {}
     if (rid := view.label(reference)) is not None:
@@ -137,7 +138,7 @@ def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *
 
 def _numbered(seq: int, head: int, path: str) -> int:
     if not 0 <= seq <= head:
-        raise NotFound(f"{path}: there is no transaction {seq}; the last is {head}", reference=seq)
+        raise NotFound(f"{path}: transaction {seq} does not exist; the last is {head}", reference=seq)
     return seq
 
 

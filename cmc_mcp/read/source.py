@@ -42,7 +42,7 @@ def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin
     pid = view.pid(payload_hash(origin.encode()))
     rows = [row for _, row in turns(view, pid, seq)] if pid is not None else []
     if not rows:
-        raise NotFound(f"there is no source {origin!r} at that point; `history` lists what changed", source=origin)
+        raise NotFound(f"no source {origin!r} exists at that point; `history` lists the changes", source=origin)
     return b"\n".join(_bodies(view, objects, rows, seq, origin))
 
 
@@ -70,7 +70,7 @@ def _note(view: LedgerView, objects: Objects, origin: str, seq: int) -> bytes:
         pid = None
     rows = [] if pid is None else [row for row in view.atoms_with_content(pid) if not row.origin and row.seq <= seq]
     if not rows:
-        raise NotFound(f"there is no note {origin!r} at that point", source=origin)
+        raise NotFound(f"no note {origin!r} exists at that point", source=origin)
     live = [row for row in rows if view.pieces(row.rid, seq)]
     return _bodies(view, objects, (live or rows)[:1], seq, origin)[0]
 

@@ -93,7 +93,7 @@ def source_versions(view: LedgerView, origin: str, manifests: Manifests) -> Hist
         return _document(view, rid, manifests)
     if pid is not None and view.items(pid):
         return _conversation(view, pid, origin)
-    raise NotFound(f"there is no source {origin!r} in this workspace; a bare note has no versions", source=origin)
+    raise NotFound(f"no source {origin!r} exists in this workspace; a bare note has no versions", source=origin)
 
 
 def _document(view: LedgerView, rid: int, manifests: Manifests) -> HistoryResult:

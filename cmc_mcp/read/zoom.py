@@ -57,7 +57,7 @@ def zoom(
     found = manifests.of_origin(view, origin, seq)
     places = turns_in(view, origin, seq) if found is None else _document(view, found[1])
     if not places:
-        raise NotFound(f"there is no source {origin!r} in this workspace; a bare note has no places", source=origin)
+        raise NotFound(f"no source {origin!r} exists in this workspace; a bare note has no places", source=origin)
     here = next((place for place in places if place.path == path), None)
     if here is None:
         some = ", ".join(repr(place.path) for place in places[1:6])

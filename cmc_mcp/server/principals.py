@@ -83,10 +83,10 @@ def _from_file(path: Path, workspace: str) -> list[Principal]:
 
 def _principal(entry: object, path: str, workspace: str) -> Principal:
     if not isinstance(entry, dict):
-        raise InvalidInput.at(path, f"is no entry; {_HELP}")
+        raise InvalidInput.at(path, f"is not an entry; {_HELP}")
     values = cast("Mapping[str, object]", entry)
     if unknown := sorted(set(values) - set(_FIELDS)):
-        raise InvalidInput.at(path, f"{unknown[0]!r:.40} is no field; fields are {', '.join(_FIELDS)}")
+        raise InvalidInput.at(path, f"{unknown[0]!r:.40} is an unknown field; use one of {', '.join(_FIELDS)}")
     name, read_only = values.get("principal"), values.get("read_only", False)
     if not isinstance(name, str) or not name.strip() or len(name) > PRINCIPAL_CHARS_MAX or name.startswith(DECLARED):
         raise InvalidInput.at(

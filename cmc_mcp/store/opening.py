@@ -42,9 +42,7 @@ def open_store(
             raise _no_key()
         return _on_server(text, clock, registry, read_only, objects)
     if scheme != "file":
-        raise InvalidInput.at(
-            "store", f"{scheme}:// is no kind of store this version has; give a file path, or postgresql://…"
-        )
+        raise InvalidInput.at("store", f"{scheme}:// is an unknown kind of store; use a file path, or postgresql://…")
     from cmc_mcp.store.sqlite.connection import Location
     from cmc_mcp.store.sqlite.store import SqliteStore
 
@@ -96,7 +94,7 @@ def partition(place: str, parts: int, *, clock: Clock, registry: Registry) -> No
         StoreError: the database cannot be reached, or refuses.
     """
     if _scheme(place) not in _SERVERS:
-        raise InvalidInput.at("store", "is no PostgreSQL store, and only its tables can be divided")
+        raise InvalidInput.at("store", "is not a PostgreSQL store; only a PostgreSQL store's tables can be divided")
     from cmc_mcp.store.postgres import migrate
     from cmc_mcp.store.postgres.connection import Address
     from cmc_mcp.store.postgres.partitions import PARTITIONS_MAX

@@ -17,7 +17,7 @@ from cmc_mcp.verbs.argument import About, Argument, Form, Verb, abouts, in_turn
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}\Z")
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,62}/[A-Za-z0-9][A-Za-z0-9.+-]{0,126}\Z")
 _RESERVED: Final = ("note:", "session:", "collection:")
-_NO_MAP: Final = 'is no map of names to values, such as {"topic": "deploy"}'
+_NO_MAP: Final = 'is not a map of names to values; pass one such as {"topic": "deploy"}'
 
 
 class Check:
@@ -151,7 +151,7 @@ def _choice(check: Check, path: str, value: object, about: Argument) -> str | No
 
 def _media_type(check: Check, path: str, value: object, about: Argument) -> object:
     if not _MEDIA_TYPE.match(str(value)):
-        check.problem(path, f"{value!r:.60} is no media type; pass something like text/markdown")
+        check.problem(path, f"{value!r:.60} is not a media type; pass one such as text/markdown")
     return value
 
 
@@ -204,12 +204,12 @@ def _question(check: Check, path: str, value: object, about: Argument) -> str:
 def _texts(check: Check, path: str, values: object, about: Argument) -> tuple[str, ...]:
     values = values or ()
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-        check.problem(path, "is no list of texts")
+        check.problem(path, "is not a list of texts")
         return ()
     check.limit(path, about.limit, len(values))
     for index, value in enumerate(values[: getattr(limits, about.limit)]):
         if value is None:
-            check.problem(f"{path}[{index}]", "is nothing; pass text")
+            check.problem(f"{path}[{index}]", "is None; pass text")
         check.text(f"{path}[{index}]", value, "MODEL_ID_CHARS_MAX")
     return tuple(values)
 
@@ -233,7 +233,9 @@ def _tags(check: Check, path: str, tags: object, about: Argument) -> dict[str, J
     out: dict[str, Json] = {}
     for name, value in tags.items():
         if not isinstance(name, str) or not _TAG_KEY.match(name):
-            check.problem(f"{path}.{name!s:.70}", "is no tag name: ASCII letters, digits and _ . : / -, at most 64")
+            check.problem(
+                f"{path}.{name!s:.70}", "is not a tag name; use at most 64 ASCII letters, digits and _ . : / -"
+            )
         elif value is None or check.text(f"{path}.{name}", value, "TAG_VALUE_CHARS_MAX", blank=True) is not None:
             out[TAG + name] = value
     return out
@@ -248,7 +250,7 @@ def _matching(check: Check, path: str, tags: object, about: Argument) -> tuple[t
         if isinstance(name, str) and isinstance(value, str) and _is_unicode(name + value):
             pairs.append((name, value))
         else:
-            check.problem(f"{path}.{name!s:.40}", "is no text, or holds a lone surrogate")
+            check.problem(f"{path}.{name!s:.40}", "is not text, or holds a lone surrogate")
     return tuple(sorted(pairs))
 
 
@@ -257,11 +259,11 @@ def _claim(check: Check, path: str, claim: object, about: Argument) -> dict[str,
     if isinstance(claim, Claim):
         claim = claim.register()
     if not isinstance(claim, Mapping):
-        check.problem(path, "is no map with subject, predicate and object")
+        check.problem(path, "is not a map; pass one with subject, predicate and object")
         return {}
     for name in claim:
         if name not in ClaimArguments.__annotations__:
-            check.problem(f"{path}.{name!s:.40}", "is no part of a claim: subject, predicate, object, many")
+            check.problem(f"{path}.{name!s:.40}", "is not a part of a claim; use subject, predicate, object and many")
     parts = [
         check.text(f"{path}.{name}", claim.get(name) or "", "CLAIM_CHARS_MAX")
         for name in ("subject", "predicate", "object")
@@ -278,7 +280,7 @@ def _claim(check: Check, path: str, claim: object, about: Argument) -> dict[str,
 def _map(check: Check, path: str, value: object, about: Argument) -> dict[str, Json]:
     """Check a map of whatever JSON holds, and return it as registers."""
     if not isinstance(value, Mapping):
-        check.problem(path, "is no map")
+        check.problem(path, "is not a map")
         return {}
     try:
         size = len(canonical(dict(value)))

@@ -77,7 +77,7 @@ def remember_many(
             raise
         raise error.after(f"the first {done} items are kept") from error
     if not receipts:
-        raise InvalidInput.at("items", "is empty; there is nothing to remember")
+        raise InvalidInput.at("items", "is empty; pass content to remember")
     return _sum(receipts, start)
 
 

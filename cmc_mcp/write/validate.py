@@ -108,7 +108,7 @@ def validate(arguments: RememberArguments, verb: type[Verb[Any]] = Remember) -> 
     known = abouts(verb)
     for name in arguments:
         if name not in known:
-            check.problem(name, f"is no argument; arguments are {', '.join(sorted(known))}")
+            check.problem(name, f"is an unknown argument; use one of {', '.join(sorted(known))}")
     modality = arguments.get("modality") or "text"
     if check.one(known["modality"], modality) is None:
         modality = "text"
@@ -154,7 +154,7 @@ def _content(check: Check, content: object, modality: str) -> bytes:
     if check.limit("content", "CONTENT_BYTES_MAX", len(data)):
         blank = not data if modality in BINARY else not data.decode("utf-8", "ignore").strip(BLANK_CHARS)
         if blank:
-            check.problem("content", "is blank; there is nothing to remember")
+            check.problem("content", "is blank; pass content to remember")
     return data
 
 

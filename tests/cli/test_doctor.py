@@ -150,8 +150,8 @@ def test_a_read_only_file_is_a_fault_and_is_still_examined(cmc: Any, store: Path
 @pytest.mark.parametrize(
     ("break_", "message"),
     [
-        ("foreign", "no CMC store"),
-        ("garbage", "no CMC store"),
+        ("foreign", "not a CMC store"),
+        ("garbage", "not a CMC store"),
         ("future", "upgrade"),
         ("damaged", "damaged"),
     ],

@@ -142,7 +142,7 @@ def test_what_cannot_be_rekeyed_is_refused_and_stays_as_it_is(tmp_path: Path) ->
         Memory.rekey(path, key=ONE, new_key=b"short")
     with pytest.raises(StoreError, match="is a link"):
         Memory.rekey(link, key=ONE, new_key=TWO)
-    with pytest.raises(WrongKey, match="no CMC store"):
+    with pytest.raises(WrongKey, match="not a CMC store"):
         Memory.rekey(plain, key=None, new_key=TWO)
     with pytest.raises(NotFound):
         Memory.rekey(tmp_path / "none.db", key=None, new_key=TWO)

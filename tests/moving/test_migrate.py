@@ -246,9 +246,9 @@ def test_what_is_refused_before_anything_is_written(original: Path, tmp_path: Pa
             "source does not verify, so nothing was written",
         ),
         (Place(str(tmp_path / "no.db")), Place(str(target)), None, NotFound, "no store"),
-        (here, Place(str(target)), ["default", "third"], NotFound, "no workspace third .*default, second"),
+        (here, Place(str(target)), ["default", "third"], NotFound, "has no workspace third; it has default, second"),
         (Place(str(original), key=b"k" * 32), Place(str(target)), None, WrongKey, "key"),
-        (here, Place("gs://x"), None, InvalidInput, "no kind of store"),
+        (here, Place("gs://x"), None, InvalidInput, "unknown kind of store"),
         (here, Place(str(target), "s3://x:y@bucket"), None, InvalidInput, "credentials"),
     ):
         before = _contents(original)
@@ -297,7 +297,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     with opened(target, read_only=True) as memory:
         assert memory.verify().holds and memory.workspaces() == ["default"]
     assert run([*command, "--json", "--workspace", "third"]) == 3
-    assert "there is no workspace third" in capsys.readouterr().err
+    assert "has no workspace third" in capsys.readouterr().err
 
 
 def test_every_table_of_the_store_is_copied_or_made_by_the_target(original: Path) -> None:

@@ -235,11 +235,11 @@ CASES = {
     "a wrong key": Bad("store", "fault", "another key", "CMC_KEY", lambda s, p: p.setenv("CMC_KEY", "k" * 32)),
     "a damaged file": Bad("store", "fault", "damaged", "cmc restore", _damaged),
     "no such kind of store": Bad(
-        "store", "fault", "no kind of store", "see what the message says",
+        "store", "fault", "unknown kind of store", "see what the message says",
         _nothing, ("--no-model", "--store", "redis://x"),
     ),
     "no such workspace": Bad(
-        "contents", "note", "no workspace other", "first write",
+        "contents", "note", "workspace other does not exist", "first write",
         _nothing, ("--no-model", "--workspace", "other"),
     ),
     "full text alone": Bad("retrieval", "note", "full text", "model", _nothing),

@@ -50,7 +50,7 @@ WRONG = [
     ("rollback", {}, "invalid_input", "is required"),
     ("rollback", {"to": 1, "writer": "x"}, "invalid_input", "not both"),
     ("rollback", {"to": 1, "digest": "0" * 32}, "conflict", "dry run"),
-    ("history", {"id": "atom_0000", "source": "x"}, "invalid_input", "goes not with"),
+    ("history", {"id": "atom_0000", "source": "x"}, "invalid_input", "cannot be combined with"),
     ("history", {"to": 99}, "not_found", "99"),
     ("verify", {"id": "atom_00000000"}, "not_found", "atom_00000000"),
 ]  # fmt: skip

@@ -153,7 +153,7 @@ def test_a_database_of_somebody_else_is_refused_without_a_byte_written(tmp_path:
     connected.execute("CREATE TABLE theirs(a)")
     connected.close()
     before = contents(tmp_path)
-    with pytest.raises(WrongKey, match="no CMC store"):
+    with pytest.raises(WrongKey, match="not a CMC store"):
         memory(path)
     assert before == contents(tmp_path)
 

@@ -112,7 +112,7 @@ def test_reading_only_makes_no_workspace(tmp_path: Path) -> None:
     with memory(path) as opened:
         opened.remember("note")
     with memory(path, read_only=True) as opened:
-        with pytest.raises(NotFound, match=r"no workspace other.*read-only"):
+        with pytest.raises(NotFound, match=r"workspace other does not exist.*read-only"):
             opened.as_principal("me", "other")
         assert opened.workspaces() == ["default"]
 

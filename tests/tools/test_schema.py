@@ -46,7 +46,7 @@ def test_an_unknown_argument_is_refused_by_name_with_the_valid_ones_and_a_guess(
     with pytest.raises(InvalidInput) as caught:
         BY_NAME["recall"].read({"query": "tea", "limt": 2})
     message = str(caught.value)
-    assert "limt: is no argument of recall" in message
+    assert "limt: is an unknown argument of recall" in message
     assert "did you mean limit?" in message
     assert "budget_tokens, limit, as_of" in message
 

@@ -88,7 +88,7 @@ class Address:
         except psycopg.ProgrammingError as error:
             raise errors.InvalidInput.at(
                 "store",
-                f"is no address of a database ({_option(error)}); write it as postgresql://user@host:5432/database",
+                f"is not the address of a database ({_option(error)}); write it as postgresql://user@host:5432/database",
             ) from None  # the driver's message may quote the password
         given.setdefault("connect_timeout", CONNECT_S)
         given.setdefault("application_name", "cmc")

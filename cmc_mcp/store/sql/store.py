@@ -62,7 +62,7 @@ class SqlStore(ABC):
             return number
         if self.read_only:
             raise errors.NotFound(
-                f"there is no workspace {name} in this store, and it was opened read-only; `workspaces` lists them"
+                f"the workspace {name} does not exist in this store, opened read-only; `workspaces` lists those that do"
             )
         with self.exclusive() as connection:
             connection.execute("INSERT INTO workspaces(name) VALUES(?) ON CONFLICT DO NOTHING", (name,))

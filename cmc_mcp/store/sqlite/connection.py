@@ -141,7 +141,7 @@ def _unlocked(location: Location) -> apsw.Connection:
     """Open the file and return it its key; fail if the key is wrong or the file is not a database."""
     path = location.path
     if not path.exists():
-        raise errors.NotFound(f"there is no store at {path}; open it for writing to create one")
+        raise errors.NotFound(f"no store exists at {path}; open it for writing to create one")
     flags = apsw.SQLITE_OPEN_READONLY if location.read_only else apsw.SQLITE_OPEN_READWRITE
     flags |= apsw.SQLITE_OPEN_URI  # a plain path stays one; `rekey` names a file together with its key
     name = f"file:{quote(str(path))}?immutable=1" if location.immutable else str(path)
@@ -209,7 +209,7 @@ def translated() -> Iterator[None]:
     except (apsw.NotADBError, apsw.CorruptError) as error:
         if isinstance(error, apsw.NotADBError):
             raise errors.WrongKey(
-                "the file is no CMC store, or it is encrypted with another key; check CMC_STORE and CMC_KEY"
+                "the file is not a CMC store, or is encrypted with another key; check CMC_STORE and CMC_KEY"
             ) from error
         raise errors.IntegrityError(_DAMAGED.format(error), table="file") from error
     except apsw.BusyError as error:
@@ -271,7 +271,7 @@ def check_regular(path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise errors.StoreError(f"{path} is a folder; give the path of a file in it")
     if not stat.S_ISREG(mode):
-        raise errors.StoreError(f"{path} is no regular file; choose another with CMC_STORE")
+        raise errors.StoreError(f"{path} is not a regular file; choose another with CMC_STORE")
 
 
 def create_file(path: Path) -> None:

@@ -141,7 +141,7 @@ def _version(connection: apsw.Connection, migrations: Migrations) -> int:
     if tables is not None and not tables[0] and not version:
         return 0
     if application != APPLICATION_ID:
-        raise errors.WrongKey("the file is a SQLite database, but no CMC store; choose another path")
+        raise errors.WrongKey("the file is a SQLite database, but not a CMC store; choose another path")
     migrating.check(version, dict(connection.execute("SELECT number, checksum FROM migrations")), migrations)
     return version
 

@@ -117,7 +117,7 @@ class Readers:
     def _replaced(self) -> errors.StoreError:
         return errors.StoreError(
             f"{self._location.path} was moved or replaced while it was open; nothing was changed. Open it again: a server "
-            "is to be started again"
+            "must be started again"
         )
 
     def _take(self) -> Reader:

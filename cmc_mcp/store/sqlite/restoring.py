@@ -52,7 +52,7 @@ def restore(
     """
     backup, target = backup.expanduser().absolute(), target.expanduser().absolute()
     if not backup.is_file():
-        raise NotFound(f"there is no backup at {backup}")
+        raise NotFound(f"no backup exists at {backup}; name the file that `cmc backup` wrote")
     if target.exists() and (not replace or backup.samefile(target)):
         raise Conflict(f"{target} exists; give --to a new name, or leave it out to replace the configured store")
     prepare_folder(target)

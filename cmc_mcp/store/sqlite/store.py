@@ -351,7 +351,7 @@ class SqliteStore(SqlStore):
             InvalidInput: always; a file needs no index.
         """
         raise errors.InvalidInput.at(
-            "store", "is a file, which is searched exactly: there is nothing to index. It is for a PostgreSQL store"
+            "store", "is a file, which is searched exactly and needs no index; only a PostgreSQL store can be indexed"
         )
 
     def inspect(self) -> dict[str, str]:

@@ -171,7 +171,7 @@ def test_a_value_of_a_filter_is_only_ever_a_value(tmp_path, operator, text):
 @pytest.mark.parametrize("operator", ["$gt') OR 1=1 --", "$where", "$regex", "$ eq", "$EQ", "$"])
 def test_an_operator_that_is_none_is_refused(tmp_path, operator):
     with CMCStore(tmp_path / "memory.db") as store:
-        with pytest.raises(ValueError, match="is no operator"):
+        with pytest.raises(ValueError, match="operator"):
             store.search((), filter={"a": {operator: 1}})
 
 
