@@ -30,7 +30,7 @@ from pydantic import ConfigDict, JsonValue
 from cmc_mcp import limits
 from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.collection import Collection
-from cmc_mcp.embed.given import GivenEmbedder, model_name
+from cmc_mcp.embed.external import ExternalEmbedder, model_name
 from cmc_mcp.errors import InvalidInput, Problem
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry, Found, coerced
@@ -673,10 +673,10 @@ def _own(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in metadata.items() if key != VIF and not (ours and key == SOURCE)}
 
 
-def _embedder(embedding: Embeddings) -> GivenEmbedder:
+def _embedder(embedding: Embeddings) -> ExternalEmbedder:
     if not isinstance(embedding, Embeddings):
         raise BadArgument.at("embedding", f"is a {type(embedding).__name__}; pass an Embeddings of LangChain")
-    return GivenEmbedder(model_name(embedding), embedding.embed_documents, embedding.embed_query)
+    return ExternalEmbedder(model_name(embedding), embedding.embed_documents, embedding.embed_query)
 
 
 def _checked_witness(witness: object) -> str:

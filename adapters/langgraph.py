@@ -55,7 +55,7 @@ from pydantic import JsonValue
 
 from cmc_mcp import limits
 from cmc_mcp.adapters._opening import Opening
-from cmc_mcp.embed.given import GivenEmbedder, model_name
+from cmc_mcp.embed.external import ExternalEmbedder, model_name
 from cmc_mcp.errors import CmcError, Conflict, EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry, Found, coerced, json_text
@@ -354,7 +354,7 @@ class CMCStore(BaseStore):
         self.embeddings: Embeddings | None = None if embed is None else ensure_embeddings(embed)
         given = None
         if self.index_config is not None and self.embeddings is not None:
-            given = GivenEmbedder(
+            given = ExternalEmbedder(
                 _model(embed, self.embeddings),
                 self.embeddings.embed_documents,
                 self.embeddings.embed_query,

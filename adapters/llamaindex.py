@@ -52,7 +52,7 @@ from llama_index.core.vector_stores.types import (
 from cmc_mcp import limits
 from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.collection import Collection
-from cmc_mcp.embed.given import GivenEmbedder, model_name
+from cmc_mcp.embed.external import ExternalEmbedder, model_name
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry, Found, coerced
@@ -335,7 +335,7 @@ class CMCVectorStore(BasePydanticVectorStore):
         except ValueError as error:
             raise BadArgument.at("store", f"cannot be made of this: {error}") from error
         self._owned, self._reopens = opening.owned, opening.owned and key is None
-        self._memory, self._entries = opening.open(collection, given, GivenEmbedder(_HANDED_OVER))
+        self._memory, self._entries = opening.open(collection, given, ExternalEmbedder(_HANDED_OVER))
 
     @classmethod
     def from_params(cls, path: str | Path, **kwargs: Any) -> CMCVectorStore:
@@ -724,10 +724,10 @@ def _no_more(kwargs: Mapping[str, Any]) -> None:
         raise BadArgument.of([Problem(name, "is an unknown argument") for name in kwargs])
 
 
-def _embedder(embed_model: BaseEmbedding | None, model_id: str | None) -> GivenEmbedder | None:
+def _embedder(embed_model: BaseEmbedding | None, model_id: str | None) -> ExternalEmbedder | None:
     if embed_model is None:
-        return None if model_id is None else GivenEmbedder(model_id)
+        return None if model_id is None else ExternalEmbedder(model_id)
     if not isinstance(embed_model, BaseEmbedding):
         raise BadArgument.at("embed_model", f"is a {type(embed_model).__name__}; pass a BaseEmbedding of LlamaIndex")
     name = model_id or model_name(embed_model)
-    return GivenEmbedder(name, embed_model.get_text_embedding_batch, embed_model.get_query_embedding)
+    return ExternalEmbedder(name, embed_model.get_text_embedding_batch, embed_model.get_query_embedding)

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from cmc_mcp import limits
 from cmc_mcp.canon import payload_hash
-from cmc_mcp.embed.given import GivenEmbedder, query_vector, unit_rows
+from cmc_mcp.embed.external import ExternalEmbedder, query_vector, unit_rows
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.history.references import PointLike, plain_text
@@ -24,8 +24,8 @@ from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import TimeLike, parse_time
 from cmc_mcp.read import entries as reading
 from cmc_mcp.read.asking import Asking, standpoint
-from cmc_mcp.read.lexical import Words
-from cmc_mcp.read.pipeline import Asked, recall
+from cmc_mcp.read.lexical import LexicalSearch
+from cmc_mcp.read.pipeline import RecallCall, recall
 from cmc_mcp.read.point import Point, resolve
 from cmc_mcp.read.query import question
 from cmc_mcp.read.reading import Reading, reading_at
@@ -91,13 +91,13 @@ class Collection:
             return []
         self._ids(gone)
         workspace = self._workspace
-        laid = writing.drafted(self.origin, entries, self._dimension)
-        if any(draft.searchable for draft in laid.drafts):
+        staged = writing.drafted(self.origin, entries, self._dimension)
+        if any(draft.searchable for draft in staged.drafts):
             self._check_model()
-        drafts, out = iter(laid.drafts), []
+        drafts, out = iter(staged.drafts), []
         while batch := tuple(islice(drafts, limits.BATCH_ITEMS_MAX)):
-            vectors = {draft.whole: laid.vectors[draft.whole] for draft in batch if draft.whole in laid.vectors}
-            out.append(writing.put(workspace, writing.Laid(batch, vectors), gone, lapse))
+            vectors = {draft.whole: staged.vectors[draft.whole] for draft in batch if draft.whole in staged.vectors}
+            out.append(writing.put(workspace, writing.CheckedEntries(batch, vectors), gone, lapse))
             gone = ()
         return out
 
@@ -266,7 +266,7 @@ class Collection:
                 return given if where is None else reading.narrowed(here, given, where)
 
             scope = asked.scope(self._workspace.name, self._workspace.settings.digest)
-            answer = recall(here, Asked(asked, scope, narrow=narrow), at.clues, at.meaning)
+            answer = recall(here, RecallCall(asked, scope, narrow=narrow), at.clues, at.meaning)
             rids = {atom_name(row.key): rid for rid, row in _rows(here, [item.id for item in answer.items]).items()}
             return reading.shown(here, [(rids[item.id], item.score) for item in answer.items])
 
@@ -309,7 +309,7 @@ class Collection:
         if text is None or (vector is not None and alpha >= 1):
             return cosines[:k]
         lexicon = Lexicon(here.view.ws) if here.matrix is None else here.matrix.lexicon
-        found = Words(selection, text, settings, lexicon).best(max(depth, settings.lexical_candidates))
+        found = LexicalSearch(selection, text, settings, lexicon).best(max(depth, settings.lexical_candidates))
         if vector is None:
             return reading.in_order(here.view, found)[:k]
         among = {*dict(cosines), *(rid for rid, _ in found[:depth])}
@@ -355,7 +355,7 @@ class Collection:
             raise InvalidInput.at(
                 "vector", "is given, and the store was opened without an embedding model; open it with one"
             )
-        if not embedder.identity.dimension and isinstance(embedder, GivenEmbedder):
+        if not embedder.identity.dimension and isinstance(embedder, ExternalEmbedder):
             embedder.learn(self._recorded() or size)
         return embedder.identity.dimension
 
@@ -377,7 +377,7 @@ class Collection:
             return
         if (
             not workspace.embedder.identity.dimension
-            and isinstance(workspace.embedder, GivenEmbedder)
+            and isinstance(workspace.embedder, ExternalEmbedder)
             and (n := self._recorded())
         ):
             workspace.embedder.learn(n)

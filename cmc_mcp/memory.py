@@ -48,13 +48,13 @@ from cmc_mcp.model.time import TimeLike, format_time
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.read.asking import Asking, standpoint
 from cmc_mcp.read.outcomes import outcomes
-from cmc_mcp.read.pipeline import Asked, recall
+from cmc_mcp.read.outline import outline
+from cmc_mcp.read.pipeline import RecallCall, recall
 from cmc_mcp.read.point import Point, decode_cursor, resolve
 from cmc_mcp.read.query import question
 from cmc_mcp.read.reading import reading_at
 from cmc_mcp.read.source import read_source
 from cmc_mcp.read.versions import memory_versions, source_versions
-from cmc_mcp.read.zoom import zoom
 from cmc_mcp.store.opening import open_store, rekey, restore
 from cmc_mcp.store.ports import ReadView
 from cmc_mcp.verbs.check import Check
@@ -318,7 +318,7 @@ class Memory:
             raise InvalidInput.at("detail", f"{detail!r:.40} is neither concise nor detailed")
         asked = question(given)
         scope = asked.scope(self.workspace, self.settings.digest)
-        put = Asked(asked, scope, detailed=detail == "detailed", explain=explain)
+        put = RecallCall(asked, scope, detailed=detail == "detailed", explain=explain)
         point: Callable[[ReadView], Point] = partial(self._point, as_of, valid_at)
         if cursor is not None:
             if as_of is not None or valid_at is not None:
@@ -340,7 +340,9 @@ class Memory:
         """Answer as `recall` does, with the question's vector given (unit length, the model's dimension)."""
         asked = question(Recall(query, budget_tokens, limit))
         scope = asked.scope(self.workspace, self.settings.digest)
-        return self._recalled(Asked(asked, scope, explain=explain), partial(self._point, as_of, None), vector=vector)
+        return self._recalled(
+            RecallCall(asked, scope, explain=explain), partial(self._point, as_of, None), vector=vector
+        )
 
     def read_source(self, source: str, as_of: PointLike | None = None) -> bytes:
         """Return the original of a source, byte for byte.
@@ -455,7 +457,7 @@ class Memory:
                 return memory_versions(view, self._workspace.objects, manifests, id)
             if source is not None and place is not None:
                 seen = (view, self._workspace.objects, manifests)
-                return zoom(*seen, source, plain_text(place, "place"), seq=view.head().seq, limit=limit)
+                return outline(*seen, source, plain_text(place, "place"), seq=view.head().seq, limit=limit)
             if source is not None:
                 return source_versions(view, source, manifests)
             if asked:
@@ -681,7 +683,7 @@ class Memory:
 
     def _recalled(
         self,
-        put: Asked,
+        put: RecallCall,
         point: Callable[[ReadView], Point],
         resolves_first: bool = False,
         vector: npt.NDArray[np.float32] | None = None,
@@ -693,7 +695,7 @@ class Memory:
             return recall(reading_at(workspace, at.view, at.point), put, at.clues, at.meaning)
 
     def _manifests(self, view: ReadView) -> Manifests:
-        return self._workspace.kept.of(view.epoch(), Manifests)
+        return self._workspace.kept.of(view.erasure_count(), Manifests)
 
     def _public_key(self, text: str | None) -> bytes:
         if text is None:

@@ -31,7 +31,7 @@ F = TypeVar("F", bound=Follower, covariant=True)
 class Indexed(Protocol[F]):
     """What makes an index in memory of a workspace (its number), a model, the model's dimension and an erasure count."""
 
-    def __call__(self, ws: int, model: int, dimension: int, epoch: int) -> F:
+    def __call__(self, ws: int, model: int, dimension: int, erasure_count: int) -> F:
         """Make an empty index."""
         ...
 
@@ -45,25 +45,25 @@ class Kept:
     def __init__(self, tokens: TokenCounter | None = None) -> None:
         self.tokens = tokens
         self._guard = threading.Lock()
-        self._epoch = 0
+        self._erasure_count = 0
         self._things: dict[Callable[..., object], object] = {}
         self._indexes: dict[Callable[..., object], Follower] = {}
 
-    def of(self, epoch: int, make: Callable[[], T]) -> T:
+    def of(self, erasure_count: int, make: Callable[[], T]) -> T:
         """Return what `make` made as of an erasure count; make it anew when that has moved."""
         with self._guard:
-            if self._epoch != epoch:
-                self._epoch, self._things = epoch, {}
+            if self._erasure_count != erasure_count:
+                self._erasure_count, self._things = erasure_count, {}
             if make not in self._things:
                 self._things[make] = make()
             return cast("T", self._things[make])
 
-    def index(self, make: Indexed[F], ws: int, model: int, dimension: int, epoch: int) -> F:
+    def index(self, make: Indexed[F], ws: int, model: int, dimension: int, erasure_count: int) -> F:
         """Return the index that `make` made of a model as of an erasure count; make it anew when either has moved."""
         with self._guard:
             found = self._indexes.get(make)
-            if found is None or (found.model, found.epoch) != (model, epoch):
-                found = self._indexes[make] = make(ws, model, dimension, epoch)
+            if found is None or (found.model, found.erasure_count) != (model, erasure_count):
+                found = self._indexes[make] = make(ws, model, dimension, erasure_count)
             return cast("F", found)
 
     def at_hand(self, make: Indexed[F]) -> F | None:
@@ -176,7 +176,7 @@ class Workspace:
         if view.head().passages * ROW_BYTES > self.settings.matrix_bytes_max:
             return None
         dimension = 1 if self.embedder is None else self.embedder.identity.dimension
-        return self.kept.index(make, self.ws, model, dimension, view.epoch())
+        return self.kept.index(make, self.ws, model, dimension, view.erasure_count())
 
 
 def model_of(view: ReadView, embedder: Embedder) -> int:

@@ -71,7 +71,7 @@ RUNS = {
     "isolation": "tests.isolation.soak",
     "poisoning": "tests.poisoning.soak",
     "timing": "tests.isolation.timing",
-    "endings": "tests.serving.endings",
+    "endings": "tests.serving.shutdowns",
     "crowd": "tests.serving.crowd",
     "purity": "tests.serving.purity",
     "large": "tests.operations.large",

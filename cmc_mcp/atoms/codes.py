@@ -31,7 +31,7 @@ class _Codes(Index):
                     break
                 rows = [(model, *row) for row in view.vector_columns(model, start - 1, end + 1)]
                 rows = [row for row in rows if len(row[3]) == 4 * dimension]  # the check of vectors names the others
-                if rows and ((model, segment) in stored or not view.epoch()):
+                if rows and ((model, segment) in stored or not view.erasure_count()):
                     yield (model, segment, *pack(rows)[model])
 
 

@@ -9,4 +9,4 @@ from cmc_mcp.store.ports import LedgerView
 def is_erased(view: LedgerView, hash_: bytes) -> bool:
     """Return whether the bytes of a hash were erased from the workspace, and not told again since."""
     rid = view.rid(ERASURE.record(hash_))
-    return rid is not None and bool(view.pieces(rid))
+    return rid is not None and bool(view.intervals(rid))

@@ -71,7 +71,7 @@ def _wrapped(out: Out, head: str, parts: Sequence[Sequence[Styled]]) -> None:
     line, used = [Styled(f"   {head} ", "dim")], len(head) + 4
     first = used
     for part in parts:
-        size = sum(len(piece.text) for piece in part)
+        size = sum(len(interval.text) for interval in part)
         if used > first and out.width and used + len(between) + size > out.width:
             out.line(*line)
             line, used = [Styled(" " * first)], first

@@ -44,7 +44,7 @@ class Skipped(NamedTuple):
 
 
 @dataclass(slots=True)
-class Found:
+class FoundFiles:
     """What a walk found: documents as (path, origin), JSONL files, and what it left out."""
 
     documents: list[tuple[Path, str]] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Found:
 
 
 # ---------------------------------------------------------------------- finding
-def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = False, prefix: str = "") -> Found:
+def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = False, prefix: str = "") -> FoundFiles:
     """Find the files to import, in a fixed order.
 
     Raises:
@@ -63,7 +63,7 @@ def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = F
     missing = [Problem("paths", f"{path} does not exist") for path in paths if not os.path.exists(path)]  # noqa: PTH110
     if missing:
         raise InvalidInput.of(missing)
-    found = Found()
+    found = FoundFiles()
     for path in paths:
         if path.is_dir():
             for file, place in _walk(path, path.resolve(), found, exclude, hidden):
@@ -78,7 +78,9 @@ def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = F
     return found
 
 
-def _walk(folder: Path, root: Path, found: Found, exclude: Sequence[str], hidden: bool) -> Iterator[tuple[Path, Path]]:
+def _walk(
+    folder: Path, root: Path, found: FoundFiles, exclude: Sequence[str], hidden: bool
+) -> Iterator[tuple[Path, Path]]:
     """Return the files as (path to read, path where it was found)."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Styled(NamedTuple):
-    """A piece of text and how it looks on a terminal."""
+    """An interval of text and how it looks on a terminal."""
 
     text: str
     style: str = ""
@@ -60,13 +60,15 @@ class Out:
 
     def line(self, *parts: str | Styled) -> None:
         """Print one line."""
-        pieces = [part if isinstance(part, Styled) else Styled(part) for part in parts]
+        intervals = [part if isinstance(part, Styled) else Styled(part) for part in parts]
         if not self.fancy:
-            sys.stdout.write(clean("".join(piece.text for piece in pieces)) + "\n")
+            sys.stdout.write(clean("".join(interval.text for interval in intervals)) + "\n")
             return
         from rich.text import Text
 
-        self.console.print(Text.assemble(*((clean(piece.text), piece.style) for piece in pieces)), soft_wrap=True)
+        self.console.print(
+            Text.assemble(*((clean(interval.text), interval.style) for interval in intervals)), soft_wrap=True
+        )
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         """Print a table; elsewhere than on a terminal, a header and tab-separated lines."""

@@ -12,7 +12,7 @@ from cmc_mcp.cli.app import DAILY, TIME, command
 from cmc_mcp.cli.session import INTERRUPTED, NO, Session, pairs, session_of
 
 if TYPE_CHECKING:
-    from cmc_mcp.cli.importing import Found, Importer, Totals
+    from cmc_mcp.cli.importing import FoundFiles, Importer, Totals
     from cmc_mcp.cli.show import Out
     from cmc_mcp.model.calls import Progress
 
@@ -67,7 +67,7 @@ def import_(
         raise typer.Exit(NO)  # something that was asked for by name could not be had
 
 
-def _import(importer: Importer, found: Found, progress: Progress, total: int) -> None:
+def _import(importer: Importer, found: FoundFiles, progress: Progress, total: int) -> None:
     from cmc_mcp.cli.importing import read_lines
 
     reported = 0
@@ -91,7 +91,7 @@ def _import(importer: Importer, found: Found, progress: Progress, total: int) ->
     report()
 
 
-def _report(state: Session, totals: Totals, found: Found) -> None:
+def _report(state: Session, totals: Totals, found: FoundFiles) -> None:
     if state.json:
         value = {
             "items": totals.items,
@@ -112,7 +112,7 @@ def _report(state: Session, totals: Totals, found: Found) -> None:
     _show(state.out, totals, found)
 
 
-def _show(out: Out, totals: Totals, found: Found) -> None:
+def _show(out: Out, totals: Totals, found: FoundFiles) -> None:
     from cmc_mcp.cli.show import Styled
     from cmc_mcp.model.shown import flat
 

@@ -81,7 +81,7 @@ def migrate(
     """
     from cmc_mcp.cli.show import Styled
     from cmc_mcp.environment import key_from
-    from cmc_mcp.history.moving import Place, migrate
+    from cmc_mcp.history.transfer import StoreAddress, transfer
     from cmc_mcp.products import REGISTRY
 
     state = session_of(context)
@@ -89,9 +89,9 @@ def migrate(
     new = key_from(os.environ, "CMC_NEW_KEY") or key
     wanted = None if state.workspace in (None, "all") else state.workspace.split(",")
     try:
-        moved = migrate(
-            Place(source, from_objects, key),
-            Place(target, to_objects, new),
+        moved = transfer(
+            StoreAddress(source, from_objects, key),
+            StoreAddress(target, to_objects, new),
             registry=REGISTRY,
             workspaces=wanted,
             phase=lambda label: state.progress(label, patience_s=0),

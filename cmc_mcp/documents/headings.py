@@ -52,7 +52,7 @@ class _Headings(Index):
 
 def _heading(audit: Audit, atom: AtomRow, said: str, place: tuple[str, ...] | None, *, revised: bool) -> str:
     tail = place or _turn(audit.body(atom.discriminator))
-    given = [""] if revised else [str(audit.registers(pid).get("title", "")) for pid in audit.first[atom.rid][1]]
+    given = [""] if revised else [str(audit.fields(pid).get("title", "")) for pid in audit.first[atom.rid][1]]
     made = [_joined(title, tail) for title in given]
     told_twice = place is None and said and said == _joined(said.split(SEPARATOR)[0], tail)
     return said if said in made or told_twice else made[0]

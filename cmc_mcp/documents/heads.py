@@ -12,9 +12,9 @@ from cmc_mcp.documents.loading import indexed_text
 from cmc_mcp.documents.manifest import Manifest, decode_manifest, redacted
 from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import NODES, named
+from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import ATOM, SOURCE, atom_record
-from cmc_mcp.kernel.pieces import Piece
-from cmc_mcp.model.facts import Registers, facts_of
+from cmc_mcp.model.facts import FactFields, facts_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.behaviours import Behaviour, Gone, Ref
 from cmc_mcp.store.ports import LedgerView, Objects, WriteUnit
@@ -29,8 +29,8 @@ class _Heads(Behaviour):
 
     kind = SOURCE
 
-    def refers(self, registers: Registers) -> Iterable[Ref]:
-        said = registers.get(_MANIFEST)
+    def refers(self, fields: FactFields) -> Iterable[Ref]:
+        said = fields.get(_MANIFEST)
         return (Ref(_MANIFEST, str(said)),) if said else ()
 
     def origin(self, view: LedgerView, rid: int) -> int | None:
@@ -38,8 +38,8 @@ class _Heads(Behaviour):
 
     def subjects(self, view: LedgerView, rid: int, seq: int) -> list[int]:
         """Return the memories of either version that the transaction changed too."""
-        pieces = (*view.pieces(rid, seq - 1), *view.pieces(rid, seq))
-        plans = [named(view, str(piece.facts.registers[_MANIFEST])) for piece in pieces]
+        intervals = (*view.intervals(rid, seq - 1), *view.intervals(rid, seq))
+        plans = [named(view, str(interval.facts.fields[_MANIFEST])) for interval in intervals]
         keys = {part.atom for plan in plans if plan is not None for part in plan.parts}
         atoms = [atom for key in sorted(keys) if (atom := view.rid(atom_record(key))) is not None]
         changed = set(view.changed(seq - 1, seq))
@@ -50,7 +50,7 @@ class _Heads(Behaviour):
         if view.record(rid).kind != ATOM.code:
             return []
         origin = view.origin_of(rid)
-        if not origin or view.pieces(rid, seq):
+        if not origin or view.intervals(rid, seq):
             return []
         head = view.rid(SOURCE.record(view.payload_row(origin).hash))
         return [] if head is None or seq not in view.change_seqs(head) else self.subjects(view, head, seq)
@@ -103,8 +103,8 @@ def _nodes(unit: WriteUnit, rows: Mapping[int, AtomRow]) -> None:
 
 def _versions(unit: LedgerView, rid: int) -> list[tuple[int, Manifest]]:
     out = []
-    for *_, facts in unit.piece_rows(rid):
-        pid = unit.pid(bytes.fromhex(str(unit.facts(facts).registers["manifest"])))
+    for *_, facts in unit.interval_rows(rid):
+        pid = unit.pid(bytes.fromhex(str(unit.facts(facts).fields["manifest"])))
         body = None if pid is None else unit.payload(pid)
         if pid is not None and body is not None:
             out.append((pid, decode_manifest(body)))
@@ -136,13 +136,13 @@ def _rehead(unit: WriteUnit, objects: Objects, row: AtomRow, titles: Collection[
 
 def _replace(unit: WriteUnit, rid: int, held: Mapping[int, Manifest], titles: Collection[str]) -> None:
     """Give a source a plan without the words, in place of its present one."""
-    for piece in unit.pieces(rid):
-        pid = unit.pid(bytes.fromhex(str(piece.facts.registers["manifest"])))
+    for interval in unit.intervals(rid):
+        pid = unit.pid(bytes.fromhex(str(interval.facts.fields["manifest"])))
         if pid is not None and pid in held:
             body = redacted(held[pid], titles, ERASED).encode()
             unit.put(body)
             facts = facts_of({"manifest": payload_hash(body).hex()})
-            unit.set_pieces(rid, (Piece(piece.valid_from, piece.valid_to, facts),))
+            unit.set_intervals(rid, (Interval(interval.valid_from, interval.valid_to, facts),))
 
 
 HEADS: Final = _Heads()

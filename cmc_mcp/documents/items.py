@@ -36,8 +36,8 @@ class _Items(Index):
         for origin in {atom.origin for atom in audit.atoms if atom.origin and atom.discriminator}:
             position = 0
             while rid := by_record.get(ITEM.record(audit.payloads[origin].hash, position.to_bytes(8, "big"))):
-                for *_, facts in audit.view.piece_rows(rid):
-                    atom = bytes.fromhex(str(audit.registers(facts)["atom"]))
+                for *_, facts in audit.view.interval_rows(rid):
+                    atom = bytes.fromhex(str(audit.fields(facts)["atom"]))
                     yield Item(origin, position, rid, by_record[atom_record(atom)])
                 position += 1
 
@@ -51,8 +51,8 @@ class _Turns(Behaviour):
         return view.origin_of(rid)
 
     def subjects(self, view: LedgerView, rid: int, seq: int) -> list[int]:
-        pieces = (*view.pieces(rid, seq - 1), *view.pieces(rid, seq))
-        keys = {bytes.fromhex(str(piece.facts.registers["atom"])) for piece in pieces}
+        intervals = (*view.intervals(rid, seq - 1), *view.intervals(rid, seq))
+        keys = {bytes.fromhex(str(interval.facts.fields["atom"])) for interval in intervals}
         return [atom for key in sorted(keys) if (atom := view.rid(atom_record(key))) is not None]
 
 

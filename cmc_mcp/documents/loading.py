@@ -12,9 +12,9 @@ from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import CmcError, IntegrityError
 from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import atom_record
-from cmc_mcp.kernel.pieces import Piece
-from cmc_mcp.model.facts import Registers
+from cmc_mcp.model.facts import FactFields
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.ports import LedgerView, Objects
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, checked
@@ -25,7 +25,7 @@ class Loaded:
     """One memory at a read point. `text` is None when its content was erased."""
 
     row: AtomRow
-    piece: Piece
+    interval: Interval
     data: bytes | None
     media_type: str
     origin: str
@@ -38,9 +38,9 @@ class Loaded:
         return atom_name(self.row.key)
 
     @property
-    def registers(self) -> Registers:
+    def fields(self) -> FactFields:
         """The facts that hold."""
-        return self.piece.facts.registers
+        return self.interval.facts.fields
 
     @property
     def text(self) -> str:
@@ -67,7 +67,7 @@ def load(
 ) -> dict[int, Loaded]:
     """Load memories as they were at a read point; those that did not hold there are left out.
 
-    Without `valid_at` the piece is the one that holds latest. `rows` are the atoms, where they are at hand.
+    Without `valid_at` the interval is the one that holds latest. `rows` are the atoms, where they are at hand.
 
     Raises:
         IntegrityError: stored bytes do not match their hash; nothing damaged reaches an answer.
@@ -76,18 +76,18 @@ def load(
     wanted = {pid for rid in rids if (row := rows.get(rid)) for pid in row[3:8] if pid}
     payloads = view.payload_rows(wanted)
     bodies = {pid: checked(row) for pid, row in payloads.items()}
-    held = view.pieces_of(rids, seq)
+    held = view.intervals_of(rids, seq)
     out: dict[int, Loaded] = {}
     for rid in rids:
-        row, pieces = rows.get(rid), held.get(rid, ())
+        row, intervals = rows.get(rid), held.get(rid, ())
         if valid_at is not None:
-            pieces = tuple(p for p in pieces if p.valid_from <= valid_at < p.valid_to)
-        if row is None or not pieces:
+            intervals = tuple(p for p in intervals if p.valid_from <= valid_at < p.valid_to)
+        if row is None or not intervals:
             continue
         data = content_of(view, objects, payloads.get(row.content), bodies)
         out[rid] = Loaded(
             row,
-            pieces[-1],
+            intervals[-1],
             data,
             _text(bodies.get(row.media_type)),
             _text(bodies.get(row.origin)) if row.origin else _note(payloads[row.content]),
@@ -149,12 +149,12 @@ def places_of(
     out: dict[int, tuple[str | None, str | None]] = {}
     turns = {item.row.rid: item for item in loaded if "session" in item.discriminator}
     items = view.items_of(list(turns)) if turns else []
-    held = view.pieces_of([rid for _, _, rid in items], seq) if items else {}
+    held = view.intervals_of([rid for _, _, rid in items], seq) if items else {}
     for rid, item in turns.items():
         session = str(item.discriminator["session"])
         out[rid] = (session, None)
         for atom, position, place in items:
-            if atom == rid and any(p.facts.registers.get("atom") == item.row.key.hex() for p in held.get(place, ())):
+            if atom == rid and any(p.facts.fields.get("atom") == item.row.key.hex() for p in held.get(place, ())):
                 out[rid] = (f"{session}#{position + 1}", None)
                 break
     current: dict[str, bytes | None] = {}

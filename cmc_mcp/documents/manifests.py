@@ -64,11 +64,11 @@ class Manifests:
 
     def of_record(self, view: LedgerView, rid: int, seq: int) -> Manifest | None:
         """Return the version that the head of a document named after a transaction, or None if the version is gone."""
-        pieces = view.pieces(rid, seq)
-        return self.get(view, bytes.fromhex(str(pieces[0].facts.registers["manifest"]))) if pieces else None
+        intervals = view.intervals(rid, seq)
+        return self.get(view, bytes.fromhex(str(intervals[0].facts.fields["manifest"]))) if intervals else None
 
     def current(self, view: LedgerView, origin: str, seq: int) -> bytes | None:
         """Return the hash of the version of a document that was current after a transaction."""
         rid = view.rid(SOURCE.record(payload_hash(origin.encode())))
-        pieces = () if rid is None else view.pieces(rid, seq)
-        return bytes.fromhex(str(pieces[0].facts.registers["manifest"])) if pieces else None
+        intervals = () if rid is None else view.intervals(rid, seq)
+        return bytes.fromhex(str(intervals[0].facts.fields["manifest"])) if intervals else None

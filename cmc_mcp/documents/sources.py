@@ -8,8 +8,8 @@ from typing import Final, NamedTuple, cast
 from cmc_mcp.documents.manifest import Manifest, decode_manifest
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, rows_of
+from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.kernel.kinds import SOURCE
-from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Changed, Delta, Index
@@ -97,8 +97,8 @@ class _Nodes(Index):
 def versions(view: LedgerView, rid: int) -> list[Version]:
     """Return the versions of a document, in order."""
     out: list[Version] = []
-    for _, _, tx_from, tx_to, facts in view.piece_rows(rid):
-        out.append((tx_from, tx_to, named(view, str(view.facts(facts).registers.get("manifest", "")))))
+    for _, _, tx_from, tx_to, facts in view.interval_rows(rid):
+        out.append((tx_from, tx_to, named(view, str(view.facts(facts).fields.get("manifest", "")))))
     return out
 
 
@@ -108,8 +108,8 @@ def documents(audit: Audit) -> dict[int, list[Version]]:
     out: dict[int, list[Version]] = {}
     for rid, _ in audit.of_kind(SOURCE):
         found = out[rid] = []
-        for first, last, facts in sorted((row[2], row[3], row[4]) for row in audit.view.piece_rows(rid)):
-            name = str(audit.registers(facts).get("manifest", ""))
+        for first, last, facts in sorted((row[2], row[3], row[4]) for row in audit.view.interval_rows(rid)):
+            name = str(audit.fields(facts).get("manifest", ""))
             found.append((first, last, manifests.get(audit.view, bytes.fromhex(name))))
     return out
 
@@ -120,8 +120,8 @@ def fill_nodes(view: RebuildView) -> None:
     view.replace(NODES.table, rows)
 
 
-def _manifest(view: LedgerView, pieces: Pieces) -> Manifest | None:
-    return named(view, str(pieces[0].facts.registers["manifest"])) if pieces else None
+def _manifest(view: LedgerView, intervals: Intervals) -> Manifest | None:
+    return named(view, str(intervals[0].facts.fields["manifest"])) if intervals else None
 
 
 def named(view: LedgerView, hash_: str) -> Manifest | None:

@@ -61,7 +61,9 @@ class _Found:
 def shape(audit: Audit, report: Report) -> None:
     """Check everything about vectors but their directions: models, lengths, what they are of, when they were made."""
     dimensions = {number: dimension for number, *_, dimension in audit.view.models()}
-    erased = bool(audit.view.epoch())  # after an erase there are gaps, and the first version of a node may be gone
+    erased = bool(
+        audit.view.erasure_count()
+    )  # after an erase there are gaps, and the first version of a node may be gone
     found = _Found.among(audit, audit.wanted(NODES))
     vids = _of_texts(audit, found, dimensions, report)
     numbered_whole("vectors", audit.view, vids, audit.view.head().last_vid, report, gaps=erased)
@@ -145,9 +147,9 @@ def _completed(audit: Audit, made: Mapping[tuple[int, int], int], report: Report
     names = {(name, digest): number for number, name, digest, *_ in audit.view.models()}
     for rid, _ in audit.of_kind(EMBEDDING):
         seq, facts = audit.first[rid]
-        said = audit.registers(facts[0])
+        said = audit.fields(facts[0])
         there, wanted = totals.get(seq, 0), int(str(said["vectors"]))
-        fewer = bool(audit.view.epoch()) or recorded[seq] <= audit.view.nodes_since_us()
+        fewer = bool(audit.view.erasure_count()) or recorded[seq] <= audit.view.nodes_since_us()
         if there > wanted or (there < wanted and not fewer):
             report("vectors", f"transaction {seq}", f"it made {wanted}, and there are {there}")
         if (str(said["model"]), str(said["digest"])) not in names and there:
@@ -172,9 +174,9 @@ def atoms(audit: Audit, model: int) -> Prepared:
 def nodes(audit: Audit, model: int) -> Prepared:
     """Prepare to embed the text of every node again, of the versions that there are now."""
     versions = [
-        bytes.fromhex(str(audit.registers(facts).get("manifest", "")))
+        bytes.fromhex(str(audit.fields(facts).get("manifest", "")))
         for rid, _ in audit.of_kind(SOURCE)
-        for *_, facts in sorted(audit.view.piece_rows(rid), key=lambda row: row[2])
+        for *_, facts in sorted(audit.view.interval_rows(rid), key=lambda row: row[2])
     ]
     stored = {key: vector for key, _, vector in audit.view.node_vectors(model, 0, OPEN)}
     return partial(_nodes, audit.objects, model, versions, stored)

@@ -8,7 +8,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from cmc_mcp.canon import Json
-from cmc_mcp.kernel.pieces import Pieces
+from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.model.results import Diff, FieldChange, RecordChange
 from cmc_mcp.model.time import format_time
 from cmc_mcp.store.ports import LedgerView
@@ -18,11 +18,13 @@ def diff(view: LedgerView, first: int, second: int) -> Diff:
     """Compare the memory states after two transactions; `second` may be the earlier one."""
     low, high = min(first, second), max(first, second)
     rids = [rid for rid in view.changed(low, high) if view.registry.kind(view.record(rid)).memory]
-    return compare(view, {rid: (view.pieces(rid, first), view.pieces(rid, second)) for rid in rids}, first, second)
+    return compare(
+        view, {rid: (view.intervals(rid, first), view.intervals(rid, second)) for rid in rids}, first, second
+    )
 
 
-def compare(view: LedgerView, changes: Mapping[int, tuple[Pieces, Pieces]], first: int, second: int) -> Diff:
-    """Describe records that go from some pieces to others."""
+def compare(view: LedgerView, changes: Mapping[int, tuple[Intervals, Intervals]], first: int, second: int) -> Diff:
+    """Describe records that go from some intervals to others."""
     added: list[RecordChange] = []
     removed: list[RecordChange] = []
     changed: list[RecordChange] = []
@@ -42,7 +44,7 @@ def describe(view: LedgerView, rid: int, changes: Iterable[FieldChange] = ()) ->
     return RecordChange(id=named.id, kind=view.registry.kind(record).name, text=named.text, changes=list(changes))
 
 
-def _fields(before: Pieces, after: Pieces) -> list[FieldChange]:
+def _fields(before: Intervals, after: Intervals) -> list[FieldChange]:
     out: list[FieldChange] = []
     if len(before) == len(after) == 1:
         (old,), (new,) = before, after
@@ -52,7 +54,7 @@ def _fields(before: Pieces, after: Pieces) -> list[FieldChange]:
         ):
             if a != b:
                 out.append(FieldChange(field=name, before=format_time(a), after=format_time(b)))
-        was, now = old.facts.registers, new.facts.registers
+        was, now = old.facts.fields, new.facts.fields
         for name in sorted(was.keys() | now.keys()):
             if was.get(name) != now.get(name):
                 out.append(FieldChange(field=name, before=_plain(was.get(name)), after=_plain(now.get(name))))
@@ -64,12 +66,12 @@ def _plain(value: Json) -> JsonValue:
     return cast(JsonValue, value)
 
 
-def _spans(pieces: Pieces) -> list[JsonValue]:
+def _spans(intervals: Intervals) -> list[JsonValue]:
     return [
         {
             "valid_from": format_time(p.valid_from),
             "valid_to": format_time(p.valid_to),
-            "facts": cast(JsonValue, dict(p.facts.registers)),
+            "facts": cast(JsonValue, dict(p.facts.fields)),
         }
-        for p in pieces
+        for p in intervals
     ]

@@ -26,11 +26,11 @@ class _Labels(Index):
     kinds = (LABEL,)
 
     def step(self, unit: WriteUnit, changes: Sequence[Changed]) -> Delta:
-        return Delta(made=[Label(c.rid, str(c.after[0].facts.registers["label"])) for c in changes if c.new])
+        return Delta(made=[Label(c.rid, str(c.after[0].facts.fields["label"])) for c in changes if c.new])
 
     def whole(self, audit: Audit) -> Iterator[Label]:
         for rid, _ in audit.of_kind(LABEL):
-            yield from (Label(rid, str(audit.registers(facts)["label"])) for facts in audit.first[rid][1])
+            yield from (Label(rid, str(audit.fields(facts)["label"])) for facts in audit.first[rid][1])
 
 
 LABELS: Final = _Labels()

@@ -38,8 +38,8 @@ def transactions(view: LedgerView, *, limit: int, cursor: str | None, workspace:
 def _labels(view: LedgerView) -> dict[int, list[str]]:
     out: dict[int, list[str]] = {}
     for label, rid in view.labels():
-        for piece in view.pieces(rid):
-            out.setdefault(int(str(piece.facts.registers["seq"])), []).append(label)
+        for interval in view.intervals(rid):
+            out.setdefault(int(str(interval.facts.fields["seq"])), []).append(label)
     return out
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from cmc_mcp.errors import NotFound
 from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.intervals import leaf
 from cmc_mcp.kernel.kinds import atom_record
-from cmc_mcp.kernel.pieces import leaf
 from cmc_mcp.merkle import checkpoint as notes
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
@@ -57,7 +57,7 @@ def inclusion(view: LedgerView, reference: str) -> InclusionProof:
     if row is None or transaction is None:
         raise NotFound(f"the memory {reference} has no transaction; run verify without an id", id=reference)
     head = view.head()
-    pieces = view.pieces(rid)
+    intervals = view.intervals(rid)
     record = atom_record(row.key)
     # of a memory that is not live it proves the absence
     state = [
@@ -71,6 +71,6 @@ def inclusion(view: LedgerView, reference: str) -> InclusionProof:
         log_root=log.root(head.seq, view.log_node).hex(),
         log_proof=[node.hex() for node in log.inclusion_proof(row.seq - 1, head.seq, view.log_node)],
         state_root=head.state_root.hex(),
-        leaf=leaf(record, pieces).hex() if pieces else None,
+        leaf=leaf(record, intervals).hex() if intervals else None,
         state_proof=state,
     )

@@ -114,8 +114,8 @@ def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *
     reference = plain_text(reference, path)
     found: dict[str, int] = {}
     if (rid := view.label(reference)) is not None:
-        for piece in view.pieces(rid):
-            found[f"the label {reference}"] = int(str(piece.facts.registers["seq"]))
+        for interval in view.intervals(rid):
+            found[f"the label {reference}"] = int(str(interval.facts.fields["seq"]))
     if _NUMBER.match(reference) and int(reference) <= head:
         found[f"transaction {int(reference)}"] = int(reference)
     if is_time(reference):

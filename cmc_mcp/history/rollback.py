@@ -14,8 +14,8 @@ from cmc_mcp.errors import Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
 from cmc_mcp.history.references import PointLike, plain_text, resolve_point
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
+from cmc_mcp.kernel.intervals import Interval, Intervals, leaf
 from cmc_mcp.kernel.kinds import ATOM, ERASURE
-from cmc_mcp.kernel.pieces import Piece, Pieces, leaf
 from cmc_mcp.kernel.transaction import OPEN, ROLLBACK, UNDO
 from cmc_mcp.kernel.undo import Step, effective, replayed
 from cmc_mcp.merkle import state as tree
@@ -42,7 +42,7 @@ class Target:
 class _Plan:
     verb: str
     arguments: dict[str, Json]
-    changes: dict[int, tuple[Pieces, Pieces]]
+    changes: dict[int, tuple[Intervals, Intervals]]
     first: int
     orphaned: list[int] = field(default_factory=list)
     not_undone: list[int] = field(default_factory=list)
@@ -86,7 +86,7 @@ def rollback(
                 "the store has changed since that plan was made; nothing was rolled back. Make a new dry run"
             )
         for rid, (_, after) in plan.changes.items():
-            unit.set_pieces(rid, after)
+            unit.set_intervals(rid, after)
         check_cancelled(cancel)
         arguments = canonical(plan.arguments)
         head = unit.flush(verb=plan.verb, principal=principal, arguments=arguments, clock_us=clock.now_us())
@@ -145,7 +145,7 @@ def _whole(view: LedgerView, to: int) -> _Plan:
         record = view.record(rid)
         if not _rolls_back(view, rid):
             continue
-        now, then = view.pieces(rid), view.pieces(rid, to)
+        now, then = view.intervals(rid), view.intervals(rid, to)
         if then and not now and rid in gone:
             plan.erased.append(rid)
             plan.withheld[view.registry.tree_key(record)] = leaf(record, then)
@@ -167,10 +167,10 @@ def _erased_since(view: LedgerView, seq: int) -> set[int]:
     """Return the atoms whose content or facts were erased after a transaction, and were not told again since."""
     out: set[int] = set()
     for rid, _ in view.records(ERASURE.code):
-        for _, _, tx_from, tx_to, facts in view.piece_rows(rid):
+        for _, _, tx_from, tx_to, facts in view.interval_rows(rid):
             if tx_from <= seq or tx_to != OPEN:
                 continue
-            pid = view.pid(bytes.fromhex(str(view.facts(facts).registers["hash"])))
+            pid = view.pid(bytes.fromhex(str(view.facts(facts).fields["hash"])))
             if pid is not None:
                 out.update(row.rid for row in view.atoms_with_content(pid))
                 out.update(user for user in view.facts_used(pid) if view.record(user).kind == ATOM.code)
@@ -214,10 +214,10 @@ class _Matcher:
             return True
         subjects = self._behaviour(rid).subjects(self.view, rid, seq)
         subjects += (other for one in self.view.registry.behaviours for other in one.bound(self.view, rid, seq))
-        held: list[Piece] = []
+        held: list[Interval] = []
         for subject in subjects:
-            held += (*self.view.pieces(subject, seq - 1), *self.view.pieces(subject, seq))
-        return any(all(p.facts.registers.get(TAG + name) == value for name, value in self.tags) for p in held)
+            held += (*self.view.intervals(subject, seq - 1), *self.view.intervals(subject, seq))
+        return any(all(p.facts.fields.get(TAG + name) == value for name, value in self.tags) for p in held)
 
     def _behaviour(self, rid: int) -> Behaviour:
         return self.view.registry.behaviour[self.view.record(rid).kind]
@@ -242,7 +242,7 @@ def _selective(view: LedgerView, target: Target) -> _Plan:
     ]
     gone = _erased_since(view, since)
     for rid in _touched(view, matcher, since, head.seq, rolled):
-        now = view.pieces(rid)
+        now = view.intervals(rid)
         then, orphaned = _without(view, rid, matcher, rolls)
         if then and not now and rid in gone:
             plan.erased.append(rid)
@@ -274,7 +274,7 @@ def _touched(view: LedgerView, matcher: _Matcher, since: int, head: int, rolled:
 
 def _without(
     view: LedgerView, rid: int, matcher: _Matcher, rolls: list[tuple[TransactionRow, Mapping[str, Json]]]
-) -> tuple[Pieces, bool]:
+) -> tuple[Intervals, bool]:
     """Replay a record's effective history without the changes that match."""
     steps = {seq: Step(seq, "write") for seq in view.change_seqs(rid)}
     for row, arguments in rolls:
@@ -283,9 +283,9 @@ def _without(
         else:
             steps[row.seq] = Step(row.seq, UNDO, matches=partial(_Matcher(view, arguments).matches, rid))
     force = [seq for seq in effective(steps[seq] for seq in sorted(steps)) if not matcher.matches(rid, seq)]
-    changes = ((seq, view.pieces(rid, seq - 1), view.pieces(rid, seq)) for seq in force)
+    changes = ((seq, view.intervals(rid, seq - 1), view.intervals(rid, seq)) for seq in force)
     outcome = replayed(changes, assigned=view.registry.kind(view.record(rid)).assigned)
-    return outcome.pieces, bool(outcome.orphaned)
+    return outcome.intervals, bool(outcome.orphaned)
 
 
 def _arguments(row: TransactionRow) -> Mapping[str, Json]:
@@ -304,9 +304,9 @@ def _resting_on(view: LedgerView, plan: _Plan) -> list[int]:
     while layer:
         following = []
         for edge in view.edges(layer, incoming=True):
-            if not plan.changes.get(edge.rid, (None, view.pieces(edge.rid)))[1]:
+            if not plan.changes.get(edge.rid, (None, view.intervals(edge.rid)))[1]:
                 continue  # the link goes too
-            if edge.type in ("derives", "supersedes") and edge.source not in seen and view.pieces(edge.source):
+            if edge.type in ("derives", "supersedes") and edge.source not in seen and view.intervals(edge.source):
                 seen.add(edge.source)
                 following.append(edge.source)
         out += following

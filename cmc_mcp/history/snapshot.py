@@ -8,8 +8,8 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded
 from cmc_mcp.history.references import plain_text
 from cmc_mcp.kernel.identity import snapshot_name
+from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import LABEL
-from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.results import SnapshotResult
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, format_time
@@ -42,8 +42,8 @@ def snapshot(
     with store.writer(ws) as unit:
         rid, _ = unit.intern(LABEL.record(label.encode()))
         seq = unit.before.seq
-        for piece in unit.pieces(rid):
-            named = int(str(piece.facts.registers["seq"]))
+        for interval in unit.intervals(rid):
+            named = int(str(interval.facts.fields["seq"]))
             if unit.head_at(named).state_root == unit.before.state_root and not force:
                 return result(unit.head_at(named), label)
             if not force:
@@ -52,10 +52,10 @@ def snapshot(
                     label=label,
                     transaction=named,
                 )
-        registers: dict[str, Json] = {"label": label, "seq": seq}
+        fields: dict[str, Json] = {"label": label, "seq": seq}
         if note:
-            registers["note"] = note
-        unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(registers)),))
+            fields["note"] = note
+        unit.set_intervals(rid, (Interval(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(fields)),))
         named_head = unit.before
         unit.flush(verb="label", principal=principal, arguments=canonical({"seq": seq}), clock_us=clock.now_us())
     return result(named_head, label)

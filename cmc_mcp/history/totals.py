@@ -38,10 +38,10 @@ def _first_named(audit: Audit) -> dict[int, int]:
 
     behaviours = audit.view.registry.behaviour
     pids = {row.hash: pid for pid, row in audit.payloads.items()}
-    for seq, opens, rid, _, _, facts in audit.view.piece_events():
+    for seq, opens, rid, _, _, facts in audit.view.interval_events():
         if opens:
             named(facts, seq)
-            for ref in behaviours[audit.records[rid].kind].refers(audit.registers(facts)):
+            for ref in behaviours[audit.records[rid].kind].refers(audit.fields(facts)):
                 named(pids.get(bytes.fromhex(ref.hash)), seq)
     for atom in audit.atoms:
         for pid in atom[3:8]:

@@ -1,6 +1,6 @@
 """Verify: replays the ledger from its rows, re-hashes every byte, rebuilds what is derived, and names each fault.
 
-The committed tables (payloads, records, atoms, pieces, transactions) are proved by the hash chain, and against a
+The committed tables (payloads, records, atoms, intervals, transactions) are proved by the hash chain, and against a
 checkpoint kept elsewhere; the derived ones are computed again by their indexes (`store/indexes.py`) and compared.
 Of what is derived nothing is checked before what is committed is sound.
 """
@@ -15,8 +15,8 @@ from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, ProofError
 from cmc_mcp.history.totals import totals
 from cmc_mcp.kernel.identity import atom_id
+from cmc_mcp.kernel.intervals import Interval, leaf
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, KEY_BYTES
-from cmc_mcp.kernel.pieces import Piece, leaf
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
@@ -64,7 +64,7 @@ class Verifier:
         self._guarded("derived tables", self._derived)
         for check in self._checks("operational"):
             self._guarded(check.table, check.run, self.audit, self.fault)
-        self._guarded("workspaces", self._epoch)
+        self._guarded("workspaces", self._erasure_count)
 
     def committed(self, progress: Progress | None = None) -> bool:
         """Check the committed tables; say whether they are sound, since what is derived follows from sound ones alone."""
@@ -126,11 +126,11 @@ class Verifier:
         self.checked["payloads"] = len(self.audit.payloads)
 
     def _replay(self, progress: Progress | None) -> None:
-        """Recompute every transaction's hash and roots from the pieces."""
-        audit, live = self.audit, dict[int, dict[int, Piece]]()
+        """Recompute every transaction's hash and roots from the intervals."""
+        audit, live = self.audit, dict[int, dict[int, Interval]]()
         roots = [tree.EMPTY_ROOT, tree.EMPTY_ROOT]
         previous, time_us, atoms = GENESIS, -(1 << 62), 0
-        events = groupby(self.view.piece_events(), key=lambda event: event[0])
+        events = groupby(self.view.interval_events(), key=lambda event: event[0])
         pending = next(events, None)
         for expected_seq, row in enumerate(audit.rows, start=1):
             if row.seq != expected_seq:
@@ -165,10 +165,10 @@ class Verifier:
             progress(len(audit.rows), len(audit.rows))
         self.log_root = log.root(self._replayed, lambda a, b: audit.log[a, b])
         audit.erased = frozenset(
-            bytes.fromhex(str(piece.facts.registers.get("hash", "")))
-            for rid, pieces in live.items()
+            bytes.fromhex(str(interval.facts.fields.get("hash", "")))
+            for rid, intervals in live.items()
             if rid in audit.records and audit.records[rid].kind == ERASURE.code
-            for piece in pieces.values()
+            for interval in intervals.values()
         )
 
     @property
@@ -180,7 +180,7 @@ class Verifier:
             self.fault("pieces", f"{rid}/{start}/{seq}", "it belongs to a transaction that is not in the ledger")
 
     def _entry(self, row: TransactionRow, header: Header, changes: list[Change], time_us: int) -> None:
-        """Compare one ledger entry with what its pieces, and the entry before it, make it."""
+        """Compare one ledger entry with what its intervals, and the entry before it, make it."""
         if row.arguments is not None and payload_hash(row.arguments) != row.arguments_hash:
             self.fault("transactions", row.seq, "its arguments do not match their hash")
         if (row.state_root, row.control_root) != (header.state_root, header.control_root):
@@ -191,27 +191,27 @@ class Verifier:
             self.fault("transactions", row.seq, "its time is not after the one before")
 
     def _apply(
-        self, live: dict[int, dict[int, Piece]], events: list[tuple[int, int, int, int, int, int]]
+        self, live: dict[int, dict[int, Interval]], events: list[tuple[int, int, int, int, int, int]]
     ) -> tuple[list[Change], int]:
         """Apply one transaction's openings and closings; return its changes, and by how much live atoms grew."""
         audit = self.audit
         changes: list[Change] = []
         delta = 0
-        before: dict[int, tuple[Piece, ...]] = {}
+        before: dict[int, tuple[Interval, ...]] = {}
         for seq, opens, rid, start, end, facts in events:
-            pieces = live.setdefault(rid, {})
-            before.setdefault(rid, _ordered(pieces))
+            intervals = live.setdefault(rid, {})
+            before.setdefault(rid, _ordered(intervals))
             payload = audit.payloads.get(facts)
             audit.held.add(facts)
             if payload is None or start >= end:
                 self.fault("pieces", f"{rid}/{start}/{seq}", "its facts are missing, or its interval is empty")
                 continue
             if opens:
-                pieces[start] = Piece(start, end, Facts(payload.hash, payload.body))
+                intervals[start] = Interval(start, end, Facts(payload.hash, payload.body))
                 first = audit.first.setdefault(rid, (seq, []))
                 if first[0] == seq:
                     first[1].append(facts)
-            elif pieces.pop(start, None) is None:
+            elif intervals.pop(start, None) is None:
                 self.fault("pieces", f"{rid}/{start}/{seq}", "it ends without having begun")
         for rid, old in sorted(before.items()):
             new = _ordered(live[rid])
@@ -273,8 +273,8 @@ class Verifier:
         known = {row.hash.hex() for row in audit.payloads.values()}
         for behaviour in self.registry.behaviours:
             for rid, _ in audit.of_kind(behaviour.kind):
-                for facts in {row[4] for row in self.view.piece_rows(rid)}:
-                    for register, said in behaviour.refers(audit.registers(facts)):
+                for facts in {row[4] for row in self.view.interval_rows(rid)}:
+                    for register, said in behaviour.refers(audit.fields(facts)):
                         if said not in known:
                             self.fault("payloads", said[:32], f"the {register} of record {rid} is missing")
         for domain in self.registry.domains.values():
@@ -314,7 +314,7 @@ class Verifier:
             check.run(self.audit, self.fault)
 
     # ------------------------------------------------------------------ what no root covers
-    def _epoch(self) -> None:
+    def _erasure_count(self) -> None:
         """Check that the workspace counts the erasures that there were."""
         erases = [row for row in self.audit.rows if row.verb == "erase"]  # one of nothing begins no epoch
         if not sum(row.changes > 0 for row in erases) <= self.view.own_row()[1] <= len(erases):
@@ -375,8 +375,8 @@ def shown(row: Iterable[object]) -> str:
     return "/".join(part.hex()[:32] if isinstance(part, bytes) else str(part) for part in row)
 
 
-def _ordered(pieces: dict[int, Piece]) -> tuple[Piece, ...]:
-    return tuple(pieces[start] for start in sorted(pieces))
+def _ordered(intervals: dict[int, Interval]) -> tuple[Interval, ...]:
+    return tuple(intervals[start] for start in sorted(intervals))
 
 
 def text_and_file(store: Store, ws: int, objects: Objects) -> list[Fault]:

@@ -8,14 +8,14 @@ from typing import Final
 
 from cmc_mcp.errors import Busy
 
-_BROKEN: Final = -1  # the epoch of an index that is not to be used
+_BROKEN: Final = -1  # the erasure count of an index that is not to be used
 
 
 class Follower:
-    """An index of one workspace under one model. Thread-safe. An erasure begins a new epoch, and so a new index."""
+    """An index of one workspace under one model. Thread-safe. An erasure begins a new erasure count, and so a new index."""
 
-    def __init__(self, ws: int, model: int, epoch: int) -> None:
-        self.ws, self.model, self.epoch = ws, model, epoch
+    def __init__(self, ws: int, model: int, erasure_count: int) -> None:
+        self.ws, self.model, self.erasure_count = ws, model, erasure_count
         self.seq = 0
         self._lock = threading.Lock()
 
@@ -30,11 +30,11 @@ class Follower:
         with self._lock:
             if self.seq >= seq:
                 return
-            if self.epoch == _BROKEN:
+            if self.erasure_count == _BROKEN:
                 raise Busy("loading what is searched was interrupted; ask again")
             try:
                 load()
                 self.seq = seq
             except BaseException:  # half of a step was loaded: the next read begins a new index
-                self.epoch = _BROKEN
+                self.erasure_count = _BROKEN
                 raise

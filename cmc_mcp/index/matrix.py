@@ -60,8 +60,8 @@ class Described(NamedTuple):
 class Matrix(Follower):
     """Codes and columns of one workspace under one model. Thread-safe; `model` 0 has columns only."""
 
-    def __init__(self, ws: int, model: int, dimension: int, epoch: int) -> None:
-        super().__init__(ws, model, epoch)
+    def __init__(self, ws: int, model: int, dimension: int, erasure_count: int) -> None:
+        super().__init__(ws, model, erasure_count)
         self.lexicon = Lexicon(ws)
         self._rid, self._modality = Column("int64"), Column("int8")
         self._origin, self._witness, self._vector = Column("int64"), Column("int64"), Column("int32")
@@ -97,7 +97,7 @@ class Matrix(Follower):
         self._load_atoms(view, known, last_rid)
         if self.model and known > self.ws << 40:
             self._attach_late(view, last_vid, known)
-        self._load_pieces(view, seq)
+        self._load_intervals(view, seq)
         self._last_rid = last_rid
 
     def _reserve(self, head: Head) -> None:
@@ -196,11 +196,11 @@ class Matrix(Follower):
             self._vector.rows[atoms] = places
             self._attach(atoms, places)
 
-    def _load_pieces(self, view: ReadView, seq: int) -> None:
+    def _load_intervals(self, view: ReadView, seq: int) -> None:
         import numpy as np
 
         closed = list(view.closed_columns(self.seq, seq)) if self.seq else []
-        found = view.piece_columns(self.seq, seq)
+        found = view.interval_columns(self.seq, seq)
         columns = (self._valid_from, self._valid_to, self._tx_from, self._tx_to, self._facts)
         while rows := list(islice(found, _CHUNK)):
             rids, *values = (np.array(column, np.int64) for column in zip(*rows, strict=True))

@@ -46,8 +46,8 @@ class Plan:
 class NodeMatrix(Follower):
     """The nodes of one workspace under one model. Thread-safe. An erasure starts a new one."""
 
-    def __init__(self, ws: int, model: int, dimension: int, epoch: int) -> None:
-        super().__init__(ws, model, epoch)
+    def __init__(self, ws: int, model: int, dimension: int, erasure_count: int) -> None:
+        super().__init__(ws, model, erasure_count)
         self._source, self._tx_from, self._tx_to = Column("int64"), Column("int64"), Column("int64")
         self._vector, self._vector_seq = Column("int32"), Column("int64")
         self._vectors = Column("float32", dimension)
@@ -164,10 +164,10 @@ class Plans:
 
     def at(self, view: ReadView, manifests: Manifests, source: int, seq: int) -> Plan | None:
         """Return the version of a document after a transaction, or None if it did not exist or was erased."""
-        pieces = view.pieces(source, seq)
-        if not pieces:
+        intervals = view.intervals(source, seq)
+        if not intervals:
             return None
-        hash_ = bytes.fromhex(str(pieces[0].facts.registers["manifest"]))
+        hash_ = bytes.fromhex(str(intervals[0].facts.fields["manifest"]))
         key = (source, hash_)
         known = self._known.get(key)
         if known is not None:

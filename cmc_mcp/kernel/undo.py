@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from cmc_mcp.kernel.pieces import NOTHING, Pieces, pointwise
+from cmc_mcp.kernel.intervals import NOTHING, Intervals, pointwise
 from cmc_mcp.kernel.transaction import ROLLBACK, UNDO
 from cmc_mcp.model.facts import Facts, facts_of, merged
 
@@ -50,17 +50,17 @@ def effective(steps: Iterable[Step]) -> tuple[int, ...]:
 class Replayed(NamedTuple):
     """The outcome of a replay, and the transactions whose change had nothing left to stand on."""
 
-    pieces: Pieces
+    intervals: Intervals
     orphaned: tuple[int, ...]
 
 
-def replayed(changes: Iterable[tuple[int, Pieces, Pieces]], *, assigned: bool = False) -> Replayed:
+def replayed(changes: Iterable[tuple[int, Intervals, Intervals]], *, assigned: bool = False) -> Replayed:
     """Replay recorded changes `(seq, before, after)` of one record onto nothing.
 
     Of an `assigned` kind each change sets its after-state, whatever stood before: nothing of who came after is lost with
     who came first, and no change can be orphaned.
     """
-    value: Pieces = NOTHING
+    value: Intervals = NOTHING
     orphaned: list[int] = []
     for seq, before, after in changes:
         lost = False
@@ -75,13 +75,13 @@ def replayed(changes: Iterable[tuple[int, Pieces, Pieces]], *, assigned: bool = 
             if new is None:
                 return None
             if old is None:
-                return new if current is None else facts_of(merged(current.registers, new.registers))
+                return new if current is None else facts_of(merged(current.fields, new.fields))
             if current is None:
                 lost = True
                 return None
-            was, now = old.registers, new.registers
+            was, now = old.fields, new.fields
             changed = {k: now.get(k) for k in was.keys() | now.keys() if was.get(k) != now.get(k)}
-            return facts_of(merged(current.registers, changed))
+            return facts_of(merged(current.fields, changed))
 
         value = pointwise(carry, value, before, after)
         if lost:

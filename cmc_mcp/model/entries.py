@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from cmc_mcp import limits
 from cmc_mcp.errors import InvalidInput, LimitExceeded
-from cmc_mcp.model.facts import Registers
+from cmc_mcp.model.facts import FactFields
 from cmc_mcp.model.filters import VIF
 from cmc_mcp.model.time import TimeLike
 
@@ -148,19 +148,19 @@ def _key(key: object, path: str) -> str:
     raise InvalidInput.at(path, f"has a key of type {type(key).__name__}; use text for keys")
 
 
-def metadata_of(registers: Registers) -> dict[str, JsonValue]:
+def metadata_of(fields: FactFields) -> dict[str, JsonValue]:
     """Read the metadata from the facts of an entry; every call returns a new value.
 
     >>> metadata_of({"metadata": '{"a":0.5}'}), metadata_of({})
     ({'a': 0.5}, {})
     """
-    text = registers.get(METADATA)
+    text = fields.get(METADATA)
     return cast("dict[str, JsonValue]", json.loads(str(text))) if text is not None else {}
 
 
-def extra_of(registers: Registers) -> JsonValue:
+def extra_of(fields: FactFields) -> JsonValue:
     """Read the extra value of an entry; every call returns a new value."""
-    text = registers.get(EXTRA)
+    text = fields.get(EXTRA)
     return cast(JsonValue, json.loads(str(text))) if text is not None else None
 
 

@@ -1,7 +1,7 @@
-"""The facts of an assertion as registers: a flat map from register name to value, encoded canonically.
+"""The facts of an assertion as fields: a flat map from register name to value, encoded canonically.
 
-`remember`, `revise` and undo set registers one by one. Each tag is a register (`tag:topic`); so are the claim, the
-confidence and the title. A register with its default value is absent, so equal facts have equal bytes.
+`remember`, `revise` and undo set fields one by one. Each tag is a field (`tag:topic`); so are the claim, the
+confidence and the title. A field with its default value is absent, so equal facts have equal bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ USED = "used_us"
 MARK = "mark:"
 PRIORITY_DEFAULT = 0.5
 DECAY_TAU_S_DEFAULT = 604_800
-Registers = Mapping[str, Json]
+FactFields = Mapping[str, Json]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,94 +37,94 @@ class Facts:
         return hash(self.hash)
 
     @property
-    def registers(self) -> Registers:
-        """The registers, or an empty map if the body was erased."""
+    def fields(self) -> FactFields:
+        """The fields, or an empty map if the body was erased."""
         return decode(self.body) if self.body is not None else {}
 
 
-def facts_of(registers: Registers) -> Facts:
-    """Encode registers as a body of facts.
+def facts_of(fields: FactFields) -> Facts:
+    """Encode fields as a body of facts.
 
-    >>> facts_of({"tag:topic": "deploy"}).registers
+    >>> facts_of({"tag:topic": "deploy"}).fields
     {'tag:topic': 'deploy'}
     """
-    if not registers:
+    if not fields:
         return NO_FACTS
-    body = canonical(registers)
+    body = canonical(fields)
     return Facts(facts_hash(body), body)
 
 
 @lru_cache(maxsize=4096)
-def decode(body: bytes) -> Registers:
+def decode(body: bytes) -> FactFields:
     """Decode a body that `facts_of` encoded. Callers share the result and must not change it."""
-    registers: Registers = json.loads(body)
-    return registers
+    fields: FactFields = json.loads(body)
+    return fields
 
 
 NO_FACTS = Facts(facts_hash(b"{}"), b"{}")
 
 
-def merged(registers: Registers, changes: Registers) -> dict[str, Json]:
-    """Return the registers with changes applied; a value of None removes a register.
+def merged(fields: FactFields, changes: FactFields) -> dict[str, Json]:
+    """Return the fields with changes applied; a value of None removes a field.
 
     >>> merged({"a": 1, "b": 2}, {"a": None, "c": 3})
     {'b': 2, 'c': 3}
     """
-    out = {**registers, **changes}
+    out = {**fields, **changes}
     return {name: value for name, value in out.items() if value is not None}
 
 
-def tags_of(registers: Registers) -> dict[str, str]:
-    """Return the tags among registers, sorted by key.
+def tags_of(fields: FactFields) -> dict[str, str]:
+    """Return the tags among fields, sorted by key.
 
     >>> tags_of({"tag:topic": "deploy", "title": "x"})
     {'topic': 'deploy'}
     """
-    return {name[len(TAG) :]: str(value) for name, value in sorted(registers.items()) if name.startswith(TAG)}
+    return {name[len(TAG) :]: str(value) for name, value in sorted(fields.items()) if name.startswith(TAG)}
 
 
-def number_of(registers: Registers, name: str) -> float | None:
-    """Read a fixed-point register as a float, or None if it is absent.
+def number_of(fields: FactFields, name: str) -> float | None:
+    """Read a fixed-point field as a float, or None if it is absent.
 
     >>> number_of({"confidence": "0.900000"}, "confidence")
     0.9
     """
-    value = registers.get(name)
+    value = fields.get(name)
     return float(value) if isinstance(value, str) else None
 
 
-def used_of(registers: Registers) -> int | None:
+def used_of(fields: FactFields) -> int | None:
     """Return when a memory was last reported as used (microseconds), or None if it never was.
 
     >>> used_of({"used_us": 5}), used_of({})
     (5, None)
     """
-    value = registers.get(USED)
+    value = fields.get(USED)
     return value if isinstance(value, int) else None
 
 
-def mark_register(principal: str) -> str:
-    """Return the name of the register that holds a principal's judgement; register names are ASCII.
+def mark_field(principal: str) -> str:
+    """Return the name of the field that holds a principal's judgement; register names are ASCII.
 
-    >>> mark_register("agent:zoë")
+    >>> mark_field("agent:zoë")
     'mark:agent:zo%C3%AB'
     """
     return MARK + quote(principal, safe=" !#$&'()*+,/:;=?@[]")
 
 
-def judgements_of(registers: Registers) -> dict[str, bool]:
+def judgements_of(fields: FactFields) -> dict[str, bool]:
     """Return each principal who judged a memory, sorted, and whether the principal judged it right.
 
     >>> judgements_of({"mark:zo%C3%AB": "right", "mark:bob": "wrong", "tag:topic": "x"})
     {'bob': False, 'zoë': True}
     """
-    marks = ((unquote(name[len(MARK) :]), value) for name, value in registers.items() if name.startswith(MARK))
+    marks = ((unquote(name[len(MARK) :]), value) for name, value in fields.items() if name.startswith(MARK))
     return {principal: value == "right" for principal, value in sorted(marks)}
 
 
-def outcome_registers(registers: Registers) -> list[str]:
-    """Return the names of the registers that outcomes set; a new wording does not inherit these judgements."""
-    return [name for name in registers if name == USED or name.startswith(MARK)]
+def outcome_fields(fields: FactFields) -> list[str]:
+    """Return the names of the fields that outcomes set; a new wording does not inherit these judgements."""
+    return [name for name in fields if name == USED or name.startswith(MARK)]
 
 
 class ClaimArguments(TypedDict, total=False):
@@ -146,20 +146,20 @@ class Claim:
     many: bool = False
 
     def register(self) -> dict[str, Json]:
-        """Encode the claim as the value of the register `claim`."""
+        """Encode the claim as the value of the field `claim`."""
         value: dict[str, Json] = {"subject": self.subject, "predicate": self.predicate, "object": self.object}
         if self.many:
             value["many"] = True
         return value
 
 
-def claim_of(registers: Registers) -> Claim | None:
-    """Read the claim from registers, or None if they hold no claim.
+def claim_of(fields: FactFields) -> Claim | None:
+    """Read the claim from fields, or None if they hold no claim.
 
     >>> claim_of({"claim": {"subject": "app", "predicate": "runs on", "object": "Fly.io"}}).object
     'Fly.io'
     """
-    value = registers.get("claim")
+    value = fields.get("claim")
     if not isinstance(value, Mapping):
         return None
     return Claim(str(value["subject"]), str(value["predicate"]), str(value["object"]), bool(value.get("many", False)))

@@ -21,11 +21,11 @@ from cmc_mcp.read.detect import Detector, by_words
 from cmc_mcp.read.near import Closeness, Grouping
 from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.point import Point
+from cmc_mcp.read.precedence import Relevance, Shares, irrelevant, precedence, since_us
 from cmc_mcp.read.rank import Hit
 from cmc_mcp.read.reconcile import note_newer, note_possible, reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.slots import Candidate, reordered, slot_pairs
-from cmc_mcp.read.standing import Relevance, Shares, irrelevant, since_us, standing
 from cmc_mcp.read.trace import Trace
 from cmc_mcp.store.ports import Objects, ReadView
 from cmc_mcp.store.rows import MODALITIES, AtomRow
@@ -48,7 +48,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LoadedHit:
     """A candidate as it was loaded, and its text (None when it is not compared) and vector as they are compared."""
 
     hit: Hit
@@ -86,7 +86,7 @@ class Arranged:
         self._read: set[int] = set()  # contents
         self._seen: set[int] = set()  # contents
         self._placed: set[int] = set()
-        self._ahead: deque[Found] = deque()
+        self._ahead: deque[LoadedHit] = deque()
         self._said: dict[int, Notes] = {}  # in this window
         self._closeness = Closeness(min(settings.near_cosine, settings.possible_cosine))
         self.merged = self.annotated = 0
@@ -107,9 +107,9 @@ class Arranged:
                     hit = group[0].hit._replace(rid=found.hit.rid)  # a group is as good a match as its best
                     yield from self._with_winners(hit, found.loaded, found.notes, others)
 
-    def _window(self) -> list[list[Found]]:
+    def _window(self) -> list[list[LoadedHit]]:
         """Take candidates until there are enough groups of them."""
-        settings, members = self._settings, dict[int, Found]()
+        settings, members = self._settings, dict[int, LoadedHit]()
         self._closeness = Closeness(min(settings.near_cosine, settings.possible_cosine))
         near = 0  # how many of those ahead are in it
         grouping = Grouping(self._closeness, settings, lambda a, b: are_apart(members[a], members[b]))
@@ -151,7 +151,7 @@ class Arranged:
         found = load(self._view, self._objects, rids, self._point.head.seq, self._point.valid_at, rows)
         return {rid: item for rid, item in found.items() if item.data is not None}
 
-    def _to_compare(self, loaded: list[tuple[Hit, Loaded]], notes: dict[int, Notes]) -> list[Found]:
+    def _to_compare(self, loaded: list[tuple[Hit, Loaded]], notes: dict[int, Notes]) -> list[LoadedHit]:
         settings, statements = self._settings, self._statements
         wanted = settings.near_dedupe or (settings.reconcile and (settings.possible_conflicts or settings.supersede))
         compared = [(hit.rid, item) for hit, item in loaded if wanted and item.row.modality in _COMPARED]
@@ -159,7 +159,7 @@ class Arranged:
         vectors: dict[int, bytes] = {}
         if said and self._model:
             vectors = self._view.vectors_of(self._model, list(said), self._point.head.seq)
-        return [Found(hit, item, notes[hit.rid], said.get(hit.rid), vectors.get(hit.rid)) for hit, item in loaded]
+        return [LoadedHit(hit, item, notes[hit.rid], said.get(hit.rid), vectors.get(hit.rid)) for hit, item in loaded]
 
     def _notes(self, loaded: list[Loaded]) -> dict[int, Notes]:
         if not self._settings.reconcile:
@@ -168,7 +168,7 @@ class Arranged:
         self.annotated += sum(1 for said in notes.values() if said.conflicts or said.stale)
         return notes
 
-    def _who_stands(self, group: list[Found]) -> Found:
+    def _who_stands(self, group: list[LoadedHit]) -> LoadedHit:
         """Choose who stands for a group: the best by relevance, recency and authority, then the first."""
         if len(group) == 1:
             return group[0]
@@ -176,16 +176,16 @@ class Arranged:
         shares = Shares(settings.stands_relevance, settings.stands_recency, settings.stands_authority)
         recorded = self._view.times_of(found.loaded.row.seq for found in group)
 
-        def stands(found: Found) -> float:
+        def stands(found: LoadedHit) -> float:
             item = found.loaded
             occurred = item.discriminator.get("occurred_at")
-            since = since_us(item.piece.valid_from, recorded[item.row.seq], point)
+            since = since_us(item.interval.valid_from, recorded[item.row.seq], point)
             since = since if occurred is None else int(str(occurred))
-            return standing(found.hit.score, since, item.registers, point, shares, settings.quality)
+            return precedence(found.hit.score, since, item.fields, point, shares, settings.quality)
 
         return max(group, key=lambda found: (stands(found), -group.index(found)))
 
-    def _newer_first(self, shown: list[Found]) -> list[int]:
+    def _newer_first(self, shown: list[LoadedHit]) -> list[int]:
         """Put a statement before an older one of its slot, and mark both; return the order of what is shown first."""
         if not self._settings.supersede or not self._settings.reconcile:
             return list(range(len(shown)))
@@ -201,7 +201,7 @@ class Arranged:
         self.annotated += note_newer(pairs, [found.loaded for found in shown], [found.notes for found in shown])
         return reordered(len(shown), pairs)
 
-    def _told(self, found: Found) -> Candidate | None:
+    def _told(self, found: LoadedHit) -> Candidate | None:
         """Return a statement as slots compare it, in the order of time; None for what supersedes nothing by itself."""
         loaded, said = found.loaded, found.statement
         if said is None or not found.notes.is_empty or (loaded.row.origin and "session" not in loaded.discriminator):
@@ -210,7 +210,7 @@ class Arranged:
         order = (loaded.row.seq, loaded.row.rid) if occurred is None else (int(str(occurred)), loaded.row.rid)
         return Candidate(said, order, str(_speaker(loaded) or ""), found.hit.score)
 
-    def _mark_possible(self, shown: list[Found]) -> None:
+    def _mark_possible(self, shown: list[LoadedHit]) -> None:
         settings = self._settings
         if not (settings.reconcile and settings.possible_conflicts):
             return
@@ -253,7 +253,7 @@ def _speaker(loaded: Loaded) -> object:
     return loaded.discriminator.get("speaker")
 
 
-def are_apart(a: Found, b: Found) -> bool:
+def are_apart(a: LoadedHit, b: LoadedHit) -> bool:
     """Return whether two memories stay apart whatever their words are.
 
     What two speakers say, what different claims state, and what two days call "yesterday" is not the same.
@@ -261,7 +261,7 @@ def are_apart(a: Found, b: Found) -> bool:
     one, two = a.loaded, b.loaded
     if one.row.modality != two.row.modality or _speaker(one) != _speaker(two):
         return True
-    if claim_of(one.registers) != claim_of(two.registers):
+    if claim_of(one.fields) != claim_of(two.fields):
         return True
     if one.discriminator.get("occurred_at") == two.discriminator.get("occurred_at"):
         return False

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from cmc_mcp.embed.given import query_vector
+from cmc_mcp.embed.external import query_vector
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError
 from cmc_mcp.index.matrix import Matrix
@@ -105,7 +105,7 @@ class Fixed:
     """What the first read of a question fixed: its read point, and its clues there as of an erasure count."""
 
     point: Point
-    epoch: int
+    erasure_count: int
     clues: Clues
 
 
@@ -146,11 +146,11 @@ def standpoint(
 
 def _fixed(view: ReadView, asking: Asking, resolve: Callable[[ReadView], Point], before: Fixed | None) -> Fixed:
     """Fix the read point, or keep what was fixed before unless something was erased since."""
-    epoch = view.epoch()
+    erasure_count = view.erasure_count()
     if before is None:
         point = resolve(view)
-        return Fixed(point, epoch, asking.clues(view, point))
-    if before.epoch == epoch:
+        return Fixed(point, erasure_count, asking.clues(view, point))
+    if before.erasure_count == erasure_count:
         return before
     point = replace(before.point, head=view.head_at(before.point.head.seq))
-    return Fixed(point, epoch, asking.clues(view, point))
+    return Fixed(point, erasure_count, asking.clues(view, point))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
 from cmc_mcp.read.clues import Clues, phrase_share
-from cmc_mcp.read.lexical import Words
+from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.rank import Candidacy, Hit, Pool, Scale
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
@@ -31,7 +31,7 @@ class Candidates:
     def __init__(
         self,
         selection: Selection,
-        words: Words,
+        words: LexicalSearch,
         clues: Clues,
         model: int,
         query: npt.NDArray[np.float32] | None,
@@ -148,7 +148,7 @@ class Candidates:
             sorted({rid for f in found for rid in f}),
         )
         edges = [edge for incoming in (False, True) for edge in view.edges(seeds, incoming=incoming)]
-        held = view.pieces_of([edge.rid for edge in edges], seq) if edges else {}
+        held = view.intervals_of([edge.rid for edge in edges], seq) if edges else {}
         rids = {rid for edge in edges if held.get(edge.rid) for rid in (edge.source, edge.target)}
         ends = np.array(sorted(rids.difference(seeds)), np.int64)
         return set(ends[self._selection.passing(ends)].tolist())

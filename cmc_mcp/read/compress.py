@@ -121,8 +121,8 @@ def _prose(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 def _cut(text: str, start: int, end: int, at: re.Pattern[str]) -> list[tuple[int, int]]:
     cuts = [start, *(match.end() for match in at.finditer(text, start, end)), end]
-    pieces = [(a, a + len(text[a:b].rstrip())) for a, b in pairwise(cuts)]
-    return [(a, b) for a, b in pieces if a < b]
+    intervals = [(a, a + len(text[a:b].rstrip())) for a, b in pairwise(cuts)]
+    return [(a, b) for a, b in intervals if a < b]
 
 
 def _joined(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from cmc_mcp.errors import DimensionMismatch
 from cmc_mcp.kernel.identity import ATOM_PREFIX, atom_name, entry_discriminator, snapshot_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.entries import Found, extra_of, metadata_of, stamp
-from cmc_mcp.model.facts import Registers, number_of
+from cmc_mcp.model.facts import FactFields, number_of
 from cmc_mcp.model.filters import VIF, Every, Where, checked, compiled, conjuncts, paths
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import NO_MODEL
@@ -35,8 +35,8 @@ _ALWAYS: Final = "0001-01-01T00:00:00.000000Z"
 _NEVER: Final = "9999-12-31T23:59:59.999999Z"
 
 
-PieceRow = tuple[int, bytes, int, int, int, int, int]
-"""As `pieces_of_origin` gives it: rid, id, first transaction, witness, valid_from, valid_to, facts."""
+IntervalRow = tuple[int, bytes, int, int, int, int, int]
+"""As `intervals_of_origin` gives it: rid, id, first transaction, witness, valid_from, valid_to, facts."""
 
 
 # ---------------------------------------------------------------------- who is asked about
@@ -114,7 +114,7 @@ def _rids(reading: Reading, ids: Sequence[str]) -> list[int]:
 def _virtually(reading: Reading, where: Where) -> set[int]:
     """Evaluate a filter that asks for virtual columns, on the pieces that hold at the read point."""
     view, point, test = reading.view, reading.point, compiled(where)
-    rows = view.pieces_of_origin(reading.origin, point.head.seq, point.valid_at)
+    rows = view.intervals_of_origin(reading.origin, point.head.seq, point.valid_at)
     times = view.times_of({row[2] for row in rows})
     asked = paths(where)
     known = reading.tables.metadata(view, reading.origin) if any(path[0] != VIF for path in asked) else {}
@@ -129,9 +129,9 @@ def _virtually(reading: Reading, where: Where) -> set[int]:
 
 
 def _virtual(
-    view: ReadView, rows: Sequence[PieceRow], times: Mapping[int, int]
-) -> Mapping[str, Callable[[PieceRow], JsonValue]]:
-    """Return a function for each virtual column of a row of `pieces_of_origin`; open ends compare as extreme times."""
+    view: ReadView, rows: Sequence[IntervalRow], times: Mapping[int, int]
+) -> Mapping[str, Callable[[IntervalRow], JsonValue]]:
+    """Return a function for each virtual column of a row of `intervals_of_origin`; open ends compare as extreme times."""
     witnesses = {pid: _json(view.payload(pid)) for pid in {row[3] for row in rows}}
     stamps = {seq: stamp(time_us) for seq, time_us in times.items()}
     return {
@@ -142,7 +142,7 @@ def _virtual(
         "model_id": lambda row: _model(witnesses[row[3]]),
         "valid_from": lambda row: _ALWAYS if row[4] == SINCE_ALWAYS else stamp(row[4]),
         "valid_to": lambda row: _NEVER if row[5] == UNTIL_FURTHER_NOTICE else stamp(row[5]),
-        "confidence": lambda row: _confidence(view.facts(row[6]).registers),
+        "confidence": lambda row: _confidence(view.facts(row[6]).fields),
     }
 
 
@@ -155,8 +155,8 @@ def _model(witness: Mapping[str, Json]) -> str | None:
     return None if model == NO_MODEL else model
 
 
-def _confidence(registers: Registers) -> dict[str, JsonValue] | None:
-    confidence = number_of(registers, "confidence")
+def _confidence(fields: FactFields) -> dict[str, JsonValue] | None:
+    confidence = number_of(fields, "confidence")
     return None if confidence is None else {"lo": confidence, "hi": confidence}
 
 
@@ -188,13 +188,13 @@ def shown(reading: Reading, hits: Sequence[tuple[int, float | None]]) -> list[Fo
 
 
 def _found(item: Loaded, data: bytes, score: float | None, recorded_us: int, changed_us: int, snapshot: str) -> Found:
-    start, end, _ = item.piece
+    start, end, _ = item.interval
     vif: dict[str, JsonValue] = {
         "v": WITNESS_VERSION,
         "atom_id": item.name,
         "writer": _writer(item.witness),
         "model_id": _model(item.witness),
-        "confidence": _confidence(item.registers),
+        "confidence": _confidence(item.fields),
         "snapshot_id": snapshot,
         "content_hash": "sha256:" + sha256(data).hexdigest(),
         "valid_from": stamp(start),
@@ -204,8 +204,8 @@ def _found(item: Loaded, data: bytes, score: float | None, recorded_us: int, cha
     return Found(
         id=str(item.discriminator["entry"]),
         text=data.decode(),
-        metadata=metadata_of(item.registers),
-        extra=extra_of(item.registers),
+        metadata=metadata_of(item.fields),
+        extra=extra_of(item.fields),
         vif=dict(sorted(vif.items())),
         recorded_us=recorded_us,
         changed_us=changed_us,
@@ -240,7 +240,7 @@ def every_metadata(reading: Reading) -> list[Mapping[str, JsonValue]]:
     """Return the metadata of what a collection holds, each once, in order of first recording; not to be changed."""
     if not reading.origin:
         return []
-    rows = reading.view.pieces_of_origin(reading.origin, reading.point.head.seq, reading.point.valid_at)
+    rows = reading.view.intervals_of_origin(reading.origin, reading.point.head.seq, reading.point.valid_at)
     known = reading.tables.metadata(reading.view, reading.origin)
     held = dict.fromkeys(row[6] for row in rows)
     return [known[facts] for facts in held if facts in known]  # what was erased held then, and is there no more
@@ -254,7 +254,7 @@ def counted(reading: Reading, where: Where | None, ids: Sequence[str] | None) ->
 def _held(reading: Reading, where: Where | None, ids: Sequence[str] | None) -> list[int]:
     limits = limits_of(reading, where, ids)
     rids = [] if limits is None else reading.view.selected(reading.point.head.seq, reading.point.valid_at, limits)
-    if rids and reading.view.epoch():  # what was erased held then, and is there no more
+    if rids and reading.view.erasure_count():  # what was erased held then, and is there no more
         gone = set(reading.view.erased())
         rids = [rid for rid in rids if rid not in gone]
     return rids

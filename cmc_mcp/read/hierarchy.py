@@ -144,7 +144,7 @@ def _turns_beside(view: ReadView, seq: int, item: Loaded, n: int) -> tuple[list[
         (
             position
             for position, rid in view.item_of(item.row.rid)
-            if any(p.facts.registers.get("atom") == item.row.key.hex() for p in view.pieces(rid, seq))
+            if any(p.facts.fields.get("atom") == item.row.key.hex() for p in view.intervals(rid, seq))
         ),
         None,
     )
@@ -153,8 +153,8 @@ def _turns_beside(view: ReadView, seq: int, item: Loaded, n: int) -> tuple[list[
     before: list[int] = []
     after: list[int] = []
     for other, rid in view.items_between(item.row.origin, position - n, position + n):
-        for piece in view.pieces(rid, seq) if other != position else ():
-            atom = view.rid(atom_record(bytes.fromhex(str(piece.facts.registers["atom"]))))
+        for interval in view.intervals(rid, seq) if other != position else ():
+            atom = view.rid(atom_record(bytes.fromhex(str(interval.facts.fields["atom"]))))
             if atom is not None:
                 (before if other < position else after).append(atom)
     return before, after

@@ -17,10 +17,10 @@ def item_of(
     loaded: Loaded, *, score: float = 0.0, recorded_us: int | None = None, detailed: bool = True, **more: Unpack[More]
 ) -> Item:
     """Return a memory as a reader sees it; `more` holds the fields that a reading adds."""
-    registers, witness = loaded.registers, loaded.witness
-    claim = claim_of(registers)
+    fields, witness = loaded.fields, loaded.witness
+    claim = claim_of(fields)
     occurred = loaded.discriminator.get("occurred_at")
-    confidence = number_of(registers, "confidence")
+    confidence = number_of(fields, "confidence")
     model_id = str(witness.get("model_id", NO_MODEL))
     # everything mutable is given: a default would be copied deeply, which costs more than the rest
     return Item(
@@ -32,17 +32,17 @@ def item_of(
         source=loaded.origin if loaded.row.origin else None,
         place=more.get("place"),
         dependency_hash=more.get("dependency_hash"),
-        title=cast("str | None", registers.get("title")),
+        title=cast("str | None", fields.get("title")),
         session=cast("str | None", loaded.discriminator.get("session")),
         speaker=cast("str | None", loaded.discriminator.get("speaker")) or None,
         occurred_at=format_time(int(str(occurred))) if occurred is not None else None,
-        valid_from=format_time(loaded.piece.valid_from),
-        valid_to=format_time(loaded.piece.valid_to),
+        valid_from=format_time(loaded.interval.valid_from),
+        valid_to=format_time(loaded.interval.valid_to),
         recorded_at=None if recorded_us is None else format_time(recorded_us),
         transaction=loaded.row.seq if detailed else None,
-        tags=tags_of(registers),
+        tags=tags_of(fields),
         claim=None if claim is None else _claim(claim),
-        priority=(number_of(registers, "priority") or PRIORITY_DEFAULT) if detailed else None,
+        priority=(number_of(fields, "priority") or PRIORITY_DEFAULT) if detailed else None,
         witness=WitnessModel(
             writer=str(witness.get("writer", ERASED)),
             model_id=None if model_id == NO_MODEL else model_id,
@@ -51,7 +51,7 @@ def item_of(
             tool_ids=cast("list[str]", witness.get("tool_ids", [])),
             derived_from=loaded.derived_from,
             confidence=confidence,
-            entropy=number_of(registers, "entropy"),
+            entropy=number_of(fields, "entropy"),
             band=band(confidence),
         ),
         conflicts=more.get("conflicts", []),

@@ -27,7 +27,7 @@ def _frequent(passages: int, settings: Settings) -> int:
     return max(settings.frequent_min, min(settings.frequent_max, passages // 8), passages // 200)
 
 
-class Words:
+class LexicalSearch:
     """What the words of a query find among a selection.
 
     A frequent term adds to the scores of what the others find, and brings candidates of its own only where they find too

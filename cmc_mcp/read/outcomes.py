@@ -24,8 +24,8 @@ def outcomes(view: LedgerView) -> list[Outcome]:
     }
     out: list[Outcome] = []
     for rid, row in sorted(rows.items()):
-        registers, witness = view.facts(held[rid]).registers, witnesses[row.witness]
+        fields, witness = view.facts(held[rid]).fields, witnesses[row.witness]
         writer, model_id = str(witness.get("writer", ERASED)), str(witness.get("model_id", NO_MODEL))
-        confidence = number_of(registers, "confidence")
-        out += [Outcome(writer, model_id, confidence, right) for right in judgements_of(registers).values()]
+        confidence = number_of(fields, "confidence")
+        out += [Outcome(writer, model_id, confidence, right) for right in judgements_of(fields).values()]
     return out

@@ -22,7 +22,7 @@ from cmc_mcp.read.dedupe import stood_for
 from cmc_mcp.read.fit import Page, both_ends, fit
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
-from cmc_mcp.read.lexical import Words
+from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.navigate import Candidate, navigated
 from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.point import Cursor
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RecallCall:
     """A question as it is put: where its answer goes on, and how much it says."""
 
     question: Question
@@ -54,7 +54,7 @@ class Asked:
     narrow: Callable[[Filter], Filter | None] | None = None  # a filter that the question cannot say
 
 
-def recall(reading: Reading, asked: Asked, clues: Clues, meaning: Meaning) -> RecallResult:
+def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) -> RecallResult:
     """Answer a question at a read point."""
     trace = Trace()
     view, point, settings, question = reading.view, reading.point, reading.settings, asked.question
@@ -113,7 +113,7 @@ class _Sequence:
     def __init__(
         self,
         reading: Reading,
-        asked: Asked,
+        asked: RecallCall,
         clues: Clues,
         vector: npt.NDArray[np.float32] | None,
         selection: Selection,
@@ -123,7 +123,7 @@ class _Sequence:
         self._selection, self._trace = selection, trace
         limit, settings = asked.question.limit, reading.settings
         lexicon = Lexicon(reading.view.ws) if reading.matrix is None else reading.matrix.lexicon
-        words = Words(selection, asked.question.query, settings, lexicon, clues.names)
+        words = LexicalSearch(selection, asked.question.query, settings, lexicon, clues.names)
         trace.lap("terms", len(words.terms))
         depth = max(settings.dense_candidates, 3 * limit)
         candidates = Candidates(
@@ -153,7 +153,7 @@ class _Sequence:
         loaded = self._loaded[item.id]
         occurred = loaded.discriminator.get("occurred_at")
         since = self._reading.view.head_at(loaded.row.seq).recorded_us if occurred is None else int(str(occurred))
-        priority = number_of(loaded.registers, "priority")
+        priority = number_of(loaded.fields, "priority")
         return level_of(
             self._reading.point.reference_us - since,
             PRIORITY_DEFAULT if priority is None else priority,

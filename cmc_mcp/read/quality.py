@@ -161,13 +161,13 @@ def parts(
     `recorded_us` is when it was first recorded (`view.times_of` gives many at once), `place` its path in its source,
     `links` how many links it has beside its premises, where that is known. "Now" is the point's reference time.
     """
-    registers = loaded.registers
+    fields = loaded.fields
     kinds = {note.kind for note in notes.conflicts}
     premises = len(loaded.derived_from)
     stale = min(len(notes.stale) / premises, 1.0) if premises else 0.0
     age_s = (point.reference_us - recorded_us) / _US
-    idle_s = (point.reference_us - (used_of(registers) or recorded_us)) / _US
-    qs = quality_score(number_of(registers, "confidence"), age_s, tags_of(registers), c=c)
+    idle_s = (point.reference_us - (used_of(fields) or recorded_us)) / _US
+    qs = quality_score(number_of(fields, "confidence"), age_s, tags_of(fields), c=c)
     ids = integration_score(
         levels_of(place),
         min((premises + links) / c.links_full, 1.0),
@@ -176,7 +176,7 @@ def parts(
         c=c,
     )
     dd = dissonance(bool(kinds & _DISAGREES), stale, contradiction=bool(kinds & _CONTRADICTS), c=c)
-    tau_s = registers.get("decay_tau_s", DECAY_TAU_S_DEFAULT)
+    tau_s = fields.get("decay_tau_s", DECAY_TAU_S_DEFAULT)
     faded = decay(idle_s, tau_s if isinstance(tau_s, int) else None)
     named = {"qs": qs, "ids": ids, "dd": dd, "rs": resonance(qs, ids, dd), "decay": faded}
     return {name: round(value, 6) for name, value in named.items()}

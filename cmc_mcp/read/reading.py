@@ -51,7 +51,7 @@ class Reading:
 
 def reading_at(workspace: Workspace, view: ReadView, point: Point, origin: int = 0) -> Reading:
     """Return what reads a workspace at a point of an open view."""
-    model, epoch, kept = workspace.model(view), view.epoch(), workspace.kept
+    model, erasure_count, kept = workspace.model(view), view.erasure_count(), workspace.kept
     return Reading(
         workspace=workspace,
         view=view,
@@ -59,9 +59,9 @@ def reading_at(workspace: Workspace, view: ReadView, point: Point, origin: int =
         model=model,
         matrix=workspace.index(view, Matrix, model),
         nodes=workspace.index(view, NodeMatrix, model),
-        manifests=kept.of(epoch, Manifests),
-        statements=kept.of(epoch, Statements),
-        embedded=kept.of(epoch, Embedded),
-        tables=kept.of(epoch, Tables),
+        manifests=kept.of(erasure_count, Manifests),
+        statements=kept.of(erasure_count, Statements),
+        embedded=kept.of(erasure_count, Embedded),
+        tables=kept.of(erasure_count, Tables),
         origin=origin,
     )

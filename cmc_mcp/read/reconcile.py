@@ -9,14 +9,14 @@ from cmc_mcp.config import Settings
 from cmc_mcp.documents.loading import Loaded
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
-from cmc_mcp.model.facts import Claim, Registers, claim_of
+from cmc_mcp.model.facts import Claim, FactFields, claim_of
 from cmc_mcp.model.results import ConflictNote
 from cmc_mcp.model.time import SINCE_ALWAYS, format_time
 from cmc_mcp.read.detect import Possible
 from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.point import Point
+from cmc_mcp.read.precedence import Relevance, Shares, irrelevant, precedence, since_us
 from cmc_mcp.read.slots import Pairing
-from cmc_mcp.read.standing import Relevance, Shares, irrelevant, since_us, standing
 from cmc_mcp.store.ports import LedgerView
 
 _PREMISES_DEPTH_MAX = 10
@@ -28,7 +28,7 @@ class Holder(NamedTuple):
     rid: int
     start: int
     claim: Claim
-    registers: Registers
+    fields: FactFields
 
 
 class Claims:
@@ -49,10 +49,10 @@ class Claims:
             view, found = self._view, []
             facts = view.facts_with_claim(subject, predicate)
             for rid, start, _, pid in view.holders(facts, self._point.head.seq, self._point.valid_at):
-                registers = view.facts(pid).registers
-                claim = claim_of(registers)
+                fields = view.facts(pid).fields
+                claim = claim_of(fields)
                 if claim is not None and not claim.many:
-                    found.append(Holder(rid, start, claim, registers))
+                    found.append(Holder(rid, start, claim, fields))
             self._known[key] = sorted(found, key=lambda holder: (-holder.start, holder.rid))
         return self._known[key]
 
@@ -96,7 +96,7 @@ class Claims:
         scored = []
         for holder in holders:
             since = since_us(holder.start, recorded[rows[holder.rid].seq], point)
-            score = standing(match.get(holder.rid, 0.0), since, holder.registers, point, shares, settings.quality)
+            score = precedence(match.get(holder.rid, 0.0), since, holder.fields, point, shares, settings.quality)
             scored.append((-score, rows[holder.rid].key, holder))
         score, _, winner = min(scored, key=lambda entry: entry[:2])
         return -score, winner
@@ -135,7 +135,7 @@ def reconcile(
     notes = {item.row.rid: Notes() for item in loaded}
     claims = Claims(view, point, relevance, settings or Settings())
     for item in loaded:
-        claim = claim_of(item.registers)
+        claim = claim_of(item.fields)
         if claim is not None and not claim.many:
             claims.annotate(item.row.rid, claim, notes[item.row.rid])
         if item.derived_from:
@@ -169,7 +169,7 @@ def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: Ma
 
 def holds(view: LedgerView, point: Point, rid: int) -> bool:
     """Return whether a record holds at a read point."""
-    return any(p.valid_from <= point.valid_at < p.valid_to for p in view.pieces(rid, point.head.seq))
+    return any(p.valid_from <= point.valid_at < p.valid_to for p in view.intervals(rid, point.head.seq))
 
 
 def stale_premises(view: LedgerView, point: Point, premises: Sequence[str], claims: Claims | None = None) -> list[str]:
@@ -192,7 +192,7 @@ def stale_premises(view: LedgerView, point: Point, premises: Sequence[str], clai
             following += [
                 atom_name(view.record(edge.target).key)
                 for edge in view.edges([rid])
-                if edge.type == "derives" and view.pieces(edge.rid, point.head.seq)
+                if edge.type == "derives" and view.intervals(edge.rid, point.head.seq)
             ]
         if not following:
             break
@@ -207,9 +207,9 @@ def _superseded(view: LedgerView, point: Point, rid: int, claims: Claims) -> boo
         for edge in view.edges([rid], incoming=True)
     ):
         return True
-    for piece in view.pieces(rid, point.head.seq):
-        claim = claim_of(piece.facts.registers)
-        if claim is not None and not claim.many and piece.valid_from <= point.valid_at < piece.valid_to:
+    for interval in view.intervals(rid, point.head.seq):
+        claim = claim_of(interval.facts.fields)
+        if claim is not None and not claim.many and interval.valid_from <= point.valid_at < interval.valid_to:
             return claims.is_superseded(claim)
     return False
 
@@ -223,7 +223,7 @@ def note_possible(found: Iterable[Possible], items: Mapping[int, Loaded], notes:
             continue
         marked += 1
         for mine, other in ((first, two), (second, one)):
-            said = reason + _since(other.piece.valid_from)
+            said = reason + _since(other.interval.valid_from)
             notes[mine].conflicts.append(ConflictNote(with_id=other.name, kind="possible", reason=said, score=score))
     return marked
 

@@ -59,7 +59,7 @@ class Selection:
         """Count who would be found, had their content not been erased."""
         import numpy as np
 
-        if not self.view.epoch():
+        if not self.view.erasure_count():
             return 0
         rids = self.view.erased() if self.matrix is None else self.matrix.erased(self.view)
         return int(np.count_nonzero(self.passing(np.array(rids, np.int64))))

@@ -22,7 +22,7 @@ def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin
     """
     origin = resolve_origin(view, origin)
     head = view.rid(SOURCE.record(payload_hash(origin.encode())))
-    if head is not None and view.pieces(head, seq):
+    if head is not None and view.intervals(head, seq):
         found = manifests.of_origin(view, origin, seq)
         if found is None:
             raise SourceIncomplete(
@@ -50,8 +50,8 @@ def turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow]]:
     """Return the turns of a conversation after a transaction as (position, atom)."""
     out = []
     for position, rid in view.items(origin):
-        for piece in view.pieces(rid, seq):
-            out.append((position, _row(view, bytes.fromhex(str(piece.facts.registers["atom"])))))
+        for interval in view.intervals(rid, seq):
+            out.append((position, _row(view, bytes.fromhex(str(interval.facts.fields["atom"])))))
     return out
 
 
@@ -71,7 +71,7 @@ def _note(view: LedgerView, objects: Objects, origin: str, seq: int) -> bytes:
     rows = [] if pid is None else [row for row in view.atoms_with_content(pid) if not row.origin and row.seq <= seq]
     if not rows:
         raise NotFound(f"no note {origin!r} exists at that point", source=origin)
-    live = [row for row in rows if view.pieces(row.rid, seq)]
+    live = [row for row in rows if view.intervals(row.rid, seq)]
     return _bodies(view, objects, (live or rows)[:1], seq, origin)[0]
 
 
@@ -81,7 +81,7 @@ def _bodies(view: LedgerView, objects: Objects, rows: list[AtomRow], seq: int, o
     out, missing = [], []
     for row in rows:
         data = content_of(view, objects, payloads.get(row.content), bodies)
-        if data is None or not view.pieces(row.rid, seq):
+        if data is None or not view.intervals(row.rid, seq):
             missing.append(atom_name(row.key))
         else:
             out.append(data)

@@ -20,7 +20,7 @@ from cmc_mcp.model.results import HistoryResult, NodeModel, SourceVersion, Versi
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.read.items import item_of
-from cmc_mcp.read.zoom import turns_in, whole, zoom
+from cmc_mcp.read.outline import outline, turns_in, whole
 from cmc_mcp.store.ports import LedgerView, Objects
 
 _LINEAGE_DEPTH_MAX: Final = 10
@@ -30,7 +30,7 @@ _LINEAGE_DEPTH_MAX: Final = 10
 def memory_versions(view: LedgerView, objects: Objects, manifests: Manifests, reference: str) -> HistoryResult:
     """Return one memory: every version on both clocks, its lineage up and down, and where it stands in its source."""
     rid = resolve_atom(view, reference)
-    rows = view.piece_rows(rid)
+    rows = view.interval_rows(rid)
     last = max((min(row[3], OPEN) for row in rows), default=0)
     seq = view.head().seq if last == OPEN else last - 1
     loaded = load(view, objects, [rid], seq, None).get(rid)
@@ -45,13 +45,13 @@ def memory_versions(view: LedgerView, objects: Objects, manifests: Manifests, re
             valid_to=format_time(end),
             recorded=tx_from,
             ended=None if tx_to == OPEN else tx_to,
-            facts=cast("dict[str, JsonValue]", dict(view.facts(pid).registers)),
+            facts=cast("dict[str, JsonValue]", dict(view.facts(pid).fields)),
         )
         for start, end, tx_from, tx_to, pid in rows
     ]
     around = HistoryResult()
     if loaded is not None and item is not None and item.place is not None and loaded.origin != ERASED:
-        around = zoom(view, objects, manifests, loaded.origin, item.place, seq=seq, limit=0)
+        around = outline(view, objects, manifests, loaded.origin, item.place, seq=seq, limit=0)
     return HistoryResult(
         memory=item,
         parent=around.parent,
@@ -70,7 +70,7 @@ def _lineage(view: LedgerView, rid: int, kind: str, *, incoming: bool) -> list[s
     out: dict[int, None] = {}
     layer = [rid]
     for _ in range(_LINEAGE_DEPTH_MAX):
-        found = [e for e in view.edges(layer, incoming=incoming) if e.type == kind and view.pieces(e.rid)]
+        found = [e for e in view.edges(layer, incoming=incoming) if e.type == kind and view.intervals(e.rid)]
         layer = [r for e in found if (r := e.source if incoming else e.target) not in out and r != rid]
         out.update(dict.fromkeys(layer))
         if not layer:
@@ -99,8 +99,8 @@ def source_versions(view: LedgerView, origin: str, manifests: Manifests) -> Hist
 def _document(view: LedgerView, rid: int, manifests: Manifests) -> HistoryResult:
     versions: list[SourceVersion] = []
     nodes: tuple[ManifestNode, ...] = ()
-    for _, _, tx_from, _, pid in view.piece_rows(rid):
-        hash_ = bytes.fromhex(str(view.facts(pid).registers["manifest"]))
+    for _, _, tx_from, _, pid in view.interval_rows(rid):
+        hash_ = bytes.fromhex(str(view.facts(pid).fields["manifest"]))
         manifest = manifests.get(view, hash_)
         versions.append(
             SourceVersion(
@@ -122,10 +122,10 @@ def _conversation(view: LedgerView, pid: int, origin: str) -> HistoryResult:
     """One version a turn; its hierarchy is conversation › session, hashed over the turns in order."""
     versions: list[SourceVersion] = []
     for position, rid in view.items(pid):
-        for _, _, tx_from, _, facts in view.piece_rows(rid):
+        for _, _, tx_from, _, facts in view.interval_rows(rid):
             versions.append(
                 SourceVersion(
-                    version=str(view.facts(facts).registers["chain"])[:32],
+                    version=str(view.facts(facts).fields["chain"])[:32],
                     transaction=tx_from,
                     recorded_at=format_time(view.head_at(tx_from).recorded_us) or "",
                     parts=position + 1,

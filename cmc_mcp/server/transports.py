@@ -18,8 +18,8 @@ from cmc_mcp.errors import CmcError, InvalidInput
 from cmc_mcp.limits import HTTP_BODY_BYTES_MAX
 from cmc_mcp.server import logs
 from cmc_mcp.server.app import create_server
-from cmc_mcp.server.ending import leave, leave_in_time, when_client_leaves
 from cmc_mcp.server.session import LocalSession, Provider
+from cmc_mcp.server.shutdown import leave, leave_in_time, when_client_leaves
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -229,7 +229,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _run(app: Starlette, listening: socket.socket) -> None:
-    from cmc_mcp.server.gate import Bounds, GatedServer
+    from cmc_mcp.server.admission import Bounds, GatedServer
 
     host, port = listening.getsockname()[:2]
     logs.log().info("serving", url=f"http://{f'[{host}]' if ':' in host else host}:{port}{HTTP_PATH}")

@@ -8,7 +8,7 @@ from typing import Final, TypeVar, cast
 
 from cmc_mcp.errors import CmcError
 from cmc_mcp.kernel.kinds import ERASURE, Kind, Record
-from cmc_mcp.model.facts import Facts, Registers
+from cmc_mcp.model.facts import FactFields, Facts
 from cmc_mcp.store.indexes import Index, Row
 from cmc_mcp.store.ports import AuditView, Objects
 from cmc_mcp.store.rows import AtomRow, PayloadRow, TransactionRow
@@ -74,10 +74,10 @@ class Audit:
         return cast(T, self._made[make])
 
     # ------------------------------------------------------------------ payloads and records
-    def registers(self, pid: int) -> Registers:
+    def fields(self, pid: int) -> FactFields:
         """Return the facts of a payload; none when they were erased."""
         row = self.payloads[pid]
-        return Facts(row.hash, row.body).registers
+        return Facts(row.hash, row.body).fields
 
     def body(self, pid: int) -> bytes | None:
         """Return inline bytes."""
@@ -112,8 +112,8 @@ class Audit:
 
     def all_erased(self) -> frozenset[bytes]:
         """Return the hashes of all that was ever erased, what was let in again since included."""
-        facts = {pid for rid, _ in self.of_kind(ERASURE) for *_, pid in self.view.piece_rows(rid)}
-        return frozenset(bytes.fromhex(str(self.registers(pid)["hash"])) for pid in facts)
+        facts = {pid for rid, _ in self.of_kind(ERASURE) for *_, pid in self.view.interval_rows(rid)}
+        return frozenset(bytes.fromhex(str(self.fields(pid)["hash"])) for pid in facts)
 
 
 def numbered_whole(

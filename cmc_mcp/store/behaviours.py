@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from cmc_mcp.kernel.kinds import Kind
-from cmc_mcp.model.facts import Registers
+from cmc_mcp.model.facts import FactFields
 from cmc_mcp.store.rows import AtomRow
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Ref(NamedTuple):
-    """A payload that facts name by its hash (hex) in a register; its row must exist, erased or not."""
+    """A payload that facts name by its hash (hex) in a field; its row must exist, erased or not."""
 
     register: str
     hash: str
@@ -59,7 +59,7 @@ class Behaviour:
 
     kind: Kind
 
-    def refers(self, registers: Registers) -> Iterable[Ref]:
+    def refers(self, fields: FactFields) -> Iterable[Ref]:
         """Return the payloads that facts name."""
         return ()
 

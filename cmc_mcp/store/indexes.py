@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.kernel.kinds import Kind, Record
-from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.store.tables import Table
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Changed(NamedTuple):
 
     rid: int
     record: Record
-    before: Pieces
-    after: Pieces
+    before: Intervals
+    after: Intervals
     new: bool
 
 

@@ -102,7 +102,7 @@ class RecordKey(NamedTuple):
     key: bytes
 
 
-class PieceRow(NamedTuple):
+class IntervalRow(NamedTuple):
     """A piece of a known record over both clocks; an open end is `OPEN`."""
 
     valid_from: int
@@ -179,7 +179,7 @@ class OwnRow(NamedTuple):
     """A workspace's own row: its name, its number of erasures, whether erased pages wait to be destroyed."""
 
     name: str
-    epoch: int
+    erasure_count: int
     pages_pending: int
 
 

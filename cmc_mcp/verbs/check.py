@@ -106,15 +106,15 @@ class Check:
         raise InvalidInput.of(self.problems)
 
 
-def registers(verb: type[Verb[Any]], found: dict[str, Any]) -> dict[str, Json]:
-    """Take the facts out of what `Check.read` found, as registers; None is a register to be removed."""
+def fields(verb: type[Verb[Any]], found: dict[str, Any]) -> dict[str, Json]:
+    """Take the facts out of what `Check.read` found, as fields; None is a field to be removed."""
     out: dict[str, Json] = {}
     known = abouts(verb)
     for name in [name for name in found if known[name].argument.fact]:
         argument, value = known[name].argument, found.pop(name)
         if isinstance(value, Mapping):
             out.update(value)
-        elif value is not None:  # the usual value is an absent register, so that equal facts have equal bytes
+        elif value is not None:  # the usual value is an absent field, so that equal facts have equal bytes
             usual: Json | float = argument.usual
             if argument.form == "number":
                 value, usual = fixed(value), None if usual is None else fixed(argument.usual or 0)
@@ -225,7 +225,7 @@ def _any(check: Check, path: str, value: object, about: Argument) -> tuple[str, 
 
 
 def _tags(check: Check, path: str, tags: object, about: Argument) -> dict[str, Json]:
-    """Check tags, and return them as registers. A None as value removes the tag."""
+    """Check tags, and return them as fields. A None as value removes the tag."""
     if not isinstance(tags, Mapping):
         check.problem(path, _NO_MAP)
         return {}
@@ -255,7 +255,7 @@ def _matching(check: Check, path: str, tags: object, about: Argument) -> tuple[t
 
 
 def _claim(check: Check, path: str, claim: object, about: Argument) -> dict[str, Json]:
-    """Check a claim, and return it as a register."""
+    """Check a claim, and return it as a field."""
     if isinstance(claim, Claim):
         claim = claim.register()
     if not isinstance(claim, Mapping):
@@ -278,7 +278,7 @@ def _claim(check: Check, path: str, claim: object, about: Argument) -> dict[str,
 
 
 def _map(check: Check, path: str, value: object, about: Argument) -> dict[str, Json]:
-    """Check a map of whatever JSON holds, and return it as registers."""
+    """Check a map of whatever JSON holds, and return it as fields."""
     if not isinstance(value, Mapping):
         check.problem(path, "is not a map")
         return {}

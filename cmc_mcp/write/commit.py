@@ -14,8 +14,8 @@ from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import SOURCES, Source
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_discriminator, twin_discriminator
+from cmc_mcp.kernel.intervals import Interval, Intervals, asserted, without
 from cmc_mcp.kernel.kinds import EDGE, ITEM, SOURCE, Record, atom_record
-from cmc_mcp.kernel.pieces import Piece, Pieces, asserted, without
 from cmc_mcp.model.facts import Facts, facts_of, merged
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
@@ -30,7 +30,7 @@ CHAIN_START = bytes(32)
 
 
 @dataclass(slots=True)
-class Laid:
+class Staged:
     """The effects of the staged drafts, as atom ids (16 bytes), in order."""
 
     added: list[bytes] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Laid:
     claims: list[tuple[int, Mapping[str, Json]]] = field(default_factory=list)
 
 
-Words = tuple[str, str, str, bytes, bytes]
+TurnIdentity = tuple[str, str, str, bytes, bytes]
 """The identity of a turn: origin, modality, media type, content hash, and the speaker, time and session."""
 
 
@@ -61,14 +61,14 @@ class Batch:
     unit: WriteUnit
     principal: str
     inline_bytes: int
-    laid: Laid = field(default_factory=Laid)
+    staged: Staged = field(default_factory=Staged)
     _tails: dict[str, _Tail] = field(default_factory=dict)
     _notes: dict[tuple[str, str, bytes], bytes] = field(default_factory=dict)
     _turns: set[bytes] = field(default_factory=set)
-    _said: dict[Words, bytes | None] = field(default_factory=dict)
+    _said: dict[TurnIdentity, bytes | None] = field(default_factory=dict)
     _facts: tuple[Mapping[str, Json], Facts] | None = None
 
-    def lay(self, draft: Draft) -> list[bytes]:
+    def stage(self, draft: Draft) -> list[bytes]:
         """Stage one draft; return the ids of its atoms in order."""
         request = draft.request
         witness = Witness(
@@ -133,14 +133,14 @@ class Batch:
         atom, _ = self.unit.intern(atom_record(key))
         rid, _ = self.unit.intern(record)
         self.unit.tell(ITEMS, Item(origin_pid, tail.position, rid, atom))
-        self.unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({"atom": key.hex(), "chain": tail.chain.hex()})),))
+        self.unit.set_intervals(rid, (Interval(*ALWAYS, facts_of({"atom": key.hex(), "chain": tail.chain.hex()})),))
         return key
 
     def _has_place(self, key: bytes) -> bool:
         """Return whether a turn has a place in its conversation; a forgotten turn keeps its place."""
         rid = self.unit.rid(atom_record(key))
         items = [] if rid is None else self.unit.item_of(rid)
-        return any(p.facts.registers["atom"] == key.hex() for _, item in items for p in self.unit.pieces(item))
+        return any(p.facts.fields["atom"] == key.hex() for _, item in items for p in self.unit.intervals(item))
 
     def _known_turn(self, draft: Draft, part: Part, origin: int, discriminator: bytes) -> bytes | None:
         """Return the id of the turn with the same time, speaker and words, by any writer, or None."""
@@ -165,8 +165,8 @@ class Batch:
             pid = self.unit.pid(payload_hash(origin.encode()))
             last = None if pid is None else self.unit.last_item(pid)
             if last is not None:
-                registers = self.unit.pieces(last[1])[0].facts.registers
-                tail = _Tail(last[0], bytes.fromhex(str(registers["chain"])))
+                fields = self.unit.intervals(last[1])[0].facts.fields
+                tail = _Tail(last[0], bytes.fromhex(str(fields["chain"])))
             self._tails[origin] = tail
         return tail
 
@@ -187,24 +187,24 @@ class Batch:
             witness.key,
         )
         self._assert(draft, part, key, witness, origin, discriminator)
-        mine = (Piece(request.valid_from, request.valid_to, facts_of({})),)
+        mine = (Interval(request.valid_from, request.valid_to, facts_of({})),)
         for row in versions:
-            if row.key != key and (before := unit.pieces(row.rid)):
+            if row.key != key and (before := unit.intervals(row.rid)):
                 self._take_over(atom_record(key), row, without(before, mine))
         return key
 
-    def _take_over(self, new: Record, old: AtomRow, left: Pieces) -> None:
+    def _take_over(self, new: Record, old: AtomRow, left: Intervals) -> None:
         """Keep the times of an older wording that the new one does not cover, and link the two as superseded."""
         unit, rid = self.unit, self.unit.intern(new)[0]
-        if left == unit.pieces(old.rid):
+        if left == unit.intervals(old.rid):
             return
-        unit.set_pieces(old.rid, left)
+        unit.set_intervals(old.rid, left)
         if not left:
-            self.laid.retired.append(old.key)
+            self.staged.retired.append(old.key)
         link(unit, rid, "supersedes", old.rid)
         back = unit.rid(EDGE.record(old.key, b"supersedes", new.key))
         if back is not None:  # an entry that returns to an earlier wording is not older than the wording that it leaves
-            unit.set_pieces(back, ())
+            unit.set_intervals(back, ())
 
     def _document(self, draft: Draft, witness: Witness) -> list[bytes]:
         origin_hash = payload_hash(draft.origin.encode())
@@ -224,11 +224,11 @@ class Batch:
         ids = [key for key, _ in keys]
         # a source told again under another title keeps its version and its nodes
         indexed = nodes_in(previous) if same and previous is not None else draft.indexed
-        self.laid.nodes.update((node.key, None) for node in indexed)
+        self.staged.nodes.update((node.key, None) for node in indexed)
         if not same:
             body = _manifest_of(draft, ids).encode()
             self.unit.put(body)
-            self.unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({"manifest": payload_hash(body).hex()})),))
+            self.unit.set_intervals(rid, (Interval(*ALWAYS, facts_of({"manifest": payload_hash(body).hex()})),))
         self._retire(held, set(ids))
         return ids
 
@@ -240,13 +240,13 @@ class Batch:
 
     def _held(self, rid: int, known: Mapping[tuple[tuple[int, int, int], int], AtomRow]) -> list[bytes]:
         """Return the live atoms of a source whose manifest was erased."""
-        return [row.key for row in known.values()] if self.unit.pieces(rid) else []
+        return [row.key for row in known.values()] if self.unit.intervals(rid) else []
 
     def _manifest(self, rid: int) -> Manifest | None:
-        pieces = self.unit.pieces(rid)
-        if not pieces:
+        intervals = self.unit.intervals(rid)
+        if not intervals:
             return None
-        hash_ = bytes.fromhex(str(pieces[0].facts.registers["manifest"]))
+        hash_ = bytes.fromhex(str(intervals[0].facts.fields["manifest"]))
         pid = self.unit.pid(hash_)
         body = None if pid is None else self.unit.payload(pid)
         return None if body is None else decode_manifest(body)
@@ -311,9 +311,9 @@ class Batch:
             if key in kept:
                 continue
             rid = self.unit.rid(atom_record(key))
-            if rid is not None and self.unit.pieces(rid):
-                self.unit.set_pieces(rid, ())
-                self.laid.retired.append(key)
+            if rid is not None and self.unit.intervals(rid):
+                self.unit.set_intervals(rid, ())
+                self.staged.retired.append(key)
 
     # ------------------------------------------------------------------ one atom
     def _assert(
@@ -331,18 +331,18 @@ class Batch:
         rid, new = self.unit.intern(atom_record(key), unknown=not stands and self.unit.pid(part.hash) is None)
         if new:
             self._add(rid, draft, part, witness, origin, discriminator)
-            pieces: Pieces = (Piece(draft.request.valid_from, draft.request.valid_to, self._facts_of(draft)),)
-            self.laid.added.append(key)
+            intervals: Intervals = (Interval(draft.request.valid_from, draft.request.valid_to, self._facts_of(draft)),)
+            self.staged.added.append(key)
         else:
-            before = self.unit.pieces(rid)
+            before = self.unit.intervals(rid)
             request = draft.request
-            pieces = asserted(before, request.valid_from, request.valid_to, request.registers)
+            intervals = asserted(before, request.valid_from, request.valid_to, request.fields)
             if not before:
                 self._restore(rid, discriminator)
-            (self.laid.reaffirmed if before else self.laid.restored).append(key)
-        self.unit.set_pieces(rid, pieces)
-        if "claim" in draft.request.registers:
-            self.laid.claims.append((rid, draft.request.registers))
+            (self.staged.reaffirmed if before else self.staged.restored).append(key)
+        self.unit.set_intervals(rid, intervals)
+        if "claim" in draft.request.fields:
+            self.staged.claims.append((rid, draft.request.fields))
         return key
 
     def _restore(self, rid: int, discriminator: bytes) -> None:
@@ -355,9 +355,9 @@ class Batch:
             link(self.unit, rid, "derives", premise_rid(self.unit, premise))
 
     def _facts_of(self, draft: Draft) -> Facts:
-        registers = draft.request.registers
-        if self._facts is None or self._facts[0] is not registers:
-            self._facts = (registers, facts_of(merged({}, registers)))
+        fields = draft.request.fields
+        if self._facts is None or self._facts[0] is not fields:
+            self._facts = (fields, facts_of(merged({}, fields)))
         return self._facts[1]
 
     def _add(self, rid: int, draft: Draft, part: Part, witness: Witness, origin: int, discriminator: bytes) -> None:
@@ -378,14 +378,14 @@ class Batch:
         heading = draft.heading(part)
         if request.modality not in BINARY:
             unit.add_passage(rid, heading, part.data.decode())
-            self.laid.contents[content] = part.hash
+            self.staged.contents[content] = part.hash
         else:
             unit.add_passage(rid, heading, "")
         for premise in request.derived_from:
             link(unit, rid, "derives", premise_rid(unit, premise))
 
 
-def _words(draft: Draft, part: Part, discriminator: bytes) -> Words:
+def _words(draft: Draft, part: Part, discriminator: bytes) -> TurnIdentity:
     return draft.origin, draft.request.modality, draft.media_type, part.hash, discriminator
 
 
@@ -403,8 +403,8 @@ def link(unit: WriteUnit, source: int, kind: str, target: int) -> int:
     rid, new = unit.intern(record)
     if new:
         unit.tell(EDGES, Edge(rid, source, kind, target))
-    if not unit.pieces(rid):
-        unit.set_pieces(rid, (Piece(*ALWAYS, facts_of({})),))
+    if not unit.intervals(rid):
+        unit.set_intervals(rid, (Interval(*ALWAYS, facts_of({})),))
     return rid
 
 

@@ -15,7 +15,7 @@ from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import speaker_key, traits_of
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.atomize import atomize, media_type_of
-from cmc_mcp.write.atomize.blocks import Block, pieces
+from cmc_mcp.write.atomize.blocks import Block, segments
 from cmc_mcp.write.atomize.hhni import hierarchy
 from cmc_mcp.write.validate import Request
 
@@ -81,7 +81,7 @@ class Draft:
         Questions name speakers and dates, which the words of a turn lack (measured: +.05 of R@10 on dialogues).
         """
         request = self.request
-        words = [str(request.registers.get("title", "")), *part.path]
+        words = [str(request.fields.get("title", "")), *part.path]
         if self.stream == "turn":
             date = None if request.occurred_us is None else format_time(request.occurred_us)
             words += [request.speaker, date[:10] if date else ""]
@@ -104,7 +104,7 @@ def draft(request: Request) -> Draft:
         return _single(request, "note", origin, media_type, whole)
     parts: list[Part] = []
     literals: list[bytes] = [b""]
-    for piece in pieces(request.data, blocks):
+    for piece in segments(request.data, blocks):
         if isinstance(piece, Block):
             data = request.data[piece.start : piece.end]
             parts.append(Part(data, payload_hash(data), piece.kind, piece.path))
@@ -117,7 +117,7 @@ def draft(request: Request) -> Draft:
 def _document(
     request: Request, origin: str, media_type: str, whole: bytes, parts: tuple[Part, ...], literals: tuple[bytes, ...]
 ) -> Draft:
-    title = str(request.registers.get("title", "")) or origin
+    title = str(request.fields.get("title", "")) or origin
     made, places = hierarchy(title, [(part.path, part.hash) for part in parts])
     nodes = tuple(ManifestNode(n.path, n.level, n.title, n.dependency_hash.hex()) for n in made)
     return Draft(request, "document", origin, media_type, whole, parts, literals, nodes, places)

@@ -13,16 +13,16 @@ from typing import Final
 
 from cmc_mcp import limits
 from cmc_mcp.canon import Json, payload_hash
-from cmc_mcp.embed.given import unit_rows
+from cmc_mcp.embed.external import unit_rows
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, Problem
 from cmc_mcp.kernel.identity import atom_name, entry_discriminator
-from cmc_mcp.kernel.pieces import at, bounded
+from cmc_mcp.kernel.intervals import at, bounded
 from cmc_mcp.model.entries import EXTRA, METADATA, Entry, json_text, metadata_text
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, interval
 from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.store.ports import LedgerView, WriteUnit
-from cmc_mcp.verbs.check import Check, registers, unfit
+from cmc_mcp.verbs.check import Check, fields, unfit
 from cmc_mcp.verbs.models import Remember
 from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch
@@ -39,14 +39,14 @@ _PART: Final = "whole"
 
 
 @dataclass(frozen=True, slots=True)
-class Laid:
+class CheckedEntries:
     """Entries, checked: drafts in order, and the vectors that were given (fp32 bytes) by content hash."""
 
     drafts: tuple[Draft, ...]
     vectors: dict[bytes, bytes]
 
 
-def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], int]) -> Laid:
+def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], int]) -> CheckedEntries:
     """Check entries and make drafts of them; of an id given twice, the last one counts.
 
     Raises:
@@ -71,7 +71,7 @@ def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], in
         raise over
     if problems:
         raise InvalidInput.of(problems)
-    return Laid(tuple(drafts), _given(kept, drafts, dimension))
+    return CheckedEntries(tuple(drafts), _given(kept, drafts, dimension))
 
 
 def _draft(origin: str, entry: Entry) -> Draft:
@@ -89,7 +89,7 @@ def _draft(origin: str, entry: Entry) -> Draft:
         start, end = interval(entry.valid_from, entry.valid_to)
     modality, media = ("text", _MEDIA) if entry.searchable else ("data", _MEDIA_KEPT)
     request = Request(
-        data, modality, media, origin, None, "", None, start, end, _registers(entry), NO_MODEL, "", "", (), (), None
+        data, modality, media, origin, None, "", None, start, end, _fields(entry), NO_MODEL, "", "", (), (), None
     )
     hash_ = payload_hash(data)
     return Draft(
@@ -118,10 +118,10 @@ def _shown(id: object) -> str:
     return id if isinstance(id, str) else repr(id)
 
 
-def _registers(entry: Entry) -> dict[str, Json]:
+def _fields(entry: Entry) -> dict[str, Json]:
     """Write what is known of an entry; None takes back what an earlier wording had."""
     check = Check()
-    out = registers(Remember, check.read(Remember, {"confidence": entry.confidence}, only=("confidence",)))
+    out = fields(Remember, check.read(Remember, {"confidence": entry.confidence}, only=("confidence",)))
     check.raise_()
     extra = (
         None if entry.extra is None else json_text(entry.extra, EXTRA, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX)
@@ -144,7 +144,7 @@ def _given(entries: Sequence[Entry], drafts: Sequence[Draft], dimension: Callabl
     return {draft.whole: body[n * size : n * size + size] for n, (_, draft) in enumerate(with_vector)}
 
 
-def put(workspace: Workspace, laid: Laid, gone: Sequence[str] = (), lapse: bool = False) -> Receipt:
+def put(workspace: Workspace, staged: CheckedEntries, gone: Sequence[str] = (), lapse: bool = False) -> Receipt:
     """Put entries, in one transaction; whatever has no vector yet is embedded before the lock is taken.
 
     Belief in the entries `gone` ends with it. With `lapse` nothing holds under an id after its `valid_to`.
@@ -153,11 +153,11 @@ def put(workspace: Workspace, laid: Laid, gone: Sequence[str] = (), lapse: bool 
         Conflict: a text was erased from this workspace, or the gate keeps it back.
         EmbedderError: a text could not be embedded; nothing was changed.
     """
-    drafts = laid.drafts
+    drafts = staged.drafts
     with workspace.reader() as view:
         _gated(view, drafts)  # what is refused leaves no object behind
-        wanted = unembedded(view, workspace.embedder, [d for d in drafts if d.whole not in laid.vectors])
-    vectors = Vectors({**laid.vectors, **embedded(workspace.embedder, wanted).by_hash})
+        wanted = unembedded(view, workspace.embedder, [d for d in drafts if d.whole not in staged.vectors])
+    vectors = Vectors({**staged.vectors, **embedded(workspace.embedder, wanted).by_hash})
     large = [d.parts[0] for d in drafts if len(d.request.data) > workspace.settings.inline_bytes]
     if large:
         with workspace.reader() as view:
@@ -169,15 +169,15 @@ def put(workspace: Workspace, laid: Laid, gone: Sequence[str] = (), lapse: bool 
         batch = Batch(unit, workspace.principal, workspace.settings.inline_bytes)
         put_ids = {draft.entry for draft in drafts}
         for rid in _live(unit, drafts[0].origin, [id for id in gone if id not in put_ids]) if gone else ():
-            unit.set_pieces(rid, ())
+            unit.set_intervals(rid, ())
         for draft in drafts:
-            batch.lay(draft)
+            batch.stage(draft)
             if lapse and draft.request.valid_to != UNTIL_FURTHER_NOTICE:
                 _cut(unit, draft.origin, draft.entry, draft.request.valid_to)
-        pending = index_vectors(workspace, unit, batch.laid, vectors)
+        pending = index_vectors(workspace, unit, batch.staged, vectors)
         digests = payload_hash(b"".join([draft.request.digest() for draft in drafts])).hex()
         head = workspace.commit(unit, "remember", {"requests": digests})
-    done = batch.laid
+    done = batch.staged
     return Receipt(
         transaction=head.seq,
         snapshot=pair(unit.before, head),
@@ -207,7 +207,7 @@ def delete(workspace: Workspace, origin: str, ids: Sequence[str] | None) -> int:
         if not rids:
             return 0
         for rid in rids:
-            unit.set_pieces(rid, ())
+            unit.set_intervals(rid, ())
         arguments: dict[str, Json] = {"source": origin, "ids": len(rids)}
         workspace.commit(unit, "forget", arguments)
     return len(rids)
@@ -223,9 +223,9 @@ def prolong(workspace: Workspace, origin: str, ends: Mapping[str, int]) -> int:
         now, held = workspace.clock.now_us(), 0
         for id, end in sorted(ends.items()):
             for rid in _live(unit, origin, [id]):
-                pieces = unit.pieces(rid)
-                if at(pieces, now) is not None and pieces[-1].valid_to < end:
-                    unit.set_pieces(rid, bounded(pieces, None, end))
+                intervals = unit.intervals(rid)
+                if at(intervals, now) is not None and intervals[-1].valid_to < end:
+                    unit.set_intervals(rid, bounded(intervals, None, end))
                     held += 1
         if held:
             workspace.commit(unit, "revise", {"source": origin, "ids": held})
@@ -235,7 +235,7 @@ def prolong(workspace: Workspace, origin: str, ends: Mapping[str, int]) -> int:
 def _cut(unit: WriteUnit, origin: str, id: str, end: int) -> None:
     """End every wording of an entry at a time."""
     for rid in _live(unit, origin, [id]):
-        unit.set_pieces(rid, bounded(unit.pieces(rid), None, min(end, unit.pieces(rid)[-1].valid_to)))
+        unit.set_intervals(rid, bounded(unit.intervals(rid), None, min(end, unit.intervals(rid)[-1].valid_to)))
 
 
 def _live(unit: WriteUnit, origin: str, ids: Sequence[str] | None) -> list[int]:
@@ -247,4 +247,4 @@ def _live(unit: WriteUnit, origin: str, ids: Sequence[str] | None) -> list[int]:
     else:
         said = [n for id in dict.fromkeys(ids) if (n := unit.pid(payload_hash(entry_discriminator(id)))) is not None]
         rows = unit.entries(pid, said) if said else []
-    return [row.rid for row in rows if unit.pieces(row.rid)]
+    return [row.rid for row in rows if unit.intervals(row.rid)]

@@ -17,8 +17,8 @@ from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json
 from cmc_mcp.documents.loading import indexed_text
 from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, GATE
-from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.facts import NO_FACTS, facts_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
@@ -51,7 +51,7 @@ def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[byte
     for pid in gone:
         record, _ = unit.intern(ERASURE.record(payloads[pid].hash))
         body = facts_of({"hash": payloads[pid].hash.hex(), "atoms": len(rows)})
-        unit.set_pieces(record, (Piece(*_ALWAYS, body),))
+        unit.set_intervals(record, (Interval(*_ALWAYS, body),))
     unit.erase(gone, sorted(texts), texts)
     unit.erase_arguments(_reasons(unit, set(rows)))
     _receipts(unit, rows, set(gone))
@@ -68,17 +68,17 @@ def finish_erasures(store: Store, objects: Objects) -> bool:
         with store.reader(ws) as view:
             if not view.unfinished():
                 continue
-            epoch = view.epoch()
+            erasure_count = view.erasure_count()
             for rid, _ in view.records(ERASURE.code):
-                for piece in view.pieces(rid):
-                    objects.delete(ws, bytes.fromhex(str(piece.facts.registers["hash"])))
-        done = store.scrub(ws, epoch) and done
+                for interval in view.intervals(rid):
+                    objects.delete(ws, bytes.fromhex(str(interval.facts.fields["hash"])))
+        done = store.scrub(ws, erasure_count) and done
     return done
 
 
 def _facts(unit: LedgerView, rids: Collection[int]) -> set[int]:
     """Return the bodies of facts that no record but these ever held."""
-    facts = {pid for rid in rids for *_, pid in unit.piece_rows(rid)}
+    facts = {pid for rid in rids for *_, pid in unit.interval_rows(rid)}
     mine = set(rids)
     return {pid for pid in facts if set(unit.facts_used(pid)) <= mine} - {unit.pid(NO_FACTS.hash) or 0}
 
@@ -92,7 +92,7 @@ def _named(unit: LedgerView, rows: Mapping[int, AtomRow]) -> set[int]:
 
 # ---------------------------------------------------------------------- reasons, receipts
 def _is_gone(unit: LedgerView, gate: int) -> bool:
-    return any(piece.facts.registers["decision"] == "erased" for piece in unit.pieces(gate))
+    return any(interval.facts.fields["decision"] == "erased" for interval in unit.intervals(gate))
 
 
 def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:

@@ -61,24 +61,24 @@ def forget(workspace: Workspace, asked: Forget, *, cancel: Cancel | None = None)
             raise Conflict("the store has changed since that plan was made; nothing was forgotten. Make a new dry run")
         names = [*plan.ids, *plan.shared]
         rids = [resolve_atom(unit, name) for name in names]
-        retracted = [name for name, rid in zip(names, rids, strict=True) if unit.pieces(rid)]
+        retracted = [name for name, rid in zip(names, rids, strict=True) if unit.intervals(rid)]
         for rid in rids:
-            unit.set_pieces(rid, ())
+            unit.set_intervals(rid, ())
         arguments: dict[str, Json] = {"ids": len(plan.ids)}
         if reason:
             arguments["reason"] = reason
         unfinished = erase and unit.unfinished()
         objects = destroy(unit, workspace.objects, rids) if erase else []
-        epoch = unit.epoch()
+        erasure_count = unit.erasure_count()
         head = workspace.commit(unit, "erase" if erase else "forget", arguments, cancel)
     receipt = Receipt(transaction=head.seq, snapshot=pair(unit.before, head), retracted=retracted)
     if erase:
-        done = _finished(workspace, objects, epoch, earlier=unfinished)
+        done = _finished(workspace, objects, erasure_count, earlier=unfinished)
         receipt = receipt.model_copy(update={"pages_pending": not done})
     return plan.model_copy(update={"receipt": receipt, "dry_run": False})
 
 
-def _finished(workspace: Workspace, objects: Sequence[bytes], epoch: int, *, earlier: bool) -> bool:
+def _finished(workspace: Workspace, objects: Sequence[bytes], erasure_count: int, *, earlier: bool) -> bool:
     """Destroy the remains of a committed erase; return False if the next opening must do it, as after a crash.
 
     If an `earlier` erase was interrupted, its objects may remain too.
@@ -89,7 +89,7 @@ def _finished(workspace: Workspace, objects: Sequence[bytes], epoch: int, *, ear
         return (
             finish_erasures(workspace.store, workspace.objects)
             if earlier
-            else workspace.store.scrub(workspace.ws, epoch)
+            else workspace.store.scrub(workspace.ws, erasure_count)
         )
     except StoreError:
         return False
@@ -142,7 +142,7 @@ def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -
         if len(selection.ids) > limits.FORGET_IDS_MAX:
             raise LimitExceeded.over("ids", "FORGET_IDS_MAX", len(selection.ids), limits.FORGET_IDS_MAX)
         rids = resolve_atoms(view, selection.ids)
-        return rids if also_dead else [rid for rid in rids if view.pieces(rid)]
+        return rids if also_dead else [rid for rid in rids if view.intervals(rid)]
     if not selection.tags and all(part is None for part in general):
         raise InvalidInput.at("ids", "select nothing; pass ids, or a source, tags, a writer or since")
     found: set[int] | None = None
@@ -167,7 +167,7 @@ def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -
     atoms = view.atoms(sorted(found or ()))
     if also_dead:
         return [rid for rid, row in sorted(atoms.items()) if not is_erased(view, view.payload_row(row.content).hash)]
-    return [rid for rid in sorted(atoms) if view.pieces(rid)]
+    return [rid for rid in sorted(atoms) if view.intervals(rid)]
 
 
 def _of_source(view: LedgerView, reference: str) -> list[int]:

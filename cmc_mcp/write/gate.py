@@ -11,8 +11,8 @@ from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, canonical, fixed, payload_hash
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import GATE, POLICY, Record
-from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.facts import facts_of, number_of
 from cmc_mcp.model.results import QuarantineEntry
@@ -32,11 +32,11 @@ _SHOWN_CHARS = 2_000
 def reasons(view: LedgerView, draft: Draft) -> list[str]:
     """Return the reasons to keep a draft back; an empty list lets it pass."""
     found = []
-    if view.epoch() and any(is_erased(view, part.hash) for part in draft.parts):
+    if view.erasure_count() and any(is_erased(view, part.hash) for part in draft.parts):
         found.append("its content was erased from this workspace")
     minimum = policy(view, MIN_CONFIDENCE)
     if minimum is not None:
-        confidence = number_of(draft.request.registers, "confidence")
+        confidence = number_of(draft.request.fields, "confidence")
         if confidence is not None and confidence < minimum:
             found.append(f"its confidence {confidence:g} is below the workspace's {MIN_CONFIDENCE} of {minimum:g}")
     return found
@@ -45,8 +45,8 @@ def reasons(view: LedgerView, draft: Draft) -> list[str]:
 def policy(view: LedgerView, name: str) -> float | None:
     """Read a numeric policy of the workspace, or None if it is unset."""
     rid = view.rid(POLICY.record(name.encode()))
-    pieces = view.pieces(rid) if rid is not None else ()
-    return number_of(pieces[0].facts.registers, "value") if pieces else None
+    intervals = view.intervals(rid) if rid is not None else ()
+    return number_of(intervals[0].facts.fields, "value") if intervals else None
 
 
 def keep_back(unit: WriteUnit, request: Request, principal: str, why: list[str]) -> str:
@@ -56,13 +56,13 @@ def keep_back(unit: WriteUnit, request: Request, principal: str, why: list[str])
     record = GATE.record(payload_hash(body))
     rid, _ = unit.intern(record)
     facts = facts_of({"decision": "quarantined", "reasons": list(why), "request": payload_hash(body).hex()})
-    unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+    unit.set_intervals(rid, (Interval(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
     return gate_name(record)
 
 
 def is_kept_back(view: LedgerView, gate: int) -> bool:
     """Return whether an entry is in quarantine now."""
-    return any(piece.facts.registers["decision"] == "quarantined" for piece in view.pieces(gate))
+    return any(interval.facts.fields["decision"] == "quarantined" for interval in view.intervals(gate))
 
 
 def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[int, bytes]:
@@ -92,9 +92,9 @@ def let_in(unit: WriteUnit, gate: int) -> None:
     """
     if not is_kept_back(unit, gate):
         raise NotFound("the entry is no longer in quarantine; `cmc quarantine list` shows the entries")
-    registers = dict(unit.pieces(gate)[0].facts.registers)
-    facts = facts_of({**registers, "decision": "released"})
-    unit.set_pieces(gate, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+    fields = dict(unit.intervals(gate)[0].facts.fields)
+    facts = facts_of({**fields, "decision": "released"})
+    unit.set_intervals(gate, (Interval(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
 
 
 def gate_name(record: Record) -> str:
@@ -106,7 +106,7 @@ def quarantined(view: LedgerView) -> list[QuarantineEntry]:
     """Return the entries in quarantine, in order."""
     out = []
     for rid, request in view.quarantined():
-        registers = view.pieces(rid)[0].facts.registers
+        fields = view.intervals(rid)[0].facts.fields
         body = view.payload(request)
         row = view.transaction(view.change_seqs(rid)[-1])
         if body is None or row is None:
@@ -115,7 +115,7 @@ def quarantined(view: LedgerView) -> list[QuarantineEntry]:
         out.append(
             QuarantineEntry(
                 id=gate_name(view.record(rid)),
-                reasons=[str(reason) for reason in cast("list[str]", registers.get("reasons", []))],
+                reasons=[str(reason) for reason in cast("list[str]", fields.get("reasons", []))],
                 transaction=row.seq,
                 recorded_at=format_time(row.recorded_us) or "",
                 text=asked.data.decode("utf-8", "replace")[:_SHOWN_CHARS],
@@ -155,12 +155,12 @@ def set_policy(unit: WriteUnit, name: str, value: float | None) -> None:
     if name not in POLICIES:
         raise InvalidInput.at("name", f"{name!r:.60} is an unknown policy; use one of {', '.join(POLICIES)}")
     rid, _ = unit.intern(POLICY.record(name.encode()))
-    pieces = () if value is None else (_always({"name": name, "value": fixed(value)}),)
-    unit.set_pieces(rid, pieces)
+    intervals = () if value is None else (_always({"name": name, "value": fixed(value)}),)
+    unit.set_intervals(rid, intervals)
 
 
-def _always(registers: Mapping[str, Json]) -> Piece:
-    return Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(registers))
+def _always(fields: Mapping[str, Json]) -> Interval:
+    return Interval(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(fields))
 
 
 def encode_request(request: Request, principal: str) -> bytes:
@@ -171,7 +171,7 @@ def encode_request(request: Request, principal: str) -> bytes:
     body["occurred_us"] = None if request.occurred_us is None else str(request.occurred_us)
     body["content"] = base64.b64encode(request.data).decode() if binary else request.data.decode()
     body["interval"] = [str(request.valid_from), str(request.valid_to)]
-    body["registers"] = dict(request.registers)
+    body["registers"] = dict(request.fields)
     body["tool_ids"], body["derived_from"] = list(request.tool_ids), list(request.derived_from)
     if request.further:
         body["further"] = dict(request.further)
@@ -195,7 +195,7 @@ def decode_request(body: bytes) -> tuple[Request, str]:
         occurred_us=None if raw["occurred_us"] is None else int(str(raw["occurred_us"])),
         valid_from=int(low),
         valid_to=int(high),
-        registers=cast("Mapping[str, Json]", raw["registers"]),
+        fields=cast("Mapping[str, Json]", raw["registers"]),
         model_id=plain["model_id"],
         weights_hash=plain["weights_hash"],
         prompt_template_id=plain["prompt_template_id"],

@@ -13,7 +13,7 @@ from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.transaction import next_time
 from cmc_mcp.model.calls import Cancel
-from cmc_mcp.model.facts import USED, mark_register
+from cmc_mcp.model.facts import USED, mark_field
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.verbs.check import Check
@@ -42,7 +42,7 @@ def mark(workspace: Workspace, asked: Mark, *, cancel: Cancel | None = None) -> 
     with workspace.writer() as unit:
         batch = Batch(unit, workspace.principal, workspace.settings.inline_bytes)
         value: Json = next_time(workspace.clock.now_us(), unit.before.recorded_us) if outcome == "used" else outcome
-        register = USED if outcome == "used" else mark_register(workspace.principal)
+        register = USED if outcome == "used" else mark_field(workspace.principal)
         change = Revision({register: value}, replaces_tags=False, valid_from=None, valid_to=None, reason=reason)
         for rid in rids:
             apply_revision(unit, batch, rid, change)
@@ -86,7 +86,7 @@ def _found(view: LedgerView, named: Sequence[str]) -> list[int]:
             twice.append(Problem(f"ids[{index}]", f"is the same memory as ids[{first}]; name each once"))
     if twice:
         raise InvalidInput.of(twice)
-    held = view.pieces_of(list(rids), view.head().seq)
+    held = view.intervals_of(list(rids), view.head().seq)
     for rid in rids:
         if rid not in held:
             raise _gone(view, rid)

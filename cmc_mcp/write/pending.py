@@ -13,8 +13,8 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, texts_of
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import CmcError, EmbedderError, StoreError
+from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import EMBEDDING
-from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.model.calls import Cancel, Progress
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.shown import ERASED
@@ -57,13 +57,13 @@ def _embed_nodes(
     workspace: Workspace, embedder: Embedder, before: int, progress: Progress, cancel: Cancel | None
 ) -> int:
     """Embed the nodes of documents that have no vector; one above an atom whose bytes are gone gets none."""
-    epoch, done = -1, 0
+    erasure_count, done = -1, 0
     keys: list[bytes] = []
     texts: dict[bytes, str] = {}
     while True:
-        if epoch < 0:
+        if erasure_count < 0:
             with workspace.reader() as view:
-                epoch = view.epoch()
+                erasure_count = view.erasure_count()
                 texts = _node_texts(view, workspace.objects, view.nodes_pending(model_of(view, embedder)))
             keys = list(texts)
         if not keys:
@@ -71,8 +71,8 @@ def _embed_nodes(
         part, keys = keys[:_BATCH], keys[_BATCH:]
         vectors = embedder.embed([texts[key] for key in part])
         with workspace.writer() as unit:
-            if unit.epoch() != epoch:
-                epoch = -1
+            if unit.erasure_count() != erasure_count:
+                erasure_count = -1
                 continue  # nothing was collected, so leaving commits nothing
             model = _model(unit, embedder)
             known = unit.nodes_embedded(model, part)
@@ -110,7 +110,7 @@ def _complete(workspace: Workspace, unit: WriteUnit, embedder: Embedder, size: i
     identity = embedder.identity
     rid, _ = unit.intern(EMBEDDING.record(identity.model_id.encode(), unit.seq.to_bytes(8, "big")))
     facts = facts_of({"model": identity.model_id, "digest": identity.weights_digest, "vectors": size})
-    unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+    unit.set_intervals(rid, (Interval(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
     workspace.commit(unit, "embed", {"vectors": size}, cancel)
 
 
@@ -118,7 +118,7 @@ def _embed_atoms(workspace: Workspace, embedder: Embedder, progress: Progress, c
     done = 0
     while True:
         with workspace.reader() as view:
-            epoch, pending = view.epoch(), view.pending(model_of(view, embedder), _BATCH)
+            erasure_count, pending = view.erasure_count(), view.pending(model_of(view, embedder), _BATCH)
             texts = {
                 pid: text for pid in dict.fromkeys(pid for _, pid in pending) if (text := _text(workspace, view, pid))
             }
@@ -126,7 +126,7 @@ def _embed_atoms(workspace: Workspace, embedder: Embedder, progress: Progress, c
             return done
         vectors = embedder.embed(list(texts.values()))
         with workspace.writer() as unit:
-            if unit.epoch() != epoch:
+            if unit.erasure_count() != erasure_count:
                 continue  # nothing was collected, so leaving commits nothing
             model = _model(unit, embedder)
             known = unit.embedded(model, list(texts))

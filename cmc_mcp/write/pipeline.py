@@ -13,7 +13,7 @@ from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, StoreError
 from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.pieces import Piece
+from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX
 from cmc_mcp.model.calls import Cancel, Progress
 from cmc_mcp.model.facts import Claim, claim_of
@@ -21,7 +21,7 @@ from cmc_mcp.model.results import ConflictNote, Quarantined, Receipt, SnapshotPa
 from cmc_mcp.store.ports import LedgerView, WriteUnit
 from cmc_mcp.store.rows import Head
 from cmc_mcp.workspace import Workspace
-from cmc_mcp.write.commit import Batch, Laid
+from cmc_mcp.write.commit import Batch, Staged
 from cmc_mcp.write.draft import Draft, draft
 from cmc_mcp.write.enrich import Vectors, enrich, unembedded
 from cmc_mcp.write.gate import keep_back, let_in, readmit, reasons
@@ -172,7 +172,7 @@ def _transact(
             return known  # nothing was collected, so leaving commits nothing
         batch = Batch(unit, writer or workspace.principal, workspace.settings.inline_bytes)
         kept_back: list[Quarantined] = []
-        unit.foresee([part.hash for item in drafts for part in item.parts])
+        unit.prefetch([part.hash for item in drafts for part in item.parts])
         for item in drafts:
             why = reasons(unit, item) if gate is None else []
             if why:
@@ -180,13 +180,13 @@ def _transact(
                 continue
             if gate is not None:
                 let_in(unit, gate)
-                batch.laid.contents.update(readmit(unit, item, workspace.settings.inline_bytes))
-            batch.lay(item)
+                batch.staged.contents.update(readmit(unit, item, workspace.settings.inline_bytes))
+            batch.stage(item)
         clock.lap("index")
-        pending = index_vectors(workspace, unit, batch.laid, vectors)
-        conflicts = conflicts_of(unit, batch.laid)
+        pending = index_vectors(workspace, unit, batch.staged, vectors)
+        conflicts = conflicts_of(unit, batch.staged)
         arguments: dict[str, Json] = {"requests": payload_hash(b"".join(r.digest() for r in requests)).hex()}
-        receipt = partial(_receipt, unit, batch.laid, kept_back, pending, conflicts, drafts)
+        receipt = partial(_receipt, unit, batch.staged, kept_back, pending, conflicts, drafts)
         if (key := requests[0].idempotency_key) is not None:
             body = receipt(unit.before, {}).model_dump_json(exclude={"snapshot"})
             unit.add_key(key, requests[0].digest(), body.encode())
@@ -211,21 +211,21 @@ def _resolved(view: LedgerView, request: Request, place: int, size: int) -> Requ
     return replace(request, derived_from=tuple(dict.fromkeys(names)))
 
 
-def index_vectors(workspace: Workspace, unit: WriteUnit, laid: Laid, vectors: Vectors) -> int:
+def index_vectors(workspace: Workspace, unit: WriteUnit, staged: Staged, vectors: Vectors) -> int:
     """Add the vectors of new contents, and of nodes; return how many atoms stay without one."""
-    if not laid.contents and not laid.nodes:
+    if not staged.contents and not staged.nodes:
         return 0
     if workspace.embedder is None:
-        return len(laid.contents)
+        return len(staged.contents)
     identity = workspace.embedder.identity
     model = unit.model_number(identity.model_id, identity.weights_digest, identity.precision, identity.dimension)
-    for key in laid.nodes:
+    for key in staged.nodes:
         if (made := vectors.by_node.get(key)) is not None:
             unit.add_node_vector(model, key, made)
-    old = [pid for pid in laid.contents if pid <= unit.before.last_pid]  # what is new has no vector yet
+    old = [pid for pid in staged.contents if pid <= unit.before.last_pid]  # what is new has no vector yet
     known = unit.embedded(model, old) if old else set()
     pending = 0
-    for pid, hash_ in laid.contents.items():
+    for pid, hash_ in staged.contents.items():
         if pid in known:
             continue
         vector = vectors.by_hash.get(hash_)
@@ -236,12 +236,12 @@ def index_vectors(workspace: Workspace, unit: WriteUnit, laid: Laid, vectors: Ve
     return pending
 
 
-def conflicts_of(view: LedgerView, laid: Laid) -> list[ConflictNote]:
+def conflicts_of(view: LedgerView, staged: Staged) -> list[ConflictNote]:
     """Find live claims about the same subject and predicate that say something else at a common time."""
     notes: list[ConflictNote] = []
-    if not laid.claims:
+    if not staged.claims:
         return notes
-    claims = [(rid, claim) for rid, registers in laid.claims if (claim := claim_of(registers)) and not claim.many]
+    claims = [(rid, claim) for rid, fields in staged.claims if (claim := claim_of(fields)) and not claim.many]
     together: dict[tuple[str, str], list[int]] = {}
     for rid, claim in claims:
         together.setdefault((claim.subject, claim.predicate), []).append(rid)
@@ -250,7 +250,7 @@ def conflicts_of(view: LedgerView, laid: Laid) -> list[ConflictNote]:
         topic = (claim.subject, claim.predicate)
         facts = view.facts_with_claim(*topic)
         held = {other for other, *_ in view.holders(facts, seq)} if facts else set()
-        mine = [p for p in view.pieces(rid) if claim_of(p.facts.registers) == claim]
+        mine = [p for p in view.intervals(rid) if claim_of(p.facts.fields) == claim]
         for other in sorted((held | set(together[topic])) - {rid}):
             theirs = _rival(view, other, claim, mine)
             if theirs is not None:
@@ -259,10 +259,10 @@ def conflicts_of(view: LedgerView, laid: Laid) -> list[ConflictNote]:
     return notes
 
 
-def _rival(view: LedgerView, other: int, claim: Claim, mine: Sequence[Piece]) -> str | None:
+def _rival(view: LedgerView, other: int, claim: Claim, mine: Sequence[Interval]) -> str | None:
     """Return the object that another memory claims instead, at a time when both hold."""
-    for start, end, held in view.pieces(other):
-        theirs = claim_of(held.registers)
+    for start, end, held in view.intervals(other):
+        theirs = claim_of(held.fields)
         if theirs is None or theirs.many or (theirs.subject, theirs.predicate) != (claim.subject, claim.predicate):
             continue
         if theirs.object != claim.object and any(p.valid_from < end and start < p.valid_to for p in mine):
@@ -272,7 +272,7 @@ def _rival(view: LedgerView, other: int, claim: Claim, mine: Sequence[Piece]) ->
 
 def _receipt(
     unit: WriteUnit,
-    laid: Laid,
+    staged: Staged,
     kept_back: list[Quarantined],
     pending: int,
     conflicts: list[ConflictNote],
@@ -284,10 +284,10 @@ def _receipt(
         transaction=unit.seq,
         snapshot=pair(unit.before, after),
         timings_ms=timings_ms,
-        added=_names(laid.added),
-        reaffirmed=_names(laid.reaffirmed),
-        restored=_names(laid.restored),
-        retired=_names(laid.retired),
+        added=_names(staged.added),
+        reaffirmed=_names(staged.reaffirmed),
+        restored=_names(staged.restored),
+        retired=_names(staged.retired),
         quarantined=kept_back,
         pending=pending,
         conflicts=conflicts,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from cmc_mcp.kernel.intervals import Interval, Intervals
 from cmc_mcp.kernel.kinds import GATE
-from cmc_mcp.kernel.pieces import Piece, Pieces
-from cmc_mcp.model.facts import Registers, facts_of
+from cmc_mcp.model.facts import FactFields, facts_of
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.behaviours import Behaviour, Gone, Ref
@@ -43,14 +43,14 @@ class _Quarantine(Index):
 
     def whole(self, audit: Audit) -> Iterator[Kept]:
         for rid, _ in audit.of_kind(GATE):
-            yield from _kept(audit.view, rid, audit.view.pieces(rid))
+            yield from _kept(audit.view, rid, audit.view.intervals(rid))
 
 
-def _kept(view: LedgerView, rid: int, pieces: Pieces) -> Iterator[Kept]:
-    for piece in pieces:
-        registers = piece.facts.registers
-        if registers.get("decision") == "quarantined":
-            yield Kept(rid, view.pid(bytes.fromhex(str(registers["request"]))) or 0)
+def _kept(view: LedgerView, rid: int, intervals: Intervals) -> Iterator[Kept]:
+    for interval in intervals:
+        fields = interval.facts.fields
+        if fields.get("decision") == "quarantined":
+            yield Kept(rid, view.pid(bytes.fromhex(str(fields["request"]))) or 0)
 
 
 class _Gates(Behaviour):
@@ -58,8 +58,8 @@ class _Gates(Behaviour):
 
     kind = GATE
 
-    def refers(self, registers: Registers) -> Iterable[Ref]:
-        said = registers.get("request")
+    def refers(self, fields: FactFields) -> Iterable[Ref]:
+        said = fields.get("request")
         return (Ref("request", str(said)),) if said else ()
 
     def redact(self, unit: WriteUnit, gone: Gone) -> Collection[int]:
@@ -67,15 +67,15 @@ class _Gates(Behaviour):
         hashes = {row.hash for row in unit.payload_rows(gone.contents).values()}
         out: set[int] = set()
         for rid, _ in unit.records(GATE.code):
-            for piece in unit.pieces(rid):
-                pid = unit.pid(bytes.fromhex(str(piece.facts.registers["request"])))
+            for interval in unit.intervals(rid):
+                pid = unit.pid(bytes.fromhex(str(interval.facts.fields["request"])))
                 body = None if pid is None else unit.payload(pid)
                 if pid is None or body is None:
                     continue
                 if any(part.hash in hashes for part in draft(decode_request(body)[0]).parts):
                     out.add(pid)
-                    facts = facts_of({**piece.facts.registers, "decision": "erased"})
-                    unit.set_pieces(rid, (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
+                    facts = facts_of({**interval.facts.fields, "decision": "erased"})
+                    unit.set_intervals(rid, (Interval(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts),))
         return out
 
 

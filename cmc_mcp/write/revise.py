@@ -10,15 +10,15 @@ from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.errors import InvalidInput, NotFound
 from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.intervals import Intervals, bounded, overlaid, revised, without
 from cmc_mcp.kernel.kinds import atom_record
-from cmc_mcp.kernel.pieces import Pieces, bounded, overlaid, revised, without
 from cmc_mcp.model.calls import Cancel
-from cmc_mcp.model.facts import outcome_registers
+from cmc_mcp.model.facts import outcome_fields
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import parse_time
 from cmc_mcp.store.ports import LedgerView, WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES
-from cmc_mcp.verbs.check import Check, registers
+from cmc_mcp.verbs.check import Check, fields
 from cmc_mcp.verbs.models import Revise
 from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch, link
@@ -34,7 +34,7 @@ from cmc_mcp.write.validate import RememberArguments, Request, validate
 class Revision:
     """What is to change; None leaves a thing as it is."""
 
-    registers: Mapping[str, Json]
+    fields: Mapping[str, Json]
     replaces_tags: bool
     valid_from: int | None
     valid_to: int | None
@@ -44,7 +44,7 @@ class Revision:
     def is_empty(self) -> bool:
         """Whether it leaves everything as it is."""
         times = (self.valid_from, self.valid_to)
-        return not self.registers and not self.replaces_tags and all(time is None for time in times)
+        return not self.fields and not self.replaces_tags and all(time is None for time in times)
 
 
 def revise(workspace: Workspace, asked: Revise, *, cancel: Cancel | None = None) -> Receipt:
@@ -84,8 +84,8 @@ def revise(workspace: Workspace, asked: Revise, *, cancel: Cancel | None = None)
         batch = Batch(unit, workspace.principal, workspace.settings.inline_bytes)
         key = unit.record(rid).key
         apply_revision(unit, batch, rid, change, new)
-        pending = 0 if new is None else index_vectors(workspace, unit, batch.laid, vectors)
-        notes = conflicts_of(unit, batch.laid)
+        pending = 0 if new is None else index_vectors(workspace, unit, batch.staged, vectors)
+        notes = conflicts_of(unit, batch.staged)
         arguments: dict[str, Json] = {"id": atom_name(key)}
         if reason:
             arguments["reason"] = reason
@@ -93,9 +93,9 @@ def revise(workspace: Workspace, asked: Revise, *, cancel: Cancel | None = None)
     return Receipt(
         transaction=head.seq,
         snapshot=pair(unit.before, head),
-        added=[atom_name(k) for k in batch.laid.added],
-        reaffirmed=[atom_name(k) for k in batch.laid.reaffirmed],
-        restored=[atom_name(k) for k in batch.laid.restored],
+        added=[atom_name(k) for k in batch.staged.added],
+        reaffirmed=[atom_name(k) for k in batch.staged.reaffirmed],
+        restored=[atom_name(k) for k in batch.staged.restored],
         revised=[atom_name(key)],
         pending=pending,
         conflicts=notes,
@@ -110,21 +110,21 @@ def apply_revision(unit: WriteUnit, batch: Batch, rid: int, change: Revision, ne
         InvalidInput: nothing would be left of it.
     """
     before, held = _remaining(unit, rid, change)
-    held = revised(held, change.registers, replace_tags=change.replaces_tags)
+    held = revised(held, change.fields, replace_tags=change.replaces_tags)
     if new is None:
-        unit.set_pieces(rid, held)
+        unit.set_intervals(rid, held)
     else:
         _gated(unit, new)
         _supersede(unit, batch, rid, before, _unjudged(held), new)
-    if "claim" in change.registers:
-        laid = (*batch.laid.added, *batch.laid.reaffirmed, *batch.laid.restored)
-        worded = [unit.intern(atom_record(key))[0] for key in laid]
-        batch.laid.claims += [(holder, change.registers) for holder in (rid, *worded)]
+    if "claim" in change.fields:
+        staged = (*batch.staged.added, *batch.staged.reaffirmed, *batch.staged.restored)
+        worded = [unit.intern(atom_record(key))[0] for key in staged]
+        batch.staged.claims += [(holder, change.fields) for holder in (rid, *worded)]
 
 
-def _remaining(view: LedgerView, rid: int, change: Revision) -> tuple[Pieces, Pieces]:
-    """Return the pieces of a memory, and the part of them that the new times leave."""
-    before = view.pieces(rid)
+def _remaining(view: LedgerView, rid: int, change: Revision) -> tuple[Intervals, Intervals]:
+    """Return the intervals of a memory, and the part of them that the new times leave."""
+    before = view.intervals(rid)
     if not before:
         raise NotFound("the memory was forgotten meanwhile; remember it anew", id=atom_name(view.record(rid).key))
     held = bounded(before, change.valid_from, change.valid_to)
@@ -147,7 +147,7 @@ def _check(asked: Revise) -> Revision:
     end = None if asked.valid_to is None else parse_time(asked.valid_to, "valid_to")
     if start is not None and end is not None and start >= end:
         raise InvalidInput.at("valid_to", "must be after valid_from; intervals are half-open [valid_from, valid_to)")
-    return Revision(registers(Revise, found), asked.tags is not None, start, end, asked.reason)
+    return Revision(fields(Revise, found), asked.tags is not None, start, end, asked.reason)
 
 
 def _reworded(old: Loaded, content: str | bytes | None) -> Draft | None:
@@ -172,16 +172,16 @@ def _reworded(old: Loaded, content: str | bytes | None) -> Draft | None:
     return Draft(request, "note", plain.origin, plain.media_type, plain.whole, (part,), (b"", b""))
 
 
-def _unjudged(pieces: Pieces) -> Pieces:
+def _unjudged(intervals: Intervals) -> Intervals:
     """Remove use and judgements, which belong to the old wording."""
-    names = {name for piece in pieces for name in outcome_registers(piece.facts.registers)}
-    return revised(pieces, dict.fromkeys(names), replace_tags=False) if names else pieces
+    names = {name for interval in intervals for name in outcome_fields(interval.facts.fields)}
+    return revised(intervals, dict.fromkeys(names), replace_tags=False) if names else intervals
 
 
-def _supersede(unit: WriteUnit, batch: Batch, old: int, before: Pieces, held: Pieces, new: Draft) -> None:
+def _supersede(unit: WriteUnit, batch: Batch, old: int, before: Intervals, held: Intervals, new: Draft) -> None:
     """Give the new wording the times that `held` covers; the old one keeps the rest, which may be nothing."""
-    (key,) = batch.lay(new)
+    (key,) = batch.stage(new)
     rid, _ = unit.intern(atom_record(key))
-    unit.set_pieces(rid, overlaid(unit.pieces(rid, unit.before.seq), held))
-    unit.set_pieces(old, without(before, held))
+    unit.set_intervals(rid, overlaid(unit.intervals(rid, unit.before.seq), held))
+    unit.set_intervals(old, without(before, held))
     link(unit, rid, "supersedes", old)

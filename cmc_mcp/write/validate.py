@@ -14,7 +14,7 @@ from cmc_mcp.model.sentences import BLANK_CHARS
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, interval
 from cmc_mcp.model.witness import NO_MODEL
 from cmc_mcp.verbs.argument import Verb, abouts
-from cmc_mcp.verbs.check import Check, registers, unfit
+from cmc_mcp.verbs.check import Check, fields, unfit
 from cmc_mcp.verbs.models import Remember
 
 _TOGETHER: Final = frozenset({"content", "modality", "valid_from", "valid_to"})  # one is checked with the other
@@ -70,7 +70,7 @@ class Request:
     occurred_us: int | None
     valid_from: int
     valid_to: int
-    registers: Mapping[str, Json]
+    fields: Mapping[str, Json]
     model_id: str
     weights_hash: str
     prompt_template_id: str
@@ -88,7 +88,7 @@ class Request:
             self.prompt_template_id, str(len(self.tool_ids)), *self.tool_ids, *self.derived_from,
             *([absent + canonical(self.further).decode()] if self.further else ()),
         )  # fmt: skip
-        facts = canonical(self.registers) if self.registers else b"{}"
+        facts = canonical(self.fields) if self.fields else b"{}"
         return digest("cmc/request/1", payload_hash(self.data), facts, *(text.encode() for text in texts))
 
 
@@ -99,7 +99,7 @@ def validate(arguments: RememberArguments, verb: type[Verb[Any]] = Remember) -> 
         InvalidInput: something is wrong; every problem is listed with its path.
         LimitExceeded: a bound was passed, and that is all.
 
-    >>> validate({"content": "The deploy target is Fly.io", "tags": {"topic": "deploy"}}).registers
+    >>> validate({"content": "The deploy target is Fly.io", "tags": {"topic": "deploy"}}).fields
     {'tag:topic': 'deploy'}
     """
     check = Check()
@@ -116,7 +116,7 @@ def validate(arguments: RememberArguments, verb: type[Verb[Any]] = Remember) -> 
     start, end = _interval(check, arguments)
     found = check.read(verb, arguments, leave=_TOGETHER)
     check.raise_()
-    facts, pop = registers(verb, found), found.pop
+    facts, pop = fields(verb, found), found.pop
     return Request(
         data, modality, pop("media_type", None), pop("source", None), pop("session", None), pop("speaker", ""),
         pop("occurred_at", None), start, end, facts, pop("model_id", NO_MODEL), pop("weights_hash", ""),

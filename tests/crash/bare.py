@@ -70,7 +70,7 @@ def _faults(c: apsw.Connection, objects: Path | None) -> Iterator[str]:
 
 
 def _ledger(c: apsw.Connection, ws: int) -> Iterator[str]:
-    """Recompute the chain of transactions from the pieces, and count what is live."""
+    """Recompute the chain of transactions from the intervals, and count what is live."""
     payloads = dict(c.execute("SELECT pid, hash FROM payloads WHERE ws = ?", (ws,)))
     records = {
         rid: (kind, key) for rid, kind, key in c.execute("SELECT rid, kind, key FROM records WHERE ws = ?", (ws,))
@@ -107,7 +107,7 @@ def _ledger(c: apsw.Connection, ws: int) -> Iterator[str]:
         )  # fmt: skip
         if digest("cmc/tx/1", *fields) != row[5]:
             yield f"transaction {seq} does not hash to the chain"
-        atoms = sum(1 for rid, pieces in live.items() if pieces and records[rid][0] == 1)
+        atoms = sum(1 for rid, intervals in live.items() if intervals and records[rid][0] == 1)
         if (len(changes), atoms) != row[8:]:
             yield f"transaction {seq} counts {row[8:]}, not {(len(changes), atoms)}"
         previous = row[5]
@@ -117,10 +117,10 @@ def _ledger(c: apsw.Connection, ws: int) -> Iterator[str]:
         yield f"{nodes} nodes in the log of {size} transactions"
 
 
-def _leaf(record: tuple[int, bytes], pieces: dict[int, tuple[int, bytes]]) -> bytes:
-    if not pieces:
+def _leaf(record: tuple[int, bytes], intervals: dict[int, tuple[int, bytes]]) -> bytes:
+    if not intervals:
         return bytes(32)
-    body = b"".join(struct.pack(">qq", start, end) + facts for start, (end, facts) in sorted(pieces.items()))
+    body = b"".join(struct.pack(">qq", start, end) + facts for start, (end, facts) in sorted(intervals.items()))
     return digest("cmc/leaf/1", bytes([record[0]]) + record[1], body)
 
 

@@ -50,7 +50,7 @@ class Subject:
     def live(self) -> list[str]:
         """The ids of live memories, oldest first."""
         with self.store.reader(self.ws) as view:
-            return [atom_name(row.key) for row in view.all_atoms() if view.pieces(row.rid)]
+            return [atom_name(row.key) for row in view.all_atoms() if view.intervals(row.rid)]
 
 
 @contextmanager

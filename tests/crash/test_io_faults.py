@@ -64,7 +64,9 @@ def test_the_harness_notices_a_commit_that_is_not_looked_up(bench: Bench, monkey
 
 
 def test_the_harness_notices_an_error_after_the_commit(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forget, "_finished", lambda engine, _, epoch, **__: engine.store.scrub(engine.ws, epoch))
+    monkeypatch.setattr(
+        forget, "_finished", lambda engine, _, erasure_count, **__: engine.store.scrub(engine.ws, erasure_count)
+    )
     assert any("it said" in line for line in failures(bench, Case("erase", "short", "once", False)))
 
 

@@ -157,8 +157,8 @@ class Workload:
         def call() -> str:
             note = subject.memory.checkpoint(SIGNING_KEY).checkpoint
             with subject.store.reader(subject.ws) as view:
-                epoch = view.epoch()
-            subject.store.scrub(subject.ws, epoch)
+                erasure_count = view.erasure_count()
+            subject.store.scrub(subject.ws, erasure_count)
             return note
 
         return Operation("checkpoint", call, most=0)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.store.objects import sealing
+from cmc_mcp.store.objects import envelope
 from cmc_mcp.store.objects.files import FileObjects
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
@@ -39,7 +39,7 @@ def test_a_file_is_header_nonce_ciphertext_and_tag(tmp_path: Path) -> None:
 
 def test_the_key_of_objects_is_derived_by_hkdf_and_is_not_the_databases() -> None:
     expected = HKDF(SHA256(), length=32, salt=None, info=b"cmc/objects/2").derive(KEY)
-    assert sealing._derived(KEY) == expected != KEY
+    assert envelope._derived(KEY) == expected != KEY
 
 
 def test_no_bit_of_a_file_can_be_turned(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def _no_full_text_delete(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_truncation(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(SqliteStore, "scrub", lambda self, ws, epoch: True)
+    patch.setattr(SqliteStore, "scrub", lambda self, ws, erasure_count: True)
 
 
 def _no_deletion(patch: pytest.MonkeyPatch) -> None:
@@ -217,12 +217,12 @@ def test_an_erase_that_was_cut_short_is_finished_by_another_process_that_was_ope
     ids, others = PLANTS["object"](memory, WORD), PLANTS["note"](memory, "another-word")
     earlier = memory._workspace.store.reader(1)
     with earlier as view:
-        epoch = view.epoch()
+        erasure_count = view.erasure_count()
     with monkeypatch.context() as patch:
         patch.setattr(FileObjects, "delete", _cut_short)
         with pytest.raises(KeyboardInterrupt):
             erase(memory, ids)
-    assert other._workspace.store.scrub(1, epoch), "as at the end of an erase that had committed before it"
+    assert other._workspace.store.scrub(1, erasure_count), "as at the end of an erase that had committed before it"
     assert other._workspace.store.pages_pending() and scan.in_folder(tmp_path, WORD)
     receipt = erase(other, others).receipt
     assert receipt is not None and not receipt.pages_pending

@@ -61,7 +61,7 @@ def test_nothing_of_it_is_left_and_everything_is_proved(
     tombstone = memory.history().transactions[0]
     assert (tombstone.verb, tombstone.principal, tombstone.reason) == ("erase", "maya", "asked to")
     with memory._workspace.store.reader(1) as view:
-        erased = {str(p.facts.registers["hash"]) for rid, _ in view.records(ERASURE.code) for p in view.pieces(rid)}
+        erased = {str(p.facts.fields["hash"]) for rid, _ in view.records(ERASURE.code) for p in view.intervals(rid)}
         contents = {
             view.payload_row(row.content).hash.hex() for row in view.atoms(view.changed(last, last + 1)).values()
         }

@@ -31,7 +31,7 @@ NOT_RUN: Final = {
     "view.py live_atoms": "the oracle of the tests, which no answer uses",
     "nodes.py rebuild_all": "whole files, for a migration",
     "rekey.py": "whole files, with nobody else at them: tests/encryption/test_rekey.py",
-    "rebuild.py": "tests/tamper/test_rebuild.py: damage to one workspace is mended for each alone",
+    "rebuild_view.py": "tests/tamper/test_rebuild.py: damage to one workspace is mended for each alone",
 }
 KEY: Final = bytes(range(32))
 NO_BINDINGS: Final = (0,) * 40

@@ -23,13 +23,13 @@ State = dict[tuple[Name, int], str]
 Changes = Mapping[str, Any]
 
 
-def encoded(registers: Mapping[str, Any]) -> str:
+def encoded(fields: Mapping[str, Any]) -> str:
     """Write facts in one way only."""
-    return json.dumps(registers, sort_keys=True)
+    return json.dumps(fields, sort_keys=True)
 
 
 def merge(facts: str | None, changes: Changes) -> str:
-    """Set registers; None removes one."""
+    """Set fields; None removes one."""
     out = dict(json.loads(facts)) if facts else {}
     for key, value in changes.items():
         out.pop(key, None)
@@ -39,12 +39,12 @@ def merge(facts: str | None, changes: Changes) -> str:
 
 
 def planned(parts: Sequence[str], *, redacted: bool) -> str:
-    """The facts of a document's head: one register, so that an undo carries it over whole or not at all."""
+    """The facts of a document's head: one field, so that an undo carries it over whole or not at all."""
     return encoded({"plan": {"parts": parts, "redacted": redacted}})
 
 
 def plan_of(facts: str) -> Mapping[str, Any]:
-    """The one register of a document's head."""
+    """The one field of a document's head."""
     read: Mapping[str, Any] = json.loads(facts)["plan"]
     return read
 
@@ -330,7 +330,7 @@ class Oracle:
                             out[cell].pop(key, None)
                         elif was.get(key) != now[key]:
                             out[cell][key] = now[key]
-        return {cell: encoded(registers) for cell, registers in out.items()}, orphaned
+        return {cell: encoded(fields) for cell, fields in out.items()}, orphaned
 
     def matches(self, entry: Entry, name: Name, seq: int) -> bool:
         """Return whether an undo matches the change that a transaction made to a record."""

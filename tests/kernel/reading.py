@@ -21,7 +21,7 @@ _ENDS = {SINCE_ALWAYS: 0, **{bound: n + 1 for n, bound in enumerate(BOUNDS)}, UN
 
 
 class Reading:
-    """The names of records and the facts of pieces, learnt while their words are there: an erasure may take them."""
+    """The names of records and the facts of intervals, learnt while their words are there: an erasure may take them."""
 
     def __init__(self) -> None:
         self.names: dict[int, Name] = {}
@@ -44,13 +44,11 @@ class Reading:
 
     def learn_facts(self, view: ReadView) -> None:
         """Read every body of facts that is new, as the chain of a conversation has it: in order."""
-        for _, opens, rid, _, _, pid in view.piece_events():
+        for _, opens, rid, _, _, pid in view.interval_events():
             if opens and pid not in self._facts and rid in self.names:
                 facts = view.facts(pid)
                 if facts.body is not None:
-                    self._facts[pid] = self._by_hash[facts.hash] = self._plain(
-                        view, self.names[rid][0], facts.registers
-                    )
+                    self._facts[pid] = self._by_hash[facts.hash] = self._plain(view, self.names[rid][0], facts.fields)
 
     def name(self, view: ReadView, objects: Objects, rid: int, record: Record) -> Name:
         """Say in plain values what a record is about."""
@@ -81,37 +79,37 @@ class Reading:
         last = ("at", told["occurred_at"]) if "occurred_at" in told else ("nth", told["ordinal"])
         return ("turn", origin, media, text, writer, told["speaker"], *last)
 
-    def _plain(self, view: ReadView, kind: str, registers: Mapping[str, Any]) -> str:
+    def _plain(self, view: ReadView, kind: str, fields: Mapping[str, Any]) -> str:
         if kind == "source":
-            pid = view.pid(bytes.fromhex(registers["manifest"]))
+            pid = view.pid(bytes.fromhex(fields["manifest"]))
             body = None if pid is None else view.payload(pid)
             assert body is not None
             manifest = decode_manifest(body)
             parts = [repr(self._names_of[part.atom.hex()]) for part in manifest.parts]
             return planned(parts, redacted=any(node.title == ERASED for node in manifest.nodes))
         if kind == "item":
-            name = self._names_of[registers["atom"]]
-            if registers["chain"] not in self._chains:
+            name = self._names_of[fields["atom"]]
+            if fields["chain"] not in self._chains:
                 (before,) = [
                     chain
                     for chain in self._chains
-                    if digest("cmc/chain/1", bytes.fromhex(chain), self.keys[name]).hex() == registers["chain"]
+                    if digest("cmc/chain/1", bytes.fromhex(chain), self.keys[name]).hex() == fields["chain"]
                 ]
-                self._chains[registers["chain"]] = [*self._chains[before], repr(name)]
-            return encoded({"atom": repr(name), "chain": self._chains[registers["chain"]]})
-        return encoded(registers)
+                self._chains[fields["chain"]] = [*self._chains[before], repr(name)]
+            return encoded({"atom": repr(name), "chain": self._chains[fields["chain"]]})
+        return encoded(fields)
 
     def state(self, view: ReadView, seq: int) -> State:
         """Read a whole state back, on the grid; the coding has to be canonical on the way."""
         out: State = {}
-        for rid, pieces in view.pieces_of(list(self.names), seq).items():
+        for rid, intervals in view.intervals_of(list(self.names), seq).items():
             name = self.names[rid]
-            for left, right in itertools.pairwise(pieces):
+            for left, right in itertools.pairwise(intervals):
                 assert left.valid_to <= right.valid_from, "pieces overlap"
                 assert left.valid_to < right.valid_from or left.facts != right.facts, "equal neighbours are not joined"
-            for piece in pieces:
-                facts = self._by_hash[piece.facts.hash]
-                for cell in range(_ENDS[piece.valid_from], _ENDS[piece.valid_to]):
+            for interval in intervals:
+                facts = self._by_hash[interval.facts.hash]
+                for cell in range(_ENDS[interval.valid_from], _ENDS[interval.valid_to]):
                     out[name, cell] = facts
         return out
 

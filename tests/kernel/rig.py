@@ -12,8 +12,8 @@ from cmc_mcp.documents.sources import NODES
 from cmc_mcp.errors import CmcError, InvalidInput, NotFound, StoreError
 from cmc_mcp.history.references import resolve_point
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
+from cmc_mcp.kernel.intervals import leaf
 from cmc_mcp.kernel.kinds import KINDS, SOURCE
-from cmc_mcp.kernel.pieces import leaf
 from cmc_mcp.kernel.transaction import Header, transaction_hash
 from cmc_mcp.memory import Memory
 from cmc_mcp.merkle import log, proof
@@ -392,7 +392,7 @@ class Rig:
         records = {rid: record for rid, record in view.all_records().items() if KINDS[record.kind].memory}
         return {
             KINDS[records[rid].kind].tree_key(records[rid]): leaf(records[rid], found)
-            for rid, found in view.pieces_of(list(records), seq).items()
+            for rid, found in view.intervals_of(list(records), seq).items()
         }
 
     def _exact(self, view: ReadView, seq: int) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from cmc_mcp import memory
 from cmc_mcp.history import diff, references, rollback
-from cmc_mcp.kernel import pieces, undo
+from cmc_mcp.kernel import intervals, undo
+from cmc_mcp.kernel.intervals import NOTHING, Interval, Intervals
 from cmc_mcp.kernel.kinds import LABEL
-from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.store.sql.ledger import LedgerRows
@@ -27,7 +27,7 @@ Bug = Callable[[pytest.MonkeyPatch], None]
 
 
 def joining_is_not_done(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(pieces, "joined", tuple)
+    patch.setattr(intervals, "joined", tuple)
 
 
 def rollback_skips_what_was_closed(patch: pytest.MonkeyPatch) -> None:
@@ -66,9 +66,9 @@ def undo_takes_since_as_inclusive(patch: pytest.MonkeyPatch) -> None:
 
 def replay_takes_whole_facts_instead_of_registers(patch: pytest.MonkeyPatch) -> None:
     def replayed(changes: Any, *, assigned: bool = False) -> undo.Replayed:
-        value: Pieces = NOTHING
+        value: Intervals = NOTHING
         for _, before, after in changes:
-            value = pieces.pointwise(lambda v: v[0] if v[1] == v[2] else v[2], value, before, after)
+            value = intervals.pointwise(lambda v: v[0] if v[1] == v[2] else v[2], value, before, after)
         return undo.Replayed(value, ())
 
     patch.setattr(rollback, "replayed", replayed)
@@ -85,11 +85,11 @@ def an_undo_forgets_the_rollbacks_before_it(patch: pytest.MonkeyPatch) -> None:
 
 
 def revise_does_not_stretch(patch: pytest.MonkeyPatch) -> None:
-    bounded = pieces.bounded
+    bounded = intervals.bounded
 
-    def cut(old: Pieces, valid_from: int | None, valid_to: int | None) -> Pieces:
+    def cut(old: Intervals, valid_from: int | None, valid_to: int | None) -> Intervals:
         new = bounded(old, valid_from, valid_to)
-        return pieces.without(new, pieces.without(new, old))
+        return intervals.without(new, intervals.without(new, old))
 
     patch.setattr(revise, "bounded", cut)
 
@@ -99,25 +99,25 @@ def a_change_of_wording_leaves_the_old_one_standing(patch: pytest.MonkeyPatch) -
 
 
 def remember_drops_what_it_does_not_name(patch: pytest.MonkeyPatch) -> None:
-    def asserted(old: Pieces, start: int, end: int, changes: Any) -> Pieces:
-        new = pieces.asserted(NOTHING, start, end, changes)
-        return pieces.pointwise(lambda v: v[1] or v[0], old, new)
+    def asserted(old: Intervals, start: int, end: int, changes: Any) -> Intervals:
+        new = intervals.asserted(NOTHING, start, end, changes)
+        return intervals.pointwise(lambda v: v[1] or v[0], old, new)
 
     patch.setattr(commit, "asserted", asserted)
 
 
 def remember_ignores_the_end_of_its_interval(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(commit, "asserted", lambda old, start, end, changes: pieces.asserted(old, start, 1 << 62, changes))
+    patch.setattr(commit, "asserted", lambda old, start, end, changes: intervals.asserted(old, start, 1 << 62, changes))
 
 
 def forget_ends_validity_instead_of_belief(patch: pytest.MonkeyPatch) -> None:
     resolve = forget.resolve_atom
-    writer = UnitOfWork.set_pieces
+    writer = UnitOfWork.set_intervals
 
-    def shortened(self: UnitOfWork, rid: int, new: Pieces) -> None:
-        old = self.pieces(rid)
+    def shortened(self: UnitOfWork, rid: int, new: Intervals) -> None:
+        old = self.intervals(rid)
         if not new and old and getattr(self, "_forgetting", False) and self.record(rid).kind == 1:
-            new = tuple(Piece(a, min(b, 1_728_172_800_000_000), f) for a, b, f in old if a < 1_728_172_800_000_000)
+            new = tuple(Interval(a, min(b, 1_728_172_800_000_000), f) for a, b, f in old if a < 1_728_172_800_000_000)
         writer(self, rid, new)
 
     def marked(view: Any, reference: str, path: str = "id") -> int:
@@ -126,14 +126,14 @@ def forget_ends_validity_instead_of_belief(patch: pytest.MonkeyPatch) -> None:
         return resolve(view, reference, path)
 
     patch.setattr(forget, "resolve_atom", marked)
-    patch.setattr(UnitOfWork, "set_pieces", shortened)
+    patch.setattr(UnitOfWork, "set_intervals", shortened)
 
 
 def the_diff_misses_what_was_reopened(patch: pytest.MonkeyPatch) -> None:
     compare = diff.compare
 
     def blind(view: Any, changes: Any, first: int, second: int) -> Any:
-        kept = {rid: (a, b) for rid, (a, b) in changes.items() if a or len(view.piece_rows(rid)) <= 1}
+        kept = {rid: (a, b) for rid, (a, b) in changes.items() if a or len(view.interval_rows(rid)) <= 1}
         return compare(view, kept, first, second)
 
     patch.setattr(diff, "compare", blind)
@@ -194,7 +194,7 @@ def a_write_that_was_cut_off_stays_in_the_caches(patch: pytest.MonkeyPatch) -> N
 
     def put_facts(self: UnitOfWork, facts: Any) -> int:
         pid = put(self, facts)
-        self._cache_of_facts.at(self.epoch()).setdefault(pid, facts)
+        self._cache_of_facts.at(self.erasure_count()).setdefault(pid, facts)
         return pid
 
     put = UnitOfWork.put_facts
@@ -253,24 +253,24 @@ def a_rollback_to_a_snapshot_takes_the_history_of_the_earliest(patch: pytest.Mon
 
 
 def a_forced_label_stays_where_it_was(patch: pytest.MonkeyPatch) -> None:
-    set_pieces = UnitOfWork.set_pieces
+    set_intervals = UnitOfWork.set_intervals
 
-    def once(self: UnitOfWork, rid: int, new: Pieces) -> None:
-        if not (self.record(rid).kind == LABEL.code and self.pieces(rid)):
-            set_pieces(self, rid, new)
+    def once(self: UnitOfWork, rid: int, new: Intervals) -> None:
+        if not (self.record(rid).kind == LABEL.code and self.intervals(rid)):
+            set_intervals(self, rid, new)
 
-    patch.setattr(UnitOfWork, "set_pieces", once)
+    patch.setattr(UnitOfWork, "set_intervals", once)
 
 
 def a_past_state_is_read_without_what_was_closed_since(patch: pytest.MonkeyPatch) -> None:
-    pieces_of = LedgerRows.pieces_of
+    intervals_of = LedgerRows.intervals_of
 
     def shorter(self: LedgerRows, rids: Any, seq: int) -> Any:
-        live = pieces_of(self, rids, self.head().seq)
-        found = pieces_of(self, rids, seq)
+        live = intervals_of(self, rids, self.head().seq)
+        found = intervals_of(self, rids, seq)
         return {rid: held for rid, held in found.items() if rid in live or self.head().seq - seq < 9}
 
-    patch.setattr(LedgerRows, "pieces_of", shorter)
+    patch.setattr(LedgerRows, "intervals_of", shorter)
 
 
 def a_rollback_reaches_into_other_workspaces(patch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ values = st.recursive(
 
 @pytest.mark.parametrize(
     "module",
-    ["canon", "clock", "kernel.identity", "kernel.kinds", "kernel.pieces", "kernel.transaction", "kernel.undo",
+    ["canon", "clock", "kernel.identity", "kernel.kinds", "kernel.intervals", "kernel.transaction", "kernel.undo",
      "model.facts", "model.time", "model.witness"],
 )  # fmt: skip
 def test_the_examples_in_the_docstrings_hold(module: str) -> None:

@@ -7,29 +7,29 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces, at
+from cmc_mcp.kernel.intervals import NOTHING, Interval, Intervals, at
 from cmc_mcp.kernel.transaction import ROLLBACK, UNDO
 from cmc_mcp.kernel.undo import Step, effective, replayed
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
-from tests.kernel.test_pieces import POINTS, Grid, coded, grids
+from tests.kernel.test_intervals import POINTS, Grid, coded, grids
 
 
-def whole(**registers: str) -> Pieces:
-    return (Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(registers)),)
+def whole(**fields: str) -> Intervals:
+    return (Interval(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(fields)),)
 
 
 @given(st.lists(grids, min_size=1, max_size=6))
 def test_replaying_every_change_gives_the_last_state(states: list[Grid]) -> None:
-    pieces = [NOTHING, *map(coded, states)]
-    changes = [(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(pieces), start=1)]
-    assert replayed(changes) == (pieces[-1], ())
+    intervals = [NOTHING, *map(coded, states)]
+    changes = [(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(intervals), start=1)]
+    assert replayed(changes) == (intervals[-1], ())
 
 
 @given(st.lists(grids, min_size=1, max_size=6), st.data())
 def test_replay_without_some_changes_is_the_replay_of_each_instant(states: list[Grid], data: st.DataObject) -> None:
-    pieces = [NOTHING, *map(coded, states)]
-    changes = [(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(pieces), start=1)]
+    intervals = [NOTHING, *map(coded, states)]
+    changes = [(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(intervals), start=1)]
     kept = [change for change in changes if data.draw(st.booleans())]
     got = replayed(kept)
     orphaned = set()
@@ -42,17 +42,17 @@ def test_replay_without_some_changes_is_the_replay_of_each_instant(states: list[
             if new is None:
                 value = None
             elif old is None:
-                value = {**(value or {}), **new.registers}
+                value = {**(value or {}), **new.fields}
             elif value is None:
                 orphaned.add(seq)
             else:
-                for name in old.registers.keys() | new.registers.keys():
-                    if old.registers.get(name) != new.registers.get(name):
+                for name in old.fields.keys() | new.fields.keys():
+                    if old.fields.get(name) != new.fields.get(name):
                         value.pop(name, None)
-                        if name in new.registers:
-                            value[name] = new.registers[name]
-        found = at(got.pieces, point)
-        assert (None if found is None else dict(found.registers)) == value
+                        if name in new.fields:
+                            value[name] = new.fields[name]
+        found = at(got.intervals, point)
+        assert (None if found is None else dict(found.fields)) == value
     assert set(got.orphaned) == orphaned
 
 
@@ -69,14 +69,14 @@ def test_a_change_to_what_is_gone_is_dropped_and_named() -> None:
 def test_of_an_assigned_kind_each_instant_has_the_last_change_that_is_kept(
     states: list[Grid], data: st.DataObject
 ) -> None:
-    pieces = [NOTHING, *map(coded, states)]
-    changes = [(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(pieces), start=1)]
+    intervals = [NOTHING, *map(coded, states)]
+    changes = [(n, a, b) for n, (a, b) in enumerate(itertools.pairwise(intervals), start=1)]
     kept = [change for change in changes if data.draw(st.booleans())]
     got = replayed(kept, assigned=True)
     assert got.orphaned == ()
     for point in POINTS:
         set_here = [at(after, point) for _, before, after in kept if at(before, point) != at(after, point)]
-        assert at(got.pieces, point) == (set_here[-1] if set_here else None)
+        assert at(got.intervals, point) == (set_here[-1] if set_here else None)
 
 
 def test_undoing_who_came_first_loses_an_assigned_value_of_nobody_else() -> None:

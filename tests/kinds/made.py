@@ -11,8 +11,8 @@ import pytest
 from cmc_mcp.canon import Json, canonical
 from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
+from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import Kind
-from cmc_mcp.kernel.pieces import Piece
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
@@ -52,18 +52,18 @@ def opened(place: str, registry: Registry, path: Path) -> Memory:
     )
 
 
-def put(memory: Memory, writer: str, kind: Kind, name: str, registers: dict[str, Json] | None) -> None:
+def put(memory: Memory, writer: str, kind: Kind, name: str, fields: dict[str, Json] | None) -> None:
     """Set the facts of a record on all valid time, in one transaction; None retracts it."""
     with memory._workspace.writer() as unit:
-        put_in(unit, kind, name, registers)
+        put_in(unit, kind, name, fields)
         unit.flush(verb="put", principal=writer, arguments=canonical({}), clock_us=CLOCK.now_us())
 
 
-def put_in(unit: WriteUnit, kind: Kind, name: str, registers: dict[str, Json] | None) -> int:
+def put_in(unit: WriteUnit, kind: Kind, name: str, fields: dict[str, Json] | None) -> int:
     """Set the facts of a record in a unit of work; return its number."""
     rid, _ = unit.intern(kind.record(name.encode()))
     always = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
-    unit.set_pieces(rid, () if registers is None else (Piece(*always, facts_of(registers)),))
+    unit.set_intervals(rid, () if fields is None else (Interval(*always, facts_of(fields)),))
     return rid
 
 
@@ -71,5 +71,5 @@ def held(memory: Memory, kind: Kind, name: str) -> dict[str, Json] | None:
     """Return the facts of a record now."""
     with memory._workspace.reader() as view:
         rid = view.rid(kind.record(name.encode()))
-        pieces = () if rid is None else view.pieces(rid)
-        return dict(pieces[0].facts.registers) if pieces else None
+        intervals = () if rid is None else view.intervals(rid)
+        return dict(intervals[0].facts.fields) if intervals else None

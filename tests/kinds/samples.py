@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import Final
 
 from cmc_mcp.canon import canonical, digest
+from cmc_mcp.kernel.intervals import Interval, Intervals
 from cmc_mcp.kernel.kinds import FACTS, Domain, Kind
-from cmc_mcp.kernel.pieces import Piece, Pieces
-from cmc_mcp.model.facts import Registers, decode, facts_of
+from cmc_mcp.model.facts import FactFields, decode, facts_of
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.behaviours import Behaviour, Gone, Named, Ref
@@ -55,7 +55,7 @@ class Tasks(Index):
 
     def whole(self, audit: Audit) -> Iterator[Row]:
         for rid, _ in audit.of_kind(TASK):
-            yield from _task(rid, audit.view.pieces(rid))
+            yield from _task(rid, audit.view.intervals(rid))
 
 
 class Colours(PayloadIndex):
@@ -102,7 +102,7 @@ class Teams(Index):
         return difference(stored, [(team, tasks) for team, tasks in counts.items() if tasks])
 
     def whole(self, audit: Audit) -> Iterable[Row]:
-        teams = Counter(team for rid, _ in audit.of_kind(TASK) for team in _teams(audit.view.pieces(rid)))
+        teams = Counter(team for rid, _ in audit.of_kind(TASK) for team in _teams(audit.view.intervals(rid)))
         return teams.items()
 
 
@@ -122,7 +122,7 @@ class Board(Index):
         rids = [rid for rid, _ in audit.of_kind(TASK)]
         changed = {seq for rid in rids for seq in audit.view.change_seqs(rid)}
         if changed:
-            yield (1, sum(bool(audit.view.pieces(rid)) for rid in rids), max(changed))
+            yield (1, sum(bool(audit.view.intervals(rid)) for rid in rids), max(changed))
 
 
 class TaskBehaviour(Behaviour):
@@ -137,8 +137,10 @@ class TaskBehaviour(Behaviour):
         return [rid, *_about(view, rid)]
 
     def describe(self, view: LedgerView, rid: int) -> Named:
-        pieces = view.pieces(rid)
-        return Named(f"task_{view.record(rid).key.hex()}", str(pieces[0].facts.registers["title"]) if pieces else None)
+        intervals = view.intervals(rid)
+        return Named(
+            f"task_{view.record(rid).key.hex()}", str(intervals[0].facts.fields["title"]) if intervals else None
+        )
 
     def redact(self, unit: WriteUnit, gone: Gone) -> Collection[int]:
         """Leave a task that quotes an erased memory without its title; its old facts go."""
@@ -146,9 +148,9 @@ class TaskBehaviour(Behaviour):
         for rid, _ in unit.records(TASK.code):
             if not gone.rows.keys() & set(_about(unit, rid)):
                 continue
-            out |= {row[4] for row in unit.piece_rows(rid)}
-            pieces = unit.pieces(rid)
-            unit.set_pieces(rid, tuple(_untitled(piece) for piece in pieces))
+            out |= {row[4] for row in unit.interval_rows(rid)}
+            intervals = unit.intervals(rid)
+            unit.set_intervals(rid, tuple(_untitled(interval) for interval in intervals))
         return out
 
 
@@ -157,8 +159,8 @@ class ShelfBehaviour(Behaviour):
 
     kind = SHELF
 
-    def refers(self, registers: Registers) -> Iterable[Ref]:
-        return (Ref("listing", str(registers["listing"])),) if "listing" in registers else ()
+    def refers(self, fields: FactFields) -> Iterable[Ref]:
+        return (Ref("listing", str(fields["listing"])),) if "listing" in fields else ()
 
 
 LEASES: Final = Table(
@@ -207,22 +209,22 @@ def listing(name: str, under: Sequence[bytes] = ()) -> bytes:
     return canonical({"name": name, "under": [hash_.hex() for hash_ in under]})
 
 
-def _task(rid: int, pieces: Pieces) -> list[Row]:
-    return [(rid, str(pieces[0].facts.registers.get("state", "open")))] if pieces else []
+def _task(rid: int, intervals: Intervals) -> list[Row]:
+    return [(rid, str(intervals[0].facts.fields.get("state", "open")))] if intervals else []
 
 
-def _teams(pieces: Pieces) -> list[str]:
-    return [str(pieces[0].facts.registers["team"])] if pieces and "team" in pieces[0].facts.registers else []
+def _teams(intervals: Intervals) -> list[str]:
+    return [str(intervals[0].facts.fields["team"])] if intervals and "team" in intervals[0].facts.fields else []
 
 
 def _about(view: LedgerView, rid: int) -> list[int]:
     """Return the memory that a task ever named."""
-    said = {str(view.facts(row[4]).registers.get("about", "")) for row in view.piece_rows(rid)}
-    said |= {str(piece.facts.registers.get("about", "")) for piece in view.pieces(rid)}
+    said = {str(view.facts(row[4]).fields.get("about", "")) for row in view.interval_rows(rid)}
+    said |= {str(interval.facts.fields.get("about", "")) for interval in view.intervals(rid)}
     found = [view.keys_between(1, bytes.fromhex(name), bytes.fromhex(name)) for name in sorted(said - {""})]
     return [atom for rows in found for atom, _ in rows]
 
 
-def _untitled(piece: Piece) -> Piece:
-    registers = {**piece.facts.registers, "title": "[erased]"}
-    return Piece(piece.valid_from, piece.valid_to, facts_of({k: v for k, v in registers.items() if k != "about"}))
+def _untitled(interval: Interval) -> Interval:
+    fields = {**interval.facts.fields, "title": "[erased]"}
+    return Interval(interval.valid_from, interval.valid_to, facts_of({k: v for k, v in fields.items() if k != "about"}))

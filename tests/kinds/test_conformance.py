@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cmc_mcp.canon import Json, canonical
 from cmc_mcp.errors import CmcError
-from cmc_mcp.history.moving import Place, migrate
+from cmc_mcp.history.transfer import StoreAddress, transfer
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RollbackResult
 from cmc_mcp.store.statements import deletion
@@ -152,8 +152,8 @@ class Machine:
             for seq, state in enumerate(self.states):
                 for name in NAMES:
                     rid = view.rid(TASK.record(name.encode()))
-                    pieces = () if rid is None else view.pieces(rid, seq)
-                    assert (dict(pieces[0].facts.registers) if pieces else None) == state.get(name), (seq, name)
+                    intervals = () if rid is None else view.intervals(rid, seq)
+                    assert (dict(intervals[0].facts.fields) if intervals else None) == state.get(name), (seq, name)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -270,10 +270,10 @@ def test_they_are_copied_into_another_store_of_either_backend_and_verify_there(
     with memory_at(place, tmp_path) as memory:
         fill(memory)
         whole, root = rows(memory), memory.snapshot().root
-    source = Place(place, f"{tmp_path / 'memory.db'}.objects")
+    source = StoreAddress(place, f"{tmp_path / 'memory.db'}.objects")
     for path, other in ((tmp_path / "like.db", place_of(tmp_path / "like.db", request)), (tmp_path / "file.db", None)):
         target = other or str(path)
-        (moved,) = migrate(source, Place(target, f"{path}.objects"), registry=WITH_SAMPLES)
+        (moved,) = transfer(source, StoreAddress(target, f"{path}.objects"), registry=WITH_SAMPLES)
         assert moved.state_root == root
         with opened(target, WITH_SAMPLES, path) as memory:
             assert rows(memory) == whole
@@ -302,8 +302,10 @@ def test_rows_without_a_kind_are_kept_changed_removed_and_copied_if_their_table_
             unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
         assert memory.verify().faults == [] and memory.rebuild().holds
     other = tmp_path / "other.db"
-    migrate(
-        Place(place, f"{tmp_path / 'memory.db'}.objects"), Place(str(other), f"{other}.objects"), registry=WITH_SAMPLES
+    transfer(
+        StoreAddress(place, f"{tmp_path / 'memory.db'}.objects"),
+        StoreAddress(str(other), f"{other}.objects"),
+        registry=WITH_SAMPLES,
     )
     for at, path, drafts in ((place, tmp_path / "memory.db", 1), (str(other), other, 0)):
         with opened(at, WITH_SAMPLES, path) as memory, memory._workspace.reader() as view:

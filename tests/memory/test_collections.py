@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.config import Settings
-from cmc_mcp.embed.given import GivenEmbedder
+from cmc_mcp.embed.external import ExternalEmbedder
 from cmc_mcp.errors import Conflict, DimensionMismatch, EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.model.entries import Entry, coerced
 from cmc_mcp.model.filters import MISSING, Compare, Either, Every, Negation, compiled
@@ -301,12 +301,12 @@ def test_a_filter_sees_what_was_put_since_it_was_last_asked(notes):
 # ---------------------------------------------------------------------- vectors
 def test_vectors_that_are_handed_over_are_used_and_their_length_is_learnt(tmp_path):
     rows = np.eye(4, dtype=np.float32) * 3
-    with opened(tmp_path, embedder=GivenEmbedder("theirs")) as memory:
+    with opened(tmp_path, embedder=ExternalEmbedder("theirs")) as memory:
         notes = memory.collection("notes")
         notes.put([Entry(str(n), f"text {n}", vector=row.tolist()) for n, row in enumerate(rows)])
         with pytest.raises(EmbedderError, match="handed over"):
             notes.put([Entry("x", "no vector")])
-    with opened(tmp_path, embedder=GivenEmbedder("theirs")) as memory:
+    with opened(tmp_path, embedder=ExternalEmbedder("theirs")) as memory:
         notes = memory.collection("notes")
         found = notes.search(vector=[0, 0, 1, 0], k=4)
         assert (found[0].id, found[0].score) == ("2", 1.0)
@@ -318,7 +318,7 @@ def test_vectors_that_are_handed_over_are_used_and_their_length_is_learnt(tmp_pa
         with pytest.raises(DimensionMismatch):
             notes.put([Entry("y", "one", vector=[1.0] * 4), Entry("z", "two", vector=[1.0] * 3)])
         assert notes.count() == 4
-    with opened(tmp_path, embedder=GivenEmbedder("others")) as memory:
+    with opened(tmp_path, embedder=ExternalEmbedder("others")) as memory:
         with pytest.raises(DimensionMismatch, match="theirs"):
             memory.collection("notes").search(vector=[1.0, 0, 0, 0])
 

@@ -52,9 +52,9 @@ def test_a_thing_is_made_once_an_erasure_and_anew_after_the_next() -> None:
 def test_an_index_is_of_one_model_and_one_erasure_and_a_broken_one_is_not_used_again() -> None:
     kept, made = Kept(), []
 
-    def make(ws: int, model: int, dimension: int, epoch: int) -> Follower:
-        made.append((ws, model, dimension, epoch))
-        return Follower(ws, model, epoch)
+    def make(ws: int, model: int, dimension: int, erasure_count: int) -> Follower:
+        made.append((ws, model, dimension, erasure_count))
+        return Follower(ws, model, erasure_count)
 
     first = kept.index(make, 1, 2, 3, 0)
     assert kept.index(make, 1, 2, 3, 0) is first

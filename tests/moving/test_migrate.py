@@ -19,12 +19,12 @@ import pytest
 
 from cmc_mcp.cli.app import run
 from cmc_mcp.errors import Conflict, FutureStore, IntegrityError, InvalidInput, NotFound, WrongKey
-from cmc_mcp.history import moving as history_moving
-from cmc_mcp.history.moving import Phase, Place
+from cmc_mcp.history import transfer as history_moving
+from cmc_mcp.history.transfer import Phase, StoreAddress
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.products import REGISTRY
-from cmc_mcp.store import moving
+from cmc_mcp.store import row_copy
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.tables import in_order_of_moving
 from tests.moving.made import DOCUMENT, IMAGE, answers, dense, fill, opened, tables
@@ -33,7 +33,7 @@ from tests.pg.backend import with_database
 from tests.pg.server import running
 
 TABLES = in_order_of_moving(REGISTRY.tables)
-migrate = partial(history_moving.migrate, registry=REGISTRY)
+migrate = partial(history_moving.transfer, registry=REGISTRY)
 
 NAMES = ("default", "second")
 
@@ -90,12 +90,12 @@ def test_a_history_of_everything_goes_to_postgresql_and_back_and_is_the_same(
     with opened(database, "another") as memory:
         memory.remember("so that every number is another than in the source")
     before = _contents(original)
-    moved = migrate(Place(str(original)), Place(database))
+    moved = migrate(StoreAddress(str(original)), StoreAddress(database))
     assert before == _contents(original)
     _equal(original, database, lexical=False)
     with opened(database, "another", read_only=True) as memory:
         assert memory.verify().holds
-    back = migrate(Place(database), Place(str(tmp_path / "back.db")), workspaces=list(NAMES))
+    back = migrate(StoreAddress(database), StoreAddress(str(tmp_path / "back.db")), workspaces=list(NAMES))
     assert moved == back
     _equal(original, tmp_path / "back.db")
     with opened(tmp_path / "back.db", "second") as memory, opened(_copied(original, tmp_path), "second") as first:
@@ -120,7 +120,7 @@ def _killed_at(page: int, source: Path, target: str) -> int:
     child = os.fork()
     if child == 0:
         try:
-            pages, real = 0, moving._page
+            pages, real = 0, row_copy._page
 
             def counted(*arguments: object) -> list[tuple[object, ...]]:
                 nonlocal pages
@@ -129,8 +129,8 @@ def _killed_at(page: int, source: Path, target: str) -> int:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return real(*arguments)  # type: ignore[arg-type]
 
-            moving._page = counted  # type: ignore[assignment]
-            migrate(Place(str(source)), Place(target))
+            row_copy._page = counted  # type: ignore[assignment]
+            migrate(StoreAddress(str(source)), StoreAddress(target))
             os._exit(0)
         finally:
             os._exit(2)
@@ -147,7 +147,7 @@ def test_killed_anywhere_it_is_gone_on_with_and_nobody_can_open_the_half(
         assert _killed_at(page, original, target) == signal.SIGKILL
         with Memory.open(target, workspace="elsewhere", embedder=None) as memory:
             assert [name for name in memory.workspaces() if not name.startswith("~")] == ["elsewhere"]
-    migrate(Place(str(original)), Place(target))
+    migrate(StoreAddress(str(original)), StoreAddress(target))
     _equal(original, target, lexical=kind == "file")
 
 
@@ -172,7 +172,7 @@ class _Stop:
 def _interrupted(source: Path, target: Path, reports: int = 12, step: str = "copy") -> None:
     phase: Phase = _Stop(step, reports)
     with pytest.raises(KeyboardInterrupt):
-        migrate(Place(str(source)), Place(str(target)), phase=phase)
+        migrate(StoreAddress(str(source)), StoreAddress(str(target)), phase=phase)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_copy_that_was_damaged_on_the_way_is_noticed_and_gets_no_name(
     with closing(apsw.Connection(str(target))) as connection:
         connection.execute(damage)
     with pytest.raises(IntegrityError, match="does not verify"):
-        migrate(Place(str(original)), Place(str(target)))
+        migrate(StoreAddress(str(original)), StoreAddress(str(target)))
     with pytest.raises(NotFound):
         Memory.open(target, embedder=None, read_only=True)
 
@@ -199,23 +199,23 @@ def test_a_source_that_went_on_meanwhile_is_not_mixed_with_the_half_that_is_ther
     with opened(source) as memory:
         memory.remember("one more")
     with pytest.raises(Conflict, match="incomplete copy of another state of default"):
-        migrate(Place(str(source)), Place(str(target)))
+        migrate(StoreAddress(str(source)), StoreAddress(str(target)))
 
 
 def test_a_second_call_finds_it_done_and_a_target_with_something_else_is_refused(
     original: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "copy.db"
-    first = migrate(Place(str(original)), Place(str(target)))
+    first = migrate(StoreAddress(str(original)), StoreAddress(str(target)))
     before = _contents(target)
-    assert first == migrate(Place(str(original)), Place(str(target)))
+    assert first == migrate(StoreAddress(str(original)), StoreAddress(str(target)))
     assert {name: hash_ for name, hash_ in _contents(target).items() if not name.endswith("-wal")}.items() >= {
         name: hash_ for name, hash_ in before.items() if ".objects" in name
     }.items()
     with opened(target) as memory:
         memory.remember("something else")
     with pytest.raises(Conflict, match="only into an empty one; nothing was written"):
-        migrate(Place(str(original)), Place(str(target)))
+        migrate(StoreAddress(str(original)), StoreAddress(str(target)))
 
 
 def _future(path: Path) -> None:
@@ -225,7 +225,7 @@ def _future(path: Path) -> None:
 
 
 def test_what_is_refused_before_anything_is_written(original: Path, tmp_path: Path) -> None:
-    here, target = Place(str(original)), tmp_path / "copy.db"
+    here, target = StoreAddress(str(original)), tmp_path / "copy.db"
     link = tmp_path / "link.db"
     link.symlink_to(original)
     damaged = _copied(original, tmp_path)
@@ -235,21 +235,27 @@ def test_what_is_refused_before_anything_is_written(original: Path, tmp_path: Pa
     Memory.open(future, embedder=None).close()
     _future(future)
     for source, to, names, kind, said in (
-        (here, Place(str(original)), None, InvalidInput, "same store"),
-        (here, Place(str(link)), None, InvalidInput, "same store"),
-        (here, Place(str(future)), None, FutureStore, "nothing was written"),
+        (here, StoreAddress(str(original)), None, InvalidInput, "same store"),
+        (here, StoreAddress(str(link)), None, InvalidInput, "same store"),
+        (here, StoreAddress(str(future)), None, FutureStore, "nothing was written"),
         (
-            Place(str(damaged)),
-            Place(str(target)),
+            StoreAddress(str(damaged)),
+            StoreAddress(str(target)),
             None,
             IntegrityError,
             "source does not verify, so nothing was written",
         ),
-        (Place(str(tmp_path / "no.db")), Place(str(target)), None, NotFound, "no store"),
-        (here, Place(str(target)), ["default", "third"], NotFound, "has no workspace third; it has default, second"),
-        (Place(str(original), key=b"k" * 32), Place(str(target)), None, WrongKey, "key"),
-        (here, Place("gs://x"), None, InvalidInput, "unknown kind of store"),
-        (here, Place(str(target), "s3://x:y@bucket"), None, InvalidInput, "credentials"),
+        (StoreAddress(str(tmp_path / "no.db")), StoreAddress(str(target)), None, NotFound, "no store"),
+        (
+            here,
+            StoreAddress(str(target)),
+            ["default", "third"],
+            NotFound,
+            "has no workspace third; it has default, second",
+        ),
+        (StoreAddress(str(original), key=b"k" * 32), StoreAddress(str(target)), None, WrongKey, "key"),
+        (here, StoreAddress("gs://x"), None, InvalidInput, "unknown kind of store"),
+        (here, StoreAddress(str(target), "s3://x:y@bucket"), None, InvalidInput, "credentials"),
     ):
         before = _contents(original)
         with pytest.raises(kind, match=said):
@@ -263,8 +269,10 @@ def test_an_encrypted_store_moves_under_another_key_with_its_objects(
 ) -> None:
     kept = kept_in(place, tmp_path / "far", monkeypatch)
     one, two = b"1" * 32, b"2" * 32
-    migrate(Place(str(original)), Place(str(tmp_path / "one.db"), key=one), workspaces=["second"])
-    (moved,) = migrate(Place(str(tmp_path / "one.db"), key=one), Place(str(tmp_path / "two.db"), kept.place, two))
+    migrate(StoreAddress(str(original)), StoreAddress(str(tmp_path / "one.db"), key=one), workspaces=["second"])
+    (moved,) = migrate(
+        StoreAddress(str(tmp_path / "one.db"), key=one), StoreAddress(str(tmp_path / "two.db"), kept.place, two)
+    )
     assert moved.workspace == "second"
     envelopes = kept.raw()
     assert envelopes and all(envelope.startswith(b"cmcobj\0\2") for envelope in envelopes.values())
@@ -277,14 +285,14 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = tmp_path / "copy.db"
-    real, pages = moving._page, iter(range(1_000))
+    real, pages = row_copy._page, iter(range(1_000))
 
     def page(*arguments: object) -> list[tuple[object, ...]]:
         if next(pages) == 9:
             raise KeyboardInterrupt
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(moving, "_page", page)
+    monkeypatch.setattr(row_copy, "_page", page)
     command = ["migrate", "--from", str(original), "--to", str(target), "--workspace", "default"]
     assert run(command) == 130
     said = capsys.readouterr().err
@@ -331,7 +339,7 @@ def test_memory_stays_flat_while_rows_are_copied(tmp_path: Path) -> None:
         Memory.open(source, embedder=None, read_only=True) as one,
         Memory.open(target, embedder=None, workspace="x") as two,
     ):
-        mover = moving.Mover(
+        mover = row_copy.Mover(
             one._workspace.store,
             one._workspace.objects,
             one._workspace.ws,

@@ -15,6 +15,7 @@ from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import lineage, nodes_in
 from cmc_mcp.errors import CmcError
+from cmc_mcp.kernel.intervals import leaf
 from cmc_mcp.kernel.kinds import (
     ATOM,
     EDGE,
@@ -27,10 +28,9 @@ from cmc_mcp.kernel.kinds import (
     Record,
     atom_record,
 )
-from cmc_mcp.kernel.pieces import leaf
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
-from cmc_mcp.model.facts import Facts, Registers, claim_of, number_of, tags_of
+from cmc_mcp.model.facts import FactFields, Facts, claim_of, number_of, tags_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import derived_traits
@@ -70,7 +70,7 @@ class Ledger:
             ledger.payloads[payload.pid] = payload
             if payload.body is not None:
                 ledger.inline.add(payload.pid)
-        for seq, opens, rid, _, _, facts in view.piece_events():
+        for seq, opens, rid, _, _, facts in view.interval_events():
             if opens:
                 first = ledger.first.setdefault(rid, (seq, []))
                 if first[0] == seq:
@@ -80,18 +80,18 @@ class Ledger:
             for level, position, node in log.append(row.seq - 1, entry, lambda a, b: ledger.log[a, b]):
                 ledger.log[level, position] = node
         for rid, record in ledger.records.items():
-            if pieces := view.pieces(rid):
+            if intervals := view.intervals(rid):
                 kind = KINDS[record.kind]
-                ledger.leaves[0 if kind.memory else 1][kind.tree_key(record)] = leaf(record, pieces)
+                ledger.leaves[0 if kind.memory else 1][kind.tree_key(record)] = leaf(record, intervals)
                 if record.kind == ERASURE.code:
-                    ledger.erased |= {bytes.fromhex(str(pieces[0].facts.registers["hash"]))}
+                    ledger.erased |= {bytes.fromhex(str(intervals[0].facts.fields["hash"]))}
         ledger.ever_erased = ever_erased(view, ledger)
         return ledger
 
-    def registers(self, pid: int) -> Registers:
+    def fields(self, pid: int) -> FactFields:
         """Return the facts of a payload; none when they were erased."""
         row = self.payloads[pid]
-        return Facts(row.hash, row.body).registers
+        return Facts(row.hash, row.body).fields
 
     def body(self, pid: int) -> bytes | None:
         """Return inline bytes."""
@@ -132,7 +132,7 @@ def expected(view: ReadView, objects: Objects, ledger: Ledger) -> dict[str, set[
     out["sources"] = _sources(view, ledger)
     out["items"] = _items(view, ledger)
     out["labels"] = {
-        (rid, str(ledger.registers(facts)["label"]))
+        (rid, str(ledger.fields(facts)["label"]))
         for rid, _ in ledger.of_kind(LABEL.code)
         for facts in ledger.first[rid][1]
     }
@@ -152,11 +152,11 @@ def _of_facts(ledger: Ledger) -> dict[str, set[Row]]:
     for pid, row in ledger.payloads.items():
         if row.domain != 1 or row.body is None:
             continue
-        registers = ledger.registers(pid)
-        out["tags"].update((name, value, pid) for name, value in tags_of(registers).items())
-        if claim := claim_of(registers):
+        fields = ledger.fields(pid)
+        out["tags"].update((name, value, pid) for name, value in tags_of(fields).items())
+        if claim := claim_of(fields):
             out["claims"].add((claim.subject, claim.predicate, pid))
-        if (confidence := number_of(registers, "confidence")) is not None:
+        if (confidence := number_of(fields, "confidence")) is not None:
             out["confidences"].add((round(confidence * 1_000_000), pid))
     for atom in ledger.atoms:
         body = ledger.body(atom.witness)
@@ -184,8 +184,8 @@ def _items(view: ReadView, ledger: Ledger) -> set[Row]:
     for origin in {atom.origin for atom in ledger.atoms if atom.origin and atom.discriminator}:
         position = 0
         while rid := by_record.get(ITEM.record(ledger.payloads[origin].hash, position.to_bytes(8, "big"))):
-            for *_, facts in view.piece_rows(rid):
-                key = bytes.fromhex(str(ledger.registers(facts)["atom"]))
+            for *_, facts in view.interval_rows(rid):
+                key = bytes.fromhex(str(ledger.fields(facts)["atom"]))
                 out.add((origin, position, rid, by_record[atom_record(key)]))
             position += 1
     return out
@@ -225,9 +225,9 @@ def _edges(view: ReadView, ledger: Ledger) -> set[Row]:
 def _quarantine(view: ReadView, ledger: Ledger) -> set[Row]:
     out: set[Row] = set()
     for rid, _ in ledger.of_kind(GATE.code):
-        for piece in view.pieces(rid):
-            if piece.facts.registers.get("decision") == "quarantined":
-                out.add((rid, view.pid(bytes.fromhex(str(piece.facts.registers["request"]))) or 0))
+        for interval in view.intervals(rid):
+            if interval.facts.fields.get("decision") == "quarantined":
+                out.add((rid, view.pid(bytes.fromhex(str(interval.facts.fields["request"]))) or 0))
     return out
 
 
@@ -236,8 +236,8 @@ def _documents(view: ReadView, ledger: Ledger) -> Iterator[tuple[int, list[tuple
     manifests = Manifests()
     for rid, _ in ledger.of_kind(SOURCE.code):
         versions = []
-        for first, last, facts in sorted((row[2], row[3], row[4]) for row in view.piece_rows(rid)):
-            name = str(ledger.registers(facts).get("manifest", ""))
+        for first, last, facts in sorted((row[2], row[3], row[4]) for row in view.interval_rows(rid)):
+            name = str(ledger.fields(facts).get("manifest", ""))
             versions.append((first, last, manifests.get(view, bytes.fromhex(name))))
         yield rid, versions
 
@@ -294,7 +294,7 @@ def headings(
             out[atom.rid] = said
         else:
             tail = placed.get(atom.key, ()) or _turn(ledger.body(atom.discriminator))
-            given = [str(ledger.registers(facts).get("title", "")) for facts in ledger.first[atom.rid][1]]
+            given = [str(ledger.fields(facts).get("title", "")) for facts in ledger.first[atom.rid][1]]
             made = [_joined(title, tail) for title in ([""] if verbs.get(atom.seq) == "revise" else given)]
             told_twice = atom.key not in placed and said and said == _joined(said.split(HEADING_SEPARATOR)[0], tail)
             out[atom.rid] = said if said in made or told_twice else made[0]
@@ -336,15 +336,15 @@ def _codes(view: ReadView) -> set[Row]:
                 break
             rows = [(model, *row) for row in view.vector_columns(model, start - 1, end + 1)]
             rows = [row for row in rows if len(row[3]) == 4 * dimension]  # the others are named by the check of vectors
-            if rows and ((model, segment) in stored or not view.epoch()):
+            if rows and ((model, segment) in stored or not view.erasure_count()):
                 out.add((model, segment, *pack(rows)[model]))
     return out
 
 
 def ever_erased(view: ReadView, ledger: Ledger) -> frozenset[bytes]:
     """Return the hashes of all that was ever erased, what was let in again since included."""
-    facts = {pid for rid, _ in ledger.of_kind(ERASURE.code) for *_, pid in view.piece_rows(rid)}
-    return frozenset(bytes.fromhex(str(ledger.registers(pid)["hash"])) for pid in facts)
+    facts = {pid for rid, _ in ledger.of_kind(ERASURE.code) for *_, pid in view.interval_rows(rid)}
+    return frozenset(bytes.fromhex(str(ledger.fields(pid)["hash"])) for pid in facts)
 
 
 def _rows_of(versions: Iterable[tuple[int, int, Manifest | None]]) -> set[tuple[str, int, bytes, int, int]]:

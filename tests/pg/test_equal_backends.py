@@ -62,7 +62,7 @@ def _ledger(memory: Memory) -> dict[str, Any]:
             "head": view.head(),
             "transactions": rows,
             "records": view.all_records(),
-            "pieces": list(view.piece_events()),
+            "pieces": list(view.interval_events()),
             "atoms": list(view.all_atoms()),
             "payloads": list(view.all_payloads()),
             "lengths": view.lengths([row.rid for row in view.all_atoms()]),

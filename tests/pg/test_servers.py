@@ -214,7 +214,7 @@ def test_a_limit_that_each_server_counted_for_itself_would_let_through_twice_as_
         assert memory.verify().holds, "the counts are no part of what is verified"
 
     def alone(self: PostgresStore, ws: int, principal: str) -> tuple[int, int]:
-        return self._tally.count(ws, principal, self._clock.now_us())
+        return self._call_counter.count(ws, principal, self._clock.now_us())
 
     monkeypatch.setattr(PostgresStore, "count_call", alone)  # the weakened one
     assert _admitted(databases, tmp_path / "pg", 12) >= 10

@@ -268,9 +268,9 @@ def beliefs(memory: Memory) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
     with memory._workspace.reader() as view:
         for rid, key in view.records(ATOM.code):
-            pieces = view.pieces(rid)
-            if pieces:
-                found[atom_name(key)] = tuple((p.valid_from, p.valid_to, repr(p.facts.registers)) for p in pieces)
+            intervals = view.intervals(rid)
+            if intervals:
+                found[atom_name(key)] = tuple((p.valid_from, p.valid_to, repr(p.facts.fields)) for p in intervals)
     return found
 
 

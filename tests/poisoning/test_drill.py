@@ -30,7 +30,7 @@ def _forgets_stay(patch: pytest.MonkeyPatch) -> None:
     without = rollback._without
 
     def leaving(view: object, rid: int, matcher: object, *rest: object) -> tuple[object, bool]:
-        now = view.pieces(rid)  # type: ignore[attr-defined]
+        now = view.intervals(rid)  # type: ignore[attr-defined]
         return without(view, rid, matcher, *rest) if now else (now, False)  # type: ignore[arg-type]
 
     patch.setattr(rollback, "_without", leaving)

@@ -144,6 +144,6 @@ def assert_equal_paths(
         assert model_pending is not None
         pending = model_pending.pending(point.head.seq, point.valid_at)
         assert pending == view.count_pending(model, point.head.seq, point.valid_at)
-        embedded = memory._workspace.kept.of(view.epoch(), Embedded)  # whatever it knows of other states by now
+        embedded = memory._workspace.kept.of(view.erasure_count(), Embedded)  # whatever it knows of other states by now
         assert [pending, pending] == [embedded.pending(view, model, point) for _ in range(2)]
         return rows

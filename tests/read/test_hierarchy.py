@@ -75,7 +75,7 @@ def below(
             view, point_at(view, seq), limits, memory._workspace.index(view, Matrix, model) if matrix else None
         )
         nodes = memory._workspace.index(view, NodeMatrix, model) if matrix else None
-        manifests = memory._workspace.kept.of(view.epoch(), Manifests) if matrix else Manifests()
+        manifests = memory._workspace.kept.of(view.erasure_count(), Manifests) if matrix else Manifests()
         return above(selection, nodes, manifests, model, vector, k, decay, 20)
 
 
@@ -185,7 +185,12 @@ def beside(memory: Memory, text: str, n: int, *, seq: int | None = None) -> list
         row = next(row for row in list(view.all_atoms()) if view.payload(row.content) == text.encode())
         loaded = list(load(view, memory._workspace.objects, [row.rid], point.head.seq, point.valid_at).values())
         found = neighbours(
-            view, memory._workspace.objects, memory._workspace.kept.of(view.epoch(), Manifests), point, loaded, n
+            view,
+            memory._workspace.objects,
+            memory._workspace.kept.of(view.erasure_count(), Manifests),
+            point,
+            loaded,
+            n,
         )
         return [(other.text, other.after) for other in found[row.rid]]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cmc_mcp.config import Settings
 from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.memory import Memory
-from cmc_mcp.read.lexical import Words
+from cmc_mcp.read.lexical import LexicalSearch
 from tests.read.made import asked, both_ways, point_at
 
 LETTERS = [f"{a}{b}" for a in ("ba", "ke", "mo", "zu", "ri") for b in ("n", "t", "lo", "pa")]
@@ -33,7 +33,7 @@ def _words(
         ways = both_ways(memory, view, point_at(view, seq), asked(**filters))
         if ways is None:
             return []
-        fast, slow = (Words(way, query, memory.settings, lexicon or Lexicon(view.ws)) for way in ways)
+        fast, slow = (LexicalSearch(way, query, memory.settings, lexicon or Lexicon(view.ws)) for way in ways)
         answer = fast.best(k)
         assert answer == slow.best(k)
         rids = np.array(sorted(rid for rid, _ in answer), np.int64)

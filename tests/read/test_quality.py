@@ -147,7 +147,9 @@ def scores(memory: Memory, id: str, days: float = 0.0, as_of: int | None = None)
         (loaded,) = load(view, memory._workspace.objects, [rid], point.head.seq, point.valid_at).values()
         notes = reconcile(view, point, [loaded])[rid]
         times = view.times_of([loaded.row.seq])
-        place = places_of(view, memory._workspace.kept.of(view.epoch(), Manifests), [loaded], point.head.seq)[rid][0]
+        place = places_of(view, memory._workspace.kept.of(view.erasure_count(), Manifests), [loaded], point.head.seq)[
+            rid
+        ][0]
         return parts(loaded, notes, point, recorded_us=times[loaded.row.seq], place=place)
 
 

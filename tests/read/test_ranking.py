@@ -16,7 +16,7 @@ from cmc_mcp.config import Settings, Weights
 from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.memory import Memory
-from cmc_mcp.read.lexical import Words
+from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.rank import Pool
 from cmc_mcp.read.retrieve import Selection
@@ -81,7 +81,7 @@ def test_bm25_in_context_is_the_sum_of_a_plain_loop(
             assert limits is not None
             selection = Selection(view, point, limits, None)
             rids = np.array(view.selected(point.head.seq, point.valid_at, limits), np.int64)
-            words = Words(selection, "ba ke", memory.settings, Lexicon(view.ws))
+            words = LexicalSearch(selection, "ba ke", memory.settings, Lexicon(view.ws))
             around = selection.neighbours(rids)
             found = words.in_context(rids, around, np.full(len(rids), share), np.zeros(len(rids), np.bool_))
             heads = [view.heading(rid).lower().replace("-", " ").replace("/", " ").split() for rid in rids.tolist()]

@@ -231,7 +231,7 @@ def test_an_interrupted_load_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(Matrix, "_load_pieces", interrupted)
+            patch.setattr(Matrix, "_load_intervals", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 memory.recall("topic")
         assert len(assert_equal_paths(memory, _query("topic 1~1"), 100)) > 50

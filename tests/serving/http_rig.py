@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cmc_mcp.environment import Configuration
-from cmc_mcp.server.gate import Bounds, GatedServer
+from cmc_mcp.server.admission import Bounds, GatedServer
 from cmc_mcp.server.principals import Principal, StaticTokens, TokenSession
 from cmc_mcp.server.session import LocalSession, Provider
 from cmc_mcp.server.transports import http_app, http_server

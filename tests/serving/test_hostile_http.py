@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.limits import HTTP_BODY_BYTES_MAX
-from cmc_mcp.server.gate import Bounds, Gate, _descriptors_for
+from cmc_mcp.server.admission import Bounds, Gate, _descriptors_for
 from cmc_mcp.server.principals import Principal
 from cmc_mcp.server.session import Caller
 from tests.serving import crowd

@@ -75,9 +75,9 @@ def test_it_enters_digest_and_quarantine_only_when_it_is_not_the_default() -> No
 
 
 def test_a_fact_is_a_register_and_its_usual_value_an_absent_one() -> None:
-    assert remembered(weight=0.25).registers == {"weight": "0.250000"}
-    assert remembered(weight=0.5).registers == {"weight": None}
-    assert remembered().registers == {}
+    assert remembered(weight=0.25).fields == {"weight": "0.250000"}
+    assert remembered(weight=0.5).fields == {"weight": None}
+    assert remembered().fields == {}
 
 
 def test_it_binds_a_cursor_only_when_it_is_not_the_default() -> None:

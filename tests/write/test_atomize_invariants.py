@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.limits import ATOM_BYTES_MAX
-from cmc_mcp.write.atomize import Block, atomize, check_blocks, pieces
+from cmc_mcp.write.atomize import Block, atomize, check_blocks, segments
 
 MEDIA = {
     "python": "text/x-python",
@@ -77,7 +77,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.lists(
 def divided(data: bytes, modality: str, media_type: str = "text/plain") -> tuple[Block, ...]:
     blocks = atomize(data, modality=modality, media_type=media_type, origin="x")
     check_blocks(data, blocks)
-    joined = b"".join(p if isinstance(p, bytes) else data[p.start : p.end] for p in pieces(data, blocks))
+    joined = b"".join(p if isinstance(p, bytes) else data[p.start : p.end] for p in segments(data, blocks))
     assert joined == data
     assert blocks == atomize(data, modality=modality, media_type=media_type, origin="x")
     if modality in ("text", "code"):

@@ -1,4 +1,4 @@
-"""Objects as files in a folder beside the store: written once, synced, checked on every read (`sealing.py`)."""
+"""Objects as files in a folder beside the store: written once, synced, checked on every read (`envelope.py`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 from cmc_mcp.errors import StoreError
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.folders import make_folder, sync_folder
-from cmc_mcp.store.objects.sealing import Seal, damaged
+from cmc_mcp.store.objects.envelope import Envelopes, damaged
 
 _PART: Final = ".part"
 
@@ -22,7 +22,7 @@ class FileObjects:
 
     def __init__(self, folder: Path, key: bytes | None = None) -> None:
         self._folder = folder
-        self._seal = Seal(key)
+        self._seal = Envelopes(key)
 
     def put(self, workspace: int, hash_: bytes, data: bytes) -> None:
         """Write an object durably; an existing object stays.

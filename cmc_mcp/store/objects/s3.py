@@ -1,4 +1,4 @@
-"""Objects in a bucket of any store that speaks S3: written once, checked on every read (`sealing.py`).
+"""Objects in a bucket of any store that speaks S3: written once, checked on every read (`envelope.py`).
 
 Keys and bytes equal those of the files beside a store, `prefix/workspace/ab/hash`, so a folder of objects can be copied
 into a bucket. Credentials come from the places where AWS tools look (environment, profile, role), never from the address.
@@ -21,9 +21,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from urllib3.exceptions import HTTPError
 
 from cmc_mcp.errors import CmcError, IntegrityError, StoreError
+from cmc_mcp.store.objects.envelope import Envelopes, damaged
 from cmc_mcp.store.objects.files import write_file
 from cmc_mcp.store.objects.place import Bucket
-from cmc_mcp.store.objects.sealing import Seal, damaged
 
 T = TypeVar("T")
 _PART_BYTES: Final = 256 * 1024
@@ -68,7 +68,7 @@ class S3Objects:
 
     def __init__(self, bucket: Bucket, key: bytes | None = None, bounds: Bounds | None = None) -> None:
         self._bucket, self._bounds = bucket, bounds or Bounds()
-        self._seal = Seal(key)
+        self._seal = Envelopes(key)
         self._conditional = True
         self._process, self._made = 0, None
 

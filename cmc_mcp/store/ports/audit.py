@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class AuditView(ReadView, Protocol):
     """A view that can also read whole tables. Tables are streamed in the order given, in flat memory."""
 
-    def piece_events(self) -> Iterator[PieceEvent]:
+    def interval_events(self) -> Iterator[PieceEvent]:
         """Yield every opening and closing of a piece, by transaction, closings first, then by record and valid time."""
         ...
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from cmc_mcp.ids import END, START, PayloadHash, Pid, Rid, Seq, Ws
+from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.kernel.kinds import Record
-from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.kernel.transaction import Change
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.store.rows import (
@@ -21,10 +21,10 @@ from cmc_mcp.store.rows import (
     EdgeRow,
     Head,
     Holder,
+    IntervalRow,
     ItemRow,
     KeyUse,
     PayloadRow,
-    PieceRow,
     RecordKey,
     RootSpan,
     TransactionRow,
@@ -43,7 +43,7 @@ class Transactions(Protocol):
     registry: Registry
     """The kinds, indexes and tables that the store was opened with."""
 
-    def epoch(self) -> int:
+    def erasure_count(self) -> int:
         """Return the number of erasures so far. Whatever was cached under a lower number must be dropped."""
         ...
 
@@ -105,7 +105,7 @@ class Transactions(Protocol):
 
 
 class Records(Protocol):
-    """Records, the pieces they held over both clocks, and the payloads they refer to."""
+    """Records, the intervals they held over both clocks, and the payloads they refer to."""
 
     def rid(self, record: Record) -> Rid | None:
         """Return the number of a record, or None if the workspace never saw it."""
@@ -127,20 +127,20 @@ class Records(Protocol):
         """Return the first records of a kind whose key lies in [low, high], by key, for references by prefix."""
         ...
 
-    def pieces(self, rid: Rid, seq: Seq | None = None) -> Pieces:
-        """Return the live pieces of a record, or those that were live after a transaction, by valid time."""
+    def intervals(self, rid: Rid, seq: Seq | None = None) -> Intervals:
+        """Return the live intervals of a record, or those that were live after a transaction, by valid time."""
         ...
 
-    def pieces_of(self, rids: Sequence[Rid], seq: Seq) -> dict[Rid, Pieces]:
-        """Return the pieces of several records after a transaction. Records without any are left out."""
+    def intervals_of(self, rids: Sequence[Rid], seq: Seq) -> dict[Rid, Intervals]:
+        """Return the intervals of several records after a transaction. Records without any are left out."""
         ...
 
-    def piece_rows(self, rid: Rid) -> list[PieceRow]:
-        """Return every piece that a record ever had, by transaction and valid time."""
+    def interval_rows(self, rid: Rid) -> list[IntervalRow]:
+        """Return every interval that a record ever had, by transaction and valid time."""
         ...
 
     def changed(self, after: Seq, upto: Seq) -> list[Rid]:
-        """Return the records with a piece opened or closed in (after, upto], ascending."""
+        """Return the records with an interval opened or closed in (after, upto], ascending."""
         ...
 
     def change_seqs(self, rid: Rid) -> list[Seq]:
@@ -148,7 +148,7 @@ class Records(Protocol):
         ...
 
     def changes_of(self, seq: Seq) -> list[Change]:
-        """Return the changes of a transaction, rebuilt from the pieces, by record number."""
+        """Return the changes of a transaction, rebuilt from the intervals, by record number."""
         ...
 
     def facts(self, pid: Pid) -> Facts:
@@ -312,7 +312,7 @@ class Atoms(Protocol):
     def holders(self, facts: Sequence[Pid], seq: Seq, valid_at: int | None = None) -> list[Holder]:
         """Return the records that hold one of some bodies of facts after a transaction, by record and valid time.
 
-        With `valid_at`, only pieces that cover this instant.
+        With `valid_at`, only intervals that cover this instant.
         """
         ...
 

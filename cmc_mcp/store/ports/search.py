@@ -136,7 +136,7 @@ class Columns(Protocol):
         """Yield the atoms in (after, upto] as (rid, modality, origin, witness, traits, speaker, vector), ascending."""
         ...
 
-    def piece_columns(self, after: Seq, upto: Seq) -> Iterator[tuple[Rid, int, int, Seq, Seq, Pid]]:
+    def interval_columns(self, after: Seq, upto: Seq) -> Iterator[tuple[Rid, int, int, Seq, Seq, Pid]]:
         """Yield atoms' pieces opened in (after, upto] as (rid, valid_from, valid_to, tx_from, tx_to, facts), in order."""
         ...
 
@@ -195,7 +195,7 @@ class Collections(Protocol):
         """
         ...
 
-    def pieces_of_origin(
+    def intervals_of_origin(
         self, origin: Pid, seq: Seq, valid_at: int
     ) -> list[tuple[Rid, bytes, Seq, Pid, int, int, Pid]]:
         """Return what atoms of an origin hold at a read point, by record.

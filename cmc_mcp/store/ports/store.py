@@ -109,7 +109,7 @@ class Store(Protocol):
         """Return whether an erasure still has bytes to destroy, because a reader or a crash came between."""
         ...
 
-    def scrub(self, ws: Ws, epoch: int) -> bool:
+    def scrub(self, ws: Ws, erasure_count: int) -> bool:
         """Destroy the bytes that erasures of a workspace up to a number left; False while a reader holds them.
 
         Raises:

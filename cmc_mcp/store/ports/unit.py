@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from cmc_mcp.ids import ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq
+from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.kernel.kinds import CONTENT, Domain, Record
-from cmc_mcp.kernel.pieces import Pieces
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.ports.ledger import LedgerView
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Stating(Protocol):
-    """Payloads, records and the pieces they take on."""
+    """Payloads, records and the intervals they take on."""
 
-    def foresee(self, hashes: Sequence[PayloadHash]) -> None:
+    def prefetch(self, hashes: Sequence[PayloadHash]) -> None:
         """Look up payloads that will be put, in one round trip where each would cost one."""
         ...
 
@@ -56,7 +56,7 @@ class Stating(Protocol):
         """Return the number of a record, and whether it is new to the workspace; `unknown` spares looking it up."""
         ...
 
-    def set_pieces(self, rid: Rid, pieces: Pieces) -> None:
+    def set_intervals(self, rid: Rid, intervals: Intervals) -> None:
         """Set what a record holds from this transaction on. `flush` writes the net difference only."""
         ...
 

@@ -118,7 +118,7 @@ def quoted(ws: int, term: str) -> str:
 
 
 # ---------------------------------------------------------------------- reading
-class Words:
+class TermIndex:
     """Full text of one workspace, as a view reads it."""
 
     def __init__(self, connection: Connection, ws: int, tokens: Tokens) -> None:

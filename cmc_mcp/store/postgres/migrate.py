@@ -14,8 +14,8 @@ from cmc_mcp.store.postgres import partitions
 from cmc_mcp.store.postgres.connection import SCHEMA, VECTOR_MIN, Address, Connection, connect, first_line, translated
 from cmc_mcp.store.postgres.schema import BOOKKEEPING, MIGRATIONS, rendered_migration
 from cmc_mcp.store.registry import Registry
-from cmc_mcp.store.sql import migrating
-from cmc_mcp.store.sql.migrating import Migrations
+from cmc_mcp.store.sql import migration_steps
+from cmc_mcp.store.sql.migration_steps import Migrations
 
 EXTENSION: Final = "vector"
 _LOCK: Final = 0x434D4332  # of whoever migrates
@@ -33,7 +33,7 @@ def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> i
         return 0
     applied = dict(connection.execute(f"SELECT number, checksum FROM {SCHEMA}.migrations").fetchall())
     version = max(applied, default=0)
-    migrating.check(version, applied, migrations)
+    migration_steps.check(version, applied, migrations)
     return version
 
 
@@ -82,7 +82,7 @@ def down(address: Address, to: int, migrations: Migrations = MIGRATIONS) -> None
     def back() -> None:
         version = version_of(connection, migrations)
         instead = "restore the dump that was made before it"
-        migrating.descend(connection, migrating.steps_down(version, to, migrations, lambda _: instead))
+        migration_steps.descend(connection, migration_steps.steps_down(version, to, migrations, lambda _: instead))
 
     try:
         with translated(address):
@@ -104,7 +104,7 @@ def _up(address: Address, connection: Connection, clock: Clock, registry: Regist
         raise _has_tables(address)
     parts = parts or partitions.count(connection)
     connection.run(BOOKKEEPING)
-    migrating.climb(
+    migration_steps.climb(
         connection, version, clock, registry, lambda statement: partitions.arranged(statement, parts, registry.whole)
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.connection import Connection, Vector
-from cmc_mcp.store.postgres.fulltext import Tokens, Words
+from cmc_mcp.store.postgres.fulltext import TermIndex, Tokens
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import AtomRow, Filter, Head
 from cmc_mcp.store.sql.ledger import FactsCache
@@ -40,13 +40,13 @@ class _LongText(View):
 class _OneState(View):
     """Sees one state, so what does not change in it is asked for once; many payloads are asked for together."""
 
-    _epoch: int | None = None
+    _erasure_count: int | None = None
 
-    def epoch(self) -> int:
+    def erasure_count(self) -> int:
         """Return the number of erasures so far: what was cached before one is dropped."""
-        if self._epoch is None:
-            self._epoch = super().epoch()
-        return self._epoch
+        if self._erasure_count is None:
+            self._erasure_count = super().erasure_count()
+        return self._erasure_count
 
     def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Return the numbers of payloads by their hashes."""
@@ -63,7 +63,7 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
     def _statements(self) -> Mapping[str, str]:
         return self.registry.server_statements
 
-    def foresee(self, hashes: Sequence[bytes]) -> None:
+    def prefetch(self, hashes: Sequence[bytes]) -> None:
         """Prefetch payloads that will be put, in one query."""
         wanted = [hash_ for hash_ in dict.fromkeys(hashes) if hash_ not in self._pids and hash_ not in self._shared]
         if len(wanted) > 1:
@@ -75,7 +75,7 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
     def erase(self, pids: Sequence[int], rids: Sequence[int], texts: dict[int, tuple[str, str]]) -> None:
         """Destroy payloads, and forget the number of erasures so far, which this is one more of."""
         super().erase(pids, rids, texts)
-        self._epoch = None
+        self._erasure_count = None
 
     def add_vector(self, model: int, content: int, vector: bytes) -> None:
         """Add the vector of a content (fp32, unit length) under a model."""
@@ -88,7 +88,7 @@ class PostgresView(_LongText, _OneState, SearchView):
     def __init__(self, connection: Connection, ws: int, cache: FactsCache, registry: Registry, tokens: Tokens) -> None:
         super().__init__(connection, ws, cache, registry)
         self._own = connection
-        self.words = Words(connection, ws, tokens)
+        self.words = TermIndex(connection, ws, tokens)
         self._heads: dict[int, Head] = {}
         self._seen: set[int] = set()
         self._head: Head | None = None

@@ -19,7 +19,7 @@ from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, rates, statistics, structure
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, patient, translated
 from cmc_mcp.store.postgres.pool import Pool
-from cmc_mcp.store.postgres.rebuild import PostgresRebuild, passages_of
+from cmc_mcp.store.postgres.rebuild_view import PostgresRebuild, passages_of
 from cmc_mcp.store.postgres.schema import OWN_TABLES
 from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
 from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
@@ -167,10 +167,10 @@ class PostgresStore(SqlStore):
         found = hnsw.drop(self.address, ws) if drop else hnsw.make(self.address, ws, progress=progress)
         return [(graph.model, graph.bytes) for graph in found]
 
-    def scrub(self, ws: int, epoch: int) -> bool:
+    def scrub(self, ws: int, erasure_count: int) -> bool:
         """Vacuum what was erased, so that dead rows leave the tables; False when a reader may still see them.
 
-        Then the erasures of a workspace up to an epoch are finished; a later one, of another server, is not.
+        Then the erasures of a workspace up to an erasure count are finished; a later one, of another server, is not.
         """
         with self.exclusive() as connection:
             row = connection.execute(_SEEN, (ws,)).fetchone()
@@ -179,7 +179,9 @@ class PostgresStore(SqlStore):
             connection.run(f"VACUUM (INDEX_CLEANUP ON) {names}")
             seen = bool(row and row[0])
             if not seen:
-                connection.execute("UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, epoch))
+                connection.execute(
+                    "UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, erasure_count)
+                )
             return not seen
 
     def text_faults(self, ws: int, objects: Objects) -> list[str]:
@@ -223,7 +225,7 @@ class PostgresStore(SqlStore):
             try:
                 return rates.count(self.pool, ws, principal)
             except (pg.ReadOnlySqlTransaction, pg.FeatureNotSupported):  # a standby has no unlogged tables
-                return self._tally.count(ws, principal, self._clock.now_us())
+                return self._call_counter.count(ws, principal, self._clock.now_us())
 
     def inspect(self) -> dict[str, str]:
         """Return the connection and the settings of the database, for `doctor`."""

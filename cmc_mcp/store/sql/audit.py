@@ -14,7 +14,7 @@ from cmc_mcp.store.tables import WORKSPACE_SHIFT
 class AuditView(View):
     """A view that also gives whole tables, to be replayed and compared."""
 
-    def piece_events(self) -> Iterator[PieceEvent]:
+    def interval_events(self) -> Iterator[PieceEvent]:
         """Yield every opening (1) and closing (0) of a piece by transaction: (seq, opens, rid, from, to, facts)."""
         return map(
             PieceEvent._make,

@@ -1,4 +1,4 @@
-"""What a unit of work collects before it is written: payloads, records with their new pieces, rows of the indexes."""
+"""What a unit of work collects before it is written: payloads, records with their new intervals, rows of the indexes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Protocol, cast
 
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
+from cmc_mcp.kernel.intervals import NOTHING, Intervals
 from cmc_mcp.kernel.kinds import CONTENT, ERASURE, FACTS, Domain, Record
-from cmc_mcp.kernel.pieces import NOTHING, Pieces
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.model.witness import Witness
@@ -63,11 +63,11 @@ class Kept:
 
 @dataclass(slots=True)
 class Pending:
-    """A record that changes, with its pieces before and after."""
+    """A record that changes, with its intervals before and after."""
 
     record: Record
-    before: Pieces
-    after: Pieces
+    before: Intervals
+    after: Intervals
 
 
 class Collected(View):
@@ -107,7 +107,7 @@ class Collected(View):
             self._feed(domain.number, pid, body, fresh=pid == first)
         return pid
 
-    def foresee(self, hashes: Sequence[bytes]) -> None:
+    def prefetch(self, hashes: Sequence[bytes]) -> None:
         """Prefetch payloads that will be put; on a file this does nothing, since single queries are as fast."""
 
     def put_witness(self, witness: Witness) -> int:
@@ -151,14 +151,14 @@ class Collected(View):
 
     @cached_property
     def _any_erased(self) -> bool:
-        return self.epoch() > 0
+        return self.erasure_count() > 0
 
     def _revive(self, pid: int, key: bytes, body: bytes | None) -> None:
         """Bytes that were erased and are told again are there again, and their erasure is no longer in force."""
         rid = self.rid(ERASURE.record(key))
-        if rid is None or not self.pieces(rid):
+        if rid is None or not self.intervals(rid):
             return
-        self.set_pieces(rid, NOTHING)
+        self.set_intervals(rid, NOTHING)
         self._revived.add(pid)
         self._c.execute(
             "UPDATE payloads SET body = ?, object = ? WHERE ws = ? AND pid = ?", (body, int(body is None), self.ws, pid)
@@ -214,23 +214,23 @@ class Collected(View):
         pending = self._pending.get(rid)
         return pending.record if pending is not None else super().record(rid)
 
-    def pieces(self, rid: int, seq: int | None = None) -> Pieces:
-        """Return the pieces of a record as this unit would leave them, or as they were after `seq`."""
+    def intervals(self, rid: int, seq: int | None = None) -> Intervals:
+        """Return the intervals of a record as this unit would leave them, or as they were after `seq`."""
         if seq is None or seq >= self.seq:
             pending = self._pending.get(rid)
             if pending is not None:
                 return pending.after
-            return super().pieces(rid)
-        return super().pieces(rid, seq)
+            return super().intervals(rid)
+        return super().intervals(rid, seq)
 
-    def set_pieces(self, rid: int, pieces: Pieces) -> None:
-        """Set a record's pieces; only the net difference is written."""
+    def set_intervals(self, rid: int, intervals: Intervals) -> None:
+        """Set a record's intervals; only the net difference is written."""
         pending = self._pending.get(rid)
         if pending is None:
-            before = super().pieces(rid)
-            self._pending[rid] = Pending(super().record(rid), before, pieces)
+            before = super().intervals(rid)
+            self._pending[rid] = Pending(super().record(rid), before, intervals)
         else:
-            pending.after = pieces
+            pending.after = intervals
 
     # ------------------------------------------------------------------ rows of the indexes
     def add_atom(self, rid: int, row: tuple[int, int, int, int, int, int], traits: int, speaker: int) -> None:

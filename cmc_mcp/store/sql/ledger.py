@@ -1,4 +1,4 @@
-"""The ledger's rows: transactions, records, pieces and payloads of one workspace, inside one transaction."""
+"""The ledger's rows: transactions, records, intervals and payloads of one workspace, inside one transaction."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.kernel.intervals import NOTHING, Interval, Intervals, leaf
 from cmc_mcp.kernel.kinds import FACTS, Record
-from cmc_mcp.kernel.pieces import NOTHING, Piece, Pieces, leaf
 from cmc_mcp.kernel.transaction import GENESIS, OPEN, Change
 from cmc_mcp.merkle.state import EMPTY_ROOT
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.store.registry import Registry
-from cmc_mcp.store.rows import Head, PayloadRow, PieceRow, RecordKey, RootSpan, TransactionRow, checked, post_order
+from cmc_mcp.store.rows import Head, IntervalRow, PayloadRow, RecordKey, RootSpan, TransactionRow, checked, post_order
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
@@ -27,16 +27,16 @@ _HEAD = "seq, recorded_us, hash, state_root, control_root, atoms, passages, toke
 
 
 class FactsCache:
-    """Decoded facts of one workspace, shared by its views; an erasure starts a new epoch and drops it."""
+    """Decoded facts of one workspace, shared by its views; an erasure starts a new erasure count and drops it."""
 
     def __init__(self) -> None:
         self._known: tuple[int, dict[int, Facts]] = (-1, {})  # one value, so that threads see both halves or neither
 
-    def at(self, epoch: int) -> dict[int, Facts]:
+    def at(self, erasure_count: int) -> dict[int, Facts]:
         """Return the facts cached since the last erasure."""
         known = self._known
-        if epoch != known[0]:
-            known = self._known = (epoch, {})
+        if erasure_count != known[0]:
+            known = self._known = (erasure_count, {})
         return known[1]
 
 
@@ -55,7 +55,7 @@ class LedgerRows:
         """The connection, inside its transaction, for what goes beyond a workspace."""
         return self._c
 
-    def epoch(self) -> int:
+    def erasure_count(self) -> int:
         """Return the number of erasures so far: what was cached before one is dropped."""
         row = self._c.execute("SELECT epoch FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
         return cast(int, row[0]) if row else 0
@@ -164,7 +164,7 @@ class LedgerRows:
         row = self._c.execute("SELECT body FROM state_nodes WHERE ws = ? AND node = ?", (self.ws, node)).fetchone()
         return row[0] if row else None
 
-    # ------------------------------------------------------------------ records and pieces
+    # ------------------------------------------------------------------ records and intervals
     def rid(self, record: Record) -> int | None:
         """Return the number of a record, if it was ever seen."""
         row = self._c.execute(
@@ -200,8 +200,8 @@ class LedgerRows:
             )
         )
 
-    def pieces(self, rid: int, seq: int | None = None) -> Pieces:
-        """Return the pieces of a record: live ones, or those live after transaction `seq`."""
+    def intervals(self, rid: int, seq: int | None = None) -> Intervals:
+        """Return the intervals of a record: live ones, or those live after transaction `seq`."""
         if seq is None:
             rows = self._c.execute(
                 "SELECT valid_from, valid_to, facts FROM pieces WHERE ws = ? AND rid = ? AND tx_to = ?"
@@ -215,37 +215,37 @@ class LedgerRows:
                 (self.ws, rid, seq, seq),
             ).fetchall()
         # read whole before facts are asked for: apsw 3.54.0.0 never frees a cursor that lived while another came and went
-        found = tuple([Piece(a, b, self.facts(pid)) for a, b, pid in rows])
+        found = tuple([Interval(a, b, self.facts(pid)) for a, b, pid in rows])
         return found or NOTHING
 
-    def pieces_of(self, rids: Sequence[int], seq: int) -> dict[int, Pieces]:
-        """Return the pieces of several records that were live after transaction `seq`; records without any are left out."""
+    def intervals_of(self, rids: Sequence[int], seq: int) -> dict[int, Intervals]:
+        """Return the intervals of several records that were live after transaction `seq`; records without any are left out."""
         found = self._c.execute(
             "SELECT rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
             " AND +tx_from <= ?3 AND +tx_to > ?3 ORDER BY rid, valid_from",  # by record, not by the indexes over time
             (self.ws, json.dumps(rids), seq),
         ).fetchall()
         self._load_facts({row[3] for row in found})
-        out: dict[int, Pieces] = {}
+        out: dict[int, Intervals] = {}
         for rid, start, end, pid in found:
-            out[rid] = (*out.get(rid, ()), Piece(start, end, self.facts(pid)))
+            out[rid] = (*out.get(rid, ()), Interval(start, end, self.facts(pid)))
         return out
 
     def _load_facts(self, pids: set[int]) -> None:
         """Load bodies of facts that are not at hand, in one query."""
         if self._facts is None:
-            self._facts = self._cache_of_facts.at(self.epoch())
+            self._facts = self._cache_of_facts.at(self.erasure_count())
         missing = [pid for pid in pids if pid not in self._facts]
         if len(missing) > 1 and len(self._facts) + len(missing) < _CACHED_FACTS_MAX:
             for pid, row in self.payload_rows(missing).items():
                 if row.body is not None and FACTS.hash(row.body) == row.hash:  # the rest is looked at one by one
                     self._facts[pid] = Facts(row.hash, row.body)
 
-    def piece_rows(self, rid: int) -> list[PieceRow]:
-        """Give every piece a record ever had: (valid_from, valid_to, tx_from, tx_to, facts number), in order."""
+    def interval_rows(self, rid: int) -> list[IntervalRow]:
+        """Give every interval a record ever had: (valid_from, valid_to, tx_from, tx_to, facts number), in order."""
         return list(
             map(
-                PieceRow._make,
+                IntervalRow._make,
                 self._c.execute(
                     "SELECT valid_from, valid_to, tx_from, tx_to, facts FROM pieces WHERE ws = ? AND rid = ?"
                     " ORDER BY tx_from, valid_from",
@@ -255,7 +255,7 @@ class LedgerRows:
         )
 
     def changed(self, after: int, upto: int) -> list[int]:
-        """Return the numbers of records with a piece opened or closed in (after, upto], in order."""
+        """Return the numbers of records with an interval opened or closed in (after, upto], in order."""
         rows = self._c.execute(
             "SELECT rid FROM pieces WHERE ws = ?1 AND tx_from > ?2 AND tx_from <= ?3 UNION"
             " SELECT rid FROM pieces WHERE ws = ?1 AND tx_to > ?2 AND tx_to <= ?3 AND tx_to < 4611686018427387903"
@@ -266,15 +266,15 @@ class LedgerRows:
 
     def change_seqs(self, rid: int) -> list[int]:
         """Return the transactions that changed a record, oldest first."""
-        seqs = {s for _, _, a, b, _ in self.piece_rows(rid) for s in (a, b) if s < OPEN}
+        seqs = {s for _, _, a, b, _ in self.interval_rows(rid) for s in (a, b) if s < OPEN}
         return sorted(seqs)
 
     def changes_of(self, seq: int) -> list[Change]:
-        """Rebuild the changes of a transaction from the pieces."""
+        """Rebuild the changes of a transaction from the intervals."""
         out = []
         for rid in self.changed(seq - 1, seq):
             record = self.record(rid)
-            before, after = self.pieces(rid, seq - 1), self.pieces(rid, seq)
+            before, after = self.intervals(rid, seq - 1), self.intervals(rid, seq)
             out.append(Change(record, leaf(record, before) if before else b"", leaf(record, after) if after else b""))
         return out
 
@@ -282,7 +282,7 @@ class LedgerRows:
     def facts(self, pid: int) -> Facts:
         """Return a body of facts; its bytes are None when they were erased."""
         if self._facts is None:
-            self._facts = self._cache_of_facts.at(self.epoch())
+            self._facts = self._cache_of_facts.at(self.erasure_count())
         found = self._facts.get(pid)
         if found is None:
             row = self.payload_row(pid)

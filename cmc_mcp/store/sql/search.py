@@ -160,7 +160,7 @@ class SearchView(AuditView):
             )
         )
 
-    def pieces_of_origin(
+    def intervals_of_origin(
         self, origin: int, seq: int, valid_at: int
     ) -> list[tuple[int, bytes, int, int, int, int, int]]:
         """Return the facts of an origin's atoms at a read point: (rid, id, first seq, witness, valid_from, valid_to, facts)."""
@@ -268,7 +268,7 @@ class SearchView(AuditView):
             )
         )
 
-    def piece_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int, int, int]]:
+    def interval_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int, int, int]]:
         """Yield atoms' pieces opened in (after, upto]: (rid, valid_from, valid_to, tx_from, tx_to, facts)."""
         return iter(
             self._c.execute(

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.store.rate_limit import CallCounter
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sql.collected import Kept
@@ -14,7 +15,6 @@ from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.search import SearchView
 from cmc_mcp.store.sql.unit import TreeCache
-from cmc_mcp.store.tally import Tally
 
 
 class SqlStore(ABC):
@@ -23,7 +23,7 @@ class SqlStore(ABC):
     def __init__(self, clock: Clock, registry: Registry) -> None:
         self.registry = registry
         self._clock = clock
-        self._tally = Tally()
+        self._call_counter = CallCounter()
         self._facts: dict[int, FactsCache] = {}
         self._trees: dict[int, TreeCache] = {}
         self._kept: dict[int, Kept] = {}

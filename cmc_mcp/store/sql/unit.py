@@ -1,6 +1,6 @@
 """The unit of work: everything one call writes, in one transaction.
 
-Changes are collected as records with their new pieces, whatever their kind; `flush` writes the net difference, brings
+Changes are collected as records with their new intervals, whatever their kind; `flush` writes the net difference, brings
 the state trees, the ledger and the log up to date, and leaves the indexes equal to the facts.
 """
 
@@ -12,8 +12,8 @@ from functools import partial
 from typing import cast
 
 from cmc_mcp.canon import payload_hash
+from cmc_mcp.kernel.intervals import leaf
 from cmc_mcp.kernel.kinds import ATOM
-from cmc_mcp.kernel.pieces import leaf
 from cmc_mcp.kernel.transaction import OPEN, Change, Header, next_time, transaction_hash
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
@@ -121,9 +121,9 @@ class UnitOfWork(Collected):
         """Write everything collected and the ledger entry; the caller commits."""
         if self._any_erased:  # facts that come back change control records too
             for pending in list(self._pending.values()):
-                for piece in pending.after:
-                    if piece not in pending.before:
-                        self.put_facts(piece.facts)
+                for interval in pending.after:
+                    if interval not in pending.before:
+                        self.put_facts(interval.facts)
         changes, leaves, atoms = self._net()
         state, roots = self._grow(leaves)
         recorded = next_time(clock_us, self.before.recorded_us)
@@ -176,14 +176,22 @@ class UnitOfWork(Collected):
             (rid, (p.record, p.before, p.after)) for rid, p in self._pending.items() if p.before != p.after
         ):
             kept = set(before) & set(after)
-            for piece in before:
-                if piece not in kept:
-                    self._insert(CLOSED, (self.seq, self.ws, rid, piece.valid_from, OPEN))
-            for piece in after:
-                if piece not in kept:
+            for interval in before:
+                if interval not in kept:
+                    self._insert(CLOSED, (self.seq, self.ws, rid, interval.valid_from, OPEN))
+            for interval in after:
+                if interval not in kept:
                     self._insert(
                         "pieces",
-                        (self.ws, rid, piece.valid_from, self.seq, piece.valid_to, OPEN, self.put_facts(piece.facts)),
+                        (
+                            self.ws,
+                            rid,
+                            interval.valid_from,
+                            self.seq,
+                            interval.valid_to,
+                            OPEN,
+                            self.put_facts(interval.facts),
+                        ),
                     )
             if record.kind in self.registry.followed:
                 change = Changed(rid, record, before, after, rid > self.before.last_rid)

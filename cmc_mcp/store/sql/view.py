@@ -138,7 +138,7 @@ class View(LedgerRows):
             if not rows:
                 return None
             before, rid = cast("tuple[int, int]", rows[0])
-            if self.pieces(rid):
+            if self.intervals(rid):
                 return ItemRow(before, rid)
 
     def items_of(self, atoms: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -252,14 +252,14 @@ class View(LedgerRows):
         return [pid for (pid,) in rows]
 
     def facts_naming(self, prefix: str) -> list[int]:
-        """Return the bodies of facts with a register whose name begins so (ASCII letters and colons), in order; a scan."""
+        """Return the bodies of facts with a field whose name begins so (ASCII letters and colons), in order; a scan."""
         rows = self._c.execute(
             "SELECT pid FROM payloads WHERE +ws = ?1 AND pid >= ?2 AND pid < ?3 AND domain = 1"
             " AND instr(body, ?4) > 0 ORDER BY pid",
             (self.ws, self.ws << WORKSPACE_SHIFT, self.ws + 1 << WORKSPACE_SHIFT, f'"{prefix}'.encode()),
         )
         found = [pid for (pid,) in rows]
-        return [pid for pid in found if any(name.startswith(prefix) for name in self.facts(pid).registers)]
+        return [pid for pid in found if any(name.startswith(prefix) for name in self.facts(pid).fields)]
 
     def holders(self, facts: Sequence[int], seq: int, valid_at: int | None = None) -> list[Holder]:
         """Return the holders of any of some facts at a read point: (rid, valid_from, valid_to, facts), in order."""

@@ -14,8 +14,8 @@ from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.store.folders import sync_folder
 from cmc_mcp.store.registry import Registry
-from cmc_mcp.store.sql import migrating
-from cmc_mcp.store.sql.migrating import Migrations
+from cmc_mcp.store.sql import migration_steps
+from cmc_mcp.store.sql.migration_steps import Migrations
 from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS
 from cmc_mcp.store.sqlite import checksums
 from cmc_mcp.store.sqlite.connection import APPLICATION_ID, Location, close, connect, has_log, look, translated
@@ -49,7 +49,7 @@ def run(location: Location, clock: Clock, registry: Registry) -> None:
 
     def apply(connection: apsw.Connection, version: int) -> None:
         connection.execute(BOOKKEEPING)
-        migrating.climb(connection, version, clock, registry)
+        migration_steps.climb(connection, version, clock, registry)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", migrations[-1].number)
 
@@ -73,12 +73,12 @@ def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> No
         StoreError: a migration cannot be undone without loss; open the backup made before it instead.
     """
     version = _looked(location, migrations)
-    steps = migrating.steps_down(
+    steps = migration_steps.steps_down(
         version, to, migrations, lambda v: f"open the backup that was made before it, {backup_path(location, v)}"
     )
 
     def apply(connection: apsw.Connection, _: int) -> None:
-        migrating.descend(connection, steps)
+        migration_steps.descend(connection, steps)
         connection.pragma("user_version", to)
 
     connection = connect(location)
@@ -142,7 +142,7 @@ def _version(connection: apsw.Connection, migrations: Migrations) -> int:
         return 0
     if application != APPLICATION_ID:
         raise errors.WrongKey("the file is a SQLite database, but not a CMC store; choose another path")
-    migrating.check(version, dict(connection.execute("SELECT number, checksum FROM migrations")), migrations)
+    migration_steps.check(version, dict(connection.execute("SELECT number, checksum FROM migrations")), migrations)
     return version
 
 

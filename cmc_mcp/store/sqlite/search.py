@@ -28,15 +28,15 @@ class SqliteView(SearchView):
     ) -> None:
         super().__init__(connection, ws, cache, registry)
         self._tokens = tokens
-        self._epoch: int | None = None
+        self._erasure_count: int | None = None
         self._head: Head | None = None
 
     # ------------------------------------------------------------------ what a view is asked again and again
-    def epoch(self) -> int:
+    def erasure_count(self) -> int:
         """Return the number of erasures so far; a view sees one state, so the file is asked once."""
-        if self._epoch is None:
-            self._epoch = super().epoch()
-        return self._epoch
+        if self._erasure_count is None:
+            self._erasure_count = super().erasure_count()
+        return self._erasure_count
 
     def head(self) -> Head:
         """Return the last transaction, or the empty state before the first; the file is asked once."""

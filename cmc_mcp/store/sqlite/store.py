@@ -26,7 +26,7 @@ from cmc_mcp.store.sqlite import checksums, fulltext, migrate, rekey, structure
 from cmc_mcp.store.sqlite.connection import Location, check_regular, close, connect, prepare_folder, translated
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.readers import Readers, goes_on
-from cmc_mcp.store.sqlite.rebuild import SqliteRebuild, give_checksums
+from cmc_mcp.store.sqlite.rebuild_view import SqliteRebuild, give_checksums
 from cmc_mcp.store.sqlite.search import SqliteView
 
 _CLOSE_WAIT_S: Final = 2.0
@@ -85,7 +85,7 @@ class SqliteStore(SqlStore):
 
     def count_call(self, ws: int, principal: str) -> tuple[int, int]:
         """Count a call of a principal; return how many it made in this minute of this process, and the seconds left of it."""
-        return self._tally.count(ws, principal, self._clock.now_us())
+        return self._call_counter.count(ws, principal, self._clock.now_us())
 
     def close(self) -> None:
         """Close every connection. Reads and a write in progress in other threads finish, then close their own."""
@@ -263,10 +263,10 @@ class SqliteStore(SqlStore):
                 self._drop_writer()
                 raise
 
-    def scrub(self, ws: int, epoch: int) -> bool:
+    def scrub(self, ws: int, erasure_count: int) -> bool:
         """Truncate the write-ahead log, so that erased pages leave the disk; False when a reader holds it still.
 
-        Then the erasures of a workspace up to an epoch are finished; a later one, of another process, is not.
+        Then the erasures of a workspace up to an erasure count are finished; a later one, of another process, is not.
 
         Backups that migrations made hold what was erased since, so they go too; and a journal that a change of the key
         left when it was killed, which nothing reads in the mode of the log.
@@ -284,7 +284,7 @@ class SqliteStore(SqlStore):
                 busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
                 if not busy:
                     connection.execute(
-                        "UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, epoch)
+                        "UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, erasure_count)
                     )
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:

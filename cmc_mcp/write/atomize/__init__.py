@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from cmc_mcp.write.atomize.blocks import Block, blank, check_blocks, pieces
+from cmc_mcp.write.atomize.blocks import Block, blank, check_blocks, segments
 from cmc_mcp.write.atomize.media import language_of, media_type_of
 from cmc_mcp.write.atomize.prose import prose
 
-__all__ = ["ATOMIZER_VERSION", "Block", "atomize", "check_blocks", "language_of", "media_type_of", "pieces"]
+__all__ = ["ATOMIZER_VERSION", "Block", "atomize", "check_blocks", "language_of", "media_type_of", "segments"]
 
 ATOMIZER_VERSION: Final = "cmc-atomizer/1"
 """The version in every manifest; another division of the same bytes needs another version."""

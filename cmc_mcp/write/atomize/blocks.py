@@ -129,12 +129,12 @@ def check_blocks(data: bytes, blocks: Sequence[Block]) -> None:
         raise IntegrityError("there is text after the last block", block=len(blocks))
 
 
-def pieces(data: bytes, blocks: Sequence[Block]) -> Iterator[bytes | Block]:
+def segments(data: bytes, blocks: Sequence[Block]) -> Iterator[bytes | Block]:
     """Yield the blocks and the literal bytes between them, in order; joined, they are `data`.
 
     Empty literals are left out.
 
-    >>> list(pieces(b"a\\n", [Block(0, 1, "paragraph", ())]))
+    >>> list(segments(b"a\\n", [Block(0, 1, "paragraph", ())]))
     [Block(start=0, end=1, kind='paragraph', path=()), b'\\n']
     """
     position = 0

@@ -327,10 +327,10 @@ def test_an_embedding_that_fails_leaves_nothing_behind(tmp_path):
 
 
 def test_without_an_embedding_the_model_of_the_memory_answers(tmp_path):
-    from cmc_mcp.embed.given import GivenEmbedder
+    from cmc_mcp.embed.external import ExternalEmbedder
 
     letters = Letters()
-    with Memory.open(tmp_path / "m.db", embedder=GivenEmbedder("own", letters.embed_documents)) as memory:
+    with Memory.open(tmp_path / "m.db", embedder=ExternalEmbedder("own", letters.embed_documents)) as memory:
         store = CMCVectorStore(memory=memory)
         store.add_texts(["one"])
         assert store.similarity_search("one")[0].page_content == "one"

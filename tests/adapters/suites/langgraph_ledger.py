@@ -14,7 +14,7 @@ from langgraph.store.memory import InMemoryStore
 
 from cmc_mcp import Memory
 from cmc_mcp.adapters.langgraph import OTHERS, BadOperation, CMCStore, entry_id
-from cmc_mcp.embed.given import GivenEmbedder
+from cmc_mcp.embed.external import ExternalEmbedder
 from cmc_mcp.errors import CmcError, Conflict, StoreError
 from cmc_mcp.model.entries import Entry
 from tests.adapters.suites.langgraph_made import DIMS, Letters, index, keys
@@ -187,7 +187,7 @@ def test_a_collection_of_another_model_is_refused_and_nothing_is_put(tmp_path, s
 
 def test_the_model_of_a_memory_serves_an_index_without_one(tmp_path):
     letters = Letters()
-    with Memory.open(tmp_path / "m.db", embedder=GivenEmbedder("mine", letters.embed_documents)) as memory:
+    with Memory.open(tmp_path / "m.db", embedder=ExternalEmbedder("mine", letters.embed_documents)) as memory:
         store = CMCStore(memory=memory, index={"fields": ["text"]})
         store.put(("t",), "k", {"text": "abc"})
         assert store.search((), query="abc")[0].score == pytest.approx(1, abs=1e-5)

@@ -14,7 +14,7 @@ from llama_index.core.schema import MetadataMode, NodeRelationship, RelatedNodeI
 from llama_index.core.vector_stores.types import FilterOperator, VectorStoreQuery
 
 from cmc_mcp.adapters.llamaindex import CMCVectorStore
-from cmc_mcp.embed.given import GivenEmbedder
+from cmc_mcp.embed.external import ExternalEmbedder
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry, flatten_witness
 from tests.adapters.suites.llamaindex_made import Mode, does, equals, everything, four, foxes, made, near, store
@@ -192,7 +192,7 @@ def test_the_last_of_an_id_that_is_given_twice_counts(store):
 
 # ---------------------------------------------------------------------- other writers
 def test_rows_of_another_writer_are_text_nodes(tmp_path):
-    with Memory.open(tmp_path / "memory.db", embedder=GivenEmbedder("m")) as memory:
+    with Memory.open(tmp_path / "memory.db", embedder=ExternalEmbedder("m")) as memory:
         rows = memory.collection("docs")
         rows.put([Entry("x", "The kettle is in the cellar", {"room": -1}, near(1.0), extra={"kind": "foreign"})])
         rows.put([Entry("y", "JSON of another kind", {}, near(2.0), extra='{"metadata": 7}')])

@@ -11,7 +11,7 @@ from cmc_mcp.store.migrations import Migration
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache
-from cmc_mcp.store.sql.rebuild import Replacing
+from cmc_mcp.store.sql.rebuild_view import Replacing
 
 Migrations = tuple[Migration, ...]
 

@@ -8,7 +8,7 @@ from collections import Counter
 MINUTE_S = 60
 
 
-class Tally:
+class CallCounter:
     """Counts calls by workspace and principal; what was counted is forgotten when a minute ends. Thread-safe."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Tally:
     def count(self, ws: int, principal: str, now_us: int) -> tuple[int, int]:
         """Count a call; return how many this makes in the present minute, and the seconds until the next.
 
-        >>> tally = Tally()
+        >>> tally = CallCounter()
         >>> tally.count(1, "maya", 59_000_000), tally.count(1, "maya", 59_999_999), tally.count(1, "maya", 60_000_000)
         ((1, 1), (2, 1), (1, 60))
         """

@@ -88,7 +88,8 @@ class Mover:
             self._to, self._marked = place_for(self._target, name, head, create=True)
             with _transaction(self._target) as target:
                 target.execute(
-                    "UPDATE workspaces SET name = ?, epoch = ? WHERE ws = ?", (self._marked, view.epoch(), self._to)
+                    "UPDATE workspaces SET name = ?, epoch = ? WHERE ws = ?",
+                    (self._marked, view.erasure_count(), self._to),
                 )
             self._total = sum(_count(connection, table.name, self._from) for table in self._tables)
             with self._target.reader(self._to) as seen:

@@ -1,4 +1,4 @@
-"""The algebra of pieces, against functions on a small grid that are computed point by point."""
+"""The algebra of intervals, against functions on a small grid that are computed point by point."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmc_mcp.kernel.kinds import atom_record
-from cmc_mcp.kernel.pieces import (
+from cmc_mcp.kernel.intervals import (
     NOTHING,
-    Piece,
-    Pieces,
+    Interval,
+    Intervals,
     asserted,
     at,
     bounded,
@@ -22,38 +21,39 @@ from cmc_mcp.kernel.pieces import (
     revised,
     without,
 )
+from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.facts import Facts, facts_of, merged
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 
 POINTS = range(8)
 Grid = tuple[Facts | None, ...]
-registers = st.dictionaries(st.sampled_from(("tag:a", "tag:b", "title")), st.sampled_from("12"), max_size=2)
+fields = st.dictionaries(st.sampled_from(("tag:a", "tag:b", "title")), st.sampled_from("12"), max_size=2)
 changes = st.dictionaries(st.sampled_from(("tag:a", "tag:b", "title")), st.sampled_from(("1", "2", None)), max_size=3)
-grids = st.tuples(*(st.none() | registers.map(facts_of) for _ in POINTS))
+grids = st.tuples(*(st.none() | fields.map(facts_of) for _ in POINTS))
 inside = st.tuples(st.sampled_from(POINTS), st.sampled_from(POINTS)).filter(lambda p: p[0] != p[1]).map(sorted)
 
 
-def coded(grid: Grid) -> Pieces:
+def coded(grid: Grid) -> Intervals:
     """Code a grid: point 0 reaches back for ever, the last one on for ever."""
-    pieces = [
-        Piece(SINCE_ALWAYS if p == 0 else p, UNTIL_FURTHER_NOTICE if p == POINTS[-1] else p + 1, facts)
+    intervals = [
+        Interval(SINCE_ALWAYS if p == 0 else p, UNTIL_FURTHER_NOTICE if p == POINTS[-1] else p + 1, facts)
         for p, facts in enumerate(grid)
         if facts is not None
     ]
-    return joined(pieces)
+    return joined(intervals)
 
 
-def read(pieces: Pieces) -> Grid:
-    assert canonical(pieces)
-    return tuple(at(pieces, p) for p in POINTS)
+def read(intervals: Intervals) -> Grid:
+    assert canonical(intervals)
+    return tuple(at(intervals, p) for p in POINTS)
 
 
-def canonical(pieces: Pieces) -> bool:
+def canonical(intervals: Intervals) -> bool:
     """Ordered, not empty, not overlapping, and equal neighbours joined."""
-    fit = all(p.valid_from < p.valid_to for p in pieces)
+    fit = all(p.valid_from < p.valid_to for p in intervals)
     return fit and all(
         a.valid_to < b.valid_from or (a.valid_to == b.valid_from and a.facts != b.facts)
-        for a, b in itertools.pairwise(pieces)
+        for a, b in itertools.pairwise(intervals)
     )
 
 
@@ -68,7 +68,7 @@ def test_equal_functions_have_equal_pieces_and_leaves_however_they_were_cut(grid
     halves = tuple(
         part
         for a, b, facts in whole
-        for part in ((Piece(a, 3, facts), Piece(3, b, facts)) if a < 3 < b else (Piece(a, b, facts),))
+        for part in ((Interval(a, 3, facts), Interval(3, b, facts)) if a < 3 < b else (Interval(a, b, facts),))
     )
     assert joined(halves) == whole
     assert leaf(atom_record(bytes(16)), joined(halves)) == leaf(atom_record(bytes(16)), whole)
@@ -91,7 +91,7 @@ def test_pointwise_combines_inside_and_keeps_the_first_outside(one: Grid, other:
 def test_remember_sets_facts_on_its_interval_alone(grid: Grid, ends: list[int], named: dict[str, str | None]) -> None:
     low, high = ends
     expected = tuple(
-        facts_of(merged(facts.registers if facts else {}, named)) if low <= p < high else facts
+        facts_of(merged(facts.fields if facts else {}, named)) if low <= p < high else facts
         for p, facts in enumerate(grid)
     )
     assert read(asserted(coded(grid), low, high, named)) == expected
@@ -99,14 +99,14 @@ def test_remember_sets_facts_on_its_interval_alone(grid: Grid, ends: list[int], 
 
 @given(changes)
 def test_the_first_assertion_holds_for_ever_both_ways(named: dict[str, str | None]) -> None:
-    (piece,) = asserted(NOTHING, SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, named)
-    assert piece == Piece(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(merged({}, named)))
+    (interval,) = asserted(NOTHING, SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, named)
+    assert interval == Interval(SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, facts_of(merged({}, named)))
 
 
 @given(grids, changes, st.booleans())
 def test_revise_changes_facts_wherever_something_holds(grid: Grid, named: dict[str, str | None], replace: bool) -> None:
     def change(facts: Facts) -> Facts:
-        kept = {k: v for k, v in facts.registers.items() if not (replace and k.startswith("tag:"))}
+        kept = {k: v for k, v in facts.fields.items() if not (replace and k.startswith("tag:"))}
         return facts_of(merged(kept, named))
 
     expected = tuple(change(facts) if facts else None for facts in grid)
@@ -134,15 +134,15 @@ def test_without_keeps_what_the_other_does_not_cover(one: Grid, other: Grid) -> 
 @given(grids, grids)
 def test_overlaid_sets_registers_on_top(one: Grid, other: Grid) -> None:
     expected = tuple(
-        facts_of(merged(a.registers, b.registers)) if a and b else a or b for a, b in zip(one, other, strict=True)
+        facts_of(merged(a.fields, b.fields)) if a and b else a or b for a, b in zip(one, other, strict=True)
     )
     assert read(overlaid(coded(one), coded(other))) == expected
 
 
 @given(grids)
 def test_nothing_added_nothing_changed(grid: Grid) -> None:
-    pieces = coded(grid)
-    assert without(pieces, NOTHING) == pieces
-    assert overlaid(pieces, NOTHING) == pieces
-    assert bounded(pieces, None, None) == pieces
-    assert revised(pieces, {}, replace_tags=False) == pieces
+    intervals = coded(grid)
+    assert without(intervals, NOTHING) == intervals
+    assert overlaid(intervals, NOTHING) == intervals
+    assert bounded(intervals, None, None) == intervals
+    assert revised(intervals, {}, replace_tags=False) == intervals

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.memory import Memory
-from tests.serving.endings import BAR_S, Case, cases, judge, run_case
+from tests.serving.shutdowns import BAR_S, Case, cases, judge, run_case
 from tests.serving.wire import CMC, Server, environment, members, until
 
 # each way of ending, each state, each command and transport, at least once

@@ -30,7 +30,7 @@ _SESSION, _ATOM = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class OutlineNode:
     """One place of a source; parents come before their children, which stand in order."""
 
     path: str
@@ -42,7 +42,7 @@ class Place:
     said: str = ""  # what a session says of itself
 
 
-def zoom(
+def outline(
     view: LedgerView, objects: Objects, manifests: Manifests, source: str, path: str, *, seq: int, limit: int
 ) -> HistoryResult:
     """Return a place of a source as it was after a transaction: out (parent), in (children, at most `limit`), sideways.
@@ -76,10 +76,11 @@ def zoom(
     )
 
 
-def _document(view: LedgerView, manifest: Manifest) -> list[Place]:
+def _document(view: LedgerView, manifest: Manifest) -> list[OutlineNode]:
     atoms = {part.place: view.rid(atom_record(part.atom)) for part in manifest.parts}
     return [
-        Place(n.path, _parent(n.path), n.level, n.title, n.dependency_hash, atoms.get(n.path)) for n in manifest.nodes
+        OutlineNode(n.path, _parent(n.path), n.level, n.title, n.dependency_hash, atoms.get(n.path))
+        for n in manifest.nodes
     ]
 
 
@@ -95,8 +96,8 @@ def _turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow, 
     """Return the turns of a conversation after a transaction as (position, atom, who said it when in which session)."""
     out = []
     for position, rid in view.items(origin):
-        for piece in view.pieces(rid, seq):
-            atom = view.rid(atom_record(bytes.fromhex(str(piece.facts.registers["atom"]))))
+        for interval in view.intervals(rid, seq):
+            atom = view.rid(atom_record(bytes.fromhex(str(interval.facts.fields["atom"]))))
             row = None if atom is None else view.atom(atom)
             if row is not None:
                 said: Mapping[str, object] = json.loads(view.payload(row.discriminator) or b"{}")
@@ -104,22 +105,22 @@ def _turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow, 
     return out
 
 
-def turns_in(view: LedgerView, origin: str, seq: int) -> list[Place]:
+def turns_in(view: LedgerView, origin: str, seq: int) -> list[OutlineNode]:
     """Return the places of a conversation: itself, its sessions, their turns; empty if it does not exist."""
     pid = view.pid(payload_hash(origin.encode()))
     turns = [] if pid is None else _turns(view, pid, seq)
     sessions: dict[str, list[tuple[int, AtomRow, Mapping[str, object]]]] = {}
     for turn in turns:
         sessions.setdefault(str(turn[2].get("session", "")), []).append(turn)
-    out: list[Place] = []
+    out: list[OutlineNode] = []
     hashes: list[bytes] = []
     for session, said in sessions.items():
         leaves = [digest("cmc/hhni/1", view.payload_row(row.content).hash) for _, row, _ in said]
         hashes.append(digest("cmc/hhni/1", payload_hash(session.encode()), *leaves))
         about = _about(session, [words for _, _, words in said])
-        out.append(Place(session, "", _SESSION, session, hashes[-1].hex(), said=about))
+        out.append(OutlineNode(session, "", _SESSION, session, hashes[-1].hex(), said=about))
         out += [
-            Place(f"{session}#{position + 1}", session, _ATOM, "", leaf.hex(), row.rid)
+            OutlineNode(f"{session}#{position + 1}", session, _ATOM, "", leaf.hex(), row.rid)
             for (position, row, _), leaf in zip(said, leaves, strict=True)
         ]
     if not out:
@@ -127,9 +128,9 @@ def turns_in(view: LedgerView, origin: str, seq: int) -> list[Place]:
     return [whole(origin, hashes), *out]
 
 
-def whole(origin: str, sessions: Sequence[bytes]) -> Place:
+def whole(origin: str, sessions: Sequence[bytes]) -> OutlineNode:
     """Return the place of a conversation itself, from the hashes of its sessions."""
-    return Place("", None, 1, origin, digest("cmc/hhni/1", payload_hash(origin.encode()), *sessions).hex())
+    return OutlineNode("", None, 1, origin, digest("cmc/hhni/1", payload_hash(origin.encode()), *sessions).hex())
 
 
 def _about(session: str, said: Sequence[Mapping[str, object]]) -> str:
@@ -150,13 +151,13 @@ class _Writer:
     """Gives places as a reader sees them, with the texts that are still there at a transaction."""
 
     def __init__(
-        self, view: LedgerView, objects: Objects, manifest: Manifest | None, places: Sequence[Place], seq: int
+        self, view: LedgerView, objects: Objects, manifest: Manifest | None, places: Sequence[OutlineNode], seq: int
     ) -> None:
         self._view, self._objects, self._manifest, self._seq = view, objects, manifest, seq
         self._atoms = {} if manifest is None else {place.path: place.atom for place in places if place.atom}
         self._nodes: dict[str, Node] = {} if manifest is None else {node.path: node for node in nodes_in(manifest)}
 
-    def one(self, place: Place, size: int | None) -> NodeModel:
+    def one(self, place: OutlineNode, size: int | None) -> NodeModel:
         """Return one place; its text is cut to a size (bytes), unless that is None."""
         text = self._text(place)
         return NodeModel(
@@ -168,7 +169,7 @@ class _Writer:
             text=text if text is None or size is None else cut(text, size),
         )
 
-    def _text(self, place: Place) -> str | None:
+    def _text(self, place: OutlineNode) -> str | None:
         """Return the text of a place; for a node, without forgotten memories."""
         if place.atom is not None:
             return self._words([place.atom]).get(place.atom)

@@ -21,7 +21,7 @@ _NAMED_BY = ("model", "model_name", "model_id", "deployment", "repo_id")
 
 
 @runtime_checkable
-class AsksOtherwise(Protocol):
+class QueryEmbedder(Protocol):
     """An embedder that embeds questions differently from texts."""
 
     def embed_query(self, text: str) -> npt.NDArray[np.float32]:
@@ -32,19 +32,19 @@ class AsksOtherwise(Protocol):
 def query_vector(embedder: Embedder, text: str) -> npt.NDArray[np.float32]:
     """Return the vector of a question, by `embed_query` if the embedder has it: unit length, shape (dimension,)."""
     asked: object = embedder
-    if isinstance(asked, AsksOtherwise):
+    if isinstance(asked, QueryEmbedder):
         return asked.embed_query(text)
     row: npt.NDArray[np.float32] = embedder.embed([text])[0]
     return row
 
 
-class GivenEmbedder:
+class ExternalEmbedder:
     """An external embedding as an `Embedder`. Thread-safe if the embedding is.
 
     `texts` and `query` embed documents and a question; without them, the caller must pass every vector. The dimension is
     learnt from the first vector or from the store; until then, the identity says 0.
 
-    >>> letters = GivenEmbedder("letters", lambda texts: [[float(len(t)), 1.0] for t in texts])
+    >>> letters = ExternalEmbedder("letters", lambda texts: [[float(len(t)), 1.0] for t in texts])
     >>> letters.embed(["abc"]).shape, letters.identity.dimension
     ((1, 2), 2)
     """

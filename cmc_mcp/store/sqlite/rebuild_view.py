@@ -7,7 +7,7 @@ from typing import Final
 import apsw
 
 from cmc_mcp.store.sql import nodes
-from cmc_mcp.store.sql.rebuild import RebuildView
+from cmc_mcp.store.sql.rebuild_view import RebuildView
 from cmc_mcp.store.sqlite import checksums
 from cmc_mcp.store.sqlite.search import SqliteView
 

@@ -14,7 +14,7 @@ from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.ledger import FactsCache
-from cmc_mcp.store.sql.rebuild import RebuildView
+from cmc_mcp.store.sql.rebuild_view import RebuildView
 
 _BATCH: Final = 500
 

@@ -16,8 +16,8 @@ from cmc_mcp.clock import Clock, SystemClock
 from cmc_mcp.errors import CmcError, IntegrityError, InvalidInput, NotFound
 from cmc_mcp.history.verify import Verifier, text_and_file
 from cmc_mcp.model.calls import Progress
-from cmc_mcp.store.moving import Mover, place_for
 from cmc_mcp.store.opening import open_store
+from cmc_mcp.store.row_copy import Mover, place_for
 
 if TYPE_CHECKING:
     from cmc_mcp.store.ports import Objects, Store
@@ -34,7 +34,7 @@ _PROVED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoreAddress:
     """Where a store is: a file or `postgresql://…`, its objects (by default with the rest), the key of a file."""
 
     store: str
@@ -65,9 +65,9 @@ def _quiet(label: str) -> Iterator[Progress]:
     yield lambda done, total: None
 
 
-def migrate(
-    source: Place,
-    target: Place,
+def transfer(
+    source: StoreAddress,
+    target: StoreAddress,
     *,
     registry: Registry,
     workspaces: list[str] | None = None,
@@ -162,7 +162,9 @@ def _compare(source: Store, ws: int, target: Store, there: int, upto: int) -> No
 
 
 @contextmanager
-def _opened(place: Place, clock: Clock, registry: Registry, *, read_only: bool) -> Iterator[tuple[Store, Objects]]:
+def _opened(
+    place: StoreAddress, clock: Clock, registry: Registry, *, read_only: bool
+) -> Iterator[tuple[Store, Objects]]:
     store, objects = open_store(
         place.store,
         clock=clock,

@@ -23,7 +23,7 @@ _HEADER: Final = b"cmcobj\0\2"
 _NONCE_BYTES: Final = 12
 
 
-class Seal:
+class Envelopes:
     """Seal and open the envelopes of one store."""
 
     def __init__(self, key: bytes | None = None) -> None:

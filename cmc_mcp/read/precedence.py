@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from cmc_mcp.config import Quality
-from cmc_mcp.model.facts import Registers, tags_of
+from cmc_mcp.model.facts import FactFields, tags_of
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.quality import authority_part, recency_part
 
@@ -32,10 +32,10 @@ def since_us(valid_from: int, recorded_us: int, point: Point) -> int:
     return valid_from if 0 <= valid_from <= point.reference_us else recorded_us
 
 
-def standing(
-    relevance: float, since: int, registers: Registers, point: Point, shares: Shares, quality: Quality
+def precedence(
+    relevance: float, since: int, fields: FactFields, point: Point, shares: Shares, quality: Quality
 ) -> float:
     """Return how well a memory stands, in [0, 1], rounded to 1e-6. `since` is in microseconds."""
     age_s = (point.reference_us - since) / 1_000_000
     score = shares.relevance * relevance + shares.recency * recency_part(age_s, quality)
-    return round(score + shares.authority * authority_part(tags_of(registers), quality), 6)
+    return round(score + shares.authority * authority_part(tags_of(fields), quality), 6)
