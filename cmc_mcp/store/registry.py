@@ -16,7 +16,7 @@ from cmc_mcp.store.behaviours import Behaviour, plain
 from cmc_mcp.store.checks import Check, DeepCheck
 from cmc_mcp.store.indexes import Index
 from cmc_mcp.store.migrations import Migration
-from cmc_mcp.store.statements import statements
+from cmc_mcp.store.statements import Keyed, statements
 from cmc_mcp.store.tables import Table
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ class Registry:
     def server_statements(self) -> Mapping[str, str]:
         """The statements that rows are written with to a server, before its dialect."""
         return statements(self.tables, server=True)
+
+    @cached_property
+    def keyed(self) -> Mapping[str, Keyed]:
+        """How the rows of each index are found, by its table's name."""
+        return {index.table.name: Keyed.of(index.table) for index in self.indexes}
 
     @cached_property
     def erased_by_payload(self) -> tuple[tuple[str, str], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from cmc_mcp.store.tables import TABLES, Table
 
@@ -25,18 +25,25 @@ def statements(tables: Iterable[Table], *, server: bool) -> dict[str, str]:
     return out
 
 
-def deletion(table: Table) -> str:
-    """Return the statement that deletes a row of an index; its bindings are the workspace and the row's key."""
-    return f"DELETE FROM {table.name} WHERE ws = ?{_keyed(table)}"
+class Keyed(NamedTuple):
+    """How a row of an index is found by its key: the key's places in the row, and the statements that go by it.
 
+    The bindings of `delete` are the workspace and the key; of `change` the row, the workspace and the key.
+    """
 
-def changing(table: Table) -> str:
-    """Return the statement that changes a row of an index; its bindings are the row, the workspace and the row's key."""
-    return f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in table.shown)} WHERE ws = ?{_keyed(table)}"
+    places: tuple[int, ...]
+    delete: str
+    change: str
 
-
-def _keyed(table: Table) -> str:
-    return "".join(f" AND {name} = ?" for name in table.key)
+    @classmethod
+    def of(cls, table: Table) -> Keyed:
+        """Return how the rows of a table are found."""
+        where = f"WHERE ws = ?{''.join(f' AND {name} = ?' for name in table.key)}"
+        return cls(
+            tuple(table.shown.index(name) for name in table.key),
+            f"DELETE FROM {table.name} {where}",
+            f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in table.shown)} {where}",
+        )
 
 
 def _insert(table: Table, names: Collection[str], *, server: bool) -> str:

@@ -16,7 +16,7 @@ from cmc_mcp.errors import CmcError
 from cmc_mcp.history.transfer import StoreAddress, transfer
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RollbackResult
-from cmc_mcp.store.statements import deletion
+from cmc_mcp.store.statements import Keyed
 from tests.kinds.made import CLOCK, held, opened, place_of, put, put_in
 from tests.kinds.samples import DRAFTS, LEASES, LISTING, NOTICE, SHELF, TABLES, TASK, WITH_SAMPLES, listing
 
@@ -196,7 +196,7 @@ def test_rows_that_are_gone_or_too_many_are_found_and_mended(place: str, tmp_pat
         whole = rows(memory)
         for table in TABLES:
             row = dict(zip(table.shown, whole[table.name][0], strict=True))
-            edited(memory, deletion(table), 1, *(row[name] for name in table.key))
+            edited(memory, Keyed.of(table).delete, 1, *(row[name] for name in table.key))
         assert {fault.table for fault in memory.verify().faults} == {table.name for table in TABLES}
         assert memory.rebuild().holds
         assert rows(memory) == whole

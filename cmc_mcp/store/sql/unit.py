@@ -25,7 +25,7 @@ from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.collected import Collected, Kept, Passages
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache, node_base
-from cmc_mcp.store.statements import CLOSED, changing, deletion
+from cmc_mcp.store.statements import CLOSED
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 _MEMORY_TREE, _CONTROL_TREE = 0, 1
@@ -243,23 +243,24 @@ class UnitOfWork(Collected):
 
     def _apply(self, index: Index, delta: Delta) -> None:
         """Write a delta; a row whose key stays is changed where it is."""
-        table = index.table
-        places = [table.shown.index(name) for name in table.key]
-        gone = {tuple(row[place] for place in places): row for row in delta.gone}
+        name = index.table.name
+        places, delete, change = self.registry.keyed[name]
+        gone = {tuple([row[place] for place in places]) for row in delta.gone}
         changed: list[Row] = []
         made: list[Row] = []
         for row in delta.made:
-            key = tuple(row[place] for place in places)
-            if gone.pop(key, None) is None:
-                made.append((self.ws, *row))
-            else:
+            key = tuple([row[place] for place in places])
+            if key in gone:
+                gone.remove(key)
                 changed.append((*row, self.ws, *key))
+            else:
+                made.append((self.ws, *row))
         if gone:
-            self._c.executemany(deletion(table), [(self.ws, *key) for key in gone])
+            self._c.executemany(delete, [(self.ws, *key) for key in sorted(gone, key=repr)])
         if changed:
-            self._c.executemany(changing(table), changed)
+            self._c.executemany(change, changed)
         if made:
-            self._c.executemany(self._statements[table.name], made)
+            self._c.executemany(self._statements[name], made)
 
     def _write_state(self, state: dict[int, bytes | None]) -> None:
         gone = [(self.ws, node) for node, body in state.items() if body is None]
