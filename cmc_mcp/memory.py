@@ -44,7 +44,7 @@ from cmc_mcp.model.results import (
     SnapshotResult,
     VerifyResult,
 )
-from cmc_mcp.model.time import TimeLike, format_time
+from cmc_mcp.model.time import TimeLike, format_time, parse_time
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.read.asking import Asking, standpoint
 from cmc_mcp.read.outcomes import outcomes
@@ -325,6 +325,8 @@ class Memory:
                 raise InvalidInput.at("cursor", "carries its own read point; leave as_of and valid_at out")
             found = decode_cursor(cursor, scope)
             put, point = replace(put, offset=found.offset, given=found.given), found.point
+        if valid_at is not None and as_of is None:
+            parse_time(valid_at, "valid_at")  # refused before anything is embedded
         return self._recalled(put, point, resolves_first=as_of is not None or cursor is not None)
 
     def recall_by_vector(

@@ -31,7 +31,7 @@ class Crowd(Outcome):
 WITH_MODEL = (CMC, "serve", "--http", "127.0.0.1:0")
 WITHOUT_MODEL = (
     sys.executable, "-c",
-    "from cmc_mcp.config import configuration\nfrom cmc_mcp.server import session, transports\n"
+    "from cmc_mcp.environment import configuration\nfrom cmc_mcp.server import session, transports\n"
     "session.LocalSession.__init__.__kwdefaults__['embedder'] = None\ntransports.serve_http(configuration(), port=0)",
 )  # fmt: skip
 """A thousand questions are a thousand runs of the model; here what is asked of is the server."""
