@@ -36,7 +36,7 @@ class _Edges(Index):
     )  # fmt: skip
 
     def whole(self, audit: Audit) -> Iterator[Edge]:
-        """Yield stored rows that hash to their record; then search for what is missing, by who was changed together."""
+        """Yield stored rows that hash to their record; then search for missing rows, by records changed together."""
         search = _Search(audit)
         for _, source, kind, target in audit.stored(self):
             yield from search.found(source, str(kind).encode(), target)

@@ -25,7 +25,7 @@ class _Headings(Index):
     table = HEADINGS_TABLE
 
     def whole(self, audit: Audit) -> Iterator[Row]:
-        """Yield a title, then the sections it stands under, or who said it when.
+        """Yield a title, then the sections above it, or the speaker and the date.
 
         What an erase took out of the headings of a source is told nowhere, so there the stored ones stand; as does the
         title of what was told twice in one transaction. That they are what full text knows, its own check finds.

@@ -23,7 +23,7 @@ class Item(NamedTuple):
 
 
 class _Items(Index):
-    """Origin and position are told when a turn is laid: the key is a hash of them."""
+    """Origin and position are told when a turn is staged: the key is a hash of them."""
 
     table = Table(
         "items", columns("ws origin:pid position rid:rid atom:rid"), key("origin position atom"), "derived",

@@ -1,4 +1,4 @@
-"""What `verify` checks of passages: how many, and of how many tokens, each transaction says it added, which no hash covers."""
+"""A check of `verify`: how many passages and tokens each transaction says it added, which no hash covers."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Section(NamedTuple):
 
 
 class _Sources(Index):
-    """The origin is told when a document is first laid: the key is a hash of it."""
+    """The origin is told when a document is first staged: the key is a hash of it."""
 
     table = Table("sources", columns("rid:rid ws origin:pid"), key("rid"), "derived", write_rank=120, move_rank=70)
 

@@ -1,4 +1,4 @@
-"""What `verify` checks of vectors: whose they are, when they were made; and under `deep`, that they are of their texts."""
+"""Checks of `verify`: whose the vectors are, when they were made; under `deep`, that they are of their texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows the ledger: an index in memory that a read brings up to its own transaction, once for every reader."""
+"""Followers of the ledger: indexes in memory that a read brings up to its own transaction, once for every reader."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The matrix: int8 codes of every vector of a workspace in memory, with the columns that filters need.
 
-It stands in front of the store's exact search and gives the same rows. A read brings it up to its own transaction
-through the change log; rows are never removed, a mask decides who holds at a read point.
+It stands in front of the store's exact search and returns the same rows. A read brings it up to its own transaction
+through the change log; rows are never removed, a mask decides which of them hold at a read point.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _SPARE: Final = 14  # candidates beyond k before the bound is known
 _DOT_ERROR: Final = 3e-5  # of a float32 dot product of 384 terms, with room
 _WIDENED_MAX: Final = 4_096  # more candidates than this inside the error bound: the exact path is as good
 ROW_BYTES: Final = 496
-"""Memory of one atom with one vector and one piece, all columns."""
+"""Bytes in memory of one atom with one vector and one interval, all columns."""
 
 
 class _Selected(NamedTuple):
-    """Who passes at a read point, and for which valid times this stays so."""
+    """The atoms that pass at a read point, and the valid times for which this stays so."""
 
     valid_from: int
     valid_to: int
@@ -49,7 +49,7 @@ class _Selected(NamedTuple):
 
 
 class Described(NamedTuple):
-    """What is known of some atoms beside their words: one row each."""
+    """The features of some atoms beside their words: one row each."""
 
     modality: npt.NDArray[np.int64]
     origin: npt.NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""The nodes of a workspace in memory: who stood when, and their vectors. It gives what the store's rows give."""
+"""The nodes of a workspace in memory: when each held, and their vectors. It answers as the stored rows do."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ class _Table:
 
 
 class Tables:
-    """What filters are evaluated over, by collection: a cache of what the ledger says. An erasure starts a new one.
+    """The rows that filters are evaluated over, by collection: a cache of the ledger. An erasure starts a new one.
 
-    A filter asks of each body of facts once; which of them hold at a read point is then the selection's affair.
+    A filter is applied once to each body of facts; the selection then decides which of them hold at a read point.
     """
 
     def __init__(self) -> None:

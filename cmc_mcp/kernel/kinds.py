@@ -26,7 +26,7 @@ class Kind(NamedTuple):
 
     Memory kinds form the state root and roll back; the others, control kinds, form the control root and never do. Of an
     `assigned` kind the replay of a change sets its after-state, whatever stood before; of the others it sets what the change
-    set, register by register. A record that `may_be_empty` can be numbered without ever being asserted.
+    set, field by field. A record that `may_be_empty` can be numbered without ever being asserted.
     """
 
     code: int

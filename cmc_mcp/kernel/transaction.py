@@ -13,7 +13,7 @@ GENESIS: Final = bytes(32)
 """The hash before the first transaction of a workspace."""
 
 OPEN: Final = (1 << 62) - 1
-"""`tx_to` of a piece that is live."""
+"""`tx_to` of an interval that is live."""
 
 ROLLBACK: Final = "rollback"
 UNDO: Final = "undo"

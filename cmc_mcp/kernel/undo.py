@@ -2,7 +2,7 @@
 
 Each record has an effective history, a list of the transactions whose change of it is in force. A write appends itself;
 a whole rollback to S sets the list to what it was at S; a selective one removes what it matched. The value is the
-replay of the list, per instant of valid time and per register, so a later honest re-tag keeps its tag and not the
+replay of the list, per instant of valid time and per field, so a later honest re-tag keeps its tag and not the
 poison it was set beside.
 """
 

@@ -1,4 +1,4 @@
-"""The facts of an assertion as fields: a flat map from register name to value, encoded canonically.
+"""The facts of an assertion as fields: a flat map from a field's name to its value, encoded canonically.
 
 `remember`, `revise` and undo set fields one by one. Each tag is a field (`tag:topic`); so are the claim, the
 confidence and the title. A field with its default value is absent, so equal facts have equal bytes.

@@ -38,7 +38,7 @@ _PREFIXED_MIN: Final = 5  # letters of the rest: "in-valid", not "in-form"
 
 @dataclass(frozen=True)
 class Asserted:
-    """What a text asserts. `words` are case-folded, in order; everything else is a set of canonical strings."""
+    """The assertions of a text. `words` are case-folded, in order; everything else is a set of canonical strings."""
 
     words: tuple[str, ...]
     numbers: frozenset[str]

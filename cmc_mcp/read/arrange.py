@@ -169,7 +169,7 @@ class Arranged:
         return notes
 
     def _who_stands(self, group: list[LoadedHit]) -> LoadedHit:
-        """Choose who stands for a group: the best by relevance, recency and authority, then the first."""
+        """Choose the member that represents a group: the highest precedence, then the first."""
         if len(group) == 1:
             return group[0]
         settings, point = self._settings, self._point

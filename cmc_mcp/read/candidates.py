@@ -119,7 +119,7 @@ class Candidates:
     def _with_neighbours(
         self, rids: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Candidacy]:
-        """Add who stands next to a turn: what answers a question is often said beside the words that find it."""
+        """Add the neighbours of turns: an answer is often said beside the words that find it."""
         import numpy as np
 
         candidacy = Candidacy(rids, self._selection.described(rids), self._settings)

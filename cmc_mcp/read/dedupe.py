@@ -30,7 +30,7 @@ def duplicates(selection: Selection, contents: Mapping[int, int]) -> dict[int, l
 def stood_for(selection: Selection, groups: Mapping[int, Sequence[AtomRow]]) -> dict[int, list[str]]:
     """Return, for each memory shown, the ids of all that it stands for.
 
-    `groups` are, by who is shown, the atoms of its group, itself the first. Copies of a member follow it.
+    `groups` holds, by the atom that is shown, the atoms of its group, itself the first. Copies of a member follow it.
     """
     same = duplicates(selection, {row.rid: row.content for rows in groups.values() for row in rows})
     return {

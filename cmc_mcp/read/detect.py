@@ -60,7 +60,7 @@ def _opposites(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
 
 
 def sign_of(a: Statement, b: Statement, *, is_close: bool = True) -> Sign | None:
-    """Return the strongest way in which two texts cannot both be so; None when there is none.
+    """Return the strongest sign that two texts cannot both be true, or None.
 
     Exactly one side negated; and, of texts whose vectors are close, opposite words, or numbers or dates on both sides,
     each with one that the other has not.

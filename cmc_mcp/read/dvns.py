@@ -1,4 +1,4 @@
-"""DVNS: candidates settle around the query under forces; who rests nearer ranks higher (`docs/dvns.md`).
+"""DVNS: candidates settle around the query under forces; the nearer one rests, the higher it ranks (`docs/dvns.md`).
 
 Each candidate has one coordinate, its distance from the query. `docs/dvns.md` derives the energy, the forces, why the
 minimum is unique, and why it is solved for instead of following the motion to it.

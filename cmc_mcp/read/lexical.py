@@ -28,7 +28,7 @@ def _frequent(passages: int, settings: Settings) -> int:
 
 
 class LexicalSearch:
-    """What the words of a query find among a selection.
+    """A search of a selection by the words of a query.
 
     A frequent term adds to the scores of what the others find, and brings candidates of its own only where they find too
     few. Frequent is what is in an eighth of the passages, within the bounds of the settings (or a 200th of very many).

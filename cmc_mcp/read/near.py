@@ -68,8 +68,8 @@ def is_duplicate(a: Statement, b: Statement, cosine: float | None, settings: Set
 class Grouping:
     """Groups of candidates that say the same, built in their order.
 
-    A candidate joins the first group whose every member it duplicates, so that whichever stands for the group may stand
-    for all of it. There is no bound on a group. `apart` says which pairs never merge, whatever their words are.
+    A candidate joins the first group whose every member it duplicates, so that any member may represent
+    the group. The size of a group has no bound. `apart` says which pairs never merge, whatever their words are.
     """
 
     cosine: Cosine

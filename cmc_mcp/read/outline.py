@@ -134,7 +134,7 @@ def whole(origin: str, sessions: Sequence[bytes]) -> OutlineNode:
 
 
 def _about(session: str, said: Sequence[Mapping[str, object]]) -> str:
-    """Write what a session is: its name, its dates, who spoke."""
+    """Describe a session: its name, its dates, its speakers."""
     times = [int(str(words["occurred_at"])) for words in said if words.get("occurred_at") is not None]
     dates = [(format_time(time) or "")[:10] for time in ((min(times), max(times)) if times else ())]
     speakers = list(dict.fromkeys(str(words["speaker"]) for words in said if words.get("speaker")))
@@ -148,7 +148,7 @@ def _about(session: str, said: Sequence[Mapping[str, object]]) -> str:
 
 # ---------------------------------------------------------------------- texts
 class _Writer:
-    """Gives places as a reader sees them, with the texts that are still there at a transaction."""
+    """Writes nodes as a reader sees them, with the texts that still exist at a transaction."""
 
     def __init__(
         self, view: LedgerView, objects: Objects, manifest: Manifest | None, places: Sequence[OutlineNode], seq: int

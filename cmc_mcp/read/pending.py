@@ -1,4 +1,4 @@
-"""What full text alone can find: counted anew only from where every text had a vector."""
+"""Pending texts, which full text alone can find: counted anew only from where every text had a vector."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cmc_mcp.store.ports import ReadView
 
 
 class Embedded:
-    """Up to which state of a workspace, in one epoch, no text is without a vector. Shared by threads: it is set whole."""
+    """The last state of a workspace, in one erasure count, at which no text lacked a vector. Shared by threads."""
 
     __slots__ = ("_whole",)
 

@@ -41,7 +41,7 @@ _YEAR_MASK: Final = (1 << YEAR_BITS) - 1
 PARTS: Final = (
     "named", "question", "length", "own", "assistant", "heading", "years", "month", "linked", "above", "pool", "phrase",
 )  # fmt: skip
-"""What adds to a score beside words and meaning, in the order of `Hit.parts`."""
+"""The parts of a score beside words and meaning, in the order of `Hit.parts`."""
 
 
 class Hit(NamedTuple):
@@ -56,7 +56,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What scores are divided by: the best of each kind (of words, at least a share of a perfect match).
+    """The divisors of scores: the best of each kind (of words, at least a share of a perfect match).
 
     So a score does not depend on how many were asked for.
     """
@@ -67,7 +67,7 @@ class Scale:
 
 @dataclass(slots=True)
 class Pool:
-    """What the best of each source and session reach, among the first candidates."""
+    """The mean score of the best of each source and session, among the first candidates."""
 
     origins: dict[int, float] = field(default_factory=dict)
 

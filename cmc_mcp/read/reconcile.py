@@ -23,7 +23,7 @@ _PREMISES_DEPTH_MAX = 10
 
 
 class Holder(NamedTuple):
-    """Who makes a single-valued claim at a read point, from when on, and what else is said of it."""
+    """A memory that makes a single-valued claim at a read point, the time from which it does, and its other facts."""
 
     rid: int
     start: int
@@ -34,8 +34,8 @@ class Holder(NamedTuple):
 class Claims:
     """The single-valued claims of a subject and predicate that hold at a read point, and which of their values stand.
 
-    A value stands since the latest explicit `valid_from` of those that say it, so that who agrees with the winner is no
-    loser. The latest supersedes; equal ones conflict, and the better standing of those that say each decides who wins.
+    A value stands since the latest explicit `valid_from` of those that say it, so that agreeing with the winner
+    never loses. The latest value supersedes; equal ones conflict, and the one said with the higher precedence wins.
     """
 
     def __init__(self, view: LedgerView, point: Point, relevance: Relevance, settings: Settings) -> None:
@@ -87,7 +87,7 @@ class Claims:
         return since.get(claim.object, SINCE_ALWAYS) < max(since.values(), default=SINCE_ALWAYS)
 
     def _best(self, holders: list[Holder]) -> tuple[float, Holder]:
-        """Return the winner among equals: the best standing, then the first by id."""
+        """Return the winner among equals: the highest precedence, then the first by id."""
         view, point, settings = self._view, self._point, self._settings
         shares = Shares(settings.wins_relevance, settings.wins_recency, settings.wins_authority)
         match = self._relevance([holder.rid for holder in holders])
@@ -130,7 +130,7 @@ def reconcile(
 ) -> dict[int, Notes]:
     """Find conflicts by claim and by edge, and stale premises, of memories at a read point.
 
-    Only who holds at the point's `valid_at` is compared: intervals that do not overlap are a history, not a conflict.
+    Only what holds at the point's `valid_at` is compared: intervals that do not overlap are a history, not a conflict.
     """
     notes = {item.row.rid: Notes() for item in loaded}
     claims = Claims(view, point, relevance, settings or Settings())
@@ -229,7 +229,7 @@ def note_possible(found: Iterable[Possible], items: Mapping[int, Loaded], notes:
 
 
 def note_newer(pairs: Sequence[Pairing], items: Sequence[Loaded], notes: Sequence[Notes]) -> int:
-    """Mark both statements of each pair, places among some memories: one gives a newer value; return how many there are."""
+    """Mark both statements of each pair, of which one has a newer value; return the number of pairs."""
     for older, newer, score, reason in pairs:
         new, old = items[newer].name, items[older].name
         notes[newer].conflicts.append(ConflictNote(with_id=old, kind="newer", reason=reason, score=score))

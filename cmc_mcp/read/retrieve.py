@@ -21,7 +21,7 @@ _FLOAT32_ERROR = 1e-5  # of the database's cosine, with room
 
 
 class Selection:
-    """Who may be found: by the matrix in memory, or, without one, by SQL. Both give the same answers."""
+    """The memories that may be found: by the matrix in memory, or, without one, by SQL. Both return the same."""
 
     def __init__(self, view: ReadView, point: Point, limits: Filter, matrix: Matrix | None) -> None:
         self.view, self.point, self.limits, self.matrix = view, point, limits, matrix
@@ -52,11 +52,11 @@ class Selection:
         return self.view.bounds(self.point.head.seq, self.point.valid_at, self.limits)
 
     def size(self) -> int:
-        """Count who may be found."""
+        """Count the memories that may be found."""
         return len(self._selected(self.limits.rids)) if self.matrix is None else self.matrix.size(self._chosen)
 
     def erased(self) -> int:
-        """Count who would be found, had their content not been erased."""
+        """Count the memories that would be found, had their content not been erased."""
         import numpy as np
 
         if not self.view.erasure_count():

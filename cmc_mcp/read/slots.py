@@ -1,4 +1,4 @@
-"""Slots: which of the first statements gives a newer value for what an earlier one says, and so comes before it.
+"""Slots: which of the first statements has a newer value for what an earlier one says, and so comes before it.
 
 "The budget is now $5,000" and "the budget is $4,000" fill one slot, though no key says so. Sorting everything by time
 costs more than it gives (`docs/recall.md`), so only the newer statement of a pair moves, to right before the

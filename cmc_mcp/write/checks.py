@@ -1,4 +1,4 @@
-"""What `verify` checks of what writes leave beside the ledger: reasons that an erase took, and receipts that keys keep."""
+"""Checks of `verify` beside the ledger: reasons that an erase took, and receipts that idempotency keys keep."""
 
 from __future__ import annotations
 

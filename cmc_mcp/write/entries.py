@@ -198,7 +198,7 @@ def _gated(view: LedgerView, drafts: Sequence[Draft]) -> None:
 
 
 def delete(workspace: Workspace, origin: str, ids: Sequence[str] | None) -> int:
-    """End belief in entries, in one transaction; None means all of the collection. Give how many there were.
+    """End belief in entries, in one transaction; None means all of the collection. Return the number.
 
     Nothing is written if no entry matches.
     """

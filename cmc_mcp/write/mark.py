@@ -27,8 +27,8 @@ from cmc_mcp.write.revise import Revision, apply_revision
 def mark(workspace: Workspace, asked: Mark, *, cancel: Cancel | None = None) -> Receipt:
     """Report an outcome of 1 to 1,000 memories, in one transaction; `docs/design/write.md` §7.
 
-    `used` sets the register `used_us` to the time of the transaction, from which decay begins anew. `right` and `wrong` set
-    the principal's register among `mark:…`, which holds the latest judgement and feeds calibration. Like every register,
+    `used` sets the field `used_us` to the time of the transaction, from which decay begins anew. `right` and `wrong` set
+    the principal's field among `mark:…`, which holds the latest judgement and feeds calibration. Like every field,
     marks roll back, can be undone by writer, and appear in history and diffs.
 
     Raises:

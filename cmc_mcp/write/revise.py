@@ -32,7 +32,7 @@ from cmc_mcp.write.validate import RememberArguments, Request, validate
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What is to change; None leaves a thing as it is."""
+    """The changes to make; None leaves a value as it is."""
 
     fields: Mapping[str, Json]
     replaces_tags: bool
