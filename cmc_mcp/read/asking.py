@@ -43,8 +43,8 @@ class Asking:
     """A question as it is put to one workspace: its words, what embeds it, where its vector was not handed over.
 
     `naming` are its words that could be names, None where speakers are not left out of what is embedded; `speakers` tells
-    known ones as of some state, if they are in memory; `resolves_first` has the read point resolved before the question is embedded, so that one that
-    names nothing is refused at once.
+    known ones as of some state, if they are in memory; `resolves_first` has the read point resolved before the question
+    is embedded, so that one that names nothing is refused at once.
     """
 
     query: str
