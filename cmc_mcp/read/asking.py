@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.embed.external import query_vector
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError
 from cmc_mcp.index.matrix import Matrix
-from cmc_mcp.read.clues import Clues, clues_of, may_name_somebody
+from cmc_mcp.read.clues import Clues, Naming
 from cmc_mcp.read.point import Point
 from cmc_mcp.store.ports import ReadView
 from cmc_mcp.workspace import Workspace
@@ -43,14 +42,14 @@ class Meaning:
 class Asking:
     """A question as it is put to one workspace: its words, what embeds it, where its vector was not handed over.
 
-    `masks` leaves the speakers that it names out of what is embedded; `speakers` tells known ones as of some state, if
-    they are in memory; `resolves_first` has the read point resolved before the question is embedded, so that one that
-    names nothing is refused at once.
+    `naming` are its words that could be names, None where speakers are not left out of what is embedded; `speakers` tells
+    known ones as of some state, if they are in memory; `resolves_first` has the read point resolved before the question
+    is embedded, so that one that names nothing is refused at once.
     """
 
     query: str
     embedder: Embedder | None
-    masks: bool
+    naming: Naming | None
     handed: npt.NDArray[np.float32] | None = None
     resolves_first: bool = False
     speakers: Callable[[Sequence[int]], Collection[int]] | None = None
@@ -67,7 +66,8 @@ class Asking:
         """Return a question as it is put to a workspace."""
         matrix = workspace.kept.at_hand(Matrix)
         speakers = None if matrix is None else matrix.speakers
-        return cls(query, workspace.embedder, workspace.settings.mask_names, handed, resolves_first, speakers)
+        naming = Naming(query) if workspace.settings.mask_names else None
+        return cls(query, workspace.embedder, naming, handed, resolves_first, speakers)
 
     @property
     def known(self) -> Meaning | None:
@@ -82,14 +82,17 @@ class Asking:
         """Return what will be embedded, as far as memory knows; None where the store must be read first."""
         if self.resolves_first:
             return None
-        if not self.masks or not may_name_somebody(self.query):
+        naming = self.naming
+        if naming is None or not naming.keys:
             return self.query
-        return None if self.speakers is None else clues_of(self.query, self.speakers).text
+        return None if self.speakers is None else naming.clues(self.speakers(naming.keys)).text
 
     def clues(self, view: ReadView, point: Point) -> Clues:
         """Return what the question says beside its words, as of a read point."""
-        known = partial(view.speakers, upto=point.head.last_rid) if self.masks else lambda _: ()
-        return clues_of(self.query, known)
+        if self.naming is None:
+            return Naming(self.query).clues(())
+        keys = self.naming.keys
+        return self.naming.clues(view.speakers(keys, point.head.last_rid) if keys else ())
 
     def embedded(self, text: str) -> Meaning:
         """Embed a text; if the embedder fails, return no vector and say why."""

@@ -42,6 +42,37 @@ class Clues:
         return [str(year) for year in range(self.years[0], self.years[1] + 1)]
 
 
+class Naming:
+    """The words of a question that could be the names of speakers; read once, whoever is looked up."""
+
+    def __init__(self, query: str) -> None:
+        self._query = query
+        self._spans = [(match, _POSSESSIVE.sub("", match.group())) for match in _WORD.finditer(query)]
+        self._keys = {place: speaker_key(word) for place, (_, word) in enumerate(self._spans) if _may_name(word, query)}
+        self.keys = sorted(set(self._keys.values()))
+        self._read: dict[frozenset[int], Clues] = {}
+
+    def clues(self, found: Collection[int]) -> Clues:
+        """Return the clues of the question, where `found` are those of its `keys` that are speakers."""
+        speakers = frozenset(found)
+        if speakers not in self._read:
+            self._read[speakers] = self._clues(speakers)
+        return self._read[speakers]
+
+    def _clues(self, found: frozenset[int]) -> Clues:
+        query, spans, keys = self._query, self._spans, self._keys
+        hits = [place for place, key in keys.items() if key in found]
+        years = [int(year) for year in YEAR.findall(query)]
+        return Clues(
+            text=_without(query, [spans[place][0].span() for place in hits]) or query,
+            named=frozenset(keys[place] for place in hits),
+            names=frozenset(spans[place][1] for place in hits),
+            years=(min(years), max(years)) if years else None,
+            months=_months(query),
+            phrases=_phrases(query),
+        )
+
+
 def clues_of(query: str, known: Callable[[Sequence[int]], Collection[int]]) -> Clues:
     """Read a question; `known` returns those of some speakers that the workspace has at the read point.
 
@@ -51,28 +82,8 @@ def clues_of(query: str, known: Callable[[Sequence[int]], Collection[int]]) -> C
     >>> clues_of("When did Maya's tour of 2019 end?", lambda keys: {speaker_key("Maya")}).text
     'When did tour of 2019 end?'
     """
-    spans = [(match, _POSSESSIVE.sub("", match.group())) for match in _WORD.finditer(query)]
-    keys = {place: speaker_key(word) for place, (_, word) in enumerate(spans) if _may_name(word, query)}
-    found = set(known(sorted(set(keys.values())))) if keys else set()
-    hits = [place for place, key in keys.items() if key in found]
-    years = [int(year) for year in YEAR.findall(query)]
-    return Clues(
-        text=_without(query, [spans[place][0].span() for place in hits]) or query,
-        named=frozenset(keys[place] for place in hits),
-        names=frozenset(spans[place][1] for place in hits),
-        years=(min(years), max(years)) if years else None,
-        months=_months(query),
-        phrases=_phrases(query),
-    )
-
-
-def may_name_somebody(query: str) -> bool:
-    """Return whether a question has a word that could be a speaker's name, so that the speakers must be looked up.
-
-    >>> may_name_somebody("When did Maya call?"), may_name_somebody("When did the call end?")
-    (True, False)
-    """
-    return any(_may_name(_POSSESSIVE.sub("", word), query) for word in _WORD.findall(query))
+    naming = Naming(query)
+    return naming.clues(known(naming.keys) if naming.keys else ())
 
 
 def _may_name(word: str, query: str) -> bool:

@@ -213,7 +213,10 @@ def checked(row: PayloadRow, domains: Domains = DOMAINS) -> bytes | None:
     Raises:
         IntegrityError: the bytes do not match the hash.
     """
-    if not is_sound(row, domains):
+    if row.body is None:
+        return None
+    domain = domains.get(row.domain)  # as `is_sound`, without a call: every text of an answer comes by here
+    if domain is None or domain.hash(row.body) != row.hash:
         raise IntegrityError(
             "stored bytes do not match their hash; run `cmc verify`", table="payloads", key=str(row.pid)
         )

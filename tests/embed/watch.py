@@ -60,7 +60,10 @@ def open_now(memory: Memory) -> list[str]:
     if isinstance(store, PostgresStore):
         with psycopg.connect(store.address.conninfo, autocommit=True) as raw:
             held = [f"a session is {state}: {query}" for state, query in raw.execute(_SESSIONS).fetchall()]
-            locks = raw.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone()
+            locks = raw.execute(  # of this database: other tests run on the same server
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database ="
+                " (SELECT oid FROM pg_database WHERE datname = current_database())"
+            ).fetchone()
         free = store.pool._places._value == store.pool._size
         return held + ([] if locks == (0,) else ["an advisory lock"]) + ([] if free else ["a connection of the pool"])
     assert isinstance(store, SqliteStore)

@@ -70,7 +70,7 @@ SQLITE_ONLY: tuple[str, ...] = (
     "tests/test_doctests.py",
     "tests/test_packaging.py",
     "tests/test_readme.py",
-    "tests/history/test_zoom.py::test_the_tool_and_the_command_line",
+    "tests/read/test_outline.py::test_the_tool_and_the_command_line",
     "tests/poisoning/test_drill.py::test_an_undo_that_does_too_little_or_too_much",  # of plans, which know no backend
     "tests/read/test_vectors.py::test_vectors_of_segments_that_an_erase_dropped",  # of codes in memory
     "tests/read/test_vectors.py::test_what_another_process_writes",

@@ -222,7 +222,7 @@ def test_it_is_asked_for_before_the_first_table_or_never(
     assert "divided before the first memory or never" in capsys.readouterr().err
     with pytest.raises(Conflict, match="cmc migrate"):
         partition(bare, 4, clock=SystemClock(), registry=REGISTRY)
-    with pytest.raises(InvalidInput, match="no PostgreSQL store"):
+    with pytest.raises(InvalidInput, match="not a PostgreSQL store"):
         partition("memory.db", 4, clock=SystemClock(), registry=REGISTRY)
 
 

@@ -229,7 +229,10 @@ def test_a_port_that_is_taken_is_said(tmp_path):
             serve_http(Configuration(str(tmp_path / "m.db")), "127.0.0.1", port)
 
 
-SERVE = "from cmc_mcp.environment import configuration\nfrom cmc_mcp.server import serve_http\nserve_http(configuration(), port=0)"
+SERVE = (
+    "from cmc_mcp.environment import configuration\nfrom cmc_mcp.server import serve_http\n"
+    "serve_http(configuration(), port=0)"
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -64,7 +64,7 @@ def test_a_json_file_does_too_and_a_file_that_is_given_goes_before_the_environme
         ({"token": ALICE, "principal": "a", "per_minute": CALLS_PER_MINUTE_MAX + 1}, "per_minute"),
         ({"token": ALICE, "principal": "a", "per_minute": -1}, "per_minute"),
         ({"token": ALICE, "principal": "a", "per_minute": True}, "per_minute"),
-        ("alice", "no entry"),
+        ("alice", "is not an entry"),
     ],
 )
 def test_a_malformed_entry_is_refused_with_what_is_right_and_without_the_token(tmp_path, entry, said):
