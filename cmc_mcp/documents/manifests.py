@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.documents.manifest import Manifest, decode_manifest
+from cmc_mcp.ids import Rid, Seq
 from cmc_mcp.kernel.kinds import SOURCE
 from cmc_mcp.store.ports import LedgerView
 
@@ -56,18 +57,18 @@ class Manifests:
             return known
         return self._known[hash_]
 
-    def of_origin(self, view: LedgerView, origin: str, seq: int) -> tuple[bytes, Manifest] | None:
+    def of_origin(self, view: LedgerView, origin: str, seq: Seq) -> tuple[bytes, Manifest] | None:
         """Return the version of a document that was current after a transaction, and its hash."""
         hash_ = self.current(view, origin, seq)
         manifest = None if hash_ is None else self.get(view, hash_)
         return None if hash_ is None or manifest is None else (hash_, manifest)
 
-    def of_record(self, view: LedgerView, rid: int, seq: int) -> Manifest | None:
+    def of_record(self, view: LedgerView, rid: Rid, seq: Seq) -> Manifest | None:
         """Return the version that the head of a document named after a transaction, or None if the version is gone."""
         intervals = view.intervals(rid, seq)
         return self.get(view, bytes.fromhex(str(intervals[0].facts.fields["manifest"]))) if intervals else None
 
-    def current(self, view: LedgerView, origin: str, seq: int) -> bytes | None:
+    def current(self, view: LedgerView, origin: str, seq: Seq) -> bytes | None:
         """Return the hash of the version of a document that was current after a transaction."""
         rid = view.rid(SOURCE.record(payload_hash(origin.encode())))
         intervals = () if rid is None else view.intervals(rid, seq)

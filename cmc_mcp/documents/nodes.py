@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.canon import digest
 from cmc_mcp.documents.manifest import Manifest, ManifestNode
+from cmc_mcp.ids import Seq
 
 KEY_BYTES: Final = 16
 TEXT_BYTES_MAX: Final = 800  # about 200 tokens of English
@@ -45,8 +46,8 @@ class Row(NamedTuple):
     path: str
     level: int
     key: bytes
-    tx_from: int
-    tx_to: int
+    tx_from: Seq
+    tx_to: Seq
 
 
 def nodes_of(modality: str, nodes: Sequence[ManifestNode], parts: Sequence[tuple[str, str]]) -> tuple[Node, ...]:
@@ -121,7 +122,7 @@ def _key(modality: str, titles: Iterable[str], dependency_hash: str, kinds: Iter
 
 
 # ---------------------------------------------------------------------- rows over time
-def rows_of(versions: Iterable[tuple[int, int, Manifest | None]]) -> set[Row]:
+def rows_of(versions: Iterable[tuple[Seq, Seq, Manifest | None]]) -> set[Row]:
     """Return the index rows of a source from its versions `(tx_from, tx_to, manifest)`, in order; None: it was erased.
 
     A node that the next version has too, unchanged, is one row.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.config import Physics
 from cmc_mcp.errors import InvalidInput, LimitExceeded
+from cmc_mcp.ids import Rid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +86,7 @@ class System(NamedTuple):
         return np.minimum(gap - self.low, 0.0) + np.maximum(gap - self.high, 0.0)
 
 
-def links(given: Iterable[tuple[int, int, float]]) -> Springs:
+def links(given: Iterable[tuple[Rid, Rid, float]]) -> Springs:
     """Return links from triples (place, place, weight)."""
     import numpy as np
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cmc_mcp.ids import NO_MODEL_NUMBER, NO_RECORD, START, ModelNumber
 from cmc_mcp.read.point import Point
 from cmc_mcp.store.ports import ReadView
 
@@ -12,12 +13,12 @@ class Embedded:
     __slots__ = ("_whole",)
 
     def __init__(self) -> None:
-        self._whole = (0, 0, 0)  # under which model, at which transaction, up to which record
+        self._whole = (NO_MODEL_NUMBER, START, NO_RECORD)  # under which model, at which transaction, up to which record
 
-    def pending(self, view: ReadView, model: int, point: Point) -> int:
+    def pending(self, view: ReadView, model: ModelNumber, point: Point) -> int:
         """Count the text atoms that hold at a point without a vector under a model."""
         known, seq, rid = self._whole
-        after = rid if known == model and seq <= point.head.seq else 0
+        after = rid if known == model and seq <= point.head.seq else NO_RECORD
         pending, lacking = view.unembedded(model, point.head.seq, point.valid_at, after, point.head.last_rid)
         if not lacking:
             self._whole = (model, point.head.seq, point.head.last_rid)

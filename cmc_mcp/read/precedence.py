@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from cmc_mcp.config import Quality
+from cmc_mcp.ids import Rid
 from cmc_mcp.model.facts import FactFields, tags_of
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.quality import authority_part, recency_part
 
-Relevance = Callable[[Sequence[int]], Mapping[int, float]]
+Relevance = Callable[[Sequence[Rid]], Mapping[Rid, float]]
 """Gives the match of memories with the question, in [0, 1]; what it leaves out has none."""
 
 
@@ -22,7 +23,7 @@ class Shares(NamedTuple):
     authority: float
 
 
-def irrelevant(rids: Sequence[int]) -> Mapping[int, float]:
+def irrelevant(rids: Sequence[Rid]) -> Mapping[Rid, float]:
     """Return no relevance: nothing was asked."""
     return {}
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cmc_mcp.config import Settings
 from cmc_mcp.documents.loading import Loaded
+from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.facts import Claim, FactFields, claim_of
@@ -25,7 +26,7 @@ _PREMISES_DEPTH_MAX = 10
 class Holder(NamedTuple):
     """A memory that makes a single-valued claim at a read point, the time from which it does, and its other facts."""
 
-    rid: int
+    rid: Rid
     start: int
     claim: Claim
     fields: FactFields
@@ -56,7 +57,7 @@ class Claims:
             self._known[key] = sorted(found, key=lambda holder: (-holder.start, holder.rid))
         return self._known[key]
 
-    def annotate(self, rid: int, claim: Claim, out: Notes) -> None:
+    def annotate(self, rid: Rid, claim: Claim, out: Notes) -> None:
         """Say beside a memory who says otherwise, and which of them stands."""
         holders = self.holders(claim.subject, claim.predicate)
         rivals = [holder for holder in holders if holder.rid != rid and holder.claim.object != claim.object]
@@ -127,7 +128,7 @@ def reconcile(
     loaded: Sequence[Loaded],
     relevance: Relevance = irrelevant,
     settings: Settings | None = None,
-) -> dict[int, Notes]:
+) -> dict[Rid, Notes]:
     """Find conflicts by claim and by edge, and stale premises, of memories at a read point.
 
     Only what holds at the point's `valid_at` is compared: intervals that do not overlap are a history, not a conflict.
@@ -144,7 +145,7 @@ def reconcile(
     return notes
 
 
-def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: Mapping[int, Notes]) -> None:
+def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: Mapping[Rid, Notes]) -> None:
     rids = [item.row.rid for item in loaded]
     for incoming in (False, True):
         for edge in view.edges(rids, incoming=incoming):
@@ -167,7 +168,7 @@ def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: Ma
                 out.conflicts.append(ConflictNote(with_id=name, kind="supersedes", reason="a revision of it"))
 
 
-def holds(view: LedgerView, point: Point, rid: int) -> bool:
+def holds(view: LedgerView, point: Point, rid: Rid) -> bool:
     """Return whether a record holds at a read point."""
     return any(p.valid_from <= point.valid_at < p.valid_to for p in view.intervals(rid, point.head.seq))
 
@@ -200,7 +201,7 @@ def stale_premises(view: LedgerView, point: Point, premises: Sequence[str], clai
     return list(stale)
 
 
-def _superseded(view: LedgerView, point: Point, rid: int, claims: Claims) -> bool:
+def _superseded(view: LedgerView, point: Point, rid: Rid, claims: Claims) -> bool:
     """Return whether a memory that holds is superseded, by a revision or by a later claim."""
     if any(
         edge.type == "supersedes" and holds(view, point, edge.rid) and holds(view, point, edge.source)
@@ -214,7 +215,7 @@ def _superseded(view: LedgerView, point: Point, rid: int, claims: Claims) -> boo
     return False
 
 
-def note_possible(found: Iterable[Possible], items: Mapping[int, Loaded], notes: Mapping[int, Notes]) -> int:
+def note_possible(found: Iterable[Possible], items: Mapping[Rid, Loaded], notes: Mapping[Rid, Notes]) -> int:
     """Mark possible conflicts on both sides, unless the two are known to disagree; return how many were marked."""
     marked = 0
     for first, second, score, reason in found:

@@ -15,6 +15,7 @@ from cmc_mcp import limits
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.embed.external import unit_rows
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, Problem
+from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name, entry_discriminator
 from cmc_mcp.kernel.intervals import at, bounded
 from cmc_mcp.model.entries import EXTRA, METADATA, Entry, json_text, metadata_text
@@ -238,7 +239,7 @@ def _cut(unit: WriteUnit, origin: str, id: str, end: int) -> None:
         unit.set_intervals(rid, bounded(unit.intervals(rid), None, min(end, unit.intervals(rid)[-1].valid_to)))
 
 
-def _live(unit: WriteUnit, origin: str, ids: Sequence[str] | None) -> list[int]:
+def _live(unit: WriteUnit, origin: str, ids: Sequence[str] | None) -> list[Rid]:
     pid = unit.pid(payload_hash(origin.encode()))
     if pid is None:
         return []
