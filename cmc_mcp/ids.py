@@ -19,9 +19,9 @@ Vid = NewType("Vid", int)
 """The number of a vector, built as a record's number is."""
 ModelNumber = NewType("ModelNumber", int)
 """The number of an embedding model in its store; 0 names none."""
-PayloadHash = bytes
+PayloadHash = NewType("PayloadHash", bytes)
 """The SHA-256 of a payload in its domain (32 bytes)."""
-NodeKey = bytes
+NodeKey = NewType("NodeKey", bytes)
 """The key of a section's text (16 bytes)."""
 
 START: Final = Seq(0)

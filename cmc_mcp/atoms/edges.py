@@ -80,7 +80,7 @@ class _Search:
         if source not in self._keys or target not in self._keys:
             return
         rid = self._by_record.get(EDGE.record(self._keys[source], kind, self._keys[target]))
-        if rid in self._missing:
+        if rid is not None and rid in self._missing:
             del self._missing[rid]
             assert isinstance(source, int) and isinstance(target, int)
             yield Edge(rid, Rid(source), kind.decode(), Rid(target))

@@ -12,7 +12,7 @@ from cmc_mcp.documents.loading import indexed_text
 from cmc_mcp.documents.manifest import Manifest, decode_manifest, redacted
 from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import NODES, named
-from cmc_mcp.ids import Pid, Rid, Seq
+from cmc_mcp.ids import NodeKey, PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import ATOM, SOURCE, atom_record
 from cmc_mcp.model.facts import FactFields, facts_of
@@ -92,7 +92,7 @@ def _nodes(unit: WriteUnit, rows: Mapping[Rid, AtomRow]) -> None:
             continue
         plans = [plan for _, plan in _versions(unit, rid)]
         titles = {title for plan in plans for title in _titles(plan, keys)}
-        gone: set[bytes] = set()
+        gone: set[NodeKey] = set()
         for plan in plans:
             erased = [place for place, part in enumerate(plan.parts) if part.atom in keys]
             for node in nodes_in(plan):
@@ -105,7 +105,7 @@ def _nodes(unit: WriteUnit, rows: Mapping[Rid, AtomRow]) -> None:
 def _versions(unit: LedgerView, rid: Rid) -> list[tuple[Pid, Manifest]]:
     out = []
     for *_, facts in unit.interval_rows(rid):
-        pid = unit.pid(bytes.fromhex(str(unit.facts(facts).fields["manifest"])))
+        pid = unit.pid(PayloadHash(bytes.fromhex(str(unit.facts(facts).fields["manifest"]))))
         body = None if pid is None else unit.payload(pid)
         if pid is not None and body is not None:
             out.append((pid, decode_manifest(body)))
@@ -138,7 +138,7 @@ def _rehead(unit: WriteUnit, objects: Objects, row: AtomRow, titles: Collection[
 def _replace(unit: WriteUnit, rid: Rid, held: Mapping[Pid, Manifest], titles: Collection[str]) -> None:
     """Give a source a plan without the words, in place of its present one."""
     for interval in unit.intervals(rid):
-        pid = unit.pid(bytes.fromhex(str(interval.facts.fields["manifest"])))
+        pid = unit.pid(PayloadHash(bytes.fromhex(str(interval.facts.fields["manifest"]))))
         if pid is not None and pid in held:
             body = redacted(held[pid], titles, ERASED).encode()
             unit.put(body)

@@ -11,7 +11,7 @@ from cmc_mcp.canon import Json
 from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import CmcError, IntegrityError
-from cmc_mcp.ids import Pid, Rid, Seq
+from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import atom_record
@@ -158,7 +158,7 @@ def places_of(
             if atom == rid and any(p.facts.fields.get("atom") == item.row.key.hex() for p in held.get(place, ())):
                 out[rid] = (f"{session}#{position + 1}", None)
                 break
-    current: dict[str, bytes | None] = {}
+    current: dict[str, PayloadHash | None] = {}
     for item in loaded:
         if item.row.rid in turns:
             continue

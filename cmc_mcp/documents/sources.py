@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, cast
 from cmc_mcp.documents.manifest import Manifest, decode_manifest
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, rows_of
-from cmc_mcp.ids import END, Pid, Rid, Seq
+from cmc_mcp.ids import END, NodeKey, PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.kernel.kinds import SOURCE
 from cmc_mcp.kernel.transaction import OPEN
@@ -34,7 +34,7 @@ class Section(NamedTuple):
     source: Rid
     path: str
     level: int
-    node: bytes
+    node: NodeKey
     tx_from: Seq
     tx_to: Seq
 
@@ -111,7 +111,7 @@ def documents(audit: Audit) -> dict[Rid, list[Version]]:
         found = out[rid] = []
         for first, last, facts in sorted((row[2], row[3], row[4]) for row in audit.view.interval_rows(rid)):
             name = str(audit.fields(facts).get("manifest", ""))
-            found.append((first, last, manifests.get(audit.view, bytes.fromhex(name))))
+            found.append((first, last, manifests.get(audit.view, PayloadHash(bytes.fromhex(name)))))
     return out
 
 
@@ -127,7 +127,7 @@ def _manifest(view: LedgerView, intervals: Intervals) -> Manifest | None:
 
 def named(view: LedgerView, hash_: str) -> Manifest | None:
     """Return the plan with a hash (hex); None when it was erased, or never was."""
-    pid = view.pid(bytes.fromhex(hash_))
+    pid = view.pid(PayloadHash(bytes.fromhex(hash_)))
     body = None if pid is None else view.payload(pid)
     return None if body is None else decode_manifest(body)
 

@@ -12,7 +12,7 @@ from cmc_mcp.documents.loading import parts_of
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, texts_of
 from cmc_mcp.documents.sources import NODES
-from cmc_mcp.ids import END, START, ModelNumber, Pid, Seq, Vid
+from cmc_mcp.ids import END, START, ModelNumber, NodeKey, PayloadHash, Pid, Seq, Vid
 from cmc_mcp.kernel.kinds import EMBEDDING, SOURCE
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.audit import Audit, Report, numbered_whole
@@ -39,10 +39,10 @@ class _Found:
     """The texts that should have a vector, each with its first transaction, and the vectors found, each with its transaction."""
 
     texts: dict[Pid, Seq]
-    begun: dict[bytes, Seq]
+    begun: dict[NodeKey, Seq]
     made: Counter[tuple[Seq, ModelNumber]] = field(default_factory=Counter)  # (transaction, model)
     seen: dict[tuple[Pid, ModelNumber], Seq] = field(default_factory=dict)  # (text, model)
-    node_seen: dict[tuple[bytes, ModelNumber], Seq] = field(default_factory=dict)  # (node, model)
+    node_seen: dict[tuple[NodeKey, ModelNumber], Seq] = field(default_factory=dict)  # (node, model)
     orphans: Counter[ModelNumber] = field(default_factory=Counter)  # models that are missing
 
     @classmethod
@@ -53,7 +53,7 @@ class _Found:
             if atom.modality < TEXTUAL:
                 found.texts[atom.content] = min(found.texts.get(atom.content, END), atom.seq)
         for row in nodes:
-            key, seq = cast("tuple[bytes, Seq]", (row[3], row[4]))
+            key, seq = cast("tuple[NodeKey, Seq]", (row[3], row[4]))
             found.begun[key] = min(found.begun.get(key, END), seq)
         return found
 
@@ -121,7 +121,7 @@ def _together(audit: Audit, found: _Found, report: Report, *, erased: bool, node
     for content, seq in found.texts.items():
         if audit.payloads[content].hash not in audit.ever_erased:
             fresh.setdefault(seq, []).append(content)
-    nodes: dict[Seq, list[bytes]] = {}
+    nodes: dict[Seq, list[NodeKey]] = {}
     later = {row.seq for row in audit.rows if row.recorded_us <= nodes_since_us}
     for key, seq in found.begun.items() if not erased else ():
         if seq not in later:  # what is older than the table has its vectors from `embed`
@@ -176,7 +176,7 @@ def atoms(audit: Audit, model: ModelNumber) -> Prepared:
 def nodes(audit: Audit, model: ModelNumber) -> Prepared:
     """Prepare to embed the text of every node again, of the versions that there are now."""
     versions = [
-        bytes.fromhex(str(audit.fields(facts).get("manifest", "")))
+        PayloadHash(bytes.fromhex(str(audit.fields(facts).get("manifest", ""))))
         for rid, _ in audit.of_kind(SOURCE)
         for *_, facts in sorted(audit.view.interval_rows(rid), key=lambda row: row[2])
     ]
@@ -201,8 +201,8 @@ def _atoms(audit: Audit, model: ModelNumber, seq: Seq, reader: Reader, embed: Em
 
 
 def _nodes(
-    objects: Objects, model: ModelNumber, versions: Sequence[bytes], found: Mapping[bytes, bytes], reader: Reader, embed: Embed,
-    report: Report,
+    objects: Objects, model: ModelNumber, versions: Sequence[PayloadHash], found: Mapping[NodeKey, bytes],
+    reader: Reader, embed: Embed, report: Report,
 ) -> int:  # fmt: skip
     stored, manifests, count = dict(found), Manifests(), 0
     for hash_ in versions if stored else ():

@@ -13,7 +13,7 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
 from cmc_mcp.history.references import PointLike, plain_text, resolve_point
-from cmc_mcp.ids import NO_PAYLOAD, START, Rid, Seq, Ws
+from cmc_mcp.ids import NO_PAYLOAD, START, PayloadHash, Rid, Seq, Ws
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
 from cmc_mcp.kernel.intervals import Interval, Intervals, leaf
 from cmc_mcp.kernel.kinds import ATOM, ERASURE
@@ -171,7 +171,7 @@ def _erased_since(view: LedgerView, seq: Seq) -> set[Rid]:
         for _, _, tx_from, tx_to, facts in view.interval_rows(rid):
             if tx_from <= seq or tx_to != OPEN:
                 continue
-            pid = view.pid(bytes.fromhex(str(view.facts(facts).fields["hash"])))
+            pid = view.pid(PayloadHash(bytes.fromhex(str(view.facts(facts).fields["hash"]))))
             if pid is not None:
                 out.update(row.rid for row in view.atoms_with_content(pid))
                 out.update(user for user in view.facts_used(pid) if view.record(user).kind == ATOM.code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from cmc_mcp.ids import END, Pid, Seq
+from cmc_mcp.ids import END, PayloadHash, Pid, Seq
 from cmc_mcp.store.audit import Audit, Report
 
 
@@ -42,7 +42,7 @@ def _first_named(audit: Audit) -> dict[Pid, Seq]:
         if opens:
             named(facts, seq)
             for ref in behaviours[audit.records[rid].kind].refers(audit.fields(facts)):
-                named(pids.get(bytes.fromhex(ref.hash)), seq)
+                named(pids.get(PayloadHash(bytes.fromhex(ref.hash))), seq)
     for atom in audit.atoms:
         for pid in atom[3:8]:
             named(pid, atom.seq)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, ProofError
 from cmc_mcp.history.totals import totals
-from cmc_mcp.ids import ModelNumber, Rid, Seq, Ws
+from cmc_mcp.ids import ModelNumber, PayloadHash, Rid, Seq, Ws
 from cmc_mcp.kernel.identity import atom_id
 from cmc_mcp.kernel.intervals import Interval, leaf
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, KEY_BYTES
@@ -166,7 +166,7 @@ class Verifier:
             progress(len(audit.rows), len(audit.rows))
         self.log_root = log.root(self._replayed, lambda a, b: audit.log[a, b])
         audit.erased = frozenset(
-            bytes.fromhex(str(interval.facts.fields.get("hash", "")))
+            PayloadHash(bytes.fromhex(str(interval.facts.fields.get("hash", ""))))
             for rid, intervals in live.items()
             if rid in audit.records and audit.records[rid].kind == ERASURE.code
             for interval in intervals.values()

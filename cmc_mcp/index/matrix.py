@@ -215,7 +215,7 @@ class Matrix(Follower):
 
         if not rows:
             return
-        ends = {(rid, valid_from, tx_from): tx_to for rid, valid_from, tx_from, tx_to in rows}
+        ends: dict[tuple[int, int, int], Seq] = {(rid, start, tx_from): tx_to for rid, start, tx_from, tx_to in rows}
         atoms = np.searchsorted(self._rid.rows, np.array([row[0] for row in rows], np.int64))
         touched = np.zeros(self._rid.size, np.bool_)
         touched[atoms] = True

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.documents.nodes import spans
-from cmc_mcp.ids import NO_PAYLOAD, START, ModelNumber, Rid, Seq, Ws
+from cmc_mcp.ids import NO_PAYLOAD, START, ModelNumber, NodeKey, PayloadHash, Rid, Seq, Ws
 from cmc_mcp.index.columns import Column
 from cmc_mcp.index.following import Follower
 from cmc_mcp.store.codes import exact
@@ -53,10 +53,10 @@ class NodeMatrix(Follower):
         self._vector, self._vector_seq = Column("int32"), Column("int64")
         self._vectors = Column("float32", dimension)
         self._paths: list[str] = []
-        self._keys: list[bytes] = []
+        self._keys: list[NodeKey] = []
         self._places: dict[tuple[Rid, str, Seq], int] = {}
-        self._of_key: dict[bytes, int] = {}
-        self._waiting: dict[bytes, list[int]] = {}  # nodes without a vector yet
+        self._of_key: dict[NodeKey, int] = {}
+        self._waiting: dict[NodeKey, list[int]] = {}  # nodes without a vector yet
         self.plans = Plans()
 
     def catch_up(self, view: ReadView, seq: Seq) -> None:
@@ -165,7 +165,7 @@ class Plans:
     """Versions of documents as plans, the last few of them. An erasure starts a new one."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[Rid, bytes], Plan | None] = OrderedDict()
+        self._known: OrderedDict[tuple[Rid, PayloadHash], Plan | None] = OrderedDict()
         self._lock = threading.Lock()
 
     def at(self, view: ReadView, manifests: Manifests, source: Rid, seq: Seq) -> Plan | None:
@@ -173,7 +173,7 @@ class Plans:
         intervals = view.intervals(source, seq)
         if not intervals:
             return None
-        hash_ = bytes.fromhex(str(intervals[0].facts.fields["manifest"]))
+        hash_ = PayloadHash(bytes.fromhex(str(intervals[0].facts.fields["manifest"])))
         key = (source, hash_)
         known = self._known.get(key)
         if known is not None:
@@ -186,7 +186,7 @@ class Plans:
         return plan
 
 
-def _plan(view: ReadView, manifests: Manifests, source: Rid, hash_: bytes) -> Plan | None:
+def _plan(view: ReadView, manifests: Manifests, source: Rid, hash_: PayloadHash) -> Plan | None:
     manifest = manifests.get(view, hash_)
     if manifest is None:
         return None

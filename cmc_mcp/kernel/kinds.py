@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from cmc_mcp.canon import digest, facts_hash, payload_hash
+from cmc_mcp.ids import PayloadHash
 
 KEY_BYTES: Final = 16
 
@@ -52,10 +53,10 @@ class Domain(NamedTuple):
     """
 
     number: int
-    hash: Callable[[bytes], bytes]
+    hash: Callable[[bytes], PayloadHash]
     revives: bool = True
     inline_only: bool = False
-    refers: Callable[[bytes], Iterable[bytes]] = lambda _: ()
+    refers: Callable[[bytes], Iterable[PayloadHash]] = lambda _: ()
 
 
 Kinds = Mapping[int, Kind]

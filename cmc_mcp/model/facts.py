@@ -14,6 +14,7 @@ from typing import TypedDict
 from urllib.parse import quote, unquote
 
 from cmc_mcp.canon import Json, canonical, facts_hash
+from cmc_mcp.ids import PayloadHash
 
 TAG = "tag:"
 USED = "used_us"
@@ -27,7 +28,7 @@ FactFields = Mapping[str, Json]
 class Facts:
     """One body of facts: its hash (32 bytes) and its bytes, or None if they were erased. Equality is by hash."""
 
-    hash: bytes
+    hash: PayloadHash
     body: bytes | None
 
     def __eq__(self, other: object) -> bool:

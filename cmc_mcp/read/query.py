@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cmc_mcp.canon import Json, canonical, payload_hash
-from cmc_mcp.ids import Pid, Rid
+from cmc_mcp.ids import PayloadHash, Pid, Rid
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import MODALITIES, Filter
@@ -88,7 +88,7 @@ def limits_of(view: LedgerView, asked: Question) -> Filter | None:
 
 def _note(view: LedgerView, origin: str) -> list[Rid]:
     try:
-        pid = view.pid(bytes.fromhex(origin.removeprefix("note:")))
+        pid = view.pid(PayloadHash(bytes.fromhex(origin.removeprefix("note:"))))
     except ValueError:
         return []
     return [] if pid is None else [row.rid for row in view.atoms_with_content(pid) if not row.origin]

@@ -7,7 +7,7 @@ from cmc_mcp.documents.loading import content_of
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import IntegrityError, NotFound, SourceIncomplete
 from cmc_mcp.history.references import resolve_origin
-from cmc_mcp.ids import Pid, Seq
+from cmc_mcp.ids import PayloadHash, Pid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import SOURCE, atom_record
 from cmc_mcp.store.ports import LedgerView, Objects
@@ -66,7 +66,7 @@ def _row(view: LedgerView, key: bytes) -> AtomRow:
 
 def _note(view: LedgerView, objects: Objects, origin: str, seq: Seq) -> bytes:
     try:
-        pid = view.pid(bytes.fromhex(origin.removeprefix("note:")))
+        pid = view.pid(PayloadHash(bytes.fromhex(origin.removeprefix("note:"))))
     except ValueError:
         pid = None
     rows = [] if pid is None else [row for row in view.atoms_with_content(pid) if not row.origin and row.seq <= seq]

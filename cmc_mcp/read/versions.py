@@ -13,7 +13,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import NotFound
 from cmc_mcp.history.log import transaction_model
 from cmc_mcp.history.references import resolve_atom, resolve_origin
-from cmc_mcp.ids import Pid, Rid, Seq
+from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import SOURCE
 from cmc_mcp.kernel.transaction import OPEN
@@ -101,7 +101,7 @@ def _document(view: LedgerView, rid: Rid, manifests: Manifests) -> HistoryResult
     versions: list[SourceVersion] = []
     nodes: tuple[ManifestNode, ...] = ()
     for _, _, tx_from, _, pid in view.interval_rows(rid):
-        hash_ = bytes.fromhex(str(view.facts(pid).fields["manifest"]))
+        hash_ = PayloadHash(bytes.fromhex(str(view.facts(pid).fields["manifest"])))
         manifest = manifests.get(view, hash_)
         versions.append(
             SourceVersion(

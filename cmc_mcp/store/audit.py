@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
 from cmc_mcp.errors import CmcError
-from cmc_mcp.ids import Pid, Rid, Seq
+from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.kinds import ERASURE, Kind, Record
 from cmc_mcp.model.facts import FactFields, Facts
 from cmc_mcp.store.indexes import Index, Row
@@ -37,8 +37,8 @@ class Audit:
     held: set[Pid] = field(default_factory=set)  # every payload that is facts of a piece
     trees: tuple[dict[int, bytes], dict[int, bytes]] = field(default_factory=lambda: ({}, {}))
     log: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    erased: frozenset[bytes] = frozenset()  # hashes of what is erased now, and of what ever was
-    ever_erased: frozenset[bytes] = frozenset()
+    erased: frozenset[PayloadHash] = frozenset()  # hashes of what is erased now, and of what ever was
+    ever_erased: frozenset[PayloadHash] = frozenset()
     _wanted: dict[str, set[Row]] = field(default_factory=dict)
     _made: dict[Callable[[Audit], object], object] = field(default_factory=dict)
 
@@ -111,10 +111,10 @@ class Audit:
         content = self.payloads.get(atom.content)
         return content is not None and content.hash in self.ever_erased
 
-    def all_erased(self) -> frozenset[bytes]:
+    def all_erased(self) -> frozenset[PayloadHash]:
         """Return the hashes of all that was ever erased, what was let in again since included."""
         facts = {pid for rid, _ in self.of_kind(ERASURE) for *_, pid in self.view.interval_rows(rid)}
-        return frozenset(bytes.fromhex(str(self.fields(pid)["hash"])) for pid in facts)
+        return frozenset(PayloadHash(bytes.fromhex(str(self.fields(pid)["hash"]))) for pid in facts)
 
 
 def numbered_whole(

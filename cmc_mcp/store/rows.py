@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.ids import ModelNumber, Pid, Rid, Seq, Vid
+from cmc_mcp.ids import ModelNumber, PayloadHash, Pid, Rid, Seq, Vid
 from cmc_mcp.kernel.kinds import DOMAINS, Domains
 from cmc_mcp.model.modality import BINARY as BINARY
 from cmc_mcp.model.modality import MODALITIES as MODALITIES
@@ -39,7 +39,7 @@ class TransactionRow(NamedTuple):
     recorded_us: int
     principal: Pid
     verb: str
-    arguments_hash: bytes
+    arguments_hash: PayloadHash
     arguments: bytes | None
     hash: bytes
     state_root: bytes
@@ -71,7 +71,7 @@ class PayloadRow(NamedTuple):
     """Stored bytes under their hash; `body` is None when erased, or kept as an object."""
 
     pid: Pid
-    hash: bytes
+    hash: PayloadHash
     domain: int
     size: int
     object: int

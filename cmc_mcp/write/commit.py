@@ -13,7 +13,7 @@ from cmc_mcp.documents.manifest import Manifest, ManifestPart, decode_manifest
 from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import SOURCES, Source
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.ids import NO_PAYLOAD, Pid, Rid
+from cmc_mcp.ids import NO_PAYLOAD, NodeKey, PayloadHash, Pid, Rid
 from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_discriminator, twin_discriminator
 from cmc_mcp.kernel.intervals import Interval, Intervals, asserted, without
 from cmc_mcp.kernel.kinds import EDGE, ITEM, SOURCE, Record, atom_record
@@ -38,8 +38,8 @@ class Staged:
     reaffirmed: list[bytes] = field(default_factory=list)
     restored: list[bytes] = field(default_factory=list)
     retired: list[bytes] = field(default_factory=list)
-    contents: dict[Pid, bytes] = field(default_factory=dict)  # payload number → hash, of searchable atoms
-    nodes: dict[bytes, None] = field(default_factory=dict)  # keys of the nodes of documents
+    contents: dict[Pid, PayloadHash] = field(default_factory=dict)  # payload number → hash, of searchable atoms
+    nodes: dict[NodeKey, None] = field(default_factory=dict)  # keys of the nodes of documents
     claims: list[tuple[Rid, Mapping[str, Json]]] = field(default_factory=list)
 
 
@@ -64,7 +64,7 @@ class Batch:
     inline_bytes: int
     staged: Staged = field(default_factory=Staged)
     _tails: dict[str, _Tail] = field(default_factory=dict)
-    _notes: dict[tuple[str, str, bytes], bytes] = field(default_factory=dict)
+    _notes: dict[tuple[str, str, PayloadHash], bytes] = field(default_factory=dict)
     _turns: set[bytes] = field(default_factory=set)
     _said: dict[TurnIdentity, bytes | None] = field(default_factory=dict)
     _facts: tuple[Mapping[str, Json], Facts] | None = None
@@ -100,7 +100,7 @@ class Batch:
             self._notes[text] = key
         return self._assert(draft, part, key, witness, origin=NO_PAYLOAD, discriminator=b"")
 
-    def _known_note(self, text: tuple[str, str, bytes]) -> bytes | None:
+    def _known_note(self, text: tuple[str, str, PayloadHash]) -> bytes | None:
         """Return the id of the note with the same words, by any writer, or None."""
         pid = self.unit.pid(text[2])
         if pid is None:
@@ -247,7 +247,7 @@ class Batch:
         intervals = self.unit.intervals(rid)
         if not intervals:
             return None
-        hash_ = bytes.fromhex(str(intervals[0].facts.fields["manifest"]))
+        hash_ = PayloadHash(bytes.fromhex(str(intervals[0].facts.fields["manifest"])))
         pid = self.unit.pid(hash_)
         body = None if pid is None else self.unit.payload(pid)
         return None if body is None else decode_manifest(body)
@@ -286,7 +286,7 @@ class Batch:
         by_key = {row.key: text for text, row in known.items()}
         before = [by_key[part.atom] for part in previous.parts if part.atom in by_key] if previous else []
         texts = [(modality, media, self.unit.pid(part.hash) or -1 - i) for i, part in enumerate(draft.parts)]
-        firsts: dict[bytes, tuple[int, Pid, int]] = {}
+        firsts: dict[PayloadHash, tuple[int, Pid, int]] = {}
         texts = [firsts.setdefault(p.hash, t) for p, t in zip(draft.parts, texts, strict=True)]
         out = []
         for part, (text, number) in zip(draft.parts, aligned(before, texts), strict=True):

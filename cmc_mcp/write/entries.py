@@ -15,7 +15,7 @@ from cmc_mcp import limits
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.embed.external import unit_rows
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, Problem
-from cmc_mcp.ids import Rid
+from cmc_mcp.ids import PayloadHash, Rid
 from cmc_mcp.kernel.identity import atom_name, entry_discriminator
 from cmc_mcp.kernel.intervals import at, bounded
 from cmc_mcp.model.entries import EXTRA, METADATA, Entry, json_text, metadata_text
@@ -44,7 +44,7 @@ class CheckedEntries:
     """Entries, checked: drafts in order, and the vectors that were given (fp32 bytes) by content hash."""
 
     drafts: tuple[Draft, ...]
-    vectors: dict[bytes, bytes]
+    vectors: dict[PayloadHash, bytes]
 
 
 def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], int]) -> CheckedEntries:
@@ -131,7 +131,9 @@ def _fields(entry: Entry) -> dict[str, Json]:
     return out
 
 
-def _given(entries: Sequence[Entry], drafts: Sequence[Draft], dimension: Callable[[int], int]) -> dict[bytes, bytes]:
+def _given(
+    entries: Sequence[Entry], drafts: Sequence[Draft], dimension: Callable[[int], int]
+) -> dict[PayloadHash, bytes]:
     """Return the vectors that came with entries, of unit length, by content hash."""
     import numpy as np
 

@@ -16,7 +16,7 @@ from typing import cast
 from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json
 from cmc_mcp.documents.loading import indexed_text
-from cmc_mcp.ids import Pid, Rid, Seq
+from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, GATE
@@ -32,7 +32,7 @@ from cmc_mcp.write.gate import gate_name
 _ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
 
 
-def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[Rid]) -> list[bytes]:
+def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[Rid]) -> list[PayloadHash]:
     """Destroy what only these atoms have; return the hashes of the objects to delete after the commit.
 
     `rids` hold every atom of each content, so that nothing live loses its bytes.
@@ -72,7 +72,7 @@ def finish_erasures(store: Store, objects: Objects) -> bool:
             erasure_count = view.erasure_count()
             for rid, _ in view.records(ERASURE.code):
                 for interval in view.intervals(rid):
-                    objects.delete(ws, bytes.fromhex(str(interval.facts.fields["hash"])))
+                    objects.delete(ws, PayloadHash(bytes.fromhex(str(interval.facts.fields["hash"]))))
         done = store.scrub(ws, erasure_count) and done
     return done
 

@@ -10,7 +10,7 @@ from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, StoreError
 from cmc_mcp.history.references import PointLike, plain_text, resolve_atom, resolve_atoms, resolve_origin, resolve_point
-from cmc_mcp.ids import Rid
+from cmc_mcp.ids import PayloadHash, Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.results import ForgetResult, Receipt
@@ -79,7 +79,7 @@ def forget(workspace: Workspace, asked: Forget, *, cancel: Cancel | None = None)
     return plan.model_copy(update={"receipt": receipt, "dry_run": False})
 
 
-def _finished(workspace: Workspace, objects: Sequence[bytes], erasure_count: int, *, earlier: bool) -> bool:
+def _finished(workspace: Workspace, objects: Sequence[PayloadHash], erasure_count: int, *, earlier: bool) -> bool:
     """Destroy the remains of a committed erase; return False if the next opening must do it, as after a crash.
 
     If an `earlier` erase was interrupted, its objects may remain too.
@@ -177,7 +177,7 @@ def _of_source(view: LedgerView, reference: str) -> list[Rid]:
     rows = [] if pid is None else view.atoms_with_origin(pid)
     if origin.startswith(_NOTE):  # a bare note lacks an origin of its own: its content names it
         try:
-            content = view.pid(bytes.fromhex(origin.removeprefix(_NOTE)))
+            content = view.pid(PayloadHash(bytes.fromhex(origin.removeprefix(_NOTE))))
         except ValueError:
             content = None
         rows += [] if content is None else [row for row in view.atoms_with_content(content) if not row.origin]

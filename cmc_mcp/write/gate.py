@@ -10,7 +10,7 @@ from typing import cast
 from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, canonical, fixed, payload_hash
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
-from cmc_mcp.ids import Pid, Rid
+from cmc_mcp.ids import PayloadHash, Pid, Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import GATE, POLICY, Record
@@ -66,12 +66,12 @@ def is_kept_back(view: LedgerView, gate: Rid) -> bool:
     return any(interval.facts.fields["decision"] == "quarantined" for interval in view.intervals(gate))
 
 
-def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[Pid, bytes]:
+def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[Pid, PayloadHash]:
     """Restore the bytes and the full text of erased contents that a release lets in.
 
     Return the contents to embed again, as payload number → hash.
     """
-    back: dict[Pid, bytes] = {}
+    back: dict[Pid, PayloadHash] = {}
     for part in draft.parts:
         if not is_erased(unit, part.hash):
             continue

@@ -13,7 +13,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, texts_of
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import CmcError, EmbedderError, StoreError
-from cmc_mcp.ids import ModelNumber, Pid, Rid
+from cmc_mcp.ids import ModelNumber, NodeKey, Pid, Rid
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import EMBEDDING
 from cmc_mcp.model.calls import Cancel, Progress
@@ -59,8 +59,8 @@ def _embed_nodes(
 ) -> int:
     """Embed the nodes of documents that have no vector; one above an atom whose bytes are gone gets none."""
     erasure_count, done = -1, 0
-    keys: list[bytes] = []
-    texts: dict[bytes, str] = {}
+    keys: list[NodeKey] = []
+    texts: dict[NodeKey, str] = {}
     while True:
         if erasure_count < 0:
             with workspace.reader() as view:
@@ -86,10 +86,10 @@ def _embed_nodes(
         progress(before + done, 0)
 
 
-def _node_texts(view: ReadView, objects: Objects, nodes: Sequence[tuple[Rid, bytes]]) -> dict[bytes, str]:
+def _node_texts(view: ReadView, objects: Objects, nodes: Sequence[tuple[Rid, NodeKey]]) -> dict[NodeKey, str]:
     """Write the texts of nodes of present versions, given as (source, key), by their keys."""
-    out: dict[bytes, str] = {}
-    wanted: dict[Rid, set[bytes]] = {}
+    out: dict[NodeKey, str] = {}
+    wanted: dict[Rid, set[NodeKey]] = {}
     for source, key in nodes:
         wanted.setdefault(source, set()).add(key)
     manifests, seq = Manifests(), view.head().seq

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from cmc_mcp.ids import Pid, Rid
+from cmc_mcp.ids import NO_PAYLOAD, PayloadHash, Pid, Rid
 from cmc_mcp.kernel.intervals import Interval, Intervals
 from cmc_mcp.kernel.kinds import GATE
 from cmc_mcp.model.facts import FactFields, facts_of
@@ -23,7 +23,7 @@ class Kept(NamedTuple):
     """A row: the gate's record, and the payload of the request."""
 
     rid: Rid
-    request: int
+    request: Pid
 
 
 class _Quarantine(Index):
@@ -51,7 +51,7 @@ def _kept(view: LedgerView, rid: Rid, intervals: Intervals) -> Iterator[Kept]:
     for interval in intervals:
         fields = interval.facts.fields
         if fields.get("decision") == "quarantined":
-            yield Kept(rid, view.pid(bytes.fromhex(str(fields["request"]))) or 0)
+            yield Kept(rid, view.pid(PayloadHash(bytes.fromhex(str(fields["request"])))) or NO_PAYLOAD)
 
 
 class _Gates(Behaviour):
@@ -69,7 +69,7 @@ class _Gates(Behaviour):
         out: set[Pid] = set()
         for rid, _ in unit.records(GATE.code):
             for interval in unit.intervals(rid):
-                pid = unit.pid(bytes.fromhex(str(interval.facts.fields["request"])))
+                pid = unit.pid(PayloadHash(bytes.fromhex(str(interval.facts.fields["request"]))))
                 body = None if pid is None else unit.payload(pid)
                 if pid is None or body is None:
                     continue

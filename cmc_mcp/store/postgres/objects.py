@@ -62,4 +62,4 @@ class TableObjects:
             rows = view.connection.execute(
                 "SELECT hash FROM objects WHERE ws = ? ORDER BY hash", (workspace,)
             ).fetchall()
-        return iter([bytes(hash_) for (hash_,) in rows])
+        return iter([PayloadHash(bytes(hash_)) for (hash_,) in rows])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cmc_mcp import errors
-from cmc_mcp.ids import Rid, Ws
+from cmc_mcp.ids import PayloadHash, Rid, Ws
 from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.postgres.connection import Connection
 from cmc_mcp.store.postgres.fulltext import Passages, Tokens
@@ -57,7 +57,7 @@ def passages_of(view: PostgresView, objects: Objects) -> Iterator[list[tuple[Rid
         yield batch
 
 
-def _object(objects: Objects, ws: Ws, hash_: bytes) -> bytes:
+def _object(objects: Objects, ws: Ws, hash_: PayloadHash) -> bytes:
     try:
         return objects.get(ws, hash_)
     except errors.IntegrityError:

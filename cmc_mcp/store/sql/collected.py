@@ -51,7 +51,7 @@ class Passages(Protocol):
 class Kept:
     """Numbers of payloads that are used again and again, and of models: once committed they never change."""
 
-    payloads: dict[bytes, Pid] = field(default_factory=dict)
+    payloads: dict[PayloadHash, Pid] = field(default_factory=dict)
     models: dict[tuple[str, str, str, int], ModelNumber] = field(default_factory=dict)
 
     def learn(self, unit: Collected) -> None:
@@ -89,9 +89,9 @@ class Collected(View):
         self._next_pid = Pid(max(self.before.last_pid, low) + 1)
         self._next_vid = Vid(max(self.before.last_vid, low) + 1)
         self._pending: dict[Rid, Pending] = {}
-        self._pids: dict[bytes, Pid] = {}
-        self._found: dict[bytes, Pid] = {}
-        self._absent: set[bytes] = set()
+        self._pids: dict[PayloadHash, Pid] = {}
+        self._found: dict[PayloadHash, Pid] = {}
+        self._absent: set[PayloadHash] = set()
         self._revived: set[Pid] = set()
         self._rids: dict[Record, Rid] = {}
         self._unknown: set[Record] = set()
@@ -100,7 +100,9 @@ class Collected(View):
         self._tokens = 0
 
     # ------------------------------------------------------------------ payloads and records
-    def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False, domain: Domain = CONTENT) -> Pid:
+    def put(
+        self, body: bytes, *, hash_: PayloadHash | None = None, object_: bool = False, domain: Domain = CONTENT
+    ) -> Pid:
         """Store bytes under their hash, once; with `object_`, only their hash (the bytes are in the object store)."""
         key, first = domain.hash(body) if hash_ is None else hash_, self._next_pid
         pid = self._put(key, domain, len(body), None if object_ and not domain.inline_only else body)
@@ -139,7 +141,7 @@ class Collected(View):
                 for row in index.of_payload(pid, body):
                     self.tell(index, row)
 
-    def _put(self, key: bytes, domain: Domain, size: int, body: bytes | None) -> Pid:
+    def _put(self, key: PayloadHash, domain: Domain, size: int, body: bytes | None) -> Pid:
         found = self.pid(key)
         if found is None:
             found = self._next_pid
@@ -154,7 +156,7 @@ class Collected(View):
     def _any_erased(self) -> bool:
         return self.erasure_count() > 0
 
-    def _revive(self, pid: Pid, key: bytes, body: bytes | None) -> None:
+    def _revive(self, pid: Pid, key: PayloadHash, body: bytes | None) -> None:
         """Bytes that were erased and are told again are there again, and their erasure is no longer in force."""
         rid = self.rid(ERASURE.record(key))
         if rid is None or not self.intervals(rid):

@@ -12,7 +12,7 @@ from typing import cast
 import apsw
 
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.ids import Rid, Ws
+from cmc_mcp.ids import PayloadHash, Rid, Ws
 from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
@@ -149,7 +149,7 @@ def show_objects(connection: apsw.Connection, objects: Objects) -> None:
         assert isinstance(workspace, int)
         assert isinstance(hash_, bytes)
         try:
-            return objects.get(Ws(workspace), hash_).decode()
+            return objects.get(Ws(workspace), PayloadHash(hash_)).decode()
         except IntegrityError:
             return ""  # named by the check of objects
 
