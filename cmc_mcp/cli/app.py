@@ -23,6 +23,8 @@ PROOF: Final = "Prove and keep"
 CARE: Final = "Set up and look after"
 _BUG: Final = 70  # EX_SOFTWARE: none of the four codes that mean something
 _FLAGS: Final = ("--json", "--no-model", "--version")
+_GROUPS: Final = ("verbs", "looking", "sources", "keeping", "upkeep", "storage", "setup")
+"""The modules that register the commands, in the order of the help."""
 _VALUES: Final = ("--store", "--workspace", "--principal", "--objects")
 
 app = typer.Typer(
@@ -96,11 +98,16 @@ def _options(
     context.obj = Session(store, workspace, principal, json, not no_model, objects)
 
 
+def complete() -> typer.Typer:
+    """Load every group of commands; return the application with them in the order of the help, whatever loaded first."""
+    places = {import_module(f"cmc_mcp.cli.{name}").__name__: place for place, name in enumerate(_GROUPS)}
+    app.registered_commands.sort(key=lambda found: places[found.callback.__module__] if found.callback else -1)
+    return app
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command line; return the exit code. Errors become one message on standard error."""
-    # each registers its commands; this is their order in the help
-    for name in ("verbs", "looking", "sources", "keeping", "upkeep", "storage", "setup"):
-        import_module(f"cmc_mcp.cli.{name}")
+    complete()
     ordered = hoisted(arguments)
     as_json = "--json" in ordered[: _front(ordered)]
     for stream in (sys.stdout, sys.stderr):

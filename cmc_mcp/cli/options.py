@@ -42,6 +42,7 @@ def verb(
         made = [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)]
         made += [parameter for about in _asked(model, only) for parameter in _parameters(about)]
         run.__doc__, run.__signature__ = function.__doc__, inspect.Signature(made)  # type: ignore[attr-defined]
+        run.__module__ = function.__module__  # which says the group of a command
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in made}
         command(name or model.verb, panel, example)(run)
         return function

@@ -62,7 +62,7 @@ class _Heads(Behaviour):
 
 
 def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[Rid, AtomRow]) -> set[Pid]:
-    """Take the words of erased headings out of what stands under them; return the plans that held them."""
+    """Take the words of erased headings out of the texts below them; return the plans that held the words."""
     out: set[Pid] = set()
     keys = {row.key for row in rows.values()}
     for origin in sorted({row.origin for row in rows.values() if row.origin}):
@@ -136,7 +136,7 @@ def _rehead(unit: WriteUnit, objects: Objects, row: AtomRow, titles: Collection[
 
 
 def _replace(unit: WriteUnit, rid: Rid, held: Mapping[Pid, Manifest], titles: Collection[str]) -> None:
-    """Give a source a plan without the words, in place of its present one."""
+    """Replace the plans of a source by plans without the words."""
     for interval in unit.intervals(rid):
         pid = unit.pid(PayloadHash(bytes.fromhex(str(interval.facts.fields["manifest"]))))
         if pid is not None and pid in held:

@@ -87,7 +87,7 @@ class Candidates:
         return []
 
     def _ranked(self, cosines: dict[Rid, float], found: list[Rid]) -> list[Hit]:
-        """Score what is new every way: whoever was found one way alone is looked up the others."""
+        """Score new candidates every way: one that was found by a single search is looked up in the others."""
         import numpy as np
 
         linked = self._linked([*cosines][: self._settings.linked_depth], found[: self._settings.linked_depth])

@@ -113,7 +113,7 @@ def _rids(reading: Reading, ids: Sequence[str]) -> list[Rid]:
 
 
 def _virtually(reading: Reading, where: Where) -> set[Rid]:
-    """Evaluate a filter that asks for virtual columns, on the pieces that hold at the read point."""
+    """Evaluate a filter that asks for virtual columns, on the intervals that hold at the read point."""
     view, point, test = reading.view, reading.point, compiled(where)
     rows = view.intervals_of_origin(reading.origin, point.head.seq, point.valid_at)
     times = view.times_of({row[2] for row in rows})

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 Candidate = tuple[Hit, AtomRow]
 Parts = Callable[[Sequence[Candidate]], Mapping[Rid, Mapping[str, float]]]
-"""Gives the scores of `read/quality.py` of some candidates, by record number."""
+"""Returns the scores of `read/quality.py` of some candidates, by record number."""
 Vectors = Callable[[Sequence[Rid]], "Mapping[Rid, bytes]"]
-"""Gives the vectors of some candidates (fp32, unit length), by record number."""
+"""Returns the vectors of some candidates (fp32, unit length), by record number."""
 
 
 def navigated(

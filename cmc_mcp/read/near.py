@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Cosine = Callable[[Rid, Rid], float | None]
-"""Gives the cosine of two candidates; None when one of them has no vector."""
+"""Returns the cosine of two candidates; None when one of them has no vector."""
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:

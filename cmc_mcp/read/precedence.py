@@ -12,7 +12,7 @@ from cmc_mcp.read.point import Point
 from cmc_mcp.read.quality import authority_part, recency_part
 
 Relevance = Callable[[Sequence[Rid]], Mapping[Rid, float]]
-"""Gives the match of memories with the question, in [0, 1]; what it leaves out has none."""
+"""Returns the match of memories with the question, in [0, 1]; a memory that is left out does not match."""
 
 
 class Shares(NamedTuple):

@@ -58,7 +58,7 @@ class Claims:
         return self._known[key]
 
     def annotate(self, rid: Rid, claim: Claim, out: Notes) -> None:
-        """Say beside a memory who says otherwise, and which of them stands."""
+        """Note beside a memory the memories that contradict it, and which of them stands."""
         holders = self.holders(claim.subject, claim.predicate)
         rivals = [holder for holder in holders if holder.rid != rid and holder.claim.object != claim.object]
         if not rivals:

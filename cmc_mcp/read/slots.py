@@ -57,7 +57,7 @@ class Pairing(NamedTuple):
 def slot_pairs(
     query: str, candidates: Sequence[Candidate], cosine: Callable[[int, int], float | None], settings: Slots
 ) -> list[Pairing]:
-    """Pair statements of which the later gives another value for what the question asks, each in one pair at most.
+    """Pair statements of which the later has another value for what the question asks, each in one pair at most.
 
     The score is the product of three: the cosine of the two; the share of what the older answers of the question that
     the newer answers too (its terms weighed by how few of the candidates hold them); and how near in rank score they

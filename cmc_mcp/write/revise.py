@@ -180,7 +180,7 @@ def _unjudged(intervals: Intervals) -> Intervals:
 
 
 def _supersede(unit: WriteUnit, batch: Batch, old: Rid, before: Intervals, held: Intervals, new: Draft) -> None:
-    """Give the new wording the times that `held` covers; the old one keeps the rest, which may be nothing."""
+    """Assign the times that `held` covers to the new wording; the old one keeps the rest, which may be empty."""
     (key,) = batch.stage(new)
     rid, _ = unit.intern(atom_record(key))
     unit.set_intervals(rid, overlaid(unit.intervals(rid, unit.before.seq), held))
