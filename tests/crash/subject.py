@@ -22,6 +22,7 @@ from cmc_mcp.merkle.checkpoint import public_key
 from cmc_mcp.store.sqlite.store import SqliteStore
 from tests.crash import bare
 from tests.read.made import HashVectors
+from tests.support import reach
 
 INLINE_BYTES = 256
 SIGNING_KEY = bytes(range(32))
@@ -66,8 +67,8 @@ def opened(
         clock=clock or FixedClock(start_us, step_us=1),
         settings=Settings(inline_bytes=INLINE_BYTES),
     ) as memory:
-        memory._workspace.kept.tokens = _counter()
-        store = cast("SqliteStore", memory._workspace.store)
+        reach.kept(memory).tokens = _counter()
+        store = cast("SqliteStore", reach.store(memory))
         yield Subject(memory, store, store.workspace(workspace, create=False))
 
 

@@ -19,6 +19,7 @@ from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.workspace import Workspace
+from tests.support import reach
 
 KEY = bytes(range(32))
 CANARY = "cAnAry3f9ac1d2thatNobodyElseWrites7"
@@ -62,7 +63,7 @@ def opened(path: Path, key: bytes | None, vfs: str | None = None) -> Iterator[Me
                 settings=Settings(inline_bytes=512),
             )
         )
-        memory._workspace.kept.tokens = UpperBound()  # the exact counter takes longer to load than the rest
+        reach.kept(memory).tokens = UpperBound()  # the exact counter takes longer to load than the rest
         yield memory
     finally:
         store.close()

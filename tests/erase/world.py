@@ -25,6 +25,7 @@ from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.erase import finish_erasures
 from tests.erase.plants import INLINE_BYTES
 from tests.memory.made import START_US
+from tests.support import reach
 
 DIMENSION = 16
 SEED = bytes(range(32))
@@ -69,7 +70,7 @@ def world(folder: Path, embedder: HashEmbedder | None = None, *, vfs: str | None
             settings=Settings(inline_bytes=INLINE_BYTES),
         )
     )
-    made._workspace.kept.tokens = UpperBound()  # the exact counter takes longer to load than all the rest of a test
+    reach.kept(made).tokens = UpperBound()  # the exact counter takes longer to load than all the rest of a test
     return made
 
 

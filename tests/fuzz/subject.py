@@ -33,6 +33,7 @@ from cmc_mcp.server.session import Caller, Provider
 from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.tools import TOOLS
 from cmc_mcp.tools.tool import ToolSpec
+from tests.support import reach
 
 START_US: Final = 1_780_000_000_000_000
 SLOW_S: Final = 5.0
@@ -115,7 +116,7 @@ class _LookAtFile:
 
 def looking(memory: Memory) -> Look:
     """Return what looks at a memory's store."""
-    store = memory._workspace.store
+    store = reach.store(memory)
     if isinstance(store, SqliteStore):
         return _LookAtFile(store.location.path)
     from tests.pg.made import LookAtDatabase

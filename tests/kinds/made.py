@@ -22,6 +22,7 @@ from cmc_mcp.store.ports import WriteUnit
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.workspace import Workspace
 from tests.pg.plugin import VARIABLE
+from tests.support import reach
 
 CLOCK = FixedClock(1_780_000_000_000_000, step_us=1_000)
 
@@ -54,7 +55,7 @@ def opened(place: str, registry: Registry, path: Path) -> Memory:
 
 def put(memory: Memory, writer: str, kind: Kind, name: str, fields: dict[str, Json] | None) -> None:
     """Set the facts of a record on all valid time, in one transaction; None retracts it."""
-    with memory._workspace.writer() as unit:
+    with reach.writer(memory) as unit:
         put_in(unit, kind, name, fields)
         unit.flush(verb="put", principal=writer, arguments=canonical({}), clock_us=CLOCK.now_us())
 
@@ -69,7 +70,7 @@ def put_in(unit: WriteUnit, kind: Kind, name: str, fields: dict[str, Json] | Non
 
 def held(memory: Memory, kind: Kind, name: str) -> dict[str, Json] | None:
     """Return the facts of a record now."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         rid = view.rid(kind.record(name.encode()))
         intervals = () if rid is None else view.intervals(rid)
         return dict(intervals[0].facts.fields) if intervals else None

@@ -20,6 +20,7 @@ from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.tables import in_order_of_moving
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.read.made import HashVectors
+from tests.support import reach
 
 START_US = 1_750_000_000_000_000
 SETTINGS = Settings(inline_bytes=256)
@@ -76,23 +77,20 @@ def tables(memory: Memory) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of a workspace, with its numbers as they would be in workspace 0."""
     out: dict[str, list[tuple[Any, ...]]] = {}
     names = [table.name for table in in_order_of_moving(REGISTRY.tables)]
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         models = {row[0]: row[1] for row in view.models()}
         for name in names:
             columns = sorted(row[0] for row in _columns(view, name))
             columns = [column for column in columns if column not in ("ws", "nid")]
-            rows = view.connection.execute(
-                f"SELECT {', '.join(columns)} FROM {name} WHERE ws = ?", (memory._workspace.ws,)
-            )
+            rows = view.connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE ws = ?", (reach.ws(memory),))
             plain = [
                 tuple(
-                    _plain(memory._workspace.ws, column, value, models)
-                    for column, value in zip(columns, row, strict=True)
+                    _plain(reach.ws(memory), column, value, models) for column, value in zip(columns, row, strict=True)
                 )
                 for row in rows
             ]
             out[name] = sorted(plain, key=repr)
-        low = memory._workspace.ws << 40
+        low = reach.ws(memory) << 40
         for word in ("deploy", "note", "zebra", "secret"):
             out[f"word {word}"] = [(rid - low, count) for rid, count in view.postings(word, low, low + (1 << 40))]
     return out
@@ -147,8 +145,8 @@ def dense(memory: Memory) -> list[int]:
     """The exact order of every vector against one query."""
     from cmc_mcp.store.rows import Filter
 
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         vector = HashVectors().embed(["deploy target"])[0].tobytes()
         (model, *_), *_ = view.models()
         found = view.nearest(model, vector, 1_000, view.head().seq, START_US, Filter())
-    return [rid - (memory._workspace.ws << 40) for rid, _ in found]
+    return [rid - (reach.ws(memory) << 40) for rid, _ in found]

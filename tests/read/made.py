@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from cmc_mcp.read.point import Point
 from cmc_mcp.read.query import Question, limits_of
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.store.ports import ReadView
+from tests.support import reach
 
 DIMENSION = 32
 NO_MATRIX = Settings(matrix_bytes_max=0)
@@ -77,9 +77,9 @@ def opened(folder: Path, *, settings: Settings | None = None, workspace: str = "
 def without_matrix(memory: Memory) -> Memory:
     """Return the same memory as it reads through SQL alone."""
     other = memory.as_principal(memory.principal)
-    other._workspace = replace(other._workspace, settings=NO_MATRIX)
-    with other._workspace.reader() as view:
-        assert not view.head().passages or other._workspace.index(view, Matrix, 1) is None
+    reach.alter(other, settings=NO_MATRIX)
+    with reach.reader(other) as view:
+        assert not view.head().passages or reach.index(other, view, Matrix, 1) is None
     return other
 
 
@@ -101,7 +101,7 @@ def both_ways(memory: Memory, view: ReadView, point: Point, question: Question) 
     if limits is None:
         return None
     model = view.models()[0][0] if view.models() else 0
-    matrix = memory._workspace.index(view, Matrix, model)
+    matrix = reach.index(memory, view, Matrix, model)
     assert matrix is not None
     return Selection(view, point, limits, matrix), Selection(view, point, limits, None)
 
@@ -111,7 +111,7 @@ def assert_equal_paths(
     **filters: object,
 ) -> list[tuple[int, float]]:  # fmt: skip
     """Compare the two vector paths, and both with every vector scored one by one; return the rows."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         point = point_at(view, seq, valid_at)
         ways = both_ways(memory, view, point, asked(**filters))
         if ways is None or not view.models():
@@ -140,10 +140,10 @@ def assert_equal_paths(
             assert one.tolist() == other.tolist()
         assert fast.neighbours(sample).tolist() == slow.neighbours(sample).tolist()
         assert fast.bounds() == slow.bounds()
-        model_pending = memory._workspace.index(view, Matrix, model)
+        model_pending = reach.index(memory, view, Matrix, model)
         assert model_pending is not None
         pending = model_pending.pending(point.head.seq, point.valid_at)
         assert pending == view.count_pending(model, point.head.seq, point.valid_at)
-        embedded = memory._workspace.kept.of(view.erasure_count(), Embedded)  # whatever it knows of other states by now
+        embedded = reach.kept(memory).of(view.erasure_count(), Embedded)  # whatever it knows of other states by now
         assert [pending, pending] == [embedded.pending(view, model, point) for _ in range(2)]
         return rows

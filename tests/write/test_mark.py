@@ -19,6 +19,7 @@ from cmc_mcp.model.facts import judgements_of, tags_of, used_of
 from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.verbs.models import Outcome
 from tests.read.made import without_matrix
+from tests.support import reach
 
 START_US = 1_780_000_000_000_000
 
@@ -58,7 +59,7 @@ def test_a_batch_is_one_transaction_with_one_time(memory: Memory) -> None:
     assert (entry.verb, entry.changes, entry.reason) == ("mark", 2, "cited")
     times = [used(memory, id) for id in ids]
     assert times[0] == times[1] and times[2] is None
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         assert view.head_at(3).recorded_us < cast(int, times[0]) <= view.head().recorded_us
 
 
@@ -255,14 +256,14 @@ def test_calibration_groups_by_writer_and_model_and_counts_judgements_in_force(m
 
 
 def outcomes_of(memory: Memory) -> list[tuple[str, float | None, bool]]:
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         return [(one.writer, one.confidence, one.right) for one in outcomes(view)]
 
 
 def naive(memory: Memory) -> list[tuple[str, float | None, bool]]:
     """The same by looking at every memory there is."""
     out = []
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         names = [row.key.hex() for row in view.all_atoms()]
     for name in names:
         found = memory.history("atom_" + name)

@@ -13,6 +13,7 @@ from langgraph.store.base import GetOp, InvalidNamespaceError, PutOp, SearchOp
 from cmc_mcp.adapters.langgraph import CMCStore
 from cmc_mcp.errors import CmcError
 from tests.adapters.suites.langgraph_made import DIMS, Letters, index, keys
+from tests.support import reach
 
 SLOW_S = 0.2
 
@@ -57,7 +58,7 @@ async def test_a_store_that_waits_for_a_lock_does_not_hold_up_the_loop(tmp_path)
     held, release = threading.Event(), threading.Event()
 
     def hold():
-        with store.memory._workspace.writer():
+        with reach.writer(store.memory):
             held.set()
             release.wait(30)
 
