@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 
@@ -14,6 +15,7 @@ from cmc_mcp.adapters.langgraph import CMCStore
 from cmc_mcp.errors import CmcError
 from tests.adapters.suites.langgraph_made import DIMS, Letters, index, keys
 from tests.support import reach
+from tests.support.load import Stopwatch
 
 SLOW_S = 0.2
 
@@ -27,16 +29,14 @@ class Slow(Letters):
 
 
 async def longest_pause(work):
-    """Run something; return its result and the longest time (seconds) in which the loop did nothing else."""
+    """Run something; return its result and the longest time (seconds, of a quiet machine) in which the loop did nothing else."""
     pauses, running = [0.0], True
 
     async def beat():
-        last = time.perf_counter()
         while running:
+            watch = Stopwatch(os.getpid())
             await asyncio.sleep(0.001)
-            now = time.perf_counter()
-            pauses.append(now - last)
-            last = now
+            pauses.append(watch.seconds())
 
     heart = asyncio.create_task(beat())
     result = await work
