@@ -14,15 +14,15 @@ import apsw
 import pytest
 
 from cmc_mcp import Memory
-from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import Cancelled, CmcError, InvalidInput
 from tests.support import reach
+from tests.support.memories import at
 
 START_US = 1_780_000_000_000_000
 
 
 def opened(path: Path, **arguments: object) -> Memory:
-    return Memory.open(path, embedder=None, clock=FixedClock(START_US, step_us=1000), **arguments)  # type: ignore[arg-type]
+    return at(path, start_us=START_US, step_us=1000, principal=None, **arguments)
 
 
 @pytest.fixture

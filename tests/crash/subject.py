@@ -21,8 +21,8 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.merkle.checkpoint import public_key
 from cmc_mcp.store.sqlite.store import SqliteStore
 from tests.crash import bare
-from tests.read.made import HashVectors
 from tests.support import reach
+from tests.support.embedders import HashVectors
 from tests.support.load import Stopwatch
 
 INLINE_BYTES = 256

@@ -16,8 +16,8 @@ from cmc_mcp.config import Settings
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.postgres.store import PostgresStore
 from cmc_mcp.store.sqlite.store import SqliteStore
-from tests.read.made import HashVectors
 from tests.support import reach
+from tests.support.embedders import HashVectors
 
 INLINE_BYTES = 200
 _SESSIONS = (

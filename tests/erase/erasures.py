@@ -21,9 +21,9 @@ from tests.encryption.points import Points, PointsVFS
 from tests.erase import scan
 from tests.erase.plants import PLANTS
 from tests.erase.world import SEED, erase, world
-from tests.memory.made import START_US
 from tests.soak import Job, Outcome, Soak
 from tests.support import reach
+from tests.support.memories import START_US
 
 ERASURES_A_STORE = 12
 POINTS = 150  # where an erase in a store of this size touches the disk, and some more

@@ -27,8 +27,8 @@ from tests.encryption.disk import CLOCK
 from tests.erase import scan
 from tests.erase.plants import PLANTS
 from tests.erase.world import HashEmbedder, answers, erase, fill, held, vectors, world
-from tests.memory.made import opened
 from tests.support import reach
+from tests.support.memories import opened
 
 WORD = scan.canary(random.Random(41))
 NEXT = Migration(MIGRATIONS[-1].number + 1, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT",))

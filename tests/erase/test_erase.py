@@ -10,9 +10,10 @@ from cmc_mcp.config import Settings
 from cmc_mcp.errors import Conflict, InvalidInput, SourceIncomplete
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import ForgetResult
-from tests.memory.made import CountingEmbedder, opened, raw_bytes, root
 from tests.objects.kept import PLACES, kept_in
 from tests.support import reach
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened, raw_bytes, root
 
 CANARY = "Qx7vZ1kWn4Rt8Lp2Bs6Hd0Gf3Jm5Yc9A"  # 32 bytes that occur nowhere else
 assert len(CANARY) == 32

@@ -21,8 +21,9 @@ from tests.isolation.scope import COLUMNS, Judge, shift_of
 from tests.isolation.seeded import LEAKS, Rewritten
 from tests.isolation.tracing import ALLOWED, Trace, executing, faults, tracing
 from tests.isolation.worlds import quick
-from tests.memory.made import CountingEmbedder, opened
 from tests.support import reach
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened
 
 NOT_RUN: Final = {
     "store.py": "opening, locks and what follows a disk's failure: tests of the store and of crashes",

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.errors import CmcError
 from cmc_mcp.memory import Memory
@@ -19,10 +18,10 @@ from cmc_mcp.model.results import RecallResult
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.tables import in_order_of_moving
 from tests.memory.test_random_histories import _VERBS, _step
-from tests.read.made import HashVectors
 from tests.support import reach
+from tests.support.embedders import HashVectors
+from tests.support.memories import START_US, at
 
-START_US = 1_750_000_000_000_000
 SETTINGS = Settings(inline_bytes=256)
 CODE = "def one():\n    return 1\n\n\nclass Two:\n    def three(self):\n        return 3\n"
 DOCUMENT = "# Plan\n\nThe deploy target is Fly.io.\n\n## Naïve 東京\n\nThe budget is $4,000 a month.\n"
@@ -33,11 +32,7 @@ QUESTIONS = ("deploy target", "budget", "where is zoe?", "three", "note 7", "zeb
 @contextmanager
 def opened(place: str | Path, workspace: str = "default", **given: Any) -> Iterator[Memory]:
     """Open a memory as this folder's tests do."""
-    clock = FixedClock(START_US, step_us=1_000_000)
-    made = Memory.open(
-        place, workspace=workspace, embedder=HashVectors(), clock=clock, principal="maya", settings=SETTINGS, **given
-    )
-    with made as memory:
+    with at(place, workspace=workspace, embedder=HashVectors(), settings=SETTINGS, **given) as memory:
         yield memory
 
 

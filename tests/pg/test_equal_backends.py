@@ -23,8 +23,9 @@ from cmc_mcp.read.retrieve import Selection
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.pg.backend import Databases
 from tests.pg.made import START_US, on
-from tests.read.made import HashVectors, asked, point_at
+from tests.read.made import asked, point_at
 from tests.support import reach
+from tests.support.embedders import HashVectors
 
 _TEXT = "deploy target heroku fly limit 10 100 now no longer not budget $4,000 maya zoe release friday naïve 東京"
 _SET = Path(__file__).parents[3] / "shared" / "eval" / "squadshifts"

@@ -290,7 +290,7 @@ def test_a_breaker_fails_fast_and_lets_one_try_in_a_while() -> None:
 
 # ---------------------------------------------------------------------- many servers
 def test_servers_take_turns_and_their_caches_catch_up(databases: Databases, tmp_path: Path) -> None:
-    from tests.read.made import HashVectors
+    from tests.support.embedders import HashVectors
 
     clock = SystemClock()
     servers = [on(databases.of(tmp_path / "pg"), embedder=HashVectors(), clock=clock) for _ in range(3)]

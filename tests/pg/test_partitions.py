@@ -23,8 +23,8 @@ from tests.pg.made import on, run_sql
 from tests.pg.nearby import Clustered, fill
 from tests.pg.server import running
 from tests.pg.test_equal_backends import assert_equal
-from tests.read.made import HashVectors
 from tests.support import reach
+from tests.support.embedders import HashVectors
 
 PARTS = 3
 WHOLE = {"workspaces", "migrations", "embedding_models"}

@@ -18,8 +18,9 @@ from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RollbackResult
 from cmc_mcp.write.validate import RememberArguments
-from tests.memory.made import CountingEmbedder, opened, root
 from tests.support import reach
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened, root
 
 POISONER: Final = "mallory"
 HONEST: Final = ("ana", "ben", "chloe", "dev")

@@ -18,8 +18,9 @@ from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import CmcError
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RecallResult
-from tests.read.made import NO_MATRIX, HashVectors
+from tests.read.made import NO_MATRIX
 from tests.support import reach
+from tests.support.embedders import HashVectors
 
 _SEEDS, _WRITES, _QUESTIONS_EACH = 10, 40, 2
 _START_US, _DAY_US = 1_750_000_000_000_000, 86_400_000_000

@@ -17,8 +17,9 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.retrieve import Selection
-from tests.read.made import HashVectors, asked, opened, point_at
+from tests.read.made import asked, opened, point_at
 from tests.support import reach
+from tests.support.embedders import HashVectors
 
 QUERIES = tuple(f"question {i}" for i in range(8))  # some are on the side of any node
 WORDS = ("fly", "pytest", "ruff", "sqlite", "merkle", "vector")

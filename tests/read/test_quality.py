@@ -33,6 +33,7 @@ from cmc_mcp.read.quality import (
 )
 from cmc_mcp.read.reconcile import reconcile
 from tests.support import reach
+from tests.support.memories import opened
 
 SHARES = st.floats(0, 1)
 WIDE = st.floats(-1e12, 1e12)
@@ -135,9 +136,8 @@ def test_every_weight_is_a_setting_and_moves_the_digest() -> None:
 # ---------------------------------------------------------------------- of a memory at a read point
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Memory]:
-    clock = FixedClock(1_780_000_000_000_000, step_us=1000)
-    with Memory.open(tmp_path / "memory.db", embedder=None, clock=clock) as opened:
-        yield opened
+    with opened(tmp_path, start_us=1_780_000_000_000_000, step_us=1000) as found:
+        yield found
 
 
 def scores(memory: Memory, id: str, days: float = 0.0, as_of: int | None = None) -> dict[str, float]:

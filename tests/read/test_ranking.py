@@ -19,8 +19,9 @@ from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.rank import Pool
 from cmc_mcp.read.retrieve import Selection
-from tests.read.made import HashVectors, asked, opened, point_at, without_matrix
+from tests.read.made import asked, opened, point_at, without_matrix
 from tests.support import reach
+from tests.support.embedders import HashVectors
 
 WORDS = ("ba", "ke", "mo", "zu", "ri", "lo")
 

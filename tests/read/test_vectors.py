@@ -16,8 +16,9 @@ from cmc_mcp.index.columns import best
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.time import parse_time
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
-from tests.read.made import HashVectors, assert_equal_paths, opened
+from tests.read.made import assert_equal_paths, opened
 from tests.support import reach
+from tests.support.embedders import HashVectors
 
 EMBEDDER = HashVectors()
 MANY = 2 * SEGMENT_VECTORS + 150  # two packed segments and a tail

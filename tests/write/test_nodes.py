@@ -16,8 +16,9 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import TEXT_BYTES_MAX, Node, cut, nodes_in, rows_of, text_of
 from cmc_mcp.documents.sources import versions
 from cmc_mcp.memory import Memory
-from tests.read.made import HashVectors, opened
+from tests.read.made import opened
 from tests.support import reach
+from tests.support.embedders import HashVectors
 
 GUIDE = (
     "# Guide\n\nHow we work.\n\n## Deploy\n\nWe use Fly.\n\nIt is fast.\n\n## Test\n\nWe run pytest.\n\nAll green.\n"
