@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from cmc_mcp.errors import InvalidInput
+from cmc_mcp.ids import PayloadHash
 
 Json: TypeAlias = "str | int | bool | None | Sequence[Json] | Mapping[str, Json]"
 
@@ -82,18 +83,18 @@ def _started(domain: str) -> hashlib._Hash:
     return hashlib.sha256(domain.encode("ascii") + b"\0")
 
 
-def payload_hash(data: bytes) -> bytes:
+def payload_hash(data: bytes) -> PayloadHash:
     """Hash the bytes of a payload: content, or a canonical body (32 bytes).
 
     >>> payload_hash(b"").hex()[:8]
     '2a5c65f1'
     """
-    return digest("cmc/payload/1", data)
+    return PayloadHash(digest("cmc/payload/1", data))
 
 
-def facts_hash(body: bytes) -> bytes:
+def facts_hash(body: bytes) -> PayloadHash:
     """Hash the canonical body of facts (32 bytes) in a domain of its own, so that facts never equal content."""
-    return digest("cmc/facts/1", body)
+    return PayloadHash(digest("cmc/facts/1", body))
 
 
 def fixed(number: float | str | Decimal) -> str:

@@ -16,6 +16,7 @@ from cmc_mcp.embed.external import ExternalEmbedder, query_vector, unit_rows
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.history.references import PointLike, plain_text
+from cmc_mcp.ids import Rid
 from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.kernel.identity import atom_name, collection_origin, entry_discriminator
 from cmc_mcp.model.entries import Entry, Found
@@ -300,10 +301,10 @@ class Collection:
     def _hits(
         self, here: Reading, limited: Filter, vector: npt.NDArray[np.float32] | None, text: str | None, k: int,
         alpha: float,
-    ) -> list[tuple[int, float]]:  # fmt: skip
+    ) -> list[tuple[Rid, float]]:  # fmt: skip
         selection, settings = Selection(here.view, here.point, limited, here.matrix), self._workspace.settings
         depth = k if vector is None or text is None else max(settings.dense_candidates, 3 * k)
-        cosines: list[tuple[int, float]] = []
+        cosines: list[tuple[Rid, float]] = []
         if vector is not None and here.model:
             cosines = selection.dense(here.model, vector, depth)
         if text is None or (vector is not None and alpha >= 1):
@@ -390,6 +391,6 @@ class Collection:
                     self._sound.add(model)
 
 
-def _rows(here: Reading, names: Sequence[str]) -> dict[int, AtomRow]:
+def _rows(here: Reading, names: Sequence[str]) -> dict[Rid, AtomRow]:
     rids = [reading.rid_of(here.view, name) for name in names]
     return here.view.atoms(rids)

@@ -27,6 +27,7 @@ from cmc_mcp.history import snapshot as snapshots
 from cmc_mcp.history.rebuild import rebuild
 from cmc_mcp.history.references import PointLike, plain_text, resolve_point
 from cmc_mcp.history.verify import Verifier, text_and_file
+from cmc_mcp.ids import START
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
 from cmc_mcp.model.calibration import Calibration, calibrations
@@ -463,7 +464,7 @@ class Memory:
             if source is not None:
                 return source_versions(view, source, manifests)
             if asked:
-                first = 0 if from_ is None else resolve_point(view, from_, "from")
+                first = START if from_ is None else resolve_point(view, from_, "from")
                 second = view.head().seq if to is None else resolve_point(view, to, "to")
                 return HistoryResult(diff=diffs.diff(view, first, second))
             return logs.transactions(view, limit=limit, cursor=cursor, workspace=self.workspace)

@@ -18,6 +18,7 @@ from cmc_mcp.config import Settings
 from cmc_mcp.embed import TokenCounter, load_token_counter
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.environment import check_workspace
+from cmc_mcp.ids import NO_MODEL_NUMBER, ModelNumber, Ws
 from cmc_mcp.index.following import Follower
 from cmc_mcp.index.matrix import ROW_BYTES
 from cmc_mcp.model.calls import Cancel, check_cancelled
@@ -31,7 +32,7 @@ F = TypeVar("F", bound=Follower, covariant=True)
 class Indexed(Protocol[F]):
     """What makes an index in memory of a workspace (its number), a model, the model's dimension and an erasure count."""
 
-    def __call__(self, ws: int, model: int, dimension: int, erasure_count: int) -> F:
+    def __call__(self, ws: Ws, model: ModelNumber, dimension: int, erasure_count: int) -> F:
         """Make an empty index."""
         ...
 
@@ -58,7 +59,7 @@ class Kept:
                 self._things[make] = make()
             return cast("T", self._things[make])
 
-    def index(self, make: Indexed[F], ws: int, model: int, dimension: int, erasure_count: int) -> F:
+    def index(self, make: Indexed[F], ws: Ws, model: ModelNumber, dimension: int, erasure_count: int) -> F:
         """Return the index that `make` made of a model as of an erasure count; make it anew when either has moved."""
         with self._guard:
             found = self._indexes.get(make)
@@ -91,7 +92,7 @@ class Workspace:
     store: Store
     objects: Objects
     name: str
-    ws: int
+    ws: Ws
     principal: str
     clock: Clock
     embedder: Embedder | None
@@ -167,11 +168,11 @@ class Workspace:
         """Return the present time in microseconds: the clock's, never before the last transaction."""
         return max(self.clock.now_us(), head.recorded_us)
 
-    def model(self, view: ReadView) -> int:
+    def model(self, view: ReadView) -> ModelNumber:
         """Return the number of the embedding model in the store; 0 without a model, or before its first vector."""
-        return 0 if self.embedder is None else model_of(view, self.embedder)
+        return NO_MODEL_NUMBER if self.embedder is None else model_of(view, self.embedder)
 
-    def index(self, view: ReadView, make: Indexed[F], model: int) -> F | None:
+    def index(self, view: ReadView, make: Indexed[F], model: ModelNumber) -> F | None:
         """Return an index in memory under a model; None where it would pass its bound, and the store's exact path answers."""
         if view.head().passages * ROW_BYTES > self.settings.matrix_bytes_max:
             return None
@@ -179,7 +180,7 @@ class Workspace:
         return self.kept.index(make, self.ws, model, dimension, view.erasure_count())
 
 
-def model_of(view: ReadView, embedder: Embedder) -> int:
+def model_of(view: ReadView, embedder: Embedder) -> ModelNumber:
     """Return the number of the embedder's model in this workspace; 0 if the model is new."""
     identity = embedder.identity
     for number, name, digest, precision, dimension in view.models():
@@ -190,4 +191,4 @@ def model_of(view: ReadView, embedder: Embedder) -> int:
             identity.dimension,
         ):
             return number
-    return 0
+    return NO_MODEL_NUMBER

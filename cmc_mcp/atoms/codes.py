@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from cmc_mcp.ids import Vid
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
 from cmc_mcp.store.indexes import Index, Row
@@ -24,12 +25,14 @@ class _Codes(Index):
         stored = {(row[0], row[1]) for row in audit.stored(self)}
         for model, *_, dimension in view.models():
             end = low - 1
-            while (found := view.next_vector(end)) is not None:  # what there is bounds this, not what the head says
+            while (
+                found := view.next_vector(Vid(end))
+            ) is not None:  # what there is bounds this, not what the head says
                 segment = (found - low) // SEGMENT_VECTORS
                 start, end = low + segment * SEGMENT_VECTORS, low + (segment + 1) * SEGMENT_VECTORS - 1
                 if end > last:
                     break
-                rows = [(model, *row) for row in view.vector_columns(model, start - 1, end + 1)]
+                rows = [(model, *row) for row in view.vector_columns(model, Vid(start - 1), Vid(end + 1))]
                 rows = [row for row in rows if len(row[3]) == 4 * dimension]  # the check of vectors names the others
                 if rows and ((model, segment) in stored or not view.erasure_count()):
                     yield (model, segment, *pack(rows)[model])

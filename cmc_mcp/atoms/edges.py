@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from cmc_mcp.ids import Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import ATOM, EDGE, Record, atom_record
 from cmc_mcp.store.audit import Audit
@@ -21,10 +22,10 @@ _LINKS: Final = (b"supersedes", b"derives")
 class Edge(NamedTuple):
     """A row: the record of a link, and its ends by record numbers."""
 
-    rid: int
-    source: int
+    rid: Rid
+    source: Rid
     type: str
-    target: int
+    target: Rid
 
 
 class _Edges(Index):
@@ -36,7 +37,7 @@ class _Edges(Index):
     )  # fmt: skip
 
     def whole(self, audit: Audit) -> Iterator[Edge]:
-        """Yield stored rows that hash to their record; then search for what is missing, by who was changed together."""
+        """Yield stored rows that hash to their record; then search for missing rows, by records changed together."""
         search = _Search(audit)
         for _, source, kind, target in audit.stored(self):
             yield from search.found(source, str(kind).encode(), target)
@@ -49,15 +50,15 @@ class _Links(Behaviour):
 
     kind = EDGE
 
-    def origin(self, view: LedgerView, rid: int) -> int | None:
+    def origin(self, view: LedgerView, rid: Rid) -> Pid | None:
         edge = view.edge(rid)
         return view.origin_of(rid if edge is None else edge.source)
 
-    def subjects(self, view: LedgerView, rid: int, seq: int) -> list[int]:
+    def subjects(self, view: LedgerView, rid: Rid, seq: Seq) -> list[Rid]:
         edge = view.edge(rid)
         return [] if edge is None else [edge.source]
 
-    def describe(self, view: LedgerView, rid: int) -> Named:
+    def describe(self, view: LedgerView, rid: Rid) -> Named:
         edge = view.edge(rid)
         if edge is None:
             return super().describe(view, rid)
@@ -70,7 +71,7 @@ class _Search:
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
-        self._by_record: dict[Record, int] = {record: rid for rid, record in audit.records.items()}
+        self._by_record: dict[Record, Rid] = {record: rid for rid, record in audit.records.items()}
         self._keys: dict[object, bytes] = {rid: record.key for rid, record in audit.of_kind(ATOM)}
         self._missing = dict(audit.of_kind(EDGE))
 
@@ -79,10 +80,10 @@ class _Search:
         if source not in self._keys or target not in self._keys:
             return
         rid = self._by_record.get(EDGE.record(self._keys[source], kind, self._keys[target]))
-        if rid in self._missing:
+        if rid is not None and rid in self._missing:
             del self._missing[rid]
             assert isinstance(source, int) and isinstance(target, int)
-            yield Edge(rid, source, kind.decode(), target)
+            yield Edge(rid, Rid(source), kind.decode(), Rid(target))
 
     def by_premises(self) -> Iterator[Edge]:
         """Yield the links to what memories say that they were derived from."""
@@ -98,7 +99,7 @@ class _Search:
         audit = self._audit
         alike = {atom.rid: (atom.origin, atom.discriminator) for atom in audit.atoms}
         for seq in sorted({audit.first[rid][0] for rid in self._missing}):
-            touched = [rid for rid in audit.view.changed(seq - 1, seq) if rid in self._keys]
+            touched = [rid for rid in audit.view.changed(Seq(seq - 1), seq) if rid in self._keys]
             for source in touched:
                 for target in touched:
                     if source != target and (len(touched) <= _PAIRED_MAX or alike[source] == alike[target]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from cmc_mcp.ids import Pid
 from cmc_mcp.kernel.kinds import FACTS
 from cmc_mcp.model.facts import claim_of, decode, number_of, tags_of
 from cmc_mcp.store.indexes import PayloadIndex, Row
@@ -22,7 +23,7 @@ class _Tags(PayloadIndex):
     )  # fmt: skip
     feed = FACTS.number
 
-    def of_payload(self, pid: int, body: bytes) -> Iterable[Row]:
+    def of_payload(self, pid: Pid, body: bytes) -> Iterable[Row]:
         return [(name, value, pid) for name, value in tags_of(decode(body)).items()]
 
 
@@ -35,7 +36,7 @@ class _Claims(PayloadIndex):
     )  # fmt: skip
     feed = FACTS.number
 
-    def of_payload(self, pid: int, body: bytes) -> Iterable[Row]:
+    def of_payload(self, pid: Pid, body: bytes) -> Iterable[Row]:
         claim = claim_of(decode(body))
         return () if claim is None else ((claim.subject, claim.predicate, pid),)
 
@@ -49,7 +50,7 @@ class _Confidences(PayloadIndex):
     )  # fmt: skip
     feed = FACTS.number
 
-    def of_payload(self, pid: int, body: bytes) -> Iterable[Row]:
+    def of_payload(self, pid: Pid, body: bytes) -> Iterable[Row]:
         confidence = number_of(decode(body), "confidence")
         return () if confidence is None else ((round(confidence * _MILLIONTHS), pid),)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from cmc_mcp.ids import Pid, Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.model.shown import ERASED
@@ -19,14 +20,14 @@ class _Memories(Behaviour):
 
     kind = ATOM
 
-    def origin(self, view: LedgerView, rid: int) -> int | None:
+    def origin(self, view: LedgerView, rid: Rid) -> Pid | None:
         return view.origin_of(rid)
 
-    def describe(self, view: LedgerView, rid: int) -> Named:
+    def describe(self, view: LedgerView, rid: Rid) -> Named:
         return Named(atom_name(view.record(rid).key), _preview(view, rid))
 
 
-def _preview(view: LedgerView, rid: int) -> str | None:
+def _preview(view: LedgerView, rid: Rid) -> str | None:
     row = view.atom(rid)
     if row is None:
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, cast
 
+from cmc_mcp.ids import Rid
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Delta, Index, Row, difference
@@ -39,8 +40,8 @@ class _Speakers(Index):
     table = SPEAKERS_TABLE
 
     def whole(self, audit: Audit) -> Iterator[Row]:
-        first: dict[int, int] = {}
-        for rid, _, speaker in cast("set[tuple[int, int, int]]", audit.wanted(TRAITS)):
+        first: dict[int, Rid] = {}
+        for rid, _, speaker in cast("set[tuple[Rid, int, int]]", audit.wanted(TRAITS)):
             if speaker:
                 first[speaker] = min(first.get(speaker, rid), rid)
         yield from first.items()
@@ -51,8 +52,8 @@ class _Speakers(Index):
 
 def fill_traits(view: RebuildView) -> None:
     """Write the traits and speakers of a workspace that was written before there were any; objects are not looked at."""
-    made: list[tuple[int, int, int]] = []
-    first: dict[int, int] = {}
+    made: list[tuple[Rid, int, int]] = []
+    first: dict[int, Rid] = {}
     for rid, body, said in view.spoken_texts():
         traits, speaker = derived_traits(body, said)
         made.append((rid, traits, speaker))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from cmc_mcp.ids import Pid
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import WITNESS, Index, Row
 from cmc_mcp.store.tables import IGNORE, Table, columns, key
@@ -20,7 +21,7 @@ class _Witnesses(Index):
     )  # fmt: skip
     feed = WITNESS
 
-    def of_payload(self, pid: int, body: bytes) -> Iterable[Row]:
+    def of_payload(self, pid: Pid, body: bytes) -> Iterable[Row]:
         return ((str(json.loads(body).get("writer")), pid),)
 
     def whole(self, audit: Audit) -> Iterator[Row]:

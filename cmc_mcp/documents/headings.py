@@ -9,6 +9,7 @@ from typing import Final, cast
 from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.nodes import lineage
 from cmc_mcp.documents.sources import documents
+from cmc_mcp.ids import Rid
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.store.audit import Audit
@@ -25,12 +26,12 @@ class _Headings(Index):
     table = HEADINGS_TABLE
 
     def whole(self, audit: Audit) -> Iterator[Row]:
-        """Yield a title, then the sections it stands under, or who said it when.
+        """Yield a title, then the sections above it, or the speaker and the date.
 
         What an erase took out of the headings of a source is told nowhere, so there the stored ones stand; as does the
         title of what was told twice in one transaction. That they are what full text knows, its own check finds.
         """
-        stored = cast("dict[int, str]", dict(cast("set[tuple[int, str]]", audit.stored(self))))
+        stored = cast("dict[Rid, str]", dict(cast("set[tuple[Rid, str]]", audit.stored(self))))
         verbs = {row.seq: row.verb for row in audit.rows}
         touched = {atom.origin for atom in audit.atoms if atom.origin and audit.was_erased(atom)}
         placed: dict[bytes, tuple[str, ...]] = {}

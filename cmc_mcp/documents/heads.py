@@ -12,6 +12,7 @@ from cmc_mcp.documents.loading import indexed_text
 from cmc_mcp.documents.manifest import Manifest, decode_manifest, redacted
 from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import NODES, named
+from cmc_mcp.ids import NodeKey, PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import ATOM, SOURCE, atom_record
 from cmc_mcp.model.facts import FactFields, facts_of
@@ -33,19 +34,19 @@ class _Heads(Behaviour):
         said = fields.get(_MANIFEST)
         return (Ref(_MANIFEST, str(said)),) if said else ()
 
-    def origin(self, view: LedgerView, rid: int) -> int | None:
+    def origin(self, view: LedgerView, rid: Rid) -> Pid | None:
         return view.origin_of(rid)
 
-    def subjects(self, view: LedgerView, rid: int, seq: int) -> list[int]:
+    def subjects(self, view: LedgerView, rid: Rid, seq: Seq) -> list[Rid]:
         """Return the memories of either version that the transaction changed too."""
-        intervals = (*view.intervals(rid, seq - 1), *view.intervals(rid, seq))
+        intervals = (*view.intervals(rid, Seq(seq - 1)), *view.intervals(rid, seq))
         plans = [named(view, str(interval.facts.fields[_MANIFEST])) for interval in intervals]
         keys = {part.atom for plan in plans if plan is not None for part in plan.parts}
         atoms = [atom for key in sorted(keys) if (atom := view.rid(atom_record(key))) is not None]
-        changed = set(view.changed(seq - 1, seq))
+        changed = set(view.changed(Seq(seq - 1), seq))
         return [atom for atom in atoms if atom in changed]
 
-    def bound(self, view: LedgerView, rid: int, seq: int) -> list[int]:
+    def bound(self, view: LedgerView, rid: Rid, seq: Seq) -> list[Rid]:
         """Return what the new version of a document changed that dropped a memory: both are undone together."""
         if view.record(rid).kind != ATOM.code:
             return []
@@ -55,14 +56,14 @@ class _Heads(Behaviour):
         head = view.rid(SOURCE.record(view.payload_row(origin).hash))
         return [] if head is None or seq not in view.change_seqs(head) else self.subjects(view, head, seq)
 
-    def redact(self, unit: WriteUnit, gone: Gone) -> Collection[int]:
+    def redact(self, unit: WriteUnit, gone: Gone) -> Collection[Pid]:
         _nodes(unit, gone.rows)
         return _plans(unit, gone.objects, gone.rows)
 
 
-def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[int, AtomRow]) -> set[int]:
+def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[Rid, AtomRow]) -> set[Pid]:
     """Take the words of erased headings out of what stands under them; return the plans that held them."""
-    out: set[int] = set()
+    out: set[Pid] = set()
     keys = {row.key for row in rows.values()}
     for origin in sorted({row.origin for row in rows.values() if row.origin}):
         rid = unit.rid(SOURCE.record(unit.payload_row(origin).hash))
@@ -82,7 +83,7 @@ def _plans(unit: WriteUnit, objects: Objects, rows: Mapping[int, AtomRow]) -> se
     return out
 
 
-def _nodes(unit: WriteUnit, rows: Mapping[int, AtomRow]) -> None:
+def _nodes(unit: WriteUnit, rows: Mapping[Rid, AtomRow]) -> None:
     """Destroy the vectors of every node, of any version, above what is erased, or under a title that goes with it."""
     keys = {row.key for row in rows.values()}
     for origin in sorted({row.origin for row in rows.values() if row.origin}):
@@ -91,7 +92,7 @@ def _nodes(unit: WriteUnit, rows: Mapping[int, AtomRow]) -> None:
             continue
         plans = [plan for _, plan in _versions(unit, rid)]
         titles = {title for plan in plans for title in _titles(plan, keys)}
-        gone: set[bytes] = set()
+        gone: set[NodeKey] = set()
         for plan in plans:
             erased = [place for place, part in enumerate(plan.parts) if part.atom in keys]
             for node in nodes_in(plan):
@@ -101,10 +102,10 @@ def _nodes(unit: WriteUnit, rows: Mapping[int, AtomRow]) -> None:
         unit.renew(NODES, rid)
 
 
-def _versions(unit: LedgerView, rid: int) -> list[tuple[int, Manifest]]:
+def _versions(unit: LedgerView, rid: Rid) -> list[tuple[Pid, Manifest]]:
     out = []
     for *_, facts in unit.interval_rows(rid):
-        pid = unit.pid(bytes.fromhex(str(unit.facts(facts).fields["manifest"])))
+        pid = unit.pid(PayloadHash(bytes.fromhex(str(unit.facts(facts).fields["manifest"]))))
         body = None if pid is None else unit.payload(pid)
         if pid is not None and body is not None:
             out.append((pid, decode_manifest(body)))
@@ -134,10 +135,10 @@ def _rehead(unit: WriteUnit, objects: Objects, row: AtomRow, titles: Collection[
         unit.rehead(row.rid, old, new, indexed_text(unit, objects, row))
 
 
-def _replace(unit: WriteUnit, rid: int, held: Mapping[int, Manifest], titles: Collection[str]) -> None:
+def _replace(unit: WriteUnit, rid: Rid, held: Mapping[Pid, Manifest], titles: Collection[str]) -> None:
     """Give a source a plan without the words, in place of its present one."""
     for interval in unit.intervals(rid):
-        pid = unit.pid(bytes.fromhex(str(interval.facts.fields["manifest"])))
+        pid = unit.pid(PayloadHash(bytes.fromhex(str(interval.facts.fields["manifest"]))))
         if pid is not None and pid in held:
             body = redacted(held[pid], titles, ERASED).encode()
             unit.put(body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from cmc_mcp.ids import Pid, Rid, Seq
 from cmc_mcp.kernel.kinds import ITEM, atom_record
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.behaviours import Behaviour
@@ -16,14 +17,14 @@ from cmc_mcp.store.tables import IGNORE, Table, columns, key
 class Item(NamedTuple):
     """A row: what stood, at some time, at a position of a conversation."""
 
-    origin: int
+    origin: Pid
     position: int
-    rid: int
-    atom: int
+    rid: Rid
+    atom: Rid
 
 
 class _Items(Index):
-    """Origin and position are told when a turn is laid: the key is a hash of them."""
+    """Origin and position are told when a turn is staged: the key is a hash of them."""
 
     table = Table(
         "items", columns("ws origin:pid position rid:rid atom:rid"), key("origin position atom"), "derived",
@@ -47,11 +48,11 @@ class _Turns(Behaviour):
 
     kind = ITEM
 
-    def origin(self, view: LedgerView, rid: int) -> int | None:
+    def origin(self, view: LedgerView, rid: Rid) -> Pid | None:
         return view.origin_of(rid)
 
-    def subjects(self, view: LedgerView, rid: int, seq: int) -> list[int]:
-        intervals = (*view.intervals(rid, seq - 1), *view.intervals(rid, seq))
+    def subjects(self, view: LedgerView, rid: Rid, seq: Seq) -> list[Rid]:
+        intervals = (*view.intervals(rid, Seq(seq - 1)), *view.intervals(rid, seq))
         keys = {bytes.fromhex(str(interval.facts.fields["atom"])) for interval in intervals}
         return [atom for key in sorted(keys) if (atom := view.rid(atom_record(key))) is not None]
 

@@ -11,6 +11,7 @@ from cmc_mcp.canon import Json
 from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import CmcError, IntegrityError
+from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import atom_record
@@ -60,11 +61,11 @@ class Loaded:
 def load(
     view: LedgerView,
     objects: Objects,
-    rids: Sequence[int],
-    seq: int,
+    rids: Sequence[Rid],
+    seq: Seq,
     valid_at: int | None,
-    rows: Mapping[int, AtomRow] | None = None,
-) -> dict[int, Loaded]:
+    rows: Mapping[Rid, AtomRow] | None = None,
+) -> dict[Rid, Loaded]:
     """Load memories as they were at a read point; those that did not hold there are left out.
 
     Without `valid_at` the interval is the one that holds latest. `rows` are the atoms, where they are at hand.
@@ -77,7 +78,7 @@ def load(
     payloads = view.payload_rows(wanted)
     bodies = {pid: checked(row) for pid, row in payloads.items()}
     held = view.intervals_of(rids, seq)
-    out: dict[int, Loaded] = {}
+    out: dict[Rid, Loaded] = {}
     for rid in rids:
         row, intervals = rows.get(rid), held.get(rid, ())
         if valid_at is not None:
@@ -115,7 +116,7 @@ def parts_of(view: LedgerView, objects: Objects, manifest: Manifest) -> list[tup
 
 
 def content_of(
-    view: LedgerView, objects: Objects, row: PayloadRow | None, bodies: Mapping[int, bytes | None]
+    view: LedgerView, objects: Objects, row: PayloadRow | None, bodies: Mapping[Pid, bytes | None]
 ) -> bytes | None:
     """Return content, from the table or the object store; None when erased."""
     if row is None:
@@ -137,16 +138,16 @@ def _map(body: bytes | None) -> Mapping[str, Json]:
     return {} if body is None else cast("Mapping[str, Json]", json.loads(body))
 
 
-def place_of(view: LedgerView, manifests: Manifests, loaded: Loaded, seq: int) -> tuple[str | None, str | None]:
+def place_of(view: LedgerView, manifests: Manifests, loaded: Loaded, seq: Seq) -> tuple[str | None, str | None]:
     """Return the place of a memory in its source, and the dependency hash of the node it stands under."""
     return places_of(view, manifests, [loaded], seq)[loaded.row.rid]
 
 
 def places_of(
-    view: LedgerView, manifests: Manifests, loaded: Sequence[Loaded], seq: int
-) -> dict[int, tuple[str | None, str | None]]:
+    view: LedgerView, manifests: Manifests, loaded: Sequence[Loaded], seq: Seq
+) -> dict[Rid, tuple[str | None, str | None]]:
     """Return the places of memories in their sources, and the dependency hashes of the nodes they stand under."""
-    out: dict[int, tuple[str | None, str | None]] = {}
+    out: dict[Rid, tuple[str | None, str | None]] = {}
     turns = {item.row.rid: item for item in loaded if "session" in item.discriminator}
     items = view.items_of(list(turns)) if turns else []
     held = view.intervals_of([rid for _, _, rid in items], seq) if items else {}
@@ -157,7 +158,7 @@ def places_of(
             if atom == rid and any(p.facts.fields.get("atom") == item.row.key.hex() for p in held.get(place, ())):
                 out[rid] = (f"{session}#{position + 1}", None)
                 break
-    current: dict[str, bytes | None] = {}
+    current: dict[str, PayloadHash | None] = {}
     for item in loaded:
         if item.row.rid in turns:
             continue

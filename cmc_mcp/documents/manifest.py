@@ -9,6 +9,7 @@ from typing import cast
 
 from cmc_mcp.canon import Json, canonical
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.ids import PayloadHash
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Manifest:
     atomizer: str
     media_type: str
     modality: str
-    whole: bytes
+    whole: PayloadHash
     size: int
     parts: tuple[ManifestPart, ...]
     literals: tuple[bytes, ...]
@@ -108,7 +109,7 @@ def decode_manifest(body: bytes) -> Manifest:
             str(raw["atomizer"]),
             str(raw["media_type"]),
             str(raw["modality"]),
-            bytes.fromhex(str(raw["whole"])),
+            PayloadHash(bytes.fromhex(str(raw["whole"]))),
             int(str(raw["size"])),
             tuple(ManifestPart(bytes.fromhex(a), kind, place) for a, kind, place in raw["parts"]),
             tuple(str(literal).encode() for literal in raw["literals"]),

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.canon import digest
 from cmc_mcp.documents.manifest import Manifest, ManifestNode
+from cmc_mcp.ids import NodeKey, Seq
 
 KEY_BYTES: Final = 16
 TEXT_BYTES_MAX: Final = 800  # about 200 tokens of English
@@ -34,7 +35,7 @@ class Node:
     path: str
     level: int
     titles: tuple[str, ...]  # from the root's to its own
-    key: bytes
+    key: NodeKey
     first: int
     end: int
 
@@ -44,9 +45,9 @@ class Row(NamedTuple):
 
     path: str
     level: int
-    key: bytes
-    tx_from: int
-    tx_to: int
+    key: NodeKey
+    tx_from: Seq
+    tx_to: Seq
 
 
 def nodes_of(modality: str, nodes: Sequence[ManifestNode], parts: Sequence[tuple[str, str]]) -> tuple[Node, ...]:
@@ -114,14 +115,14 @@ def lineage(path: str) -> list[str]:
     return out
 
 
-def _key(modality: str, titles: Iterable[str], dependency_hash: str, kinds: Iterable[str]) -> bytes:
+def _key(modality: str, titles: Iterable[str], dependency_hash: str, kinds: Iterable[str]) -> NodeKey:
     named = [title.encode() for title in titles]
     said = (modality.encode(), bytes.fromhex(dependency_hash), " ".join(kinds).encode())
-    return digest("cmc/node/1", *said, *named)[:KEY_BYTES]
+    return NodeKey(digest("cmc/node/1", *said, *named)[:KEY_BYTES])
 
 
 # ---------------------------------------------------------------------- rows over time
-def rows_of(versions: Iterable[tuple[int, int, Manifest | None]]) -> set[Row]:
+def rows_of(versions: Iterable[tuple[Seq, Seq, Manifest | None]]) -> set[Row]:
     """Return the index rows of a source from its versions `(tx_from, tx_to, manifest)`, in order; None: it was erased.
 
     A node that the next version has too, unchanged, is one row.
@@ -213,12 +214,12 @@ def cut(text: str, size: int) -> str:
 
 def texts_of(
     nodes: Iterable[Node], modality: str, parts: Sequence[tuple[str, bytes | None]], hidden: str = ""
-) -> Mapping[bytes, str]:
+) -> Mapping[NodeKey, str]:
     """Return the texts of nodes by their keys; `parts` are the (kind, bytes) of all atoms of the version, in order.
 
     A node above an atom whose bytes are gone has no text any more.
     """
-    out: dict[bytes, str] = {}
+    out: dict[NodeKey, str] = {}
     for node in nodes:
         under = [(kind, data.decode()) for kind, data in parts[node.first : node.end] if data is not None]
         if len(under) == node.end - node.first:

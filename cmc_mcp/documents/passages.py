@@ -1,20 +1,21 @@
-"""What `verify` checks of passages: how many, and of how many tokens, each transaction says it added, which no hash covers."""
+"""A check of `verify`: how many passages and tokens each transaction says it added, which no hash covers."""
 
 from __future__ import annotations
 
 from typing import cast
 
 from cmc_mcp.documents.headings import HEADINGS
+from cmc_mcp.ids import Rid, Seq
 from cmc_mcp.store.audit import Audit, Report
 from cmc_mcp.store.rows import BINARY, MODALITIES
 
 
 def passages(audit: Audit, report: Report) -> None:
     """Check how many passages and tokens each transaction added; where something was erased, only that it counted them."""
-    headings = dict(cast("set[tuple[int, str]]", audit.wanted(HEADINGS)))
-    made: dict[int, tuple[int, int]] = {}
+    headings = dict(cast("set[tuple[Rid, str]]", audit.wanted(HEADINGS)))
+    made: dict[Seq, tuple[int, int]] = {}
     touched = {atom.origin for atom in audit.atoms if atom.origin and audit.was_erased(atom)}
-    loose: set[int] = set()  # transactions of passages whose words are gone, or stand under other headings now
+    loose: set[Seq] = set()  # transactions of passages whose words are gone, or stand under other headings now
     for atom in audit.atoms:
         count, size = made.get(atom.seq, (0, 0))
         if audit.was_erased(atom) or atom.origin in touched:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, cast
 from cmc_mcp.documents.manifest import Manifest, decode_manifest
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, rows_of
+from cmc_mcp.ids import END, NodeKey, PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.kernel.kinds import SOURCE
 from cmc_mcp.kernel.transaction import OPEN
@@ -16,36 +17,36 @@ from cmc_mcp.store.indexes import Changed, Delta, Index
 from cmc_mcp.store.ports import LedgerView, RebuildView, WriteUnit
 from cmc_mcp.store.tables import Table, columns, key
 
-Version = tuple[int, int, Manifest | None]
+Version = tuple[Seq, Seq, Manifest | None]
 """A version of a document: from which transaction until which it was the present one; None: its plan was erased."""
 
 
 class Source(NamedTuple):
     """A row: the head of a document, and the payload of its origin."""
 
-    rid: int
-    origin: int
+    rid: Rid
+    origin: Pid
 
 
 class Section(NamedTuple):
     """A row: a section of a document, from one transaction until another."""
 
-    source: int
+    source: Rid
     path: str
     level: int
-    node: bytes
-    tx_from: int
-    tx_to: int
+    node: NodeKey
+    tx_from: Seq
+    tx_to: Seq
 
 
 class _Sources(Index):
-    """The origin is told when a document is first laid: the key is a hash of it."""
+    """The origin is told when a document is first staged: the key is a hash of it."""
 
     table = Table("sources", columns("rid:rid ws origin:pid"), key("rid"), "derived", write_rank=120, move_rank=70)
 
     def whole(self, audit: Audit) -> Iterator[Source]:
         wanted = {record: rid for rid, record in audit.of_kind(SOURCE)}
-        found: set[int] = set()
+        found: set[Rid] = set()
         likely = [pid for pid in {atom.origin for atom in audit.atoms} if pid]
         for pids in (likely, audit.payloads):  # a document without atoms is rare
             for pid in pids if len(found) < len(wanted) else ():
@@ -80,13 +81,13 @@ class _Nodes(Index):
                     gone.append(section)
                     made.append(section._replace(tx_to=unit.seq))
             made += [
-                Section(change.rid, node.path, node.level, node.key, unit.seq, OPEN)
+                Section(change.rid, node.path, node.level, node.key, unit.seq, END)
                 for node in sections.values()
                 if node.path not in kept
             ]
         return Delta(gone, made)
 
-    def of_record(self, view: LedgerView, rid: int) -> Iterable[Section]:
+    def of_record(self, view: LedgerView, rid: Rid) -> Iterable[Section]:
         return [Section(rid, *row) for row in sorted(rows_of(versions(view, rid)))]
 
     def whole(self, audit: Audit) -> Iterator[Section]:
@@ -94,7 +95,7 @@ class _Nodes(Index):
             yield from (Section(source, *row) for row in rows_of(found))
 
 
-def versions(view: LedgerView, rid: int) -> list[Version]:
+def versions(view: LedgerView, rid: Rid) -> list[Version]:
     """Return the versions of a document, in order."""
     out: list[Version] = []
     for _, _, tx_from, tx_to, facts in view.interval_rows(rid):
@@ -102,15 +103,15 @@ def versions(view: LedgerView, rid: int) -> list[Version]:
     return out
 
 
-def documents(audit: Audit) -> dict[int, list[Version]]:
+def documents(audit: Audit) -> dict[Rid, list[Version]]:
     """Return the versions of every document, by the record of its head."""
     manifests = Manifests()
-    out: dict[int, list[Version]] = {}
+    out: dict[Rid, list[Version]] = {}
     for rid, _ in audit.of_kind(SOURCE):
         found = out[rid] = []
         for first, last, facts in sorted((row[2], row[3], row[4]) for row in audit.view.interval_rows(rid)):
             name = str(audit.fields(facts).get("manifest", ""))
-            found.append((first, last, manifests.get(audit.view, bytes.fromhex(name))))
+            found.append((first, last, manifests.get(audit.view, PayloadHash(bytes.fromhex(name)))))
     return out
 
 
@@ -126,7 +127,7 @@ def _manifest(view: LedgerView, intervals: Intervals) -> Manifest | None:
 
 def named(view: LedgerView, hash_: str) -> Manifest | None:
     """Return the plan with a hash (hex); None when it was erased, or never was."""
-    pid = view.pid(bytes.fromhex(hash_))
+    pid = view.pid(PayloadHash(bytes.fromhex(hash_)))
     body = None if pid is None else view.payload(pid)
     return None if body is None else decode_manifest(body)
 

@@ -1,4 +1,4 @@
-"""What `verify` checks of vectors: whose they are, when they were made; and under `deep`, that they are of their texts."""
+"""Checks of `verify`: whose the vectors are, when they were made; under `deep`, that they are of their texts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cmc_mcp.documents.loading import parts_of
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, texts_of
 from cmc_mcp.documents.sources import NODES
+from cmc_mcp.ids import END, START, ModelNumber, NodeKey, PayloadHash, Pid, Seq, Vid
 from cmc_mcp.kernel.kinds import EMBEDDING, SOURCE
-from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.audit import Audit, Report, numbered_whole
 from cmc_mcp.store.indexes import Row
@@ -38,12 +38,12 @@ _COMPLETING: Final = "embed"
 class _Found:
     """The texts that should have a vector, each with its first transaction, and the vectors found, each with its transaction."""
 
-    texts: dict[int, int]
-    begun: dict[bytes, int]
-    made: Counter[tuple[int, int]] = field(default_factory=Counter)  # (transaction, model)
-    seen: dict[tuple[int, int], int] = field(default_factory=dict)  # (text, model)
-    node_seen: dict[tuple[bytes, int], int] = field(default_factory=dict)  # (node, model)
-    orphans: Counter[int] = field(default_factory=Counter)  # models that are missing
+    texts: dict[Pid, Seq]
+    begun: dict[NodeKey, Seq]
+    made: Counter[tuple[Seq, ModelNumber]] = field(default_factory=Counter)  # (transaction, model)
+    seen: dict[tuple[Pid, ModelNumber], Seq] = field(default_factory=dict)  # (text, model)
+    node_seen: dict[tuple[NodeKey, ModelNumber], Seq] = field(default_factory=dict)  # (node, model)
+    orphans: Counter[ModelNumber] = field(default_factory=Counter)  # models that are missing
 
     @classmethod
     def among(cls, audit: Audit, nodes: set[Row]) -> _Found:
@@ -51,10 +51,10 @@ class _Found:
         found = cls({}, {})
         for atom in audit.atoms:
             if atom.modality < TEXTUAL:
-                found.texts[atom.content] = min(found.texts.get(atom.content, OPEN), atom.seq)
+                found.texts[atom.content] = min(found.texts.get(atom.content, END), atom.seq)
         for row in nodes:
-            key, seq = cast("tuple[bytes, int]", (row[3], row[4]))
-            found.begun[key] = min(found.begun.get(key, OPEN), seq)
+            key, seq = cast("tuple[NodeKey, Seq]", (row[3], row[4]))
+            found.begun[key] = min(found.begun.get(key, END), seq)
         return found
 
 
@@ -74,10 +74,10 @@ def shape(audit: Audit, report: Report) -> None:
     _completed(audit, found.made, report)
 
 
-def _of_texts(audit: Audit, found: _Found, dimensions: Mapping[int, int], report: Report) -> list[int]:
+def _of_texts(audit: Audit, found: _Found, dimensions: Mapping[ModelNumber, int], report: Report) -> list[Vid]:
     """Check each vector of a text by itself; return the vectors' numbers."""
     lasts = [(row.seq, row.last_vid) for row in audit.rows]
-    place, vids = 0, list[int]()
+    place, vids = 0, list[Vid]()
     for vid, model, content, seq, vector in audit.view.all_vectors():
         vids.append(vid)
         while place < len(lasts) and lasts[place][1] < vid:
@@ -95,7 +95,9 @@ def _of_texts(audit: Audit, found: _Found, dimensions: Mapping[int, int], report
     return vids
 
 
-def _of_nodes(audit: Audit, found: _Found, dimensions: Mapping[int, int], report: Report, *, erased: bool) -> None:
+def _of_nodes(
+    audit: Audit, found: _Found, dimensions: Mapping[ModelNumber, int], report: Report, *, erased: bool
+) -> None:
     """Check each vector of a node by itself."""
     before = 0
     making = {row.seq for row in audit.rows if row.verb in _MAKING or row.verb == _COMPLETING}
@@ -104,7 +106,7 @@ def _of_nodes(audit: Audit, found: _Found, dimensions: Mapping[int, int], report
             found.orphans[model] += 1
         elif not _is_unit(vector, dimensions[model]):
             report("node_vectors", f"{nid}/{key.hex()}", "it is no vector of its model")
-        first = 0 if erased else found.begun.get(key, OPEN)
+        first = 0 if erased else found.begun.get(key, END)
         if key not in found.begun or seq < max(first, before) or seq not in making:
             report("node_vectors", f"{nid}/{key.hex()}", "it is the vector of no node, or was made at another time")
         before = max(before, seq)
@@ -115,11 +117,11 @@ def _of_nodes(audit: Audit, found: _Found, dimensions: Mapping[int, int], report
 def _together(audit: Audit, found: _Found, report: Report, *, erased: bool, nodes_since_us: int) -> None:
     """A transaction that has one vector of a model has those of all its new texts: they are made together or not at all."""
     making = {row.seq for row in audit.rows if row.verb in _MAKING}
-    fresh: dict[int, list[int]] = {}
+    fresh: dict[Seq, list[Pid]] = {}
     for content, seq in found.texts.items():
         if audit.payloads[content].hash not in audit.ever_erased:
             fresh.setdefault(seq, []).append(content)
-    nodes: dict[int, list[bytes]] = {}
+    nodes: dict[Seq, list[NodeKey]] = {}
     later = {row.seq for row in audit.rows if row.recorded_us <= nodes_since_us}
     for key, seq in found.begun.items() if not erased else ():
         if seq not in later:  # what is older than the table has its vectors from `embed`
@@ -128,20 +130,20 @@ def _together(audit: Audit, found: _Found, report: Report, *, erased: bool, node
         if seq not in making:
             continue
         for content in fresh.get(seq, ()):
-            if found.seen.get((content, model), OPEN) > seq:
+            if found.seen.get((content, model), END) > seq:
                 report("vectors", f"{model}/{content}", f"transaction {seq} made vectors, and not this one")
         for key in nodes.get(seq, ()):
-            if found.node_seen.get((key, model), OPEN) > seq:
+            if found.node_seen.get((key, model), END) > seq:
                 report("node_vectors", f"{model}/{key.hex()}", f"transaction {seq} made vectors, and not this one")
 
 
-def _completed(audit: Audit, made: Mapping[tuple[int, int], int], report: Report) -> None:
+def _completed(audit: Audit, made: Mapping[tuple[Seq, ModelNumber], int], report: Report) -> None:
     """A completion says how many vectors it made; an erase or a way back to older tables may have taken some of them.
 
     A rival writer's stay his.
     """
     recorded = {row.seq: row.recorded_us for row in audit.rows}
-    totals: dict[int, int] = {}
+    totals: dict[Seq, int] = {}
     for (seq, _), count in made.items():
         totals[seq] = totals.get(seq, 0) + count
     names = {(name, digest): number for number, name, digest, *_ in audit.view.models()}
@@ -166,23 +168,23 @@ def _is_unit(vector: bytes, dimension: int) -> bool:
 
 
 # ---------------------------------------------------------------------- deep
-def atoms(audit: Audit, model: int) -> Prepared:
+def atoms(audit: Audit, model: ModelNumber) -> Prepared:
     """Prepare to embed the text of every atom again; what an erase takes meanwhile is left out."""
     return partial(_atoms, audit, model, audit.view.head().seq)
 
 
-def nodes(audit: Audit, model: int) -> Prepared:
+def nodes(audit: Audit, model: ModelNumber) -> Prepared:
     """Prepare to embed the text of every node again, of the versions that there are now."""
     versions = [
-        bytes.fromhex(str(audit.fields(facts).get("manifest", "")))
+        PayloadHash(bytes.fromhex(str(audit.fields(facts).get("manifest", ""))))
         for rid, _ in audit.of_kind(SOURCE)
         for *_, facts in sorted(audit.view.interval_rows(rid), key=lambda row: row[2])
     ]
-    stored = {key: vector for key, _, vector in audit.view.node_vectors(model, 0, OPEN)}
+    stored = {key: vector for key, _, vector in audit.view.node_vectors(model, START, END)}
     return partial(_nodes, audit.objects, model, versions, stored)
 
 
-def _atoms(audit: Audit, model: int, seq: int, reader: Reader, embed: Embed, report: Report) -> int:
+def _atoms(audit: Audit, model: ModelNumber, seq: Seq, reader: Reader, embed: Embed, report: Report) -> int:
     rows = {row.rid: row for row in audit.atoms if row.modality < TEXTUAL}
     rids, count = sorted(rows), 0
     for start in range(0, len(rids), 64):
@@ -199,8 +201,8 @@ def _atoms(audit: Audit, model: int, seq: int, reader: Reader, embed: Embed, rep
 
 
 def _nodes(
-    objects: Objects, model: int, versions: Sequence[bytes], found: Mapping[bytes, bytes], reader: Reader, embed: Embed,
-    report: Report,
+    objects: Objects, model: ModelNumber, versions: Sequence[PayloadHash], found: Mapping[NodeKey, bytes],
+    reader: Reader, embed: Embed, report: Report,
 ) -> int:  # fmt: skip
     stored, manifests, count = dict(found), Manifests(), 0
     for hash_ in versions if stored else ():

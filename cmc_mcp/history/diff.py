@@ -8,13 +8,14 @@ from typing import cast
 from pydantic import JsonValue
 
 from cmc_mcp.canon import Json
+from cmc_mcp.ids import Rid, Seq
 from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.model.results import Diff, FieldChange, RecordChange
 from cmc_mcp.model.time import format_time
 from cmc_mcp.store.ports import LedgerView
 
 
-def diff(view: LedgerView, first: int, second: int) -> Diff:
+def diff(view: LedgerView, first: Seq, second: Seq) -> Diff:
     """Compare the memory states after two transactions; `second` may be the earlier one."""
     low, high = min(first, second), max(first, second)
     rids = [rid for rid in view.changed(low, high) if view.registry.kind(view.record(rid)).memory]
@@ -23,7 +24,7 @@ def diff(view: LedgerView, first: int, second: int) -> Diff:
     )
 
 
-def compare(view: LedgerView, changes: Mapping[int, tuple[Intervals, Intervals]], first: int, second: int) -> Diff:
+def compare(view: LedgerView, changes: Mapping[Rid, tuple[Intervals, Intervals]], first: Seq, second: Seq) -> Diff:
     """Describe records that go from some intervals to others."""
     added: list[RecordChange] = []
     removed: list[RecordChange] = []
@@ -37,7 +38,7 @@ def compare(view: LedgerView, changes: Mapping[int, tuple[Intervals, Intervals]]
     return Diff(from_transaction=first, to_transaction=second, added=added, removed=removed, changed=changed)
 
 
-def describe(view: LedgerView, rid: int, changes: Iterable[FieldChange] = ()) -> RecordChange:
+def describe(view: LedgerView, rid: Rid, changes: Iterable[FieldChange] = ()) -> RecordChange:
     """Name a record as people know it."""
     record = view.record(rid)
     named = view.registry.behaviour[record.kind].describe(view, rid)

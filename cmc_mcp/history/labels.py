@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.kinds import LABEL
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Changed, Delta, Index
@@ -15,7 +16,7 @@ from cmc_mcp.store.tables import Table, columns, key
 class Label(NamedTuple):
     """A row: the record of a label, and its words."""
 
-    rid: int
+    rid: Rid
     label: str
 
 

@@ -7,8 +7,8 @@ import json
 
 from cmc_mcp.canon import canonical, payload_hash
 from cmc_mcp.errors import InvalidInput
+from cmc_mcp.ids import END, Seq
 from cmc_mcp.kernel.identity import snapshot_name
-from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.results import (
     HistoryResult,
     TransactionModel,
@@ -25,7 +25,7 @@ def transactions(view: LedgerView, *, limit: int, cursor: str | None, workspace:
     Raises:
         InvalidInput: the cursor is malformed or from elsewhere.
     """
-    before = OPEN if cursor is None else _before(cursor, workspace)
+    before = END if cursor is None else _before(cursor, workspace)
     rows = list(view.transactions(before=before, limit=limit + 1))
     labels = _labels(view)
     more = len(rows) > limit
@@ -35,11 +35,11 @@ def transactions(view: LedgerView, *, limit: int, cursor: str | None, workspace:
     )
 
 
-def _labels(view: LedgerView) -> dict[int, list[str]]:
-    out: dict[int, list[str]] = {}
+def _labels(view: LedgerView) -> dict[Seq, list[str]]:
+    out: dict[Seq, list[str]] = {}
     for label, rid in view.labels():
         for interval in view.intervals(rid):
-            out.setdefault(int(str(interval.facts.fields["seq"])), []).append(label)
+            out.setdefault(Seq(int(str(interval.facts.fields["seq"]))), []).append(label)
     return out
 
 
@@ -62,16 +62,16 @@ def transaction_model(view: LedgerView, row: TransactionRow, labels: list[str]) 
     )
 
 
-def _cursor(seq: int, workspace: str) -> str:
+def _cursor(seq: Seq, workspace: str) -> str:
     seal = payload_hash(canonical(["history", workspace, seq])).hex()[:16]
     return base64.urlsafe_b64encode(canonical([seq, seal])).decode().rstrip("=")
 
 
-def _before(cursor: str, workspace: str) -> int:
+def _before(cursor: str, workspace: str) -> Seq:
     try:
         seq, _ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if isinstance(seq, int) and _cursor(seq, workspace) == cursor:
-            return seq
+        if isinstance(seq, int) and _cursor(Seq(seq), workspace) == cursor:
+            return Seq(seq)
     except (ValueError, TypeError):
         pass
     raise InvalidInput.at("cursor", "is not a cursor of this history; call again without a cursor")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.history.verify import Verifier
+from cmc_mcp.ids import Ws
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.ports import Objects, Store
 
 
-def rebuild(store: Store, ws: int, objects: Objects, progress: Progress | None = None) -> None:
+def rebuild(store: Store, ws: Ws, objects: Objects, progress: Progress | None = None) -> None:
     """Write what every index gives, and full text; vectors are kept, since only their model could make them.
 
     Raises:

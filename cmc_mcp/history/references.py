@@ -9,6 +9,7 @@ from typing import Final
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
+from cmc_mcp.ids import START, Rid, Seq
 from cmc_mcp.kernel.identity import (
     ATOM_PREFIX,
     ID_BYTES,
@@ -28,7 +29,7 @@ _HEX: Final = re.compile(r"[0-9a-f]+\Z")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}\Z")
 
 
-def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> int:
+def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> Rid:
     """Find the record of an atom by its id or a unique prefix of it.
 
     Raises:
@@ -54,7 +55,7 @@ def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> int:
     return found[0][0]
 
 
-def resolve_atoms(view: LedgerView, references: Sequence[str], path: str = "ids") -> list[int]:
+def resolve_atoms(view: LedgerView, references: Sequence[str], path: str = "ids") -> list[Rid]:
     """Find several atoms, each once, in the order given."""
     return list(dict.fromkeys(resolve_atom(view, r, f"{path}[{i}]") for i, r in enumerate(references)))
 
@@ -93,7 +94,7 @@ def plain_text(value: str, path: str) -> str:
     return value
 
 
-def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *, latest: bool = False) -> int:
+def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *, latest: bool = False) -> Seq:
     """Find the transaction that a snapshot id, label, transaction number or time names.
 
     A snapshot that occurs at several transactions is the earliest one, or with `latest` the last; a time is the last
@@ -108,16 +109,16 @@ def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *
     if isinstance(reference, datetime | date):
         return view.seq_at(parse_time(reference, path))
     if isinstance(reference, int) and not isinstance(reference, bool):
-        return _numbered(reference, head, path)
+        return _numbered(Seq(reference), head, path)
     if not isinstance(reference, str) or not reference.strip():
         raise InvalidInput.at(path, "is not a reference; pass a snapshot id, a label, a transaction number or a time")
     reference = plain_text(reference, path)
-    found: dict[str, int] = {}
+    found: dict[str, Seq] = {}
     if (rid := view.label(reference)) is not None:
         for interval in view.intervals(rid):
-            found[f"the label {reference}"] = int(str(interval.facts.fields["seq"]))
+            found[f"the label {reference}"] = Seq(int(str(interval.facts.fields["seq"])))
     if _NUMBER.match(reference) and int(reference) <= head:
-        found[f"transaction {int(reference)}"] = int(reference)
+        found[f"transaction {int(reference)}"] = Seq(int(reference))
     if is_time(reference):
         found[f"the time {reference}"] = view.seq_at(parse_time(reference, path))
     digits = reference.removeprefix(SNAPSHOT_PREFIX).lower()
@@ -136,20 +137,20 @@ def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *
     return next(iter(found.values()))
 
 
-def _numbered(seq: int, head: int, path: str) -> int:
+def _numbered(seq: Seq, head: Seq, path: str) -> Seq:
     if not 0 <= seq <= head:
         raise NotFound(f"{path}: transaction {seq} does not exist; the last is {head}", reference=seq)
     return seq
 
 
-def _snapshots(view: LedgerView, digits: str, latest: bool) -> dict[str, int]:
+def _snapshots(view: LedgerView, digits: str, latest: bool) -> dict[str, Seq]:
     if not _HEX.match(digits) or not ID_PREFIX_CHARS_MIN <= len(digits) <= 64:
         return {}
-    empty = view.head_at(0).state_root
+    empty = view.head_at(START).state_root
     low, high = _range(digits, 32)
     out = {root: (first, last) for root, first, last in view.roots(low, high)}
     if low <= empty <= high:
-        out[empty] = (0, out.get(empty, (0, 0))[1])
+        out[empty] = (START, out.get(empty, (START, START))[1])
     return {
         f"{snapshot_name(root)}…{root.hex()[-6:]}": last if latest else first for root, (first, last) in out.items()
     }

@@ -13,6 +13,7 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
 from cmc_mcp.history.references import PointLike, plain_text, resolve_point
+from cmc_mcp.ids import NO_PAYLOAD, START, PayloadHash, Rid, Seq, Ws
 from cmc_mcp.kernel.identity import atom_name, snapshot_name
 from cmc_mcp.kernel.intervals import Interval, Intervals, leaf
 from cmc_mcp.kernel.kinds import ATOM, ERASURE
@@ -42,19 +43,19 @@ class Target:
 class _Plan:
     verb: str
     arguments: dict[str, Json]
-    changes: dict[int, tuple[Intervals, Intervals]]
-    first: int
-    orphaned: list[int] = field(default_factory=list)
+    changes: dict[Rid, tuple[Intervals, Intervals]]
+    first: Seq
+    orphaned: list[Rid] = field(default_factory=list)
     not_undone: list[int] = field(default_factory=list)
-    stale: list[int] = field(default_factory=list)
-    erased: list[int] = field(default_factory=list)
+    stale: list[Rid] = field(default_factory=list)
+    erased: list[Rid] = field(default_factory=list)
     root: bytes | None = None
     withheld: dict[bytes, bytes] = field(default_factory=dict)  # leaves of the target that an erasure keeps out
 
 
 def rollback(
     store: Store,
-    ws: int,
+    ws: Ws,
     target: Target,
     *,
     principal: str,
@@ -120,14 +121,14 @@ def _answer(view: LedgerView, head: Head, plan: _Plan, *, dry_run: bool) -> Roll
     leaves = [leaf(view.record(rid), after) for rid, (_, after) in sorted(plan.changes.items())]
     bound = digest("cmc/plan/1", head.hash, canonical(plan.arguments), *leaves).hex()[:32]
 
-    def names(rids: list[int]) -> list[str]:
+    def names(rids: list[Rid]) -> list[str]:
         records = [view.record(rid) for rid in sorted(set(rids))]
         return [atom_name(record.key) for record in records if record.kind == ATOM.code]
 
     return RollbackResult(
         dry_run=dry_run,
         digest=bound,
-        diff=compare(view, plan.changes, head.seq, head.seq + 1),
+        diff=compare(view, plan.changes, head.seq, Seq(head.seq + 1)),
         undo_with=snapshot_name(head.state_root),
         orphaned=names(plan.orphaned),
         not_undone=plan.not_undone,
@@ -137,7 +138,7 @@ def _answer(view: LedgerView, head: Head, plan: _Plan, *, dry_run: bool) -> Roll
 
 
 # ---------------------------------------------------------------------- whole
-def _whole(view: LedgerView, to: int) -> _Plan:
+def _whole(view: LedgerView, to: Seq) -> _Plan:
     head = view.head()
     plan = _Plan(ROLLBACK, {"to": to}, {}, to, root=view.head_at(to).state_root)
     gone = _erased_since(view, to)
@@ -154,7 +155,7 @@ def _whole(view: LedgerView, to: int) -> _Plan:
     return plan
 
 
-def _rolls_back(view: LedgerView, rid: int) -> bool:
+def _rolls_back(view: LedgerView, rid: Rid) -> bool:
     return view.registry.kind(view.record(rid)).memory
 
 
@@ -163,14 +164,14 @@ def _with(view: LedgerView, root: bytes, leaves: Mapping[bytes, bytes]) -> bytes
     return tree.update(lambda path: view.state_node(0, path), leaves)[0] if leaves else root
 
 
-def _erased_since(view: LedgerView, seq: int) -> set[int]:
+def _erased_since(view: LedgerView, seq: Seq) -> set[Rid]:
     """Return the atoms whose content or facts were erased after a transaction, and were not told again since."""
-    out: set[int] = set()
+    out: set[Rid] = set()
     for rid, _ in view.records(ERASURE.code):
         for _, _, tx_from, tx_to, facts in view.interval_rows(rid):
             if tx_from <= seq or tx_to != OPEN:
                 continue
-            pid = view.pid(bytes.fromhex(str(view.facts(facts).fields["hash"])))
+            pid = view.pid(PayloadHash(bytes.fromhex(str(view.facts(facts).fields["hash"]))))
             if pid is not None:
                 out.update(row.rid for row in view.atoms_with_content(pid))
                 out.update(user for user in view.facts_used(pid) if view.record(user).kind == ATOM.code)
@@ -183,17 +184,17 @@ class _Matcher:
 
     def __init__(self, view: LedgerView, arguments: Mapping[str, Json]) -> None:
         self.view = view
-        self.since = cast(int, arguments.get("since", 0))
+        self.since = cast(Seq, arguments.get("since", START))
         self.writer = cast("str | None", arguments.get("writer"))
         self.source = cast("str | None", arguments.get("source"))
         self.tags = [(str(k), str(v)) for k, v in cast("list[list[str]]", arguments.get("tags", []))]
-        self._writers: dict[int, bool] = {}
+        self._writers: dict[Seq, bool] = {}
 
-    def matches(self, rid: int, seq: int) -> bool:
+    def matches(self, rid: Rid, seq: Seq) -> bool:
         """Return whether to undo the change that transaction `seq` made to a record."""
         return seq > self.since and self._by_writer(seq) and self._by_source(rid) and self._by_tags(rid, seq)
 
-    def _by_writer(self, seq: int) -> bool:
+    def _by_writer(self, seq: Seq) -> bool:
         if self.writer is None:
             return True
         if seq not in self._writers:
@@ -202,30 +203,30 @@ class _Matcher:
             self._writers[seq] = body == self.writer.encode()
         return self._writers[seq]
 
-    def _by_source(self, rid: int) -> bool:
+    def _by_source(self, rid: Rid) -> bool:
         if self.source is None:
             return True
         origin = self._behaviour(rid).origin(self.view, rid)
         # by hash, since the name may have been erased: what an undo matched must stay what it matched
-        return bool(origin) and self.view.payload_row(origin or 0).hash == payload_hash(self.source.encode())
+        return bool(origin) and self.view.payload_row(origin or NO_PAYLOAD).hash == payload_hash(self.source.encode())
 
-    def _by_tags(self, rid: int, seq: int) -> bool:
+    def _by_tags(self, rid: Rid, seq: Seq) -> bool:
         if not self.tags:
             return True
         subjects = self._behaviour(rid).subjects(self.view, rid, seq)
         subjects += (other for one in self.view.registry.behaviours for other in one.bound(self.view, rid, seq))
         held: list[Interval] = []
         for subject in subjects:
-            held += (*self.view.intervals(subject, seq - 1), *self.view.intervals(subject, seq))
+            held += (*self.view.intervals(subject, Seq(seq - 1)), *self.view.intervals(subject, seq))
         return any(all(p.facts.fields.get(TAG + name) == value for name, value in self.tags) for p in held)
 
-    def _behaviour(self, rid: int) -> Behaviour:
+    def _behaviour(self, rid: Rid) -> Behaviour:
         return self.view.registry.behaviour[self.view.record(rid).kind]
 
 
 def _selective(view: LedgerView, target: Target) -> _Plan:
     head = view.head()
-    since = 0 if target.since is None else resolve_point(view, target.since, "since", latest=True)
+    since = START if target.since is None else resolve_point(view, target.since, "since", latest=True)
     arguments: dict[str, Json] = {"since": since}
     if target.writer is not None:
         arguments["writer"] = target.writer
@@ -255,12 +256,12 @@ def _selective(view: LedgerView, target: Target) -> _Plan:
     return plan
 
 
-def _touched(view: LedgerView, matcher: _Matcher, since: int, head: int, rolled: set[int]) -> list[int]:
+def _touched(view: LedgerView, matcher: _Matcher, since: Seq, head: Seq, rolled: set[Seq]) -> list[Rid]:
     """Return the memory records with a matching change."""
     if matcher.writer is not None:
         principal = view.pid(payload_hash(matcher.writer.encode()))
         seqs = [] if principal is None else view.transactions_by(principal, since)
-        found = {rid for seq in seqs if seq not in rolled for rid in view.changed(seq - 1, seq)}
+        found = {rid for seq in seqs if seq not in rolled for rid in view.changed(Seq(seq - 1), seq)}
     else:
         found = set(view.changed(since, head))
     out = []
@@ -273,17 +274,17 @@ def _touched(view: LedgerView, matcher: _Matcher, since: int, head: int, rolled:
 
 
 def _without(
-    view: LedgerView, rid: int, matcher: _Matcher, rolls: list[tuple[TransactionRow, Mapping[str, Json]]]
+    view: LedgerView, rid: Rid, matcher: _Matcher, rolls: list[tuple[TransactionRow, Mapping[str, Json]]]
 ) -> tuple[Intervals, bool]:
     """Replay a record's effective history without the changes that match."""
     steps = {seq: Step(seq, "write") for seq in view.change_seqs(rid)}
     for row, arguments in rolls:
         if row.verb == ROLLBACK:
-            steps[row.seq] = Step(row.seq, ROLLBACK, target=cast(int, arguments["to"]))
+            steps[row.seq] = Step(row.seq, ROLLBACK, target=cast(Seq, arguments["to"]))
         else:
             steps[row.seq] = Step(row.seq, UNDO, matches=partial(_Matcher(view, arguments).matches, rid))
     force = [seq for seq in effective(steps[seq] for seq in sorted(steps)) if not matcher.matches(rid, seq)]
-    changes = ((seq, view.intervals(rid, seq - 1), view.intervals(rid, seq)) for seq in force)
+    changes = ((seq, view.intervals(rid, Seq(seq - 1)), view.intervals(rid, seq)) for seq in force)
     outcome = replayed(changes, assigned=view.registry.kind(view.record(rid)).assigned)
     return outcome.intervals, bool(outcome.orphaned)
 
@@ -295,10 +296,10 @@ def _arguments(row: TransactionRow) -> Mapping[str, Json]:
     return cast("Mapping[str, Json]", json.loads(body))
 
 
-def _resting_on(view: LedgerView, plan: _Plan) -> list[int]:
+def _resting_on(view: LedgerView, plan: _Plan) -> list[Rid]:
     """Return live atoms that were derived from, or put in place of, something the plan takes away."""
     taken = [rid for rid, (_, after) in plan.changes.items() if not after and view.record(rid).kind == ATOM.code]
-    out: list[int] = []
+    out: list[Rid] = []
     layer = taken
     seen = set(taken)
     while layer:

@@ -7,6 +7,7 @@ from cmc_mcp.canon import Json, canonical
 from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded
 from cmc_mcp.history.references import plain_text
+from cmc_mcp.ids import Seq, Ws
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import LABEL
@@ -19,7 +20,7 @@ from cmc_mcp.store.rows import Head
 
 def snapshot(
     store: Store,
-    ws: int,
+    ws: Ws,
     *,
     principal: str,
     clock: Clock,
@@ -43,7 +44,7 @@ def snapshot(
         rid, _ = unit.intern(LABEL.record(label.encode()))
         seq = unit.before.seq
         for interval in unit.intervals(rid):
-            named = int(str(interval.facts.fields["seq"]))
+            named = Seq(int(str(interval.facts.fields["seq"])))
             if unit.head_at(named).state_root == unit.before.state_root and not force:
                 return result(unit.head_at(named), label)
             if not force:

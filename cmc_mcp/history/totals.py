@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.ids import END, PayloadHash, Pid, Seq
 from cmc_mcp.store.audit import Audit, Report
 
 
@@ -22,19 +22,19 @@ def totals(audit: Audit, report: Report) -> None:
     }
     first_pid = _first_named(audit)
     rows = audit.rows
-    _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid, late_rid, report)
-    _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid, first_pid, report)
+    _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid.items(), late_rid.items(), report)
+    _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid.items(), first_pid.items(), report)
     vectors = {vid: seq for vid, _, _, seq, _ in audit.view.all_vectors()}
-    _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors, vectors, report)
+    _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors.items(), vectors.items(), report)
 
 
-def _first_named(audit: Audit) -> dict[int, int]:
+def _first_named(audit: Audit) -> dict[Pid, Seq]:
     """Return the transaction in which each payload was first used."""
-    out: dict[int, int] = {}
+    out: dict[Pid, Seq] = {}
 
-    def named(pid: int | None, seq: int) -> None:
+    def named(pid: Pid | None, seq: Seq) -> None:
         if pid:
-            out[pid] = min(out.get(pid, OPEN), seq)
+            out[pid] = min(out.get(pid, END), seq)
 
     behaviours = audit.view.registry.behaviour
     pids = {row.hash: pid for pid, row in audit.payloads.items()}
@@ -42,7 +42,7 @@ def _first_named(audit: Audit) -> dict[int, int]:
         if opens:
             named(facts, seq)
             for ref in behaviours[audit.records[rid].kind].refers(audit.fields(facts)):
-                named(pids.get(bytes.fromhex(ref.hash)), seq)
+                named(pids.get(PayloadHash(bytes.fromhex(ref.hash))), seq)
     for atom in audit.atoms:
         for pid in atom[3:8]:
             named(pid, atom.seq)
@@ -52,13 +52,17 @@ def _first_named(audit: Audit) -> dict[int, int]:
 
 
 def _numbers(
-    name: str, claimed: Sequence[tuple[int, int]], first: Mapping[int, int], late: Mapping[int, int], report: Report
+    name: str,
+    claimed: Sequence[tuple[Seq, int]],
+    first: Iterable[tuple[int, Seq]],
+    late: Iterable[tuple[int, Seq]],
+    report: Report,
 ) -> None:
-    by_seq = sorted((seq, number) for number, seq in first.items())
+    by_seq = sorted((seq, number) for number, seq in first)
     highest = [0]
     for _, number in by_seq:
         highest.append(max(highest[-1], number))
-    later = sorted((seq, number) for number, seq in late.items())
+    later = sorted((seq, number) for number, seq in late)
     lowest = [1 << 62]
     for _, number in reversed(later):
         lowest.append(min(lowest[-1], number))

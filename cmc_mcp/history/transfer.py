@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from cmc_mcp.clock import Clock, SystemClock
 from cmc_mcp.errors import CmcError, IntegrityError, InvalidInput, NotFound
 from cmc_mcp.history.verify import Verifier, text_and_file
+from cmc_mcp.ids import Seq, Ws
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.opening import open_store
 from cmc_mcp.store.row_copy import Mover, place_for
@@ -106,7 +107,7 @@ def transfer(
         return [_one(name, ws, (ours, kept), (theirs, objects), phase) for name, ws in numbers.items()]
 
 
-def _one(name: str, ws: int, source: tuple[Store, Objects], target: tuple[Store, Objects], phase: Phase) -> Moved:
+def _one(name: str, ws: Ws, source: tuple[Store, Objects], target: tuple[Store, Objects], phase: Phase) -> Moved:
     mover = Mover(cast(Any, source[0]), source[1], ws, cast(Any, target[0]), target[1])
     with phase(f"copy {name}, rows") as report:
         there = mover.copy(name, report)
@@ -127,7 +128,7 @@ def _one(name: str, ws: int, source: tuple[Store, Objects], target: tuple[Store,
 class _Witness:
     """What `verify` says of one workspace."""
 
-    def __init__(self, store: Store, objects: Objects, ws: int, report: Progress) -> None:
+    def __init__(self, store: Store, objects: Objects, ws: Ws, report: Progress) -> None:
         with store.reader(ws) as view:
             verifier = Verifier(view, objects)
             verifier.run(report)
@@ -141,11 +142,11 @@ class _Witness:
             raise IntegrityError(f"{otherwise} ({len(self.faults)} faults: {named})")
 
 
-def _compare(source: Store, ws: int, target: Store, there: int, upto: int) -> None:
+def _compare(source: Store, ws: Ws, target: Store, there: Ws, upto: Seq) -> None:
     """Compare the ledgers entry by entry: every hash, root, time and argument."""
     with source.reader(ws) as ours, target.reader(there) as theirs:
         for start in range(0, upto, _PAGE):
-            bounds = {"after": start, "before": min(start + _PAGE, upto) + 1}
+            bounds = {"after": Seq(start), "before": Seq(min(start + _PAGE, upto) + 1)}
             mine, found = (
                 [tuple(getattr(row, name) for name in _PROVED) for row in view.transactions(**bounds)]
                 for view in (ours, theirs)
@@ -179,7 +180,7 @@ def _opened(
         store.close()
 
 
-def _numbers(store: Store, wanted: list[str] | None) -> dict[str, int]:
+def _numbers(store: Store, wanted: list[str] | None) -> dict[str, Ws]:
     known = {name: number for number, name in store.workspaces() if not name.startswith("~")}
     missing = [name for name in wanted or () if name not in known]
     if missing:

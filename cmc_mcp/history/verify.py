@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, ProofError
 from cmc_mcp.history.totals import totals
+from cmc_mcp.ids import ModelNumber, PayloadHash, Rid, Seq, Ws
 from cmc_mcp.kernel.identity import atom_id
 from cmc_mcp.kernel.intervals import Interval, leaf
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, KEY_BYTES
@@ -28,7 +29,7 @@ from cmc_mcp.store.audit import Audit, numbered_whole
 from cmc_mcp.store.checks import Check, Prepared
 from cmc_mcp.store.indexes import Index, Row
 from cmc_mcp.store.ports import AuditView, Objects, Store
-from cmc_mcp.store.rows import MODALITIES, TransactionRow, is_sound
+from cmc_mcp.store.rows import MODALITIES, PieceEvent, TransactionRow, is_sound
 from cmc_mcp.store.tables import Role
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Verifier:
 
     def _replay(self, progress: Progress | None) -> None:
         """Recompute every transaction's hash and roots from the intervals."""
-        audit, live = self.audit, dict[int, dict[int, Interval]]()
+        audit, live = self.audit, dict[Rid, dict[int, Interval]]()
         roots = [tree.EMPTY_ROOT, tree.EMPTY_ROOT]
         previous, time_us, atoms = GENESIS, -(1 << 62), 0
         events = groupby(self.view.interval_events(), key=lambda event: event[0])
@@ -165,7 +166,7 @@ class Verifier:
             progress(len(audit.rows), len(audit.rows))
         self.log_root = log.root(self._replayed, lambda a, b: audit.log[a, b])
         audit.erased = frozenset(
-            bytes.fromhex(str(interval.facts.fields.get("hash", "")))
+            PayloadHash(bytes.fromhex(str(interval.facts.fields.get("hash", ""))))
             for rid, intervals in live.items()
             if rid in audit.records and audit.records[rid].kind == ERASURE.code
             for interval in intervals.values()
@@ -175,7 +176,7 @@ class Verifier:
     def _replayed(self) -> int:
         return sum(level == 0 for level, _ in self.audit.log)
 
-    def _homeless(self, events: tuple[int, Iterable[tuple[int, int, int, int, int, int]]]) -> None:
+    def _homeless(self, events: tuple[Seq, Iterable[PieceEvent]]) -> None:
         for seq, _, rid, start, *_ in events[1]:
             self.fault("pieces", f"{rid}/{start}/{seq}", "it belongs to a transaction that is not in the ledger")
 
@@ -190,14 +191,12 @@ class Verifier:
         if row.recorded_us <= time_us:
             self.fault("transactions", row.seq, "its time is not after the one before")
 
-    def _apply(
-        self, live: dict[int, dict[int, Interval]], events: list[tuple[int, int, int, int, int, int]]
-    ) -> tuple[list[Change], int]:
+    def _apply(self, live: dict[Rid, dict[int, Interval]], events: list[PieceEvent]) -> tuple[list[Change], int]:
         """Apply one transaction's openings and closings; return its changes, and by how much live atoms grew."""
         audit = self.audit
         changes: list[Change] = []
         delta = 0
-        before: dict[int, tuple[Interval, ...]] = {}
+        before: dict[Rid, tuple[Interval, ...]] = {}
         for seq, opens, rid, start, end, facts in events:
             intervals = live.setdefault(rid, {})
             before.setdefault(rid, _ordered(intervals))
@@ -351,7 +350,7 @@ class Verifier:
         self.checked["checkpoint"] = 1
         return checkpoint
 
-    def deep(self, embedder: Embedder | None, model: int) -> Deep | None:
+    def deep(self, embedder: Embedder | None, model: ModelNumber) -> Deep | None:
         """Return what `again` is to embed; None, and a note, where vectors cannot be verified: another model's never can."""
         others = [name for number, name, *_ in self.view.models() if number != model]
         if others:
@@ -379,7 +378,7 @@ def _ordered(intervals: dict[int, Interval]) -> tuple[Interval, ...]:
     return tuple(intervals[start] for start in sorted(intervals))
 
 
-def text_and_file(store: Store, ws: int, objects: Objects) -> list[Fault]:
+def text_and_file(store: Store, ws: Ws, objects: Objects) -> list[Fault]:
     """Check full text, and what belongs to no workspace."""
     faults = [Fault(table="passages", key=str(ws), reason=reason) for reason in store.text_faults(ws, objects)]
     return faults + [Fault(table=table, key=key, reason=reason) for table, key, reason in store.file_faults()]

@@ -1,1 +1,1 @@
-"""What is kept in memory to search a workspace: its vectors, its sections, its words. It answers as the rows do."""
+"""Indexes in memory over a workspace: its vectors, sections and words. They answer as the stored rows do."""

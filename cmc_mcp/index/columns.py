@@ -47,7 +47,7 @@ class Column:
 
 
 def window(starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], valid_at: int) -> tuple[int, int]:
-    """Return the valid times around `valid_at` in which no piece begins or ends."""
+    """Return the valid times around `valid_at` in which no interval begins or ends."""
     low = max(int(starts[starts <= valid_at].max(initial=-OPEN)), int(ends[ends <= valid_at].max(initial=-OPEN)))
     high = min(int(starts[starts > valid_at].min(initial=OPEN)), int(ends[ends > valid_at].min(initial=OPEN)))
     return low, high

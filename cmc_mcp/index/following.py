@@ -1,4 +1,4 @@
-"""What follows the ledger: an index in memory that a read brings up to its own transaction, once for every reader."""
+"""Followers of the ledger: indexes in memory that a read brings up to its own transaction, once for every reader."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cmc_mcp.errors import Busy
+from cmc_mcp.ids import START, ModelNumber, Seq, Ws
 
 _BROKEN: Final = -1  # the erasure count of an index that is not to be used
 
@@ -14,12 +15,12 @@ _BROKEN: Final = -1  # the erasure count of an index that is not to be used
 class Follower:
     """An index of one workspace under one model. Thread-safe. An erasure begins a new erasure count, and so a new index."""
 
-    def __init__(self, ws: int, model: int, erasure_count: int) -> None:
+    def __init__(self, ws: Ws, model: ModelNumber, erasure_count: int) -> None:
         self.ws, self.model, self.erasure_count = ws, model, erasure_count
-        self.seq = 0
+        self.seq = START
         self._lock = threading.Lock()
 
-    def _follow(self, seq: int, load: Callable[[], None]) -> None:
+    def _follow(self, seq: Seq, load: Callable[[], None]) -> None:
         """Call `load` under the lock unless the index has reached transaction `seq` already.
 
         Raises:

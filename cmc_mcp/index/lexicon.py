@@ -10,6 +10,8 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cmc_mcp.ids import Rid, Ws
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -59,24 +61,24 @@ def weighted(counts: npt.NDArray[np.uint16], heading_weight: float) -> npt.NDArr
 
 
 class _Known(NamedTuple):
-    upto: int
+    upto: Rid
     postings: Postings
 
 
 class Lexicon:
     """Postings of the latest terms, and lengths of passages, of one workspace. Thread-safe."""
 
-    def __init__(self, ws: int) -> None:
+    def __init__(self, ws: Ws) -> None:
         import numpy as np
 
-        self._low = ws << 40
+        self._low = Rid(ws << 40)
         self._lock = threading.Lock()
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._size = 0
         self._frequent: dict[tuple[str, int], int] = {}
         self._lengths: npt.NDArray[np.int32] = np.zeros(0, np.int32)  # plus one; 0 is not known yet
 
-    def frequency(self, view: ReadView, term: str, upto: int, cap: int) -> int:
+    def frequency(self, view: ReadView, term: str, upto: Rid, cap: int) -> int:
         """Count the passages recorded up to a record number that hold a term, at most `cap`."""
         with self._lock:
             known = self._known.get(term)
@@ -93,7 +95,7 @@ class Lexicon:
                 self._frequent[term, cap] = min(upto, self._frequent.get((term, cap), upto))
         return count
 
-    def postings(self, view: ReadView, term: str, upto: int) -> Postings:
+    def postings(self, view: ReadView, term: str, upto: Rid) -> Postings:
         """Return where a term is, in passages recorded up to a record number."""
         import numpy as np
 

@@ -1,15 +1,16 @@
 """The matrix: int8 codes of every vector of a workspace in memory, with the columns that filters need.
 
-It stands in front of the store's exact search and gives the same rows. A read brings it up to its own transaction
-through the change log; rows are never removed, a mask decides who holds at a read point.
+It stands in front of the store's exact search and returns the same rows. A read brings it up to its own transaction
+through the change log; rows are never removed, a mask decides which of them hold at a read point.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from cmc_mcp.ids import NO_RECORD, ModelNumber, Pid, Rid, Seq, Vid, Ws
 from cmc_mcp.index.columns import Column, best, window
 from cmc_mcp.index.following import Follower
 from cmc_mcp.index.lexicon import Lexicon
@@ -33,11 +34,11 @@ _SPARE: Final = 14  # candidates beyond k before the bound is known
 _DOT_ERROR: Final = 3e-5  # of a float32 dot product of 384 terms, with room
 _WIDENED_MAX: Final = 4_096  # more candidates than this inside the error bound: the exact path is as good
 ROW_BYTES: Final = 496
-"""Memory of one atom with one vector and one piece, all columns."""
+"""Bytes in memory of one atom with one vector and one interval, all columns."""
 
 
 class _Selected(NamedTuple):
-    """Who passes at a read point, and for which valid times this stays so."""
+    """The atoms that pass at a read point, and the valid times for which this stays so."""
 
     valid_from: int
     valid_to: int
@@ -49,7 +50,7 @@ class _Selected(NamedTuple):
 
 
 class Described(NamedTuple):
-    """What is known of some atoms beside their words: one row each."""
+    """The features of some atoms beside their words: one row each."""
 
     modality: npt.NDArray[np.int64]
     origin: npt.NDArray[np.int64]
@@ -60,7 +61,7 @@ class Described(NamedTuple):
 class Matrix(Follower):
     """Codes and columns of one workspace under one model. Thread-safe; `model` 0 has columns only."""
 
-    def __init__(self, ws: int, model: int, dimension: int, erasure_count: int) -> None:
+    def __init__(self, ws: Ws, model: ModelNumber, dimension: int, erasure_count: int) -> None:
         super().__init__(ws, model, erasure_count)
         self.lexicon = Lexicon(ws)
         self._rid, self._modality = Column("int64"), Column("int8")
@@ -74,21 +75,21 @@ class Matrix(Follower):
         self._first = Column("int32")  # of each vector, the first atom that has it
         self._more: dict[int, list[int]] = {}  # and the others: the same words, said again
         self._said_by: set[int] = set()
-        self._last_rid = ws << 40
-        self._erased: list[int] | None = None
-        self._masks: OrderedDict[tuple[int, Filter], _Selected] = OrderedDict()
+        self._last_rid = Rid(ws << 40)
+        self._erased: list[Rid] | None = None
+        self._masks: OrderedDict[tuple[Seq, Filter], _Selected] = OrderedDict()
 
     def speakers(self, keys: Sequence[int]) -> set[int]:
         """Return those speakers, by number, of whom an atom was recorded when the matrix last caught up."""
         return {key for key in keys if key in self._said_by}
 
     # ------------------------------------------------------------------ catching up
-    def catch_up(self, view: ReadView, seq: int, last_rid: int) -> None:
+    def catch_up(self, view: ReadView, seq: Seq, last_rid: Rid) -> None:
         """Catch up with a transaction, inside the read transaction of `view`."""
         self._follow(seq, lambda: self._catch_up(view, seq, last_rid))
 
-    def _catch_up(self, view: ReadView, seq: int, last_rid: int) -> None:
-        last_vid = int(self._vid.rows[-1]) if self._vid.size else self.ws << 40
+    def _catch_up(self, view: ReadView, seq: Seq, last_rid: Rid) -> None:
+        last_vid = Vid(int(self._vid.rows[-1]) if self._vid.size else self.ws << 40)
         known = self._last_rid
         if not self.seq:
             self._reserve(view.head())
@@ -118,19 +119,19 @@ class Matrix(Follower):
         if not self._vid.size:
             for segment, vids, seqs, errors, codes in view.packed_codes(self.model):
                 # an erase drops segments, and they are not packed again: their vectors are read one by one
-                self._load_rows(view, low + segment * SEGMENT_VECTORS)
+                self._load_rows(view, Vid(low + segment * SEGMENT_VECTORS))
                 self._vid.extend(np.frombuffer(vids, np.int64))
                 self._vector_seq.extend(np.frombuffer(seqs, np.int64))
                 self._error.extend(np.frombuffer(errors, np.float32))
                 self._codes.extend(np.frombuffer(codes, np.int8).reshape(-1, dimension))
-        self._load_rows(view, low + (1 << 40))
+        self._load_rows(view, Vid(low + (1 << 40)))
         self._first.extend(np.full(self._vid.size - self._first.size, -1, np.int32))
 
-    def _load_rows(self, view: ReadView, before: int) -> None:
+    def _load_rows(self, view: ReadView, before: Vid) -> None:
         """Load the vectors that follow the last known one and have a number below `before`."""
         import numpy as np
 
-        last = int(self._vid.rows[-1]) if self._vid.size else self.ws << 40
+        last = Vid(int(self._vid.rows[-1]) if self._vid.size else self.ws << 40)
         if last + 1 >= before:
             return
         rows = view.vector_columns(self.model, last, before)
@@ -143,12 +144,12 @@ class Matrix(Follower):
             self._error.extend(errors32)
             self._codes.extend(codes8)
 
-    def _load_atoms(self, view: ReadView, after: int, upto: int) -> None:
+    def _load_atoms(self, view: ReadView, after: Rid, upto: Rid) -> None:
         columns = view.atom_columns(self.model, after, upto)
         while rows := list(islice(columns, _CHUNK)):  # a million rows at once would outweigh the matrix
             self._add_atoms(rows)
 
-    def _add_atoms(self, rows: list[tuple[int, int, int, int, int, int, int | None]]) -> None:
+    def _add_atoms(self, rows: list[tuple[Rid, int, Pid, Pid, int, int, Vid | None]]) -> None:
         import numpy as np
 
         rids, modalities, origins, witnesses, traits, speakers, vids = zip(*rows, strict=True)
@@ -186,7 +187,7 @@ class Matrix(Follower):
         places = np.minimum(np.searchsorted(self._vid.rows, vids), self._vid.size - 1)
         return np.where(self._vid.rows[places] == vids, places, -1)
 
-    def _attach_late(self, view: ReadView, last_vid: int, known: int) -> None:
+    def _attach_late(self, view: ReadView, last_vid: Vid, known: Rid) -> None:
         import numpy as np
 
         rows = view.late_vectors(self.model, last_vid, known)
@@ -196,7 +197,7 @@ class Matrix(Follower):
             self._vector.rows[atoms] = places
             self._attach(atoms, places)
 
-    def _load_intervals(self, view: ReadView, seq: int) -> None:
+    def _load_intervals(self, view: ReadView, seq: Seq) -> None:
         import numpy as np
 
         closed = list(view.closed_columns(self.seq, seq)) if self.seq else []
@@ -209,12 +210,12 @@ class Matrix(Follower):
                 column.extend(value)
         self._close(closed)
 
-    def _close(self, rows: Sequence[tuple[int, int, int, int]]) -> None:
+    def _close(self, rows: Sequence[tuple[Rid, int, Seq, Seq]]) -> None:
         import numpy as np
 
         if not rows:
             return
-        ends = {(rid, valid_from, tx_from): tx_to for rid, valid_from, tx_from, tx_to in rows}
+        ends: dict[tuple[int, int, int], Seq] = {(rid, start, tx_from): tx_to for rid, start, tx_from, tx_to in rows}
         atoms = np.searchsorted(self._rid.rows, np.array([row[0] for row in rows], np.int64))
         touched = np.zeros(self._rid.size, np.bool_)
         touched[atoms] = True
@@ -228,7 +229,7 @@ class Matrix(Follower):
                 self._tx_to.rows[place] = ends[key]
 
     # ------------------------------------------------------------------ masks
-    def select(self, seq: int, valid_at: int, limits: Filter) -> _Selected:
+    def select(self, seq: Seq, valid_at: int, limits: Filter) -> _Selected:
         """Return the atoms that hold at a read point and pass a filter."""
         key = (seq, limits)
         with self._lock:
@@ -242,7 +243,7 @@ class Matrix(Follower):
                 self._masks.popitem(last=False)
             return found
 
-    def _selected(self, seq: int, valid_at: int, limits: Filter) -> _Selected:
+    def _selected(self, seq: Seq, valid_at: int, limits: Filter) -> _Selected:
         import numpy as np
 
         held = self._tx_from.rows <= seq
@@ -268,7 +269,7 @@ class Matrix(Follower):
         passing = size if vectors is None else int(np.count_nonzero(vectors))
         return _Selected(*window(starts, ends, valid_at), atoms, vectors, size, passing, self._bare(atoms, seq))
 
-    def _vector_mask(self, atoms: Mask, seq: int) -> Mask | None:
+    def _vector_mask(self, atoms: Mask, seq: Seq) -> Mask | None:
         import numpy as np
 
         if not self._vid.size:
@@ -280,7 +281,7 @@ class Matrix(Follower):
             mask &= self._vector_seq.rows <= seq
         return None if mask.all() else mask
 
-    def _bare(self, atoms: Mask, seq: int) -> int:
+    def _bare(self, atoms: Mask, seq: Seq) -> int:
         """Count the text atoms without a vector at a transaction."""
         import numpy as np
 
@@ -303,18 +304,18 @@ class Matrix(Follower):
         found: Mask = (self._rid.rows[places] == rids) & selected.atoms[places]
         return found
 
-    def pending(self, seq: int, valid_at: int) -> int:
+    def pending(self, seq: Seq, valid_at: int) -> int:
         """Count the text atoms that hold at a read point without a vector."""
         return self.select(seq, valid_at, Filter()).pending
 
-    def bounds(self, selected: _Selected) -> tuple[int, int]:
+    def bounds(self, selected: _Selected) -> tuple[Rid, Rid]:
         """Return the lowest and the highest number of a selected atom; (0, 0) for none."""
         import numpy as np
 
         places = np.flatnonzero(selected.atoms)
         if not len(places):
-            return 0, 0
-        return int(self._rid.rows[places[0]]), int(self._rid.rows[places[-1]])
+            return NO_RECORD, NO_RECORD
+        return Rid(int(self._rid.rows[places[0]])), Rid(int(self._rid.rows[places[-1]]))
 
     def size(self, selected: _Selected) -> int:
         """Count the selected atoms."""
@@ -322,7 +323,7 @@ class Matrix(Follower):
 
         return int(np.count_nonzero(selected.atoms))
 
-    def erased(self, view: ReadView) -> list[int]:
+    def erased(self, view: ReadView) -> list[Rid]:
         """Return the atoms whose content was erased; an erasure makes a new matrix, so they are looked up once."""
         if self._erased is None:
             self._erased = view.erased()
@@ -364,7 +365,7 @@ class Matrix(Follower):
     # ------------------------------------------------------------------ search
     def nearest(
         self, view: ReadView, query: npt.NDArray[np.float32], k: int, selected: _Selected
-    ) -> list[tuple[int, float]] | None:
+    ) -> list[tuple[Rid, float]] | None:
         """Find the `k` nearest selected atoms as (rid, cosine); None when the exact path has to answer.
 
         Candidates by int8 score are widened until the k-th exact score is at least the best excluded one plus the
@@ -427,8 +428,8 @@ class Matrix(Follower):
         return bound
 
     def scores_of(
-        self, view: ReadView, query: npt.NDArray[np.float32], rids: Sequence[int], selected: _Selected
-    ) -> dict[int, float]:
+        self, view: ReadView, query: npt.NDArray[np.float32], rids: Sequence[Rid], selected: _Selected
+    ) -> dict[Rid, float]:
         """Return the exact cosines of those selected atoms that have a vector at the read point."""
         import numpy as np
 
@@ -448,7 +449,7 @@ class Matrix(Follower):
         query: npt.NDArray[np.float32],
         places: npt.NDArray[np.int64],
         selected: _Selected,
-    ) -> list[tuple[int, float]]:
+    ) -> list[tuple[Rid, float]]:
         """Score candidates exactly, and return the selected atoms that have them."""
         import numpy as np
 
@@ -465,4 +466,4 @@ class Matrix(Follower):
             for atom in (int(firsts[place]), *self._more.get(place, ())):
                 if 0 <= atom < size and atoms[atom]:
                     out.append((int(rids[atom]), score))
-        return out
+        return cast("list[tuple[Rid, float]]", out)

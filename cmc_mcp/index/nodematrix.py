@@ -1,4 +1,4 @@
-"""The nodes of a workspace in memory: who stood when, and their vectors. It gives what the store's rows give."""
+"""The nodes of a workspace in memory: when each held, and their vectors. It answers as the stored rows do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.documents.nodes import spans
+from cmc_mcp.ids import NO_PAYLOAD, START, ModelNumber, NodeKey, PayloadHash, Rid, Seq, Ws
 from cmc_mcp.index.columns import Column
 from cmc_mcp.index.following import Follower
 from cmc_mcp.store.codes import exact
@@ -29,7 +30,7 @@ _ERROR: Final = 4e-5  # of a float32 product beside the exact score, both ways, 
 class Near(NamedTuple):
     """A node near a question."""
 
-    source: int
+    source: Rid
     path: str
     cosine: float
 
@@ -46,27 +47,27 @@ class Plan:
 class NodeMatrix(Follower):
     """The nodes of one workspace under one model. Thread-safe. An erasure starts a new one."""
 
-    def __init__(self, ws: int, model: int, dimension: int, erasure_count: int) -> None:
+    def __init__(self, ws: Ws, model: ModelNumber, dimension: int, erasure_count: int) -> None:
         super().__init__(ws, model, erasure_count)
         self._source, self._tx_from, self._tx_to = Column("int64"), Column("int64"), Column("int64")
         self._vector, self._vector_seq = Column("int32"), Column("int64")
         self._vectors = Column("float32", dimension)
         self._paths: list[str] = []
-        self._keys: list[bytes] = []
-        self._places: dict[tuple[int, str, int], int] = {}
-        self._of_key: dict[bytes, int] = {}
-        self._waiting: dict[bytes, list[int]] = {}  # nodes without a vector yet
+        self._keys: list[NodeKey] = []
+        self._places: dict[tuple[Rid, str, Seq], int] = {}
+        self._of_key: dict[NodeKey, int] = {}
+        self._waiting: dict[NodeKey, list[int]] = {}  # nodes without a vector yet
         self.plans = Plans()
 
-    def catch_up(self, view: ReadView, seq: int) -> None:
+    def catch_up(self, view: ReadView, seq: Seq) -> None:
         """Catch up with a transaction, inside the read transaction of `view`."""
         self._follow(seq, lambda: self._catch_up(view, seq))
 
-    def _catch_up(self, view: ReadView, seq: int) -> None:
+    def _catch_up(self, view: ReadView, seq: Seq) -> None:
         self._load_vectors(view, seq)
         self._load_nodes(view, seq)
 
-    def _load_vectors(self, view: ReadView, seq: int) -> None:
+    def _load_vectors(self, view: ReadView, seq: Seq) -> None:
         import numpy as np
 
         rows = view.node_vectors(self.model, self.seq, seq) if self.model else []
@@ -80,7 +81,7 @@ class NodeMatrix(Follower):
             for place in self._waiting.pop(key, ()):
                 self._vector.rows[place] = number
 
-    def _load_nodes(self, view: ReadView, seq: int) -> None:
+    def _load_nodes(self, view: ReadView, seq: Seq) -> None:
         import numpy as np
 
         rows = view.nodes_opened(self.seq, seq)
@@ -103,14 +104,14 @@ class NodeMatrix(Follower):
             self._tx_to.rows[self._places[source, path, tx_from]] = tx_to
 
     def nearest(
-        self, query: npt.NDArray[np.float32], seq: int, sources: Sequence[int] | None, count: int
+        self, query: npt.NDArray[np.float32], seq: Seq, sources: Sequence[Rid] | None, count: int
     ) -> list[Near]:
         """Return the `count` nodes nearest to a question after a transaction, best first, ties by key and place."""
         with self._lock:
             return self._nearest(query, seq, sources, count)
 
     def _nearest(
-        self, query: npt.NDArray[np.float32], seq: int, sources: Sequence[int] | None, count: int
+        self, query: npt.NDArray[np.float32], seq: Seq, sources: Sequence[Rid] | None, count: int
     ) -> list[Near]:
         import numpy as np
 
@@ -130,20 +131,25 @@ class NodeMatrix(Follower):
             places, rows = places[near >= least], rows[near >= least]
         scores = exact(query, self._vectors.rows[rows]).tolist()
         found = [
-            (-score, self._keys[place], int(self._source.rows[place]), self._paths[place])
+            (-score, self._keys[place], Rid(int(self._source.rows[place])), self._paths[place])
             for score, place in zip(scores, places.tolist(), strict=True)
         ]
         return [Near(source, path, -score) for score, _, source, path in sorted(found)[:count]]
 
 
 def nearest_by_rows(
-    view: ReadView, model: int, query: npt.NDArray[np.float32], seq: int, sources: Sequence[int] | None, count: int
+    view: ReadView,
+    model: ModelNumber,
+    query: npt.NDArray[np.float32],
+    seq: Seq,
+    sources: Sequence[Rid] | None,
+    count: int,
 ) -> list[Near]:
     """Return the same as `NodeMatrix.nearest` from the store's rows alone: the oracle of that index."""
     import numpy as np
 
-    vectors = {key: vector for key, _, vector in view.node_vectors(model, 0, seq)}
-    rows = [row for row in view.nodes_opened(0, seq) if row[3] > seq and row[4] in vectors]
+    vectors = {key: vector for key, _, vector in view.node_vectors(model, START, seq)}
+    rows = [row for row in view.nodes_opened(START, seq) if row[3] > seq and row[4] in vectors]
     if sources is not None:
         wanted = set(sources)
         rows = [row for row in rows if row[0] in wanted]
@@ -159,15 +165,15 @@ class Plans:
     """Versions of documents as plans, the last few of them. An erasure starts a new one."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[int, bytes], Plan | None] = OrderedDict()
+        self._known: OrderedDict[tuple[Rid, PayloadHash], Plan | None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def at(self, view: ReadView, manifests: Manifests, source: int, seq: int) -> Plan | None:
+    def at(self, view: ReadView, manifests: Manifests, source: Rid, seq: Seq) -> Plan | None:
         """Return the version of a document after a transaction, or None if it did not exist or was erased."""
         intervals = view.intervals(source, seq)
         if not intervals:
             return None
-        hash_ = bytes.fromhex(str(intervals[0].facts.fields["manifest"]))
+        hash_ = PayloadHash(bytes.fromhex(str(intervals[0].facts.fields["manifest"])))
         key = (source, hash_)
         known = self._known.get(key)
         if known is not None:
@@ -180,11 +186,11 @@ class Plans:
         return plan
 
 
-def _plan(view: ReadView, manifests: Manifests, source: int, hash_: bytes) -> Plan | None:
+def _plan(view: ReadView, manifests: Manifests, source: Rid, hash_: PayloadHash) -> Plan | None:
     manifest = manifests.get(view, hash_)
     if manifest is None:
         return None
-    rids = {row.key: row.rid for row in view.atoms_with_origin(view.origin_of(source) or 0)}
+    rids = {row.key: row.rid for row in view.atoms_with_origin(view.origin_of(source) or NO_PAYLOAD)}
     return Plan(
         spans([part.place for part in manifest.parts]),
         array("q", [rids.get(part.atom, 0) for part in manifest.parts]),

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from cmc_mcp.canon import facts_hash
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.ids import START, Pid, Seq
 from cmc_mcp.model.entries import metadata_of
 from cmc_mcp.model.filters import Where, compiled, signature
 from cmc_mcp.store.ports import ReadView
@@ -25,24 +26,24 @@ _FILTERS_MAX: Final = 32
 class _Table:
     """The metadata of every body of facts that entries of one collection ever had. Facts never change: it only grows."""
 
-    seq: int = 0
-    facts: list[int] = field(default_factory=list)
-    gone: set[int] = field(default_factory=set)  # erased
-    known: dict[int, Mapping[str, JsonValue] | bytes] = field(default_factory=dict)  # past a bound, as they are stored
-    passing: OrderedDict[Hashable, tuple[int, list[int]]] = field(default_factory=OrderedDict)
+    seq: Seq = START
+    facts: list[Pid] = field(default_factory=list)
+    gone: set[Pid] = field(default_factory=set)  # erased
+    known: dict[Pid, Mapping[str, JsonValue] | bytes] = field(default_factory=dict)  # past a bound, as they are stored
+    passing: OrderedDict[Hashable, tuple[int, list[Pid]]] = field(default_factory=OrderedDict)
 
 
 class Tables:
-    """What filters are evaluated over, by collection: a cache of what the ledger says. An erasure starts a new one.
+    """The rows that filters are evaluated over, by collection: a cache of the ledger. An erasure starts a new one.
 
-    A filter asks of each body of facts once; which of them hold at a read point is then the selection's affair.
+    A filter is applied once to each body of facts; the selection then decides which of them hold at a read point.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._tables: dict[int, _Table] = {}
+        self._tables: dict[Pid, _Table] = {}
 
-    def passing(self, view: ReadView, origin: int, where: Where) -> tuple[int, ...]:
+    def passing(self, view: ReadView, origin: Pid, where: Where) -> tuple[Pid, ...]:
         """Return the bodies of facts that pass a filter, of those that entries of a collection ever had."""
         with self._guard:
             table = self._table(view, origin)
@@ -56,13 +57,13 @@ class Tables:
                 table.passing.popitem(last=False)
             return tuple(found)
 
-    def metadata(self, view: ReadView, origin: int) -> dict[int, Mapping[str, JsonValue]]:
+    def metadata(self, view: ReadView, origin: Pid) -> dict[Pid, Mapping[str, JsonValue]]:
         """Return the metadata of every body of facts that entries of a collection ever had, by number."""
         with self._guard:
             table = self._table(view, origin)
             return {pid: _metadata(table, pid) for pid in table.facts}
 
-    def _table(self, view: ReadView, origin: int) -> _Table:
+    def _table(self, view: ReadView, origin: Pid) -> _Table:
         head = view.head().seq
         table = self._tables.setdefault(origin, _Table())
         if table.seq < head:
@@ -70,7 +71,7 @@ class Tables:
         return table
 
 
-def _follow(view: ReadView, origin: int, table: _Table, head: int) -> None:
+def _follow(view: ReadView, origin: Pid, table: _Table, head: Seq) -> None:
     """Bring a table to a transaction. What was erased is left out, until it is told again and so is there again."""
     rows = [row for row in view.facts_of_origin(origin, table.seq, head) if row[0] not in table.known]
     rows += (
@@ -91,6 +92,6 @@ def _follow(view: ReadView, origin: int, table: _Table, head: int) -> None:
     table.seq = head
 
 
-def _metadata(table: _Table, pid: int) -> Mapping[str, JsonValue]:
+def _metadata(table: _Table, pid: Pid) -> Mapping[str, JsonValue]:
     known = table.known[pid]
     return metadata_of(json.loads(known)) if isinstance(known, bytes) else known

@@ -1,1 +1,1 @@
-"""The bitemporal map: records, pieces and their algebra, transactions, undo. Pure; no I/O."""
+"""The bitemporal map: records, intervals and their algebra, transactions, undo. Pure; no I/O."""

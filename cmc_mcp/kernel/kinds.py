@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from cmc_mcp.canon import digest, facts_hash, payload_hash
+from cmc_mcp.ids import PayloadHash
 
 KEY_BYTES: Final = 16
 
@@ -26,7 +27,7 @@ class Kind(NamedTuple):
 
     Memory kinds form the state root and roll back; the others, control kinds, form the control root and never do. Of an
     `assigned` kind the replay of a change sets its after-state, whatever stood before; of the others it sets what the change
-    set, register by register. A record that `may_be_empty` can be numbered without ever being asserted.
+    set, field by field. A record that `may_be_empty` can be numbered without ever being asserted.
     """
 
     code: int
@@ -52,10 +53,10 @@ class Domain(NamedTuple):
     """
 
     number: int
-    hash: Callable[[bytes], bytes]
+    hash: Callable[[bytes], PayloadHash]
     revives: bool = True
     inline_only: bool = False
-    refers: Callable[[bytes], Iterable[bytes]] = lambda _: ()
+    refers: Callable[[bytes], Iterable[PayloadHash]] = lambda _: ()
 
 
 Kinds = Mapping[int, Kind]

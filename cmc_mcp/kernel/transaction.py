@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from cmc_mcp.canon import digest
+from cmc_mcp.ids import Seq
 from cmc_mcp.kernel.kinds import Record
 
 GENESIS: Final = bytes(32)
 """The hash before the first transaction of a workspace."""
 
 OPEN: Final = (1 << 62) - 1
-"""`tx_to` of a piece that is live."""
+"""`tx_to` of an interval that is live."""
 
 ROLLBACK: Final = "rollback"
 UNDO: Final = "undo"
@@ -32,7 +33,7 @@ class Header:
     """What the hash of a transaction covers besides the changes."""
 
     previous: bytes
-    seq: int
+    seq: Seq
     recorded_us: int
     principal: bytes  # payload hash
     verb: str

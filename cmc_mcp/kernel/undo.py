@@ -2,7 +2,7 @@
 
 Each record has an effective history, a list of the transactions whose change of it is in force. A write appends itself;
 a whole rollback to S sets the list to what it was at S; a selective one removes what it matched. The value is the
-replay of the list, per instant of valid time and per register, so a later honest re-tag keeps its tag and not the
+replay of the list, per instant of valid time and per field, so a later honest re-tag keeps its tag and not the
 poison it was set beside.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from cmc_mcp.ids import START, Seq
 from cmc_mcp.kernel.intervals import NOTHING, Intervals, pointwise
 from cmc_mcp.kernel.transaction import ROLLBACK, UNDO
 from cmc_mcp.model.facts import Facts, facts_of, merged
@@ -22,19 +23,19 @@ class Step(NamedTuple):
     `matches` is asked only of an undo: did it match the change that transaction `seq` made to this record?
     """
 
-    seq: int
+    seq: Seq
     verb: str
-    target: int = 0  # of a whole rollback
-    matches: Callable[[int], bool] | None = None  # of a selective one
+    target: Seq = START  # of a whole rollback
+    matches: Callable[[Seq], bool] | None = None  # of a selective one
 
 
-def effective(steps: Iterable[Step]) -> tuple[int, ...]:
+def effective(steps: Iterable[Step]) -> tuple[Seq, ...]:
     """Resolve the history of one record into the transactions whose change of it is in force, in order.
 
     `steps` are the record's own changes and every rollback of the workspace, by ascending `seq`.
     """
-    force: tuple[int, ...] = ()
-    seen: list[tuple[int, tuple[int, ...]]] = [(0, ())]
+    force: tuple[Seq, ...] = ()
+    seen: list[tuple[Seq, tuple[Seq, ...]]] = [(START, ())]
     for step in steps:
         if step.verb == ROLLBACK:
             force = next(past for seq, past in reversed(seen) if seq <= step.target)
@@ -54,7 +55,7 @@ class Replayed(NamedTuple):
     orphaned: tuple[int, ...]
 
 
-def replayed(changes: Iterable[tuple[int, Intervals, Intervals]], *, assigned: bool = False) -> Replayed:
+def replayed(changes: Iterable[tuple[Seq, Intervals, Intervals]], *, assigned: bool = False) -> Replayed:
     """Replay recorded changes `(seq, before, after)` of one record onto nothing.
 
     Of an `assigned` kind each change sets its after-state, whatever stood before: nothing of who came after is lost with

@@ -1,4 +1,4 @@
-"""What a caller hands to a call that takes long: whom to tell how far it is, and whom to ask whether to go on."""
+"""The callbacks of a long call: one is told the progress, one is asked whether to go on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cmc_mcp.errors import Cancelled
 Progress = Callable[[int, int], None]
 """Is told how much is done, and of how much; a total of 0 is unknown."""
 Cancel = Callable[[], bool]
-"""Says whether the caller gave up."""
+"""Returns whether the caller gave up."""
 
 
 def check_cancelled(cancel: Cancel | None) -> None:

@@ -1,4 +1,4 @@
-"""The facts of an assertion as fields: a flat map from register name to value, encoded canonically.
+"""The facts of an assertion as fields: a flat map from a field's name to its value, encoded canonically.
 
 `remember`, `revise` and undo set fields one by one. Each tag is a field (`tag:topic`); so are the claim, the
 confidence and the title. A field with its default value is absent, so equal facts have equal bytes.
@@ -14,6 +14,7 @@ from typing import TypedDict
 from urllib.parse import quote, unquote
 
 from cmc_mcp.canon import Json, canonical, facts_hash
+from cmc_mcp.ids import PayloadHash
 
 TAG = "tag:"
 USED = "used_us"
@@ -27,7 +28,7 @@ FactFields = Mapping[str, Json]
 class Facts:
     """One body of facts: its hash (32 bytes) and its bytes, or None if they were erased. Equality is by hash."""
 
-    hash: bytes
+    hash: PayloadHash
     body: bytes | None
 
     def __eq__(self, other: object) -> bool:

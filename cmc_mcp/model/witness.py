@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Literal
 
 from cmc_mcp.canon import Json, canonical, payload_hash
+from cmc_mcp.ids import PayloadHash
 
 NO_MODEL = "none"
 """The `model_id` of a memory that a person or a tool wrote."""
@@ -43,7 +44,7 @@ class Witness:
         return canonical(fields)
 
     @cached_property
-    def key(self) -> bytes:
+    def key(self) -> PayloadHash:
         """The hash of the body (32 bytes), which enters the atom's identity."""
         return payload_hash(self.body)
 

@@ -1,4 +1,4 @@
 """The read pipeline: point → query → retrieve → rank → navigate → arrange → fit, one stage a file.
 
-Beside it stands what reads without ranking: sources, versions, places, outcomes, the entries of a collection.
+Beside the pipeline are the reads without ranking: sources, versions, outlines, outcomes, the entries of a collection.
 """

@@ -14,6 +14,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Final, Literal
 
+from cmc_mcp.ids import Pid
 from cmc_mcp.read.words import stem, words
 
 Kind = Literal["number", "date", "name", "negation", "value"]
@@ -38,7 +39,7 @@ _PREFIXED_MIN: Final = 5  # letters of the rest: "in-valid", not "in-form"
 
 @dataclass(frozen=True)
 class Asserted:
-    """What a text asserts. `words` are case-folded, in order; everything else is a set of canonical strings."""
+    """The assertions of a text. `words` are case-folded, in order; everything else is a set of canonical strings."""
 
     words: tuple[str, ...]
     numbers: frozenset[str]
@@ -416,9 +417,9 @@ class Statements:
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, Statement] = {}
+        self._known: dict[Pid, Statement] = {}
 
-    def of(self, content: int, text: str) -> Statement:
+    def of(self, content: Pid, text: str) -> Statement:
         """Return the text of a content, read before or to be read."""
         known = self._known.get(content)
         if known is None:

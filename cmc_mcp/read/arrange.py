@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from cmc_mcp.documents.loading import Loaded, load
+from cmc_mcp.ids import NO_MODEL_NUMBER, ModelNumber, Pid, Rid
 from cmc_mcp.model.facts import claim_of
 from cmc_mcp.read import navigate
 from cmc_mcp.read.agree import Statement, Statements
@@ -74,7 +75,7 @@ class Arranged:
         *,
         query: str = "",
         statements: Statements | None = None,
-        model: int = 0,
+        model: ModelNumber = NO_MODEL_NUMBER,
         relevance: Relevance = irrelevant,
         detector: Detector = by_words,
     ) -> None:
@@ -83,11 +84,11 @@ class Arranged:
         self._chunk = max(chunk, settings.near_window)
         self._model, self._relevance, self._detector, self._query = model, relevance, detector, query
         self._statements = statements or Statements()
-        self._read: set[int] = set()  # contents
-        self._seen: set[int] = set()  # contents
-        self._placed: set[int] = set()
+        self._read: set[Pid] = set()  # contents
+        self._seen: set[Pid] = set()  # contents
+        self._placed: set[Rid] = set()
         self._ahead: deque[LoadedHit] = deque()
-        self._said: dict[int, Notes] = {}  # in this window
+        self._said: dict[Rid, Notes] = {}  # in this window
         self._closeness = Closeness(min(settings.near_cosine, settings.possible_cosine))
         self.merged = self.annotated = 0
 
@@ -109,7 +110,7 @@ class Arranged:
 
     def _window(self) -> list[list[LoadedHit]]:
         """Take candidates until there are enough groups of them."""
-        settings, members = self._settings, dict[int, LoadedHit]()
+        settings, members = self._settings, dict[Rid, LoadedHit]()
         self._closeness = Closeness(min(settings.near_cosine, settings.possible_cosine))
         near = 0  # how many of those ahead are in it
         grouping = Grouping(self._closeness, settings, lambda a, b: are_apart(members[a], members[b]))
@@ -141,7 +142,7 @@ class Arranged:
                 return True
         return False
 
-    def _loaded(self, chunk: list[tuple[Hit, AtomRow]]) -> dict[int, Loaded]:
+    def _loaded(self, chunk: list[tuple[Hit, AtomRow]]) -> dict[Rid, Loaded]:
         rids = [hit.rid for hit, _ in chunk]
         if self._settings.dedupe:
             rids = first_of_each([(hit.rid, row.content) for hit, row in chunk], self._read | self._seen)
@@ -151,17 +152,17 @@ class Arranged:
         found = load(self._view, self._objects, rids, self._point.head.seq, self._point.valid_at, rows)
         return {rid: item for rid, item in found.items() if item.data is not None}
 
-    def _to_compare(self, loaded: list[tuple[Hit, Loaded]], notes: dict[int, Notes]) -> list[LoadedHit]:
+    def _to_compare(self, loaded: list[tuple[Hit, Loaded]], notes: dict[Rid, Notes]) -> list[LoadedHit]:
         settings, statements = self._settings, self._statements
         wanted = settings.near_dedupe or (settings.reconcile and (settings.possible_conflicts or settings.supersede))
         compared = [(hit.rid, item) for hit, item in loaded if wanted and item.row.modality in _COMPARED]
         said = {rid: statements.of(item.row.content, item.text) for rid, item in compared}
-        vectors: dict[int, bytes] = {}
+        vectors: dict[Rid, bytes] = {}
         if said and self._model:
             vectors = self._view.vectors_of(self._model, list(said), self._point.head.seq)
         return [LoadedHit(hit, item, notes[hit.rid], said.get(hit.rid), vectors.get(hit.rid)) for hit, item in loaded]
 
-    def _notes(self, loaded: list[Loaded]) -> dict[int, Notes]:
+    def _notes(self, loaded: list[Loaded]) -> dict[Rid, Notes]:
         if not self._settings.reconcile:
             return {item.row.rid: Notes() for item in loaded}
         notes = reconcile(self._view, self._point, loaded, self._relevance, self._settings)
@@ -169,7 +170,7 @@ class Arranged:
         return notes
 
     def _who_stands(self, group: list[LoadedHit]) -> LoadedHit:
-        """Choose who stands for a group: the best by relevance, recency and authority, then the first."""
+        """Choose the member that represents a group: the highest precedence, then the first."""
         if len(group) == 1:
             return group[0]
         settings, point = self._settings, self._point
@@ -236,7 +237,7 @@ class Arranged:
             yield from self._drawn_in(winners, hit, depth)
         yield Placed(hit, loaded, notes, others)
 
-    def _drawn_in(self, winners: list[int], loser: Hit, depth: int) -> Iterator[Placed]:
+    def _drawn_in(self, winners: list[Rid], loser: Hit, depth: int) -> Iterator[Placed]:
         import numpy as np
 
         passing = self._selection.passing(np.array(winners, np.int64)).tolist()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
+from cmc_mcp.ids import ModelNumber, Rid
 from cmc_mcp.read.clues import Clues, phrase_share
 from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.rank import Candidacy, Hit, Pool, Scale
@@ -33,12 +34,12 @@ class Candidates:
         selection: Selection,
         words: LexicalSearch,
         clues: Clues,
-        model: int,
+        model: ModelNumber,
         query: npt.NDArray[np.float32] | None,
         depth: int,
         settings: Settings,
         trace: Trace,
-        above: Callable[[], Mapping[int, float]] = dict,
+        above: Callable[[], Mapping[Rid, float]] = dict,
         *,
         explained: bool = False,
     ) -> None:
@@ -47,8 +48,8 @@ class Candidates:
         self._model, self._query = model, query if model else None
         self._depth = depth
         self._explained = explained
-        self._rows: dict[int, AtomRow] = {}  # of the very first
-        self._known: set[int] = set()
+        self._rows: dict[Rid, AtomRow] = {}  # of the very first
+        self._known: set[Rid] = set()
         self._scale: Scale | None = None
         self._pool: Pool | None = None
         self.size = 0
@@ -85,7 +86,7 @@ class Candidates:
                 return hits
         return []
 
-    def _ranked(self, cosines: dict[int, float], found: list[int]) -> list[Hit]:
+    def _ranked(self, cosines: dict[Rid, float], found: list[Rid]) -> list[Hit]:
         """Score what is new every way: whoever was found one way alone is looked up the others."""
         import numpy as np
 
@@ -119,7 +120,7 @@ class Candidates:
     def _with_neighbours(
         self, rids: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Candidacy]:
-        """Add who stands next to a turn: what answers a question is often said beside the words that find it."""
+        """Add the neighbours of turns: an answer is often said beside the words that find it."""
         import numpy as np
 
         candidacy = Candidacy(rids, self._selection.described(rids), self._settings)
@@ -136,7 +137,7 @@ class Candidates:
             around = self._selection.neighbours(rids)
         return rids, around, candidacy
 
-    def _linked(self, *found: list[int]) -> set[int]:
+    def _linked(self, *found: list[Rid]) -> set[Rid]:
         """Return the memories linked to the first candidates, either way: a second piece of evidence may share no words."""
         import numpy as np
 
@@ -153,7 +154,7 @@ class Candidates:
         ends = np.array(sorted(rids.difference(seeds)), np.int64)
         return set(ends[self._selection.passing(ends)].tolist())
 
-    def _cosines(self, rids: npt.NDArray[np.int64], known: dict[int, float]) -> npt.NDArray[np.float64]:
+    def _cosines(self, rids: npt.NDArray[np.int64], known: dict[Rid, float]) -> npt.NDArray[np.float64]:
         import numpy as np
 
         if self._query is None:
@@ -171,8 +172,8 @@ class Candidates:
         if self._clues.phrases and weight.any():
             # rounded, so that an order by the last bits of a sum decides nothing
             best = np.argsort(-np.round(scores, 6), kind="stable")[: self._settings.phrase_depth].tolist()
-            self._rows = self._selection.view.atoms([int(candidacy.rids[place]) for place in best])
+            self._rows = self._selection.view.atoms([Rid(int(candidacy.rids[place])) for place in best])
             texts = self._selection.texts(self._rows)
             for place in best:
-                shares[place] = phrase_share(texts.get(int(candidacy.rids[place]), ""), self._clues.phrases)
+                shares[place] = phrase_share(texts.get(Rid(int(candidacy.rids[place])), ""), self._clues.phrases)
         candidacy.extra["phrase"] = weight * shares

@@ -1,4 +1,4 @@
-"""Clues: what a question says beside the words it searches with: whom it names, which times, which phrases."""
+"""Clues: the speakers, times and phrases that a question names, beside the words it searches with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PHRASES_MAX: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Clues:
-    """What a question says beside its words.
+    """The clues of a question.
 
     `named` are the numbers of the speakers it names, `names` the words that do; `text` is the question without them,
     which is what is embedded. `years` are the first and the last that it names, `months` are 1 to 12. `phrases`
@@ -74,7 +74,7 @@ class Naming:
 
 
 def clues_of(query: str, known: Callable[[Sequence[int]], Collection[int]]) -> Clues:
-    """Read a question; `known` gives those of some speakers that the workspace has at the read point.
+    """Read a question; `known` returns those of some speakers that the workspace has at the read point.
 
     The speakers are the store's own, never a list of names: a question names its subject, while the turns that answer
     it name the other person, so the name draws its vector to greetings (+.26 of dense R@10 on LoCoMo).

@@ -62,7 +62,7 @@ def share_of(level: Level, constants: Compress) -> float:
 
 
 def named_level(tokens: int, original: int, constants: Compress) -> Level:
-    """Name what `tokens` of `original` ones are: the least level whose share is no less.
+    """Return the level of `tokens` out of `original`: the least whose share is not smaller.
 
     >>> [named_level(tokens, 100, Compress()) for tokens in (15, 30, 41, 99, 100)]
     ['reference', 'brief', 'detailed', 'detailed', 'full']

@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import NamedTuple, Protocol
 
 from cmc_mcp.config import Settings
+from cmc_mcp.ids import Rid
 from cmc_mcp.read.agree import Statement, negated_words
 from cmc_mcp.read.near import Cosine
 from cmc_mcp.read.words import stem, words
@@ -20,8 +21,8 @@ from cmc_mcp.read.words import stem, words
 class Possible(NamedTuple):
     """Two texts, by their names, that may disagree: a score in (0, 1], and why in words."""
 
-    first: int
-    second: int
+    first: Rid
+    second: Rid
     score: float
     reason: str
 
@@ -29,7 +30,7 @@ class Possible(NamedTuple):
 class Detector(Protocol):
     """Finds what may disagree among texts. It must be a function of its arguments alone."""
 
-    def __call__(self, texts: Mapping[int, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
+    def __call__(self, texts: Mapping[Rid, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
         """Return the pairs of those names that may disagree, each once."""
         ...
 
@@ -60,7 +61,7 @@ def _opposites(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
 
 
 def sign_of(a: Statement, b: Statement, *, is_close: bool = True) -> Sign | None:
-    """Return the strongest way in which two texts cannot both be so; None when there is none.
+    """Return the strongest sign that two texts cannot both be true, or None.
 
     Exactly one side negated; and, of texts whose vectors are close, opposite words, or numbers or dates on both sides,
     each with one that the other has not.
@@ -123,7 +124,7 @@ def _asks(text: str) -> bool:
     return text.rstrip()[-1:] in ("?", "？", "؟")
 
 
-def by_words(texts: Mapping[int, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
+def by_words(texts: Mapping[Rid, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
     """Compare every two texts, in the order given; pairs whose vectors are far apart cost next to nothing."""
     out = []
     stating = [(name, text) for name, text in texts.items() if not _asks(text.text)]

@@ -1,4 +1,4 @@
-"""DVNS: candidates settle around the query under forces; who rests nearer ranks higher (`docs/dvns.md`).
+"""DVNS: candidates settle around the query under forces; the nearer one rests, the higher it ranks (`docs/dvns.md`).
 
 Each candidate has one coordinate, its distance from the query. `docs/dvns.md` derives the energy, the forces, why the
 minimum is unique, and why it is solved for instead of following the motion to it.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.config import Physics
 from cmc_mcp.errors import InvalidInput, LimitExceeded
+from cmc_mcp.ids import Rid
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +86,7 @@ class System(NamedTuple):
         return np.minimum(gap - self.low, 0.0) + np.maximum(gap - self.high, 0.0)
 
 
-def links(given: Iterable[tuple[int, int, float]]) -> Springs:
+def links(given: Iterable[tuple[Rid, Rid, float]]) -> Springs:
     """Return links from triples (place, place, weight)."""
     import numpy as np
 

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.errors import DimensionMismatch
+from cmc_mcp.ids import NO_PAYLOAD, ModelNumber, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import ATOM_PREFIX, atom_name, entry_discriminator, snapshot_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.entries import Found, extra_of, metadata_of, stamp
@@ -35,17 +36,17 @@ _ALWAYS: Final = "0001-01-01T00:00:00.000000Z"
 _NEVER: Final = "9999-12-31T23:59:59.999999Z"
 
 
-IntervalRow = tuple[int, bytes, int, int, int, int, int]
+IntervalRow = tuple[Rid, bytes, Seq, Pid, int, int, Pid]
 """As `intervals_of_origin` gives it: rid, id, first transaction, witness, valid_from, valid_to, facts."""
 
 
 # ---------------------------------------------------------------------- who is asked about
-def origin_pid(view: ReadView, origin: str) -> int:
+def origin_pid(view: ReadView, origin: str) -> Pid:
     """Return the number of a collection's origin; 0 when nothing was ever put in it."""
-    return view.pid(payload_hash(origin.encode())) or 0
+    return view.pid(payload_hash(origin.encode())) or NO_PAYLOAD
 
 
-def rid_of(view: ReadView, name: str) -> int:
+def rid_of(view: ReadView, name: str) -> Rid:
     """Return the number of a memory by its full id."""
     rid = view.rid(atom_record(bytes.fromhex(name.removeprefix(ATOM_PREFIX))))
     assert rid is not None
@@ -87,15 +88,15 @@ def narrowed(reading: Reading, limits: Filter, where: Where) -> Filter | None:
         limits = limits._replace(facts=(*limits.facts, facts))
     if virtual:
         rids = _virtually(reading, Every(tuple(virtual)))
-        mine = rids if limits.rids is None else rids & set(limits.rids)
-        limits = limits._replace(rids=tuple(sorted(mine)))
+        found = rids if limits.rids is None else rids & set(limits.rids)
+        limits = limits._replace(rids=tuple(sorted(found)))
     return limits if limits.witnesses != () and limits.rids != () and all(limits.facts) else None
 
 
-def _by_witness(reading: Reading, where: Where) -> set[int]:
+def _by_witness(reading: Reading, where: Where) -> set[Pid]:
     """Evaluate a filter over what a witness says, once for each witness of the collection."""
     test = compiled(where)
-    out: set[int] = set()
+    out: set[Pid] = set()
     for pid in reading.view.witnesses_of_origin(reading.origin):
         witness = _json(reading.view.payload(pid))
         if test({VIF: {"writer": _writer(witness), "model_id": _model(witness)}}):
@@ -103,7 +104,7 @@ def _by_witness(reading: Reading, where: Where) -> set[int]:
     return out
 
 
-def _rids(reading: Reading, ids: Sequence[str]) -> list[int]:
+def _rids(reading: Reading, ids: Sequence[str]) -> list[Rid]:
     if not reading.origin:
         return []
     hashes = [payload_hash(entry_discriminator(id)) for id in dict.fromkeys(ids)]
@@ -111,7 +112,7 @@ def _rids(reading: Reading, ids: Sequence[str]) -> list[int]:
     return [row.rid for row in reading.view.entries(reading.origin, said)] if said else []
 
 
-def _virtually(reading: Reading, where: Where) -> set[int]:
+def _virtually(reading: Reading, where: Where) -> set[Rid]:
     """Evaluate a filter that asks for virtual columns, on the pieces that hold at the read point."""
     view, point, test = reading.view, reading.point, compiled(where)
     rows = view.intervals_of_origin(reading.origin, point.head.seq, point.valid_at)
@@ -120,7 +121,7 @@ def _virtually(reading: Reading, where: Where) -> set[int]:
     known = reading.tables.metadata(view, reading.origin) if any(path[0] != VIF for path in asked) else {}
     columns = {path[1] for path in asked if path[0] == VIF}
     makers = {name: maker for name, maker in _virtual(view, rows, times).items() if name in columns}
-    out: set[int] = set()
+    out: set[Rid] = set()
     for row in rows:
         vif = {name: maker(row) for name, maker in makers.items()}
         if test({**known.get(row[6], {}), VIF: vif}):
@@ -129,7 +130,7 @@ def _virtually(reading: Reading, where: Where) -> set[int]:
 
 
 def _virtual(
-    view: ReadView, rows: Sequence[IntervalRow], times: Mapping[int, int]
+    view: ReadView, rows: Sequence[IntervalRow], times: Mapping[Seq, int]
 ) -> Mapping[str, Callable[[IntervalRow], JsonValue]]:
     """Return a function for each virtual column of a row of `intervals_of_origin`; open ends compare as extreme times."""
     witnesses = {pid: _json(view.payload(pid)) for pid in {row[3] for row in rows}}
@@ -171,7 +172,7 @@ def _json(body: bytes | None) -> Mapping[str, Json]:
 
 
 # ---------------------------------------------------------------------- what is given back
-def shown(reading: Reading, hits: Sequence[tuple[int, float | None]]) -> list[Found]:
+def shown(reading: Reading, hits: Sequence[tuple[Rid, float | None]]) -> list[Found]:
     """Load entries as a reader sees them, in the order given; those that do not hold, or were erased, are left out."""
     view, point = reading.view, reading.point
     rids = [rid for rid, _ in hits]
@@ -251,7 +252,7 @@ def counted(reading: Reading, where: Where | None, ids: Sequence[str] | None) ->
     return len(_held(reading, where, ids))
 
 
-def _held(reading: Reading, where: Where | None, ids: Sequence[str] | None) -> list[int]:
+def _held(reading: Reading, where: Where | None, ids: Sequence[str] | None) -> list[Rid]:
     limits = limits_of(reading, where, ids)
     rids = [] if limits is None else reading.view.selected(reading.point.head.seq, reading.point.valid_at, limits)
     if rids and reading.view.erasure_count():  # what was erased held then, and is there no more
@@ -263,7 +264,7 @@ def _held(reading: Reading, where: Where | None, ids: Sequence[str] | None) -> l
 # ---------------------------------------------------------------------- search
 def by_vector(
     reading: Reading, vector: npt.NDArray[np.float32], k: int, where: Where | None, ids: Sequence[str] | None
-) -> list[tuple[int, float]]:
+) -> list[tuple[Rid, float]]:
     """Find the `k` nearest as (rid, cosine), best first, ties by atom id: exact, filtered first."""
     limits = limits_of(reading, where, ids)
     if limits is None or not reading.model:
@@ -271,7 +272,7 @@ def by_vector(
     return Selection(reading.view, reading.point, limits, reading.matrix).dense(reading.model, vector, k)
 
 
-def in_order(view: ReadView, found: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+def in_order(view: ReadView, found: Sequence[tuple[Rid, float]]) -> list[tuple[Rid, float]]:
     """Order hits by score, to six places, and ties by atom id."""
     keys = {rid: row.key for rid, row in view.atoms([rid for rid, _ in found]).items()}
     rounded = [(rid, round(score, 6)) for rid, score in found]
@@ -279,8 +280,8 @@ def in_order(view: ReadView, found: Sequence[tuple[int, float]]) -> list[tuple[i
 
 
 def fused(
-    view: ReadView, among: Collection[int], cosines: Mapping[int, float], words: Mapping[int, float], alpha: float
-) -> list[tuple[int, float]]:
+    view: ReadView, among: Collection[Rid], cosines: Mapping[Rid, float], words: Mapping[Rid, float], alpha: float
+) -> list[tuple[Rid, float]]:
     """Add `alpha` of the cosine (as (1 + c)/2) to the rest of BM25 (over its best); best first, ties by atom id.
 
     Source: relative score fusion, a convex combination of normalised scores (Bruch, Gai and Ingber, An Analysis of
@@ -295,8 +296,8 @@ def fused(
 
 
 def diverse(
-    reading: Reading, vector: npt.NDArray[np.float32], hits: Sequence[tuple[int, float]], k: int, share: float
-) -> list[tuple[int, float]]:
+    reading: Reading, vector: npt.NDArray[np.float32], hits: Sequence[tuple[Rid, float]], k: int, share: float
+) -> list[tuple[Rid, float]]:
     """Choose `k` of some hits (best first), each the most like the question and the least like those chosen before.
 
     `share` (0 to 1) is what likeness to the question counts; the rest is likeness to the nearest chosen one.
@@ -325,7 +326,7 @@ def diverse(
     return [hits[place] for place in chosen]
 
 
-def check_model(view: ReadView, origin: int, model: int, name: str) -> None:
+def check_model(view: ReadView, origin: Pid, model: ModelNumber, name: str) -> None:
     """Refuse a model that the entries of a collection were not embedded by.
 
     Raises:

@@ -94,7 +94,7 @@ class Page:
 
 
 class Shortener(Protocol):
-    """Gives excerpts of memories for one question; `read/compress.py` has the one that ships."""
+    """A maker of excerpts for one question; `read/compress.py` has the one that ships."""
 
     def shortened(self, whole: Item, tokens: int, share: int, budget: int) -> Item:
         """Return a memory that takes `tokens` cut to its share of the budget, or whole if that is enough."""
@@ -127,7 +127,7 @@ def fit(
 ) -> Page:
     """Fill an answer with the strongest that fit, skipping what does not; `items` are (place in the sequence, item).
 
-    With a shortener, a memory that is longer than its share of the budget gives an excerpt first. What was skipped then
+    With a shortener, a memory longer than its share of the budget is shown as an excerpt first. What was skipped then
     takes the place of something weaker where that makes room enough, and what room is left goes to longer excerpts,
     strongest first. What fits no answer of this budget is named and not tried again; what does not fit this one any
     more is named and put off to the next. The whole rendered text is counted at the end, since tokens may join across a
@@ -203,7 +203,7 @@ class _Filling:
                     break
 
     def widen(self) -> None:
-        """Give what room is left to the excerpts, strongest first."""
+        """Widen the excerpts into the room that is left, strongest first."""
         for entry in self.placed:
             room = self._room() + self._separator
             if self._shortener is None or room < _WIDENED_MIN:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.ids import ModelNumber, Rid, Seq
 from cmc_mcp.index.nodematrix import Near, NodeMatrix, Plan, Plans, depth, nearest_by_rows
 from cmc_mcp.kernel.kinds import SOURCE, atom_record
 from cmc_mcp.model.results import Neighbour
@@ -26,12 +27,12 @@ def above(
     selection: Selection,
     nodes: NodeMatrix | None,
     manifests: Manifests,
-    model: int,
+    model: ModelNumber,
     query: npt.NDArray[np.float32],
     k: int,
     decay: float,
     atoms_max: int,
-) -> dict[int, float]:
+) -> dict[Rid, float]:
     """Return, for the atoms that may be found below the `k` nearest nodes, the best cosine of a node above each.
 
     A level between node and atom costs a factor `decay` (0 to 1). Nodes count whose vector and version were there at
@@ -44,7 +45,7 @@ def above(
     view, seq = selection.view, selection.point.head.seq
     plans = Plans() if nodes is None else nodes.plans
     found = [near for near in _nearest(selection, nodes, model, query, _LOOKED_INTO * k) if near.cosine > 0]
-    out: dict[int, float] = {}
+    out: dict[Rid, float] = {}
     taken = 0
     for start in range(0, len(found), k):
         below = [
@@ -63,7 +64,7 @@ def above(
 
 
 def _nearest(
-    selection: Selection, nodes: NodeMatrix | None, model: int, query: npt.NDArray[np.float32], count: int
+    selection: Selection, nodes: NodeMatrix | None, model: ModelNumber, query: npt.NDArray[np.float32], count: int
 ) -> list[Near]:
     view, seq = selection.view, selection.point.head.seq
     sources = None
@@ -77,23 +78,22 @@ def _nearest(
 
 
 def _below(
-    view: ReadView, plans: Plans, manifests: Manifests, near: Near, seq: int, decay: float, atoms_max: int
-) -> Mapping[int, float]:
+    view: ReadView, plans: Plans, manifests: Manifests, near: Near, seq: Seq, decay: float, atoms_max: int
+) -> Mapping[Rid, float]:
     """Return the atoms below a node, each with what its distance leaves of the node's score."""
     plan: Plan | None = plans.at(view, manifests, near.source, seq)
     first, end = (0, 0) if plan is None else plan.spans.get(near.path, (0, 0))
     if plan is None or end - first > atoms_max:
         return {}
     level = depth(near.path)
-    return {
-        plan.atoms[place]: decay ** (plan.depths[place] - level) for place in range(first, end) if plan.atoms[place]
-    }
+    atoms = cast("Sequence[Rid]", plan.atoms)
+    return {atoms[place]: decay ** (plan.depths[place] - level) for place in range(first, end) if atoms[place]}
 
 
 # ---------------------------------------------------------------------- beside
 def neighbours(
     view: ReadView, objects: Objects, manifests: Manifests, point: Point, loaded: Sequence[Loaded], n: int
-) -> dict[int, list[Neighbour]]:
+) -> dict[Rid, list[Neighbour]]:
     """Return the neighbours within `n` places on each side of memories, in order: turns of one session, atoms of one section.
 
     Only what holds at the point, and was not erased; filters of a question do not apply, since it is context.
@@ -101,7 +101,7 @@ def neighbours(
     beside = {item.row.rid: _beside(view, manifests, point, item, n) for item in loaded} if n else {}
     rids = list(dict.fromkeys(rid for before, after in beside.values() for rid in (*before, *after)))
     found = load(view, objects, rids, point.head.seq, point.valid_at) if rids else {}
-    out: dict[int, list[Neighbour]] = {}
+    out: dict[Rid, list[Neighbour]] = {}
     for item in loaded:
         before, after = beside.get(item.row.rid, ([], []))
         known = [(rid, found[rid]) for rid in (*before, *after) if rid in found and found[rid].data is not None]
@@ -114,7 +114,7 @@ def neighbours(
     return out
 
 
-def _beside(view: ReadView, manifests: Manifests, point: Point, item: Loaded, n: int) -> tuple[list[int], list[int]]:
+def _beside(view: ReadView, manifests: Manifests, point: Point, item: Loaded, n: int) -> tuple[list[Rid], list[Rid]]:
     """Return the record numbers of what stands before and after a memory, in order."""
     if not item.row.origin:
         return [], []
@@ -139,7 +139,7 @@ def _section(place: str) -> str:
     return place.rpartition("#")[0]
 
 
-def _turns_beside(view: ReadView, seq: int, item: Loaded, n: int) -> tuple[list[int], list[int]]:
+def _turns_beside(view: ReadView, seq: Seq, item: Loaded, n: int) -> tuple[list[Rid], list[Rid]]:
     position = next(
         (
             position
@@ -150,8 +150,8 @@ def _turns_beside(view: ReadView, seq: int, item: Loaded, n: int) -> tuple[list[
     )
     if position is None:
         return [], []
-    before: list[int] = []
-    after: list[int] = []
+    before: list[Rid] = []
+    after: list[Rid] = []
     for other, rid in view.items_between(item.row.origin, position - n, position + n):
         for interval in view.intervals(rid, seq) if other != position else ():
             atom = view.rid(atom_record(bytes.fromhex(str(interval.facts.fields["atom"]))))

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
+from cmc_mcp.ids import Rid
 from cmc_mcp.index.lexicon import Lexicon, Postings, in_text, weighted
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.words import words
@@ -28,7 +29,7 @@ def _frequent(passages: int, settings: Settings) -> int:
 
 
 class LexicalSearch:
-    """What the words of a query find among a selection.
+    """A search of a selection by the words of a query.
 
     A frequent term adds to the scores of what the others find, and brings candidates of its own only where they find too
     few. Frequent is what is in an eighth of the passages, within the bounds of the settings (or a 200th of very many).
@@ -55,9 +56,9 @@ class LexicalSearch:
         self._rare = [stem for stem in known if self.terms[stem] < cap]
         self.frequent = [stem for stem in known if self.terms[stem] >= cap]
         self._postings: dict[str, Postings] = {}
-        self._extra: dict[int, float] = {}  # what frequent terms add to passages
+        self._extra: dict[Rid, float] = {}  # what frequent terms add to passages
 
-    def best(self, k: int) -> list[tuple[int, float]]:
+    def best(self, k: int) -> list[tuple[Rid, float]]:
         """Find the best `k` as (rid, BM25), best first, ties in recorded order."""
         import numpy as np
 
@@ -147,13 +148,13 @@ class LexicalSearch:
         """Return the newest passages that hold the rarest frequent terms, together if there are any, else one by one."""
         import numpy as np
 
-        out: dict[int, None] = {}
+        out: dict[Rid, None] = {}
         seen = set(known.tolist())
         first, last = self._selection.bounds()
         tries = [self.frequent[:_EVERY_MAX]] if len(self.frequent) > 1 else []
         for stems in [*tries, *([stem] for stem in self.frequent)]:
             words = [self._word[stem] for stem in stems]
-            rows = self._selection.view.holding(words, first - 1, min(last, self._head.last_rid), every=True)
+            rows = self._selection.view.holding(words, Rid(first - 1), min(last, self._head.last_rid), every=True)
             while len(out) < count and (
                 page := list(islice(rows, _PAGE if not self._selection.limits.is_open else count))
             ):

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from cmc_mcp.config import Settings
+from cmc_mcp.ids import Rid
 from cmc_mcp.read.quality import final
 from cmc_mcp.read.rank import Hit
 from cmc_mcp.store.rows import AtomRow
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Candidate = tuple[Hit, AtomRow]
-Parts = Callable[[Sequence[Candidate]], Mapping[int, Mapping[str, float]]]
+Parts = Callable[[Sequence[Candidate]], Mapping[Rid, Mapping[str, float]]]
 """Gives the scores of `read/quality.py` of some candidates, by record number."""
-Vectors = Callable[[Sequence[int]], "Mapping[int, bytes]"]
+Vectors = Callable[[Sequence[Rid]], "Mapping[Rid, bytes]"]
 """Gives the vectors of some candidates (fp32, unit length), by record number."""
 
 
@@ -42,7 +43,7 @@ def navigated(
 
 
 def by_quality(
-    first: Sequence[Candidate], parts: Mapping[int, Mapping[str, float]], settings: Settings
+    first: Sequence[Candidate], parts: Mapping[Rid, Mapping[str, float]], settings: Settings
 ) -> list[Candidate]:
     """Order candidates by match, quality and decay, mixed log-linearly (`docs/design/scores.md` §2)."""
     scored = []
@@ -54,7 +55,7 @@ def by_quality(
     return sorted(scored, key=lambda candidate: (-candidate[0].score, candidate[1].key))
 
 
-def settled(first: Sequence[Candidate], vectors: Mapping[int, bytes], settings: Settings) -> list[Candidate]:
+def settled(first: Sequence[Candidate], vectors: Mapping[Rid, bytes], settings: Settings) -> list[Candidate]:
     """Order candidates by the distance from the query at which they come to rest; links are those of one session."""
     import numpy as np
 
@@ -70,7 +71,7 @@ def settled(first: Sequence[Candidate], vectors: Mapping[int, bytes], settings: 
     return [first[place] for place in order]
 
 
-def _cosines(rids: Sequence[int], vectors: Mapping[int, bytes]) -> npt.NDArray[np.float64]:
+def _cosines(rids: Sequence[Rid], vectors: Mapping[Rid, bytes]) -> npt.NDArray[np.float64]:
     """Return the cosines of all pairs, 0 where one has no vector."""
     import numpy as np
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cmc_mcp.config import Settings
+from cmc_mcp.ids import Rid
 from cmc_mcp.read.agree import Kind, Statement, differences
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-Cosine = Callable[[int, int], float | None]
+Cosine = Callable[[Rid, Rid], float | None]
 """Gives the cosine of two candidates; None when one of them has no vector."""
 
 
@@ -68,17 +69,17 @@ def is_duplicate(a: Statement, b: Statement, cosine: float | None, settings: Set
 class Grouping:
     """Groups of candidates that say the same, built in their order.
 
-    A candidate joins the first group whose every member it duplicates, so that whichever stands for the group may stand
-    for all of it. There is no bound on a group. `apart` says which pairs never merge, whatever their words are.
+    A candidate joins the first group whose every member it duplicates, so that any member may represent
+    the group. The size of a group has no bound. `apart` says which pairs never merge, whatever their words are.
     """
 
     cosine: Cosine
     settings: Settings
-    apart: Callable[[int, int], bool] = lambda _a, _b: False
-    groups: list[list[int]] = field(default_factory=list)
-    _statements: dict[int, Statement] = field(default_factory=dict)
+    apart: Callable[[Rid, Rid], bool] = lambda _a, _b: False
+    groups: list[list[Rid]] = field(default_factory=list)
+    _statements: dict[Rid, Statement] = field(default_factory=dict)
 
-    def add(self, name: int, statement: Statement | None) -> None:
+    def add(self, name: Rid, statement: Statement | None) -> None:
         """Put a candidate into the first group that it belongs to; without a statement, into one of its own."""
         if statement is not None:
             known, like = self._statements, self._alike(name)
@@ -89,12 +90,12 @@ class Grouping:
                     return
         self.groups.append([name])
 
-    def _alike(self, name: int) -> set[int]:
+    def _alike(self, name: Rid) -> set[Rid]:
         """Return those that may be duplicates: the words of texts whose vectors are far apart need no comparing."""
         close = {other: self.cosine(name, other) for other in self._statements}
         return {other for other, cosine in close.items() if cosine is None or cosine >= self.settings.near_far}
 
-    def _merges(self, a: int, b: int) -> bool:
+    def _merges(self, a: Rid, b: Rid) -> bool:
         mine, theirs = self._statements[a], self._statements[b]
         return is_duplicate(mine, theirs, self.cosine(a, b), self.settings) and not self.apart(a, b)
 
@@ -104,10 +105,10 @@ class Closeness:
 
     def __init__(self, least: float) -> None:
         self._least = least
-        self._rows: dict[int, npt.NDArray[np.float64]] = {}
-        self._pairs: dict[tuple[int, int], float] = {}
+        self._rows: dict[Rid, npt.NDArray[np.float64]] = {}
+        self._pairs: dict[tuple[Rid, Rid], float] = {}
 
-    def add(self, vectors: Mapping[int, bytes]) -> None:
+    def add(self, vectors: Mapping[Rid, bytes]) -> None:
         """Take in unit vectors (float32, by candidate), and compare them with all that are here. Rounded to 1e-6."""
         import numpy as np
 
@@ -120,13 +121,13 @@ class Closeness:
         for row, column, score in zip(rows.tolist(), columns.tolist(), scores[rows, columns].tolist(), strict=True):
             self._pairs[mine[row], names[column]] = self._pairs[names[column], mine[row]] = score
 
-    def cosine(self, a: int, b: int) -> float | None:
+    def cosine(self, a: Rid, b: Rid) -> float | None:
         """Return the cosine of two candidates, however far apart they are; None when one of them has no vector."""
         if a not in self._rows or b not in self._rows:
             return None
         return round(float(self._rows[a] @ self._rows[b]), 6)
 
-    def __call__(self, a: int, b: int) -> float | None:
+    def __call__(self, a: Rid, b: Rid) -> float | None:
         """Return the cosine of two candidates; None when one of them has no vector."""
         if a not in self._rows or b not in self._rows:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cmc_mcp.ids import Rid
 from cmc_mcp.model.results import ConflictNote
 
 
@@ -12,7 +13,7 @@ class Notes:
     """The notes to show beside one memory."""
 
     conflicts: list[ConflictNote] = field(default_factory=list)
-    superseded_by: list[int] = field(default_factory=list)
+    superseded_by: list[Rid] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
 
     @property

@@ -1,4 +1,4 @@
-"""Outcomes: what was judged right and wrong, of the memories believed now, with who wrote them and how sure they were."""
+"""Outcomes: the judgements of the memories believed now, with their writers and stated confidence."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import Node, cut, nodes_in, text_of
 from cmc_mcp.errors import NotFound
 from cmc_mcp.history.references import resolve_origin
+from cmc_mcp.ids import NO_RECORD, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.results import HistoryResult, NodeModel
@@ -38,12 +39,12 @@ class OutlineNode:
     level: int
     title: str
     dependency_hash: str
-    atom: int | None = None  # record number
+    atom: Rid | None = None  # record number
     said: str = ""  # what a session says of itself
 
 
 def outline(
-    view: LedgerView, objects: Objects, manifests: Manifests, source: str, path: str, *, seq: int, limit: int
+    view: LedgerView, objects: Objects, manifests: Manifests, source: str, path: str, *, seq: Seq, limit: int
 ) -> HistoryResult:
     """Return a place of a source as it was after a transaction: out (parent), in (children, at most `limit`), sideways.
 
@@ -92,7 +93,7 @@ def _parent(path: str) -> str | None:
 
 
 # ---------------------------------------------------------------------- conversations
-def _turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow, Mapping[str, object]]]:
+def _turns(view: LedgerView, origin: Pid, seq: Seq) -> list[tuple[int, AtomRow, Mapping[str, object]]]:
     """Return the turns of a conversation after a transaction as (position, atom, who said it when in which session)."""
     out = []
     for position, rid in view.items(origin):
@@ -105,7 +106,7 @@ def _turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow, 
     return out
 
 
-def turns_in(view: LedgerView, origin: str, seq: int) -> list[OutlineNode]:
+def turns_in(view: LedgerView, origin: str, seq: Seq) -> list[OutlineNode]:
     """Return the places of a conversation: itself, its sessions, their turns; empty if it does not exist."""
     pid = view.pid(payload_hash(origin.encode()))
     turns = [] if pid is None else _turns(view, pid, seq)
@@ -134,7 +135,7 @@ def whole(origin: str, sessions: Sequence[bytes]) -> OutlineNode:
 
 
 def _about(session: str, said: Sequence[Mapping[str, object]]) -> str:
-    """Write what a session is: its name, its dates, who spoke."""
+    """Describe a session: its name, its dates, its speakers."""
     times = [int(str(words["occurred_at"])) for words in said if words.get("occurred_at") is not None]
     dates = [(format_time(time) or "")[:10] for time in ((min(times), max(times)) if times else ())]
     speakers = list(dict.fromkeys(str(words["speaker"]) for words in said if words.get("speaker")))
@@ -148,10 +149,10 @@ def _about(session: str, said: Sequence[Mapping[str, object]]) -> str:
 
 # ---------------------------------------------------------------------- texts
 class _Writer:
-    """Gives places as a reader sees them, with the texts that are still there at a transaction."""
+    """Writes nodes as a reader sees them, with the texts that still exist at a transaction."""
 
     def __init__(
-        self, view: LedgerView, objects: Objects, manifest: Manifest | None, places: Sequence[OutlineNode], seq: int
+        self, view: LedgerView, objects: Objects, manifest: Manifest | None, places: Sequence[OutlineNode], seq: Seq
     ) -> None:
         self._view, self._objects, self._manifest, self._seq = view, objects, manifest, seq
         self._atoms = {} if manifest is None else {place.path: place.atom for place in places if place.atom}
@@ -178,10 +179,10 @@ class _Writer:
             return place.said or None
         parts = self._manifest.parts[node.first : node.end]
         words = self._words([rid for part in parts if (rid := self._atoms.get(part.place)) is not None])
-        under = [(part.kind, words.get(self._atoms.get(part.place) or 0, "")) for part in parts]
+        under = [(part.kind, words.get(self._atoms.get(part.place) or NO_RECORD, "")) for part in parts]
         return text_of(node, self._manifest.modality, under, ERASED)
 
-    def _words(self, rids: Sequence[int]) -> dict[int, str]:
+    def _words(self, rids: Sequence[Rid]) -> dict[Rid, str]:
         """Return the texts of atoms that were believed then and are not erased."""
         found = load(self._view, self._objects, rids, self._seq, None)
         return {rid: item.text for rid, item in found.items() if item.data is not None}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from cmc_mcp.documents.loading import Loaded, load, places_of
+from cmc_mcp.ids import NO_MODEL_NUMBER, Rid
 from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
@@ -133,7 +134,7 @@ class _Sequence:
         first = navigated(iter(candidates), settings, self._qualities, self._vectors)
         self._arranged = Arranged(
             reading.view, reading.objects, reading.point, selection, first, settings, limit + 1, trace,
-            model=reading.model if vector is not None else 0, relevance=self._relevance,
+            model=reading.model if vector is not None else NO_MODEL_NUMBER, relevance=self._relevance,
             query=asked.question.query, statements=reading.statements,
         )  # fmt: skip  # one more: is there more?
         self._places = enumerate(self._arranged)
@@ -160,7 +161,7 @@ class _Sequence:
             self._reading.settings.compress,
         )
 
-    def _above(self) -> dict[int, float]:
+    def _above(self) -> dict[Rid, float]:
         """Return the atoms below the nearest sections, files and classes."""
         reading, settings, vector = self._reading, self._reading.settings, self._vector
         if vector is None or not settings.node_weight:
@@ -170,11 +171,11 @@ class _Sequence:
             settings.node_candidates, settings.node_decay, settings.node_passages_max,
         )  # fmt: skip
 
-    def _vectors(self, rids: Sequence[int]) -> dict[int, bytes]:
+    def _vectors(self, rids: Sequence[Rid]) -> dict[Rid, bytes]:
         reading = self._reading
         return reading.view.vectors_of(reading.model, rids, reading.point.head.seq) if reading.model else {}
 
-    def _qualities(self, first: Sequence[Candidate]) -> dict[int, dict[str, float]]:
+    def _qualities(self, first: Sequence[Candidate]) -> dict[Rid, dict[str, float]]:
         """Return the scores that are apart from the match, of the first candidates."""
         reading = self._reading
         view, point, settings = reading.view, reading.point, reading.settings
@@ -197,7 +198,7 @@ class _Sequence:
         quality = self._quality(placed.loaded, placed.notes, place)
         return {"score": hit.score, "dense": hit.dense, "lexical": hit.lexical, **added, **quality}
 
-    def _relevance(self, rids: Sequence[int]) -> dict[int, float]:
+    def _relevance(self, rids: Sequence[Rid]) -> dict[Rid, float]:
         """Return the cosines of memories with the question, those that the filter excludes included."""
         vector, reading = self._vector, self._reading
         if vector is None:
@@ -238,7 +239,7 @@ class _Sequence:
         reading, asked = self._reading, self._asked
         view, seq = reading.view, reading.point.head.seq
         places = places_of(view, reading.manifests, [placed.loaded for placed in chunk], seq)
-        same: dict[int, list[str]] = {}
+        same: dict[Rid, list[str]] = {}
         if reading.settings.dedupe:
             same = stood_for(self._selection, {p.hit.rid: [p.loaded.row, *(o.row for o in p.others)] for p in chunk})
         loads = [placed.loaded for placed in chunk]

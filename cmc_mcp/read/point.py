@@ -11,6 +11,7 @@ from cmc_mcp import limits
 from cmc_mcp.canon import canonical, payload_hash
 from cmc_mcp.errors import InvalidInput
 from cmc_mcp.history.references import PointLike, resolve_point
+from cmc_mcp.ids import Seq
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.model import results
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, format_time, parse_time
@@ -64,7 +65,7 @@ class Cursor:
     `given` is a bit mask over the items from `offset` on: smaller ones that fitted where a larger one did not.
     """
 
-    seq: int
+    seq: Seq
     valid_at: int
     reference_us: int
     offset: int = 0
@@ -94,7 +95,7 @@ def decode_cursor(text: str, scope: Sequence[str]) -> Cursor:
         if len(body) != 5 or not all(isinstance(part, str) for part in body) or seal != _seal(scope, body):
             raise ValueError
         seq, valid_at, reference_us, offset = (int(part) for part in body[:4])
-        return Cursor(seq, valid_at, reference_us, offset, int(body[4], 16))
+        return Cursor(Seq(seq), valid_at, reference_us, offset, int(body[4], 16))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidInput.at("cursor", wrong) from error
 

@@ -1,4 +1,4 @@
-"""Standing: who of several goes first, by relevance, recency and authority (`docs/design/scores.md` §4)."""
+"""Precedence: which of several goes first, by relevance, recency and authority (`docs/design/scores.md` §4)."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from cmc_mcp.config import Quality
+from cmc_mcp.ids import Rid
 from cmc_mcp.model.facts import FactFields, tags_of
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.quality import authority_part, recency_part
 
-Relevance = Callable[[Sequence[int]], Mapping[int, float]]
+Relevance = Callable[[Sequence[Rid]], Mapping[Rid, float]]
 """Gives the match of memories with the question, in [0, 1]; what it leaves out has none."""
 
 
 class Shares(NamedTuple):
-    """What each part counts; they sum to 1."""
+    """The weight of each part; the weights sum to 1."""
 
     relevance: float
     recency: float
     authority: float
 
 
-def irrelevant(rids: Sequence[int]) -> Mapping[int, float]:
+def irrelevant(rids: Sequence[Rid]) -> Mapping[Rid, float]:
     """Return no relevance: nothing was asked."""
     return {}
 
@@ -35,7 +36,7 @@ def since_us(valid_from: int, recorded_us: int, point: Point) -> int:
 def precedence(
     relevance: float, since: int, fields: FactFields, point: Point, shares: Shares, quality: Quality
 ) -> float:
-    """Return how well a memory stands, in [0, 1], rounded to 1e-6. `since` is in microseconds."""
+    """Return the precedence of a memory, in [0, 1], rounded to 1e-6. `since` is in microseconds."""
     age_s = (point.reference_us - since) / 1_000_000
     score = shares.relevance * relevance + shares.recency * recency_part(age_s, quality)
     return round(score + shares.authority * authority_part(tags_of(fields), quality), 6)

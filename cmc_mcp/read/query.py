@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cmc_mcp.canon import Json, canonical, payload_hash
+from cmc_mcp.ids import PayloadHash, Pid, Rid
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import MODALITIES, Filter
@@ -61,7 +62,7 @@ def limits_of(view: LedgerView, asked: Question) -> Filter | None:
 
     A note, having no source of its own, is named by its origin `note:…`.
     """
-    facts: list[tuple[int, ...]] = []
+    facts: list[tuple[Pid, ...]] = []
     for name, value in asked.tags:
         facts.append(tuple(view.facts_with_tag(name.removeprefix(TAG), value)))
     if asked.min_confidence is not None:
@@ -85,9 +86,9 @@ def limits_of(view: LedgerView, asked: Question) -> Filter | None:
     )
 
 
-def _note(view: LedgerView, origin: str) -> list[int]:
+def _note(view: LedgerView, origin: str) -> list[Rid]:
     try:
-        pid = view.pid(bytes.fromhex(origin.removeprefix("note:")))
+        pid = view.pid(PayloadHash(bytes.fromhex(origin.removeprefix("note:"))))
     except ValueError:
         return []
     return [] if pid is None else [row.rid for row in view.atoms_with_content(pid) if not row.origin]

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.config import Settings, Weights
+from cmc_mcp.ids import Pid, Rid
 from cmc_mcp.model.traits import (
     CHARS_MAX,
     CHARS_SHIFT,
@@ -41,13 +42,13 @@ _YEAR_MASK: Final = (1 << YEAR_BITS) - 1
 PARTS: Final = (
     "named", "question", "length", "own", "assistant", "heading", "years", "month", "linked", "above", "pool", "phrase",
 )  # fmt: skip
-"""What adds to a score beside words and meaning, in the order of `Hit.parts`."""
+"""The parts of a score beside words and meaning, in the order of `Hit.parts`."""
 
 
 class Hit(NamedTuple):
     """A candidate and the parts of its score."""
 
-    rid: int
+    rid: Rid
     score: float
     dense: float
     lexical: float
@@ -56,7 +57,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What scores are divided by: the best of each kind (of words, at least a share of a perfect match).
+    """The divisors of scores: the best of each kind (of words, at least a share of a perfect match).
 
     So a score does not depend on how many were asked for.
     """
@@ -67,18 +68,18 @@ class Scale:
 
 @dataclass(slots=True)
 class Pool:
-    """What the best of each source and session reach, among the first candidates."""
+    """The mean score of the best of each source and session, among the first candidates."""
 
-    origins: dict[int, float] = field(default_factory=dict)
+    origins: dict[Pid, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, origins: Rids, scores: Floats, depth: int) -> Pool:
         """Average the scores of the best three of each origin."""
         import numpy as np
 
-        best: dict[int, list[float]] = {}
+        best: dict[Pid, list[float]] = {}
         for place in np.argsort(-scores, kind="stable")[:depth].tolist():
-            of_origin = best.setdefault(int(origins[place]), [])
+            of_origin = best.setdefault(Pid(int(origins[place])), [])
             if len(of_origin) < _POOLED:
                 of_origin.append(float(scores[place]))
         return cls({origin: sum(found) / len(found) for origin, found in best.items() if origin})
@@ -174,7 +175,7 @@ class Candidacy:
             word = words / scale.bm25
         return share * word + (1.0 - share) * near, near, word
 
-    def note(self, name: str, values: Mapping[int, float]) -> None:
+    def note(self, name: str, values: Mapping[Rid, float]) -> None:
         """Add to the scores of some candidates, by record number."""
         import numpy as np
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cmc_mcp.config import Settings
 from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.ids import NO_PAYLOAD, ModelNumber, Pid
 from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.index.nodematrix import NodeMatrix
 from cmc_mcp.index.tables import Tables
@@ -23,14 +24,14 @@ class Reading:
     workspace: Workspace
     view: ReadView
     point: Point
-    model: int  # 0: no vectors
+    model: ModelNumber  # 0: no vectors
     matrix: Matrix | None
     nodes: NodeMatrix | None
     manifests: Manifests
     statements: Statements
     embedded: Embedded
     tables: Tables
-    origin: int = 0  # of the collection that is read; 0 for none, or one that is not there yet
+    origin: Pid = NO_PAYLOAD  # of the collection that is read; 0 for none, or one that is not there yet
 
     @property
     def settings(self) -> Settings:
@@ -49,7 +50,7 @@ class Reading:
         return None if embedder is None else embedder.identity.model_id
 
 
-def reading_at(workspace: Workspace, view: ReadView, point: Point, origin: int = 0) -> Reading:
+def reading_at(workspace: Workspace, view: ReadView, point: Point, origin: Pid = NO_PAYLOAD) -> Reading:
     """Return what reads a workspace at a point of an open view."""
     model, erasure_count, kept = workspace.model(view), view.erasure_count(), workspace.kept
     return Reading(

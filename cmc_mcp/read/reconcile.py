@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cmc_mcp.config import Settings
 from cmc_mcp.documents.loading import Loaded
+from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.facts import Claim, FactFields, claim_of
@@ -23,9 +24,9 @@ _PREMISES_DEPTH_MAX = 10
 
 
 class Holder(NamedTuple):
-    """Who makes a single-valued claim at a read point, from when on, and what else is said of it."""
+    """A memory that makes a single-valued claim at a read point, the time from which it does, and its other facts."""
 
-    rid: int
+    rid: Rid
     start: int
     claim: Claim
     fields: FactFields
@@ -34,8 +35,8 @@ class Holder(NamedTuple):
 class Claims:
     """The single-valued claims of a subject and predicate that hold at a read point, and which of their values stand.
 
-    A value stands since the latest explicit `valid_from` of those that say it, so that who agrees with the winner is no
-    loser. The latest supersedes; equal ones conflict, and the better standing of those that say each decides who wins.
+    A value stands since the latest explicit `valid_from` of those that say it, so that agreeing with the winner
+    never loses. The latest value supersedes; equal ones conflict, and the one said with the higher precedence wins.
     """
 
     def __init__(self, view: LedgerView, point: Point, relevance: Relevance, settings: Settings) -> None:
@@ -56,7 +57,7 @@ class Claims:
             self._known[key] = sorted(found, key=lambda holder: (-holder.start, holder.rid))
         return self._known[key]
 
-    def annotate(self, rid: int, claim: Claim, out: Notes) -> None:
+    def annotate(self, rid: Rid, claim: Claim, out: Notes) -> None:
         """Say beside a memory who says otherwise, and which of them stands."""
         holders = self.holders(claim.subject, claim.predicate)
         rivals = [holder for holder in holders if holder.rid != rid and holder.claim.object != claim.object]
@@ -87,7 +88,7 @@ class Claims:
         return since.get(claim.object, SINCE_ALWAYS) < max(since.values(), default=SINCE_ALWAYS)
 
     def _best(self, holders: list[Holder]) -> tuple[float, Holder]:
-        """Return the winner among equals: the best standing, then the first by id."""
+        """Return the winner among equals: the highest precedence, then the first by id."""
         view, point, settings = self._view, self._point, self._settings
         shares = Shares(settings.wins_relevance, settings.wins_recency, settings.wins_authority)
         match = self._relevance([holder.rid for holder in holders])
@@ -127,10 +128,10 @@ def reconcile(
     loaded: Sequence[Loaded],
     relevance: Relevance = irrelevant,
     settings: Settings | None = None,
-) -> dict[int, Notes]:
+) -> dict[Rid, Notes]:
     """Find conflicts by claim and by edge, and stale premises, of memories at a read point.
 
-    Only who holds at the point's `valid_at` is compared: intervals that do not overlap are a history, not a conflict.
+    Only what holds at the point's `valid_at` is compared: intervals that do not overlap are a history, not a conflict.
     """
     notes = {item.row.rid: Notes() for item in loaded}
     claims = Claims(view, point, relevance, settings or Settings())
@@ -144,7 +145,7 @@ def reconcile(
     return notes
 
 
-def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: Mapping[int, Notes]) -> None:
+def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: Mapping[Rid, Notes]) -> None:
     rids = [item.row.rid for item in loaded]
     for incoming in (False, True):
         for edge in view.edges(rids, incoming=incoming):
@@ -167,7 +168,7 @@ def _by_edge(view: LedgerView, point: Point, loaded: Sequence[Loaded], notes: Ma
                 out.conflicts.append(ConflictNote(with_id=name, kind="supersedes", reason="a revision of it"))
 
 
-def holds(view: LedgerView, point: Point, rid: int) -> bool:
+def holds(view: LedgerView, point: Point, rid: Rid) -> bool:
     """Return whether a record holds at a read point."""
     return any(p.valid_from <= point.valid_at < p.valid_to for p in view.intervals(rid, point.head.seq))
 
@@ -200,7 +201,7 @@ def stale_premises(view: LedgerView, point: Point, premises: Sequence[str], clai
     return list(stale)
 
 
-def _superseded(view: LedgerView, point: Point, rid: int, claims: Claims) -> bool:
+def _superseded(view: LedgerView, point: Point, rid: Rid, claims: Claims) -> bool:
     """Return whether a memory that holds is superseded, by a revision or by a later claim."""
     if any(
         edge.type == "supersedes" and holds(view, point, edge.rid) and holds(view, point, edge.source)
@@ -214,7 +215,7 @@ def _superseded(view: LedgerView, point: Point, rid: int, claims: Claims) -> boo
     return False
 
 
-def note_possible(found: Iterable[Possible], items: Mapping[int, Loaded], notes: Mapping[int, Notes]) -> int:
+def note_possible(found: Iterable[Possible], items: Mapping[Rid, Loaded], notes: Mapping[Rid, Notes]) -> int:
     """Mark possible conflicts on both sides, unless the two are known to disagree; return how many were marked."""
     marked = 0
     for first, second, score, reason in found:
@@ -229,7 +230,7 @@ def note_possible(found: Iterable[Possible], items: Mapping[int, Loaded], notes:
 
 
 def note_newer(pairs: Sequence[Pairing], items: Sequence[Loaded], notes: Sequence[Notes]) -> int:
-    """Mark both statements of each pair, places among some memories: one gives a newer value; return how many there are."""
+    """Mark both statements of each pair, of which one has a newer value; return the number of pairs."""
     for older, newer, score, reason in pairs:
         new, old = items[newer].name, items[older].name
         notes[newer].conflicts.append(ConflictNote(with_id=old, kind="newer", reason=reason, score=score))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from cmc_mcp.ids import ModelNumber, Rid
 from cmc_mcp.index.matrix import Described, Matrix
 from cmc_mcp.read.point import Point
 from cmc_mcp.store.codes import exact
@@ -21,7 +22,7 @@ _FLOAT32_ERROR = 1e-5  # of the database's cosine, with room
 
 
 class Selection:
-    """Who may be found: by the matrix in memory, or, without one, by SQL. Both give the same answers."""
+    """The memories that may be found: by the matrix in memory, or, without one, by SQL. Both return the same."""
 
     def __init__(self, view: ReadView, point: Point, limits: Filter, matrix: Matrix | None) -> None:
         self.view, self.point, self.limits, self.matrix = view, point, limits, matrix
@@ -42,21 +43,21 @@ class Selection:
         found = set(self._selected(tuple(sorted(mine))) if mine else ())
         return np.fromiter((rid in found for rid in rids.tolist()), np.bool_, len(rids))
 
-    def _selected(self, rids: tuple[int, ...] | None) -> list[int]:
+    def _selected(self, rids: tuple[Rid, ...] | None) -> list[Rid]:
         return self.view.selected(self.point.head.seq, self.point.valid_at, self.limits._replace(rids=rids))
 
-    def bounds(self) -> tuple[int, int]:
+    def bounds(self) -> tuple[Rid, Rid]:
         """Return the lowest and the highest record number that pass the filter; (0, 0) if none pass."""
         if self.matrix is not None:
             return self.matrix.bounds(self._chosen)
         return self.view.bounds(self.point.head.seq, self.point.valid_at, self.limits)
 
     def size(self) -> int:
-        """Count who may be found."""
+        """Count the memories that may be found."""
         return len(self._selected(self.limits.rids)) if self.matrix is None else self.matrix.size(self._chosen)
 
     def erased(self) -> int:
-        """Count who would be found, had their content not been erased."""
+        """Count the memories that would be found, had their content not been erased."""
         import numpy as np
 
         if not self.view.erasure_count():
@@ -94,14 +95,14 @@ class Selection:
             out[place, 2 : 2 + len(after)] = after
         return out
 
-    def texts(self, rows: Mapping[int, AtomRow]) -> dict[int, str]:
+    def texts(self, rows: Mapping[Rid, AtomRow]) -> dict[Rid, str]:
         """Return the texts of some atoms, checked; not those of binaries and of objects."""
         payloads = self.view.payload_rows({row.content for row in rows.values() if row.modality < TEXTUAL})
         bodies = {pid: checked(row) for pid, row in payloads.items()}
         found = {rid: bodies.get(row.content) for rid, row in rows.items()}
         return {rid: body.decode() for rid, body in found.items() if body is not None}
 
-    def dense(self, model: int, query: npt.NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+    def dense(self, model: ModelNumber, query: npt.NDArray[np.float32], k: int) -> list[tuple[Rid, float]]:
         """Find the `k` nearest as (rid, cosine), best first, ties by atom id: exact, but for an index in the database.
 
         `approximate` says afterwards whether one was used.
@@ -114,7 +115,7 @@ class Selection:
             self.approximate |= self.view.approximate
         return self._cut(found, k)
 
-    def _cut(self, found: list[tuple[int, float]], k: int) -> list[tuple[int, float]]:
+    def _cut(self, found: list[tuple[Rid, float]], k: int) -> list[tuple[Rid, float]]:
         """Return the best `k`; ids are looked up only for equal scores."""
         found.sort(key=lambda hit: -hit[1])
         if len(found) > k:
@@ -126,7 +127,7 @@ class Selection:
             found.sort(key=lambda hit: (-hit[1], keys.get(hit[0], b"")))
         return found[:k]
 
-    def _by_sql(self, model: int, query: npt.NDArray[np.float32], k: int) -> list[tuple[int, float]]:
+    def _by_sql(self, model: ModelNumber, query: npt.NDArray[np.float32], k: int) -> list[tuple[Rid, float]]:
         point, want = self.point, k
         while True:  # rows within float32 error of the k-th may be ordered otherwise by the database
             rows = self.view.nearest(model, query.tobytes(), want + 16, point.head.seq, point.valid_at, self.limits)
@@ -135,7 +136,9 @@ class Selection:
             want *= 2
         return self._exactly(model, query, [rid for rid, _ in rows])
 
-    def _exactly(self, model: int, query: npt.NDArray[np.float32], rids: Sequence[int]) -> list[tuple[int, float]]:
+    def _exactly(
+        self, model: ModelNumber, query: npt.NDArray[np.float32], rids: Sequence[Rid]
+    ) -> list[tuple[Rid, float]]:
         import numpy as np
 
         vectors = self.view.vectors_of(model, rids, self.point.head.seq)
@@ -145,7 +148,7 @@ class Selection:
         packed = np.frombuffer(b"".join([vectors[rid] for rid in order]), np.float32)
         return list(zip(order, exact(query, packed.reshape(len(order), -1)).tolist(), strict=True))
 
-    def cosines(self, model: int, query: npt.NDArray[np.float32], rids: Sequence[int]) -> dict[int, float]:
+    def cosines(self, model: ModelNumber, query: npt.NDArray[np.float32], rids: Sequence[Rid]) -> dict[Rid, float]:
         """Return the exact cosines of those of some atoms that have a vector."""
         if not rids:
             return {}

@@ -1,4 +1,4 @@
-"""Slots: which of the first statements gives a newer value for what an earlier one says, and so comes before it.
+"""Slots: which of the first statements has a newer value for what an earlier one says, and so comes before it.
 
 "The budget is now $5,000" and "the budget is $4,000" fill one slot, though no key says so. Sorting everything by time
 costs more than it gives (`docs/recall.md`), so only the newer statement of a pair moves, to right before the
@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from cmc_mcp.config import Slots
 from cmc_mcp.read.agree import SLOT_WORD, STEM, Statement
-from cmc_mcp.read.near import Cosine
 from cmc_mcp.read.words import words as word_lists
 
 _RATIO: Final = re.compile(r"\d+[/:]\d+")  # "4/5" and "5/5" differ, though their numbers are the same
@@ -55,7 +54,9 @@ class Pairing(NamedTuple):
     reason: str
 
 
-def slot_pairs(query: str, candidates: Sequence[Candidate], cosine: Cosine, settings: Slots) -> list[Pairing]:
+def slot_pairs(
+    query: str, candidates: Sequence[Candidate], cosine: Callable[[int, int], float | None], settings: Slots
+) -> list[Pairing]:
     """Pair statements of which the later gives another value for what the question asks, each in one pair at most.
 
     The score is the product of three: the cosine of the two; the share of what the older answers of the question that
@@ -120,7 +121,7 @@ def _pairing(
     candidates: Sequence[Candidate],
     terms: dict[int, frozenset[str]],
     asked: dict[str, float],
-    cosine: Cosine,
+    cosine: Callable[[int, int], float | None],
     settings: Slots,
 ) -> Pairing | None:
     older, newer = candidates[old], candidates[new]

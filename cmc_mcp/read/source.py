@@ -7,13 +7,14 @@ from cmc_mcp.documents.loading import content_of
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import IntegrityError, NotFound, SourceIncomplete
 from cmc_mcp.history.references import resolve_origin
+from cmc_mcp.ids import PayloadHash, Pid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import SOURCE, atom_record
 from cmc_mcp.store.ports import LedgerView, Objects
 from cmc_mcp.store.rows import AtomRow, checked
 
 
-def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin: str, seq: int) -> bytes:
+def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin: str, seq: Seq) -> bytes:
     """Return a source as it was after a transaction. The turns of a conversation are joined by newlines.
 
     Raises:
@@ -46,7 +47,7 @@ def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin
     return b"\n".join(_bodies(view, objects, rows, seq, origin))
 
 
-def turns(view: LedgerView, origin: int, seq: int) -> list[tuple[int, AtomRow]]:
+def turns(view: LedgerView, origin: Pid, seq: Seq) -> list[tuple[int, AtomRow]]:
     """Return the turns of a conversation after a transaction as (position, atom)."""
     out = []
     for position, rid in view.items(origin):
@@ -63,9 +64,9 @@ def _row(view: LedgerView, key: bytes) -> AtomRow:
     return row
 
 
-def _note(view: LedgerView, objects: Objects, origin: str, seq: int) -> bytes:
+def _note(view: LedgerView, objects: Objects, origin: str, seq: Seq) -> bytes:
     try:
-        pid = view.pid(bytes.fromhex(origin.removeprefix("note:")))
+        pid = view.pid(PayloadHash(bytes.fromhex(origin.removeprefix("note:"))))
     except ValueError:
         pid = None
     rows = [] if pid is None else [row for row in view.atoms_with_content(pid) if not row.origin and row.seq <= seq]
@@ -75,7 +76,7 @@ def _note(view: LedgerView, objects: Objects, origin: str, seq: int) -> bytes:
     return _bodies(view, objects, (live or rows)[:1], seq, origin)[0]
 
 
-def _bodies(view: LedgerView, objects: Objects, rows: list[AtomRow], seq: int, origin: str) -> list[bytes]:
+def _bodies(view: LedgerView, objects: Objects, rows: list[AtomRow], seq: Seq, origin: str) -> list[bytes]:
     payloads = view.payload_rows([row.content for row in rows])
     bodies = {pid: checked(row) for pid, row in payloads.items()}
     out, missing = [], []

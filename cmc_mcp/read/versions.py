@@ -13,6 +13,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import NotFound
 from cmc_mcp.history.log import transaction_model
 from cmc_mcp.history.references import resolve_atom, resolve_origin
+from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import SOURCE
 from cmc_mcp.kernel.transaction import OPEN
@@ -32,7 +33,7 @@ def memory_versions(view: LedgerView, objects: Objects, manifests: Manifests, re
     rid = resolve_atom(view, reference)
     rows = view.interval_rows(rid)
     last = max((min(row[3], OPEN) for row in rows), default=0)
-    seq = view.head().seq if last == OPEN else last - 1
+    seq = view.head().seq if last == OPEN else Seq(last - 1)
     loaded = load(view, objects, [rid], seq, None).get(rid)
     item = None
     if loaded is not None:
@@ -65,9 +66,9 @@ def memory_versions(view: LedgerView, objects: Objects, manifests: Manifests, re
     )
 
 
-def _lineage(view: LedgerView, rid: int, kind: str, *, incoming: bool) -> list[str]:
+def _lineage(view: LedgerView, rid: Rid, kind: str, *, incoming: bool) -> list[str]:
     """Walk edges of a type, nearest first, at most ten deep."""
-    out: dict[int, None] = {}
+    out: dict[Rid, None] = {}
     layer = [rid]
     for _ in range(_LINEAGE_DEPTH_MAX):
         found = [e for e in view.edges(layer, incoming=incoming) if e.type == kind and view.intervals(e.rid)]
@@ -96,11 +97,11 @@ def source_versions(view: LedgerView, origin: str, manifests: Manifests) -> Hist
     raise NotFound(f"no source {origin!r} exists in this workspace; a bare note has no versions", source=origin)
 
 
-def _document(view: LedgerView, rid: int, manifests: Manifests) -> HistoryResult:
+def _document(view: LedgerView, rid: Rid, manifests: Manifests) -> HistoryResult:
     versions: list[SourceVersion] = []
     nodes: tuple[ManifestNode, ...] = ()
     for _, _, tx_from, _, pid in view.interval_rows(rid):
-        hash_ = bytes.fromhex(str(view.facts(pid).fields["manifest"]))
+        hash_ = PayloadHash(bytes.fromhex(str(view.facts(pid).fields["manifest"])))
         manifest = manifests.get(view, hash_)
         versions.append(
             SourceVersion(
@@ -118,7 +119,7 @@ def _document(view: LedgerView, rid: int, manifests: Manifests) -> HistoryResult
     )
 
 
-def _conversation(view: LedgerView, pid: int, origin: str) -> HistoryResult:
+def _conversation(view: LedgerView, pid: Pid, origin: str) -> HistoryResult:
     """One version a turn; its hierarchy is conversation › session, hashed over the turns in order."""
     versions: list[SourceVersion] = []
     for position, rid in view.items(pid):

@@ -35,7 +35,7 @@ class Caller:
 
 
 class Provider(Protocol):
-    """Gives each call its memory."""
+    """Provides each call with its memory."""
 
     def caller(self) -> Caller:
         """Return the principal of the current call.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar, cast
 
 from cmc_mcp.errors import CmcError
+from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.kinds import ERASURE, Kind, Record
 from cmc_mcp.model.facts import FactFields, Facts
 from cmc_mcp.store.indexes import Index, Row
@@ -27,17 +28,17 @@ class Audit:
 
     view: AuditView
     objects: Objects
-    records: dict[int, Record]
+    records: dict[Rid, Record]
     atoms: list[AtomRow]
     rows: list[TransactionRow]
-    payloads: dict[int, PayloadRow] = field(default_factory=dict)  # without the bytes of long contents: `body` has them
-    inline: set[int] = field(default_factory=set)  # the payloads whose bytes are in their row
-    first: dict[int, tuple[int, list[int]]] = field(default_factory=dict)  # rid → its first transaction, facts in it
-    held: set[int] = field(default_factory=set)  # every payload that is facts of a piece
+    payloads: dict[Pid, PayloadRow] = field(default_factory=dict)  # without the bytes of long contents: `body` has them
+    inline: set[Pid] = field(default_factory=set)  # the payloads whose bytes are in their row
+    first: dict[Rid, tuple[Seq, list[Pid]]] = field(default_factory=dict)  # rid → its first transaction, facts in it
+    held: set[Pid] = field(default_factory=set)  # every payload that is facts of a piece
     trees: tuple[dict[int, bytes], dict[int, bytes]] = field(default_factory=lambda: ({}, {}))
     log: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    erased: frozenset[bytes] = frozenset()  # hashes of what is erased now, and of what ever was
-    ever_erased: frozenset[bytes] = frozenset()
+    erased: frozenset[PayloadHash] = frozenset()  # hashes of what is erased now, and of what ever was
+    ever_erased: frozenset[PayloadHash] = frozenset()
     _wanted: dict[str, set[Row]] = field(default_factory=dict)
     _made: dict[Callable[[Audit], object], object] = field(default_factory=dict)
 
@@ -74,19 +75,19 @@ class Audit:
         return cast(T, self._made[make])
 
     # ------------------------------------------------------------------ payloads and records
-    def fields(self, pid: int) -> FactFields:
+    def fields(self, pid: Pid) -> FactFields:
         """Return the facts of a payload; none when they were erased."""
         row = self.payloads[pid]
         return Facts(row.hash, row.body).fields
 
-    def body(self, pid: int) -> bytes | None:
+    def body(self, pid: Pid) -> bytes | None:
         """Return inline bytes."""
         if pid not in self.inline:
             return None
         held = self.payloads[pid].body
         return self.view.payload(pid) if held is None else held
 
-    def text(self, pid: int) -> bytes | None:
+    def text(self, pid: Pid) -> bytes | None:
         """Return the bytes of a content, from the table or the object store; None when they are gone or damaged."""
         row = self.payloads[pid]
         if not row.object:
@@ -96,11 +97,11 @@ class Audit:
         except CmcError:
             return None  # named by the check of objects
 
-    def bodies(self, domain: int) -> Iterator[tuple[int, bytes]]:
+    def bodies(self, domain: int) -> Iterator[tuple[Pid, bytes]]:
         """Yield the payloads of a domain that are there, as (number, bytes)."""
         return ((pid, row.body) for pid, row in self.payloads.items() if row.domain == domain and row.body is not None)
 
-    def of_kind(self, *kinds: Kind) -> Iterator[tuple[int, Record]]:
+    def of_kind(self, *kinds: Kind) -> Iterator[tuple[Rid, Record]]:
         """Yield the records of some kinds, in order of first recording."""
         codes = {kind.code for kind in kinds}
         return ((rid, record) for rid, record in sorted(self.records.items()) if record.kind in codes)
@@ -110,10 +111,10 @@ class Audit:
         content = self.payloads.get(atom.content)
         return content is not None and content.hash in self.ever_erased
 
-    def all_erased(self) -> frozenset[bytes]:
+    def all_erased(self) -> frozenset[PayloadHash]:
         """Return the hashes of all that was ever erased, what was let in again since included."""
         facts = {pid for rid, _ in self.of_kind(ERASURE) for *_, pid in self.view.interval_rows(rid)}
-        return frozenset(bytes.fromhex(str(self.fields(pid)["hash"])) for pid in facts)
+        return frozenset(PayloadHash(bytes.fromhex(str(self.fields(pid)["hash"]))) for pid in facts)
 
 
 def numbered_whole(

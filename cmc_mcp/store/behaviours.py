@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from cmc_mcp.ids import Pid, Rid, Seq
 from cmc_mcp.kernel.kinds import Kind
 from cmc_mcp.model.facts import FactFields
 from cmc_mcp.store.rows import AtomRow
@@ -35,11 +36,11 @@ class Named(NamedTuple):
 class Gone:
     """The memories that an erase destroys."""
 
-    rows: Mapping[int, AtomRow]
+    rows: Mapping[Rid, AtomRow]
     objects: Objects
 
     @property
-    def contents(self) -> frozenset[int]:
+    def contents(self) -> frozenset[Pid]:
         """The payloads of their contents."""
         return frozenset(row.content for row in self.rows.values())
 
@@ -49,7 +50,7 @@ class Gone:
         return frozenset(row.key for row in self.rows.values())
 
     @property
-    def origins(self) -> list[int]:
+    def origins(self) -> list[Pid]:
         """The payloads of their origins, in order."""
         return sorted({row.origin for row in self.rows.values() if row.origin})
 
@@ -63,25 +64,25 @@ class Behaviour:
         """Return the payloads that facts name."""
         return ()
 
-    def origin(self, view: LedgerView, rid: int) -> int | None:
+    def origin(self, view: LedgerView, rid: Rid) -> Pid | None:
         """Return the payload of the source that a record belongs to."""
         return None
 
-    def subjects(self, view: LedgerView, rid: int, seq: int) -> list[int]:
+    def subjects(self, view: LedgerView, rid: Rid, seq: Seq) -> list[Rid]:
         """Return the records whose tags say whether a selective undo matches the change of a transaction to a record."""
         return [rid]
 
-    def bound(self, view: LedgerView, rid: int, seq: int) -> list[int]:
+    def bound(self, view: LedgerView, rid: Rid, seq: Seq) -> list[Rid]:
         """Return the records whose tags say so for a change to a record of any kind, which this kind is undone with."""
         return []
 
-    def describe(self, view: LedgerView, rid: int) -> Named:
+    def describe(self, view: LedgerView, rid: Rid) -> Named:
         """Name a record."""
         origin = self.origin(view, rid)
         body = None if origin is None else view.payload(origin)
         return Named(f"{self.kind.name}_{view.record(rid).key.hex()}", None if body is None else body.decode())
 
-    def redact(self, unit: WriteUnit, gone: Gone) -> Collection[int]:
+    def redact(self, unit: WriteUnit, gone: Gone) -> Collection[Pid]:
         """Take the words of erased memories out of this kind's records; return the payloads that held them."""
         return ()
 

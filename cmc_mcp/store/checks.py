@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from cmc_mcp.ids import ModelNumber
 from cmc_mcp.store.tables import Role
 
 if TYPE_CHECKING:
@@ -43,4 +44,4 @@ class DeepCheck(NamedTuple):
     """A check that needs the model: of the vectors under a model number, prepared while the audit's view is open."""
 
     name: str
-    prepared: Callable[[Audit, int], Prepared]
+    prepared: Callable[[Audit, ModelNumber], Prepared]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from cmc_mcp.ids import ModelNumber, Seq, Vid
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -23,7 +25,7 @@ def quantise(vectors: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], np
     return codes, np.sqrt(np.einsum("ij,ij->i", residue, residue)).astype(np.float32)
 
 
-def pack(rows: Sequence[tuple[int, int, int, bytes]]) -> dict[int, tuple[bytes, bytes, bytes, bytes]]:
+def pack(rows: Sequence[tuple[ModelNumber, Vid, Seq, bytes]]) -> dict[ModelNumber, tuple[bytes, bytes, bytes, bytes]]:
     """Pack vector rows (model, vid, seq, vector) into one (vids, seqs, errors, codes) a model."""
     import numpy as np
 

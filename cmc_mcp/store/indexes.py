@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from cmc_mcp.ids import Pid, Rid
 from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.kernel.kinds import Kind, Record
 from cmc_mcp.store.tables import Table
@@ -27,7 +28,7 @@ WITNESS: Final = -1
 class Changed(NamedTuple):
     """A record that a unit of work changed, net; `new` when nobody had ever named it before."""
 
-    rid: int
+    rid: Rid
     record: Record
     before: Intervals
     after: Intervals
@@ -65,7 +66,7 @@ class Index(ABC):
         """Return how the rows follow the changes of one unit of work, whose own rows are written: O(changes)."""
         return UNCHANGED
 
-    def of_payload(self, pid: int, body: bytes) -> Iterable[Row]:
+    def of_payload(self, pid: Pid, body: bytes) -> Iterable[Row]:
         """Return the rows of a payload that is new, or back."""
         return ()
 
@@ -77,7 +78,7 @@ class Index(ABC):
         """Return how the rows follow an erase of this unit, whose bytes and columns are gone."""
         return UNCHANGED
 
-    def of_record(self, view: LedgerView, rid: int) -> Iterable[Row]:
+    def of_record(self, view: LedgerView, rid: Rid) -> Iterable[Row]:
         """Return every row of one record, for `WriteUnit.renew`."""
         raise NotImplementedError(f"{self.table.name} is not renewed record by record")
 

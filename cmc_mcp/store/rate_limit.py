@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
+from cmc_mcp.ids import Ws
+
 MINUTE_S = 60
 
 
@@ -14,9 +16,9 @@ class CallCounter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._minute = 0
-        self._calls: Counter[tuple[int, str]] = Counter()
+        self._calls: Counter[tuple[Ws, str]] = Counter()
 
-    def count(self, ws: int, principal: str, now_us: int) -> tuple[int, int]:
+    def count(self, ws: Ws, principal: str, now_us: int) -> tuple[int, int]:
         """Count a call; return how many this makes in the present minute, and the seconds until the next.
 
         >>> tally = CallCounter()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cmc_mcp.errors import Conflict, IntegrityError
+from cmc_mcp.ids import NO_WORKSPACE, START, ModelNumber, Rid, Ws
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql.connection import Connection, Row
@@ -34,7 +35,7 @@ _ROWS: Final = 20_000  # in one transaction, about
 _BYTES: Final = 32 * 1024 * 1024
 
 
-def place_for(store: AnyStore, name: str, head: Head, *, create: bool) -> tuple[int, str]:
+def place_for(store: AnyStore, name: str, head: Head, *, create: bool) -> tuple[Ws, str]:
     """Return the number of the workspace that a copy of a state goes to (0: none yet), and its name until it is complete.
 
     An empty workspace of that name is taken; a copy of the same state, whole or interrupted, is continued.
@@ -65,16 +66,16 @@ def place_for(store: AnyStore, name: str, head: Head, *, create: bool) -> tuple[
 class Mover:
     """Copies the rows of one workspace into another store, from one read transaction."""
 
-    def __init__(self, source: AnyStore, kept: Objects, ws: int, target: AnyStore, objects: Objects) -> None:
+    def __init__(self, source: AnyStore, kept: Objects, ws: Ws, target: AnyStore, objects: Objects) -> None:
         self._source, self._kept, self._from = source, kept, ws
         self._target, self._objects = target, objects
-        self._to, self._marked = 0, ""
-        self.upto = 0
-        self._models: dict[int, int] = {}
+        self._to, self._marked = NO_WORKSPACE, ""
+        self.upto = START
+        self._models: dict[ModelNumber, ModelNumber] = {}
         self._tables = in_order_of_moving(source.registry.tables)
         self._done = self._total = 0
 
-    def copy(self, name: str, progress: Progress | None = None) -> int:
+    def copy(self, name: str, progress: Progress | None = None) -> Ws:
         """Copy everything that is not there yet; return the number of the target's workspace.
 
         Raises:
@@ -225,7 +226,7 @@ class Mover:
             if row[object_]:
                 self._objects.put(self._to, row[hash_], self._kept.get(self._from, row[hash_]))
 
-    def _add_passages(self, source: Connection, target: Connection, first: int, last: int) -> None:
+    def _add_passages(self, source: Connection, target: Connection, first: Rid, last: Rid) -> None:
         """Let the target index the atoms of a page in its full text."""
         rows = source.execute(
             "SELECT a.rid, a.modality, h.heading, p.hash, p.object, p.body FROM atoms a JOIN payloads p ON p.ws = a.ws"
@@ -242,7 +243,7 @@ class Mover:
             found.append((rid + by, heading or "", (data or b"").decode()))
         self._index(target, found)
 
-    def _index(self, target: Any, rows: list[tuple[int, str, str]]) -> None:
+    def _index(self, target: Any, rows: list[tuple[Rid, str, str]]) -> None:
         if self._target.backend == "sqlite":
             from cmc_mcp.store.sqlite.fulltext import Passages
 
@@ -253,15 +254,15 @@ class Mover:
             fulltext.Passages(target, self._to, fulltext.tokenizer()).add(rows)
 
 
-def _count(connection: Connection, table: str, ws: int) -> int:
+def _count(connection: Connection, table: str, ws: Ws) -> int:
     row = connection.execute(f"SELECT count(*) FROM {table} WHERE ws = ?", (ws,)).fetchone()
     return int(row[0]) if row else 0
 
 
-def _page(source: Connection, table: Table, columns: Sequence[str], ws: int, after: Row | None) -> list[Row]:
+def _page(source: Connection, table: Table, columns: Sequence[str], ws: Ws, after: Row | None) -> list[Row]:
     """Return the next rows of a table in the order of its key."""
     key = ", ".join(table.key)
-    condition, bound = "ws = ?", [ws]
+    condition, bound = "ws = ?", list[object]([ws])
     if key in table.numbers(*_NUMBERS):  # one range, which SQLite is to look up
         low = (ws << table.shift) - 1 if after is None else after[0]
         condition, bound = f"+ws = ? AND {key} > ? AND {key} < ?", [ws, low, (ws + 1) << table.shift]

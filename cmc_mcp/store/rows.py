@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.ids import ModelNumber, Pid, Rid, Seq
+from cmc_mcp.ids import ModelNumber, PayloadHash, Pid, Rid, Seq, Vid
 from cmc_mcp.kernel.kinds import DOMAINS, Domains
 from cmc_mcp.model.modality import BINARY as BINARY
 from cmc_mcp.model.modality import MODALITIES as MODALITIES
@@ -19,7 +19,7 @@ _ERASED_KEY: Final = re.compile(r"erased:[0-9a-f]{64}")
 class Head(NamedTuple):
     """A transaction as the state it left: roots (32 bytes) and running totals."""
 
-    seq: int
+    seq: Seq
     recorded_us: int
     hash: bytes
     state_root: bytes
@@ -27,19 +27,19 @@ class Head(NamedTuple):
     atoms: int  # live
     passages: int  # ever recorded
     tokens: int  # in those passages
-    last_rid: int  # the highest number of a record, of a payload, of a vector; 0 in an empty workspace
-    last_pid: int
-    last_vid: int
+    last_rid: Rid  # the highest number of a record, of a payload, of a vector; 0 in an empty workspace
+    last_pid: Pid
+    last_vid: Vid
 
 
 class TransactionRow(NamedTuple):
     """One entry of the ledger; `principal` is a payload's number, `arguments` are None when erased."""
 
-    seq: int
+    seq: Seq
     recorded_us: int
-    principal: int
+    principal: Pid
     verb: str
-    arguments_hash: bytes
+    arguments_hash: PayloadHash
     arguments: bytes | None
     hash: bytes
     state_root: bytes
@@ -48,30 +48,30 @@ class TransactionRow(NamedTuple):
     atoms: int
     passages: int
     tokens: int
-    last_rid: int
-    last_pid: int
-    last_vid: int
+    last_rid: Rid
+    last_pid: Pid
+    last_vid: Vid
 
 
 class AtomRow(NamedTuple):
     """The immutable part of an atom; all but `modality` and `seq` are numbers of payloads."""
 
-    rid: int
+    rid: Rid
     key: bytes  # the id, 16 bytes
     modality: int
-    media_type: int
-    content: int
-    origin: int
-    discriminator: int  # 0 for none
-    witness: int
-    seq: int  # first recorded
+    media_type: Pid
+    content: Pid
+    origin: Pid
+    discriminator: Pid  # 0 for none
+    witness: Pid
+    seq: Seq  # first recorded
 
 
 class PayloadRow(NamedTuple):
     """Stored bytes under their hash; `body` is None when erased, or kept as an object."""
 
-    pid: int
-    hash: bytes
+    pid: Pid
+    hash: PayloadHash
     domain: int
     size: int
     object: int
@@ -81,10 +81,10 @@ class PayloadRow(NamedTuple):
 class EdgeRow(NamedTuple):
     """A typed link between atoms, by record numbers."""
 
-    rid: int
-    source: int
+    rid: Rid
+    source: Rid
     type: str
-    target: int
+    target: Rid
 
 
 class RootSpan(NamedTuple):
@@ -190,10 +190,10 @@ class Filter(NamedTuple):
     """
 
     modalities: tuple[int, ...] | None = None
-    origins: tuple[int, ...] | None = None
-    witnesses: tuple[int, ...] | None = None
-    facts: tuple[tuple[int, ...], ...] = ()
-    rids: tuple[int, ...] | None = None
+    origins: tuple[Pid, ...] | None = None
+    witnesses: tuple[Pid, ...] | None = None
+    facts: tuple[tuple[Pid, ...], ...] = ()
+    rids: tuple[Rid, ...] | None = None
 
     @property
     def is_open(self) -> bool:

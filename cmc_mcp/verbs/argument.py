@@ -46,7 +46,7 @@ class Argument(NamedTuple):
     tool takes it for when it is absent. `cli` is None where the command does not take it.
 
     `limit` names a bound of `limits`; a `choice` is one of `options`, which messages call by `called`; a number lies
-    between `least` and `most`. A `fact` is kept among the registers, and its `usual` value as an absent register. What
+    between `least` and `most`. A `fact` is kept among the fields, and its `usual` value as an absent field. What
     is not `scoped` does not change what a question finds. Problems are listed by `turn`, then in the model's order.
     """
 

@@ -50,7 +50,7 @@ class Check:
         return False
 
     def text(self, path: str, value: object, limit: str, *, blank: bool = False) -> str | None:
-        """Return a text that can be stored and keeps to its limit; None when there is none, or it is wrong."""
+        """Return a text that can be stored and keeps to its limit; None when it is absent or wrong."""
         if value is None:
             return None
         if not isinstance(value, str):

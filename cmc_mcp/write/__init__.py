@@ -1,4 +1,4 @@
 """The write pipeline: validate → draft (with atomize) → enrich → gate → commit, one stage a file.
 
-Beside it stand the other verbs that write: revise, mark, forget, erase, and the entries of a collection.
+Beside the pipeline are the other verbs that write: revise, mark, forget, erase, and the entries of a collection.
 """

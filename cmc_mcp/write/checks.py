@@ -1,4 +1,4 @@
-"""What `verify` checks of what writes leave beside the ledger: reasons that an erase took, and receipts that keys keep."""
+"""Checks of `verify` beside the ledger: reasons that an erase took, and receipts that idempotency keys keep."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from cmc_mcp.canon import payload_hash
+from cmc_mcp.ids import Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.store.audit import Audit, Report
@@ -22,7 +23,7 @@ def reasons(audit: Audit, report: Report) -> None:
     atoms = {atom.rid: atom for atom in audit.atoms}
     for row in audit.rows:
         if row.arguments is None:
-            changed = [atoms[rid] for rid in audit.view.changed(row.seq - 1, row.seq) if rid in atoms]
+            changed = [atoms[rid] for rid in audit.view.changed(Seq(row.seq - 1), row.seq) if rid in atoms]
             if row.verb not in REASONED or not all(audit.was_erased(atom) for atom in changed):
                 report("transactions", row.seq, "its arguments are missing, and no erasure says why")
 

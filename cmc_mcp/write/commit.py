@@ -13,6 +13,7 @@ from cmc_mcp.documents.manifest import Manifest, ManifestPart, decode_manifest
 from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import SOURCES, Source
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.ids import NO_PAYLOAD, NodeKey, PayloadHash, Pid, Rid
 from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_discriminator, twin_discriminator
 from cmc_mcp.kernel.intervals import Interval, Intervals, asserted, without
 from cmc_mcp.kernel.kinds import EDGE, ITEM, SOURCE, Record, atom_record
@@ -37,9 +38,9 @@ class Staged:
     reaffirmed: list[bytes] = field(default_factory=list)
     restored: list[bytes] = field(default_factory=list)
     retired: list[bytes] = field(default_factory=list)
-    contents: dict[int, bytes] = field(default_factory=dict)  # payload number → hash, of searchable atoms
-    nodes: dict[bytes, None] = field(default_factory=dict)  # keys of the nodes of documents
-    claims: list[tuple[int, Mapping[str, Json]]] = field(default_factory=list)
+    contents: dict[Pid, PayloadHash] = field(default_factory=dict)  # payload number → hash, of searchable atoms
+    nodes: dict[NodeKey, None] = field(default_factory=dict)  # keys of the nodes of documents
+    claims: list[tuple[Rid, Mapping[str, Json]]] = field(default_factory=list)
 
 
 TurnIdentity = tuple[str, str, str, bytes, bytes]
@@ -63,7 +64,7 @@ class Batch:
     inline_bytes: int
     staged: Staged = field(default_factory=Staged)
     _tails: dict[str, _Tail] = field(default_factory=dict)
-    _notes: dict[tuple[str, str, bytes], bytes] = field(default_factory=dict)
+    _notes: dict[tuple[str, str, PayloadHash], bytes] = field(default_factory=dict)
     _turns: set[bytes] = field(default_factory=set)
     _said: dict[TurnIdentity, bytes | None] = field(default_factory=dict)
     _facts: tuple[Mapping[str, Json], Facts] | None = None
@@ -97,9 +98,9 @@ class Batch:
                 *text, payload_hash(draft.origin.encode()), payload_hash(b""), witness.key
             )
             self._notes[text] = key
-        return self._assert(draft, part, key, witness, origin=0, discriminator=b"")
+        return self._assert(draft, part, key, witness, origin=NO_PAYLOAD, discriminator=b"")
 
-    def _known_note(self, text: tuple[str, str, bytes]) -> bytes | None:
+    def _known_note(self, text: tuple[str, str, PayloadHash]) -> bytes | None:
         """Return the id of the note with the same words, by any writer, or None."""
         pid = self.unit.pid(text[2])
         if pid is None:
@@ -142,7 +143,7 @@ class Batch:
         items = [] if rid is None else self.unit.item_of(rid)
         return any(p.facts.fields["atom"] == key.hex() for _, item in items for p in self.unit.intervals(item))
 
-    def _known_turn(self, draft: Draft, part: Part, origin: int, discriminator: bytes) -> bytes | None:
+    def _known_turn(self, draft: Draft, part: Part, origin: Pid, discriminator: bytes) -> bytes | None:
         """Return the id of the turn with the same time, speaker and words, by any writer, or None."""
         if draft.request.occurred_us is None:
             return None
@@ -232,26 +233,26 @@ class Batch:
         self._retire(held, set(ids))
         return ids
 
-    def _again(self, draft: Draft, previous: Manifest, witness: Witness, origin: int) -> list[bytes]:
+    def _again(self, draft: Draft, previous: Manifest, witness: Witness, origin: Pid) -> list[bytes]:
         """Re-affirm the atoms of the same bytes in their earlier division, which may be an older atomizer's."""
         for part in previous.parts:
             self._assert(draft, draft.parts[0], part.atom, witness, origin, b"", stands=True)
         return [part.atom for part in previous.parts]
 
-    def _held(self, rid: int, known: Mapping[tuple[tuple[int, int, int], int], AtomRow]) -> list[bytes]:
+    def _held(self, rid: Rid, known: Mapping[tuple[tuple[int, int, int], int], AtomRow]) -> list[bytes]:
         """Return the live atoms of a source whose manifest was erased."""
         return [row.key for row in known.values()] if self.unit.intervals(rid) else []
 
-    def _manifest(self, rid: int) -> Manifest | None:
+    def _manifest(self, rid: Rid) -> Manifest | None:
         intervals = self.unit.intervals(rid)
         if not intervals:
             return None
-        hash_ = bytes.fromhex(str(intervals[0].facts.fields["manifest"]))
+        hash_ = PayloadHash(bytes.fromhex(str(intervals[0].facts.fields["manifest"])))
         pid = self.unit.pid(hash_)
         body = None if pid is None else self.unit.payload(pid)
         return None if body is None else decode_manifest(body)
 
-    def _texts_of(self, origin: int) -> dict[tuple[tuple[int, int, int], int], AtomRow]:
+    def _texts_of(self, origin: Pid) -> dict[tuple[tuple[int, int, int], int], AtomRow]:
         """Return every atom ever recorded of an origin, by text and twin number."""
         out: dict[tuple[tuple[int, int, int], int], AtomRow] = {}
         for row in self.unit.atoms_with_origin(origin):
@@ -285,7 +286,7 @@ class Batch:
         by_key = {row.key: text for text, row in known.items()}
         before = [by_key[part.atom] for part in previous.parts if part.atom in by_key] if previous else []
         texts = [(modality, media, self.unit.pid(part.hash) or -1 - i) for i, part in enumerate(draft.parts)]
-        firsts: dict[bytes, tuple[int, int, int]] = {}
+        firsts: dict[PayloadHash, tuple[int, Pid, int]] = {}
         texts = [firsts.setdefault(p.hash, t) for p, t in zip(draft.parts, texts, strict=True)]
         out = []
         for part, (text, number) in zip(draft.parts, aligned(before, texts), strict=True):
@@ -322,7 +323,7 @@ class Batch:
         part: Part,
         key: bytes,
         witness: Witness,
-        origin: int,
+        origin: Pid,
         discriminator: bytes,
         *,
         stands: bool = False,
@@ -345,7 +346,7 @@ class Batch:
             self.staged.claims.append((rid, draft.request.fields))
         return key
 
-    def _restore(self, rid: int, discriminator: bytes) -> None:
+    def _restore(self, rid: Rid, discriminator: bytes) -> None:
         """Restore what was retracted with an atom: the links to its premises, and its speaker if it was erased."""
         if discriminator:
             self.unit.put(discriminator)
@@ -360,7 +361,7 @@ class Batch:
             self._facts = (fields, facts_of(merged({}, fields)))
         return self._facts[1]
 
-    def _add(self, rid: int, draft: Draft, part: Part, witness: Witness, origin: int, discriminator: bytes) -> None:
+    def _add(self, rid: Rid, draft: Draft, part: Part, witness: Witness, origin: Pid, discriminator: bytes) -> None:
         unit, request = self.unit, draft.request
         content = unit.put(part.data, hash_=part.hash, object_=len(part.data) > self.inline_bytes)
         unit.add_atom(
@@ -370,7 +371,7 @@ class Batch:
                 unit.put(draft.media_type.encode()),
                 content,
                 origin,
-                unit.put(discriminator) if discriminator else 0,
+                unit.put(discriminator) if discriminator else NO_PAYLOAD,
                 unit.put_witness(witness),
             ),
             *draft.traits(part),
@@ -389,7 +390,7 @@ def _words(draft: Draft, part: Part, discriminator: bytes) -> TurnIdentity:
     return draft.origin, draft.request.modality, draft.media_type, part.hash, discriminator
 
 
-def premise_rid(unit: WriteUnit, premise: str) -> int:
+def premise_rid(unit: WriteUnit, premise: str) -> Rid:
     """Return the record number of a premise whose id was resolved before."""
     rid = unit.rid(atom_record(bytes.fromhex(premise.removeprefix("atom_"))))
     if rid is None:
@@ -397,7 +398,7 @@ def premise_rid(unit: WriteUnit, premise: str) -> int:
     return rid
 
 
-def link(unit: WriteUnit, source: int, kind: str, target: int) -> int:
+def link(unit: WriteUnit, source: Rid, kind: str, target: Rid) -> Rid:
     """Assert an edge between atoms; return its record number."""
     record = EDGE.record(unit.record(source).key, kind.encode(), unit.record(target).key)
     rid, new = unit.intern(record)

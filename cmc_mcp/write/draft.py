@@ -10,6 +10,7 @@ from cmc_mcp.canon import payload_hash
 from cmc_mcp.documents.headings import SEPARATOR
 from cmc_mcp.documents.manifest import ManifestNode
 from cmc_mcp.documents.nodes import Node, nodes_of, texts_of
+from cmc_mcp.ids import NodeKey, PayloadHash
 from cmc_mcp.kernel.identity import note_origin
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import speaker_key, traits_of
@@ -27,7 +28,7 @@ class Part:
     """A part of a request, which becomes one atom."""
 
     data: bytes
-    hash: bytes
+    hash: PayloadHash
     kind: str
     path: tuple[str, ...]
 
@@ -43,7 +44,7 @@ class Draft:
     stream: Stream
     origin: str
     media_type: str
-    whole: bytes  # hash of all bytes
+    whole: PayloadHash  # hash of all bytes
     parts: tuple[Part, ...]
     literals: tuple[bytes, ...]
     nodes: tuple[ManifestNode, ...] = ()  # the hierarchy of a document, atoms included
@@ -56,7 +57,7 @@ class Draft:
         kinds = [(part.kind, place) for part, place in zip(self.parts, self.places, strict=False)]
         return nodes_of(self.request.modality, self.nodes, kinds) if self.searchable and self.nodes else ()
 
-    def node_texts(self) -> Mapping[bytes, str]:
+    def node_texts(self) -> Mapping[NodeKey, str]:
         """Return the texts of the indexed nodes by their keys."""
         return texts_of(self.indexed, self.request.modality, [(part.kind, part.data) for part in self.parts])
 
@@ -115,7 +116,12 @@ def draft(request: Request) -> Draft:
 
 
 def _document(
-    request: Request, origin: str, media_type: str, whole: bytes, parts: tuple[Part, ...], literals: tuple[bytes, ...]
+    request: Request,
+    origin: str,
+    media_type: str,
+    whole: PayloadHash,
+    parts: tuple[Part, ...],
+    literals: tuple[bytes, ...],
 ) -> Draft:
     title = str(request.fields.get("title", "")) or origin
     made, places = hierarchy(title, [(part.path, part.hash) for part in parts])
@@ -123,7 +129,7 @@ def _document(
     return Draft(request, "document", origin, media_type, whole, parts, literals, nodes, places)
 
 
-def _single(request: Request, stream: Stream, origin: str, media_type: str, whole: bytes) -> Draft:
+def _single(request: Request, stream: Stream, origin: str, media_type: str, whole: PayloadHash) -> Draft:
     part = Part(request.data, whole, "whole", ())
     if stream == "document":
         return _document(request, origin, media_type, whole, (part,), (b"", b""))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError
+from cmc_mcp.ids import NodeKey, PayloadHash
 from cmc_mcp.store.ports import ReadView
 from cmc_mcp.workspace import model_of
 from cmc_mcp.write.draft import Draft
@@ -20,16 +21,16 @@ from cmc_mcp.write.draft import Draft
 class Unembedded:
     """Texts without a vector under a model: contents by their hashes, those of nodes by their keys."""
 
-    contents: dict[bytes, bytes] = field(default_factory=dict)
-    nodes: dict[bytes, str] = field(default_factory=dict)
+    contents: dict[PayloadHash, bytes] = field(default_factory=dict)
+    nodes: dict[NodeKey, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Vectors:
     """Vectors by content hash, of nodes by their keys (fp32 bytes), and the reason why the rest have none."""
 
-    by_hash: dict[bytes, bytes] = field(default_factory=dict)
-    by_node: dict[bytes, bytes] = field(default_factory=dict)
+    by_hash: dict[PayloadHash, bytes] = field(default_factory=dict)
+    by_node: dict[NodeKey, bytes] = field(default_factory=dict)
     reason: str | None = None
 
 
@@ -37,8 +38,8 @@ def unembedded(view: ReadView, embedder: Embedder | None, drafts: Iterable[Draft
     """Return what drafts need embedded: their texts that have no vector under this model yet; nothing without a model."""
     if embedder is None:
         return Unembedded()
-    texts: dict[bytes, bytes] = {}
-    nodes: dict[bytes, str] = {}
+    texts: dict[PayloadHash, bytes] = {}
+    nodes: dict[NodeKey, str] = {}
     for draft in drafts:
         if draft.searchable:
             texts.update((part.hash, part.data) for part in draft.parts)

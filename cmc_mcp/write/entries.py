@@ -15,6 +15,7 @@ from cmc_mcp import limits
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.embed.external import unit_rows
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, Problem
+from cmc_mcp.ids import PayloadHash, Rid
 from cmc_mcp.kernel.identity import atom_name, entry_discriminator
 from cmc_mcp.kernel.intervals import at, bounded
 from cmc_mcp.model.entries import EXTRA, METADATA, Entry, json_text, metadata_text
@@ -43,7 +44,7 @@ class CheckedEntries:
     """Entries, checked: drafts in order, and the vectors that were given (fp32 bytes) by content hash."""
 
     drafts: tuple[Draft, ...]
-    vectors: dict[bytes, bytes]
+    vectors: dict[PayloadHash, bytes]
 
 
 def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], int]) -> CheckedEntries:
@@ -130,7 +131,9 @@ def _fields(entry: Entry) -> dict[str, Json]:
     return out
 
 
-def _given(entries: Sequence[Entry], drafts: Sequence[Draft], dimension: Callable[[int], int]) -> dict[bytes, bytes]:
+def _given(
+    entries: Sequence[Entry], drafts: Sequence[Draft], dimension: Callable[[int], int]
+) -> dict[PayloadHash, bytes]:
     """Return the vectors that came with entries, of unit length, by content hash."""
     import numpy as np
 
@@ -198,7 +201,7 @@ def _gated(view: LedgerView, drafts: Sequence[Draft]) -> None:
 
 
 def delete(workspace: Workspace, origin: str, ids: Sequence[str] | None) -> int:
-    """End belief in entries, in one transaction; None means all of the collection. Give how many there were.
+    """End belief in entries, in one transaction; None means all of the collection. Return the number.
 
     Nothing is written if no entry matches.
     """
@@ -238,7 +241,7 @@ def _cut(unit: WriteUnit, origin: str, id: str, end: int) -> None:
         unit.set_intervals(rid, bounded(unit.intervals(rid), None, min(end, unit.intervals(rid)[-1].valid_to)))
 
 
-def _live(unit: WriteUnit, origin: str, ids: Sequence[str] | None) -> list[int]:
+def _live(unit: WriteUnit, origin: str, ids: Sequence[str] | None) -> list[Rid]:
     pid = unit.pid(payload_hash(origin.encode()))
     if pid is None:
         return []

@@ -16,6 +16,7 @@ from typing import cast
 from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json
 from cmc_mcp.documents.loading import indexed_text
+from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, GATE
@@ -31,7 +32,7 @@ from cmc_mcp.write.gate import gate_name
 _ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
 
 
-def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[int]) -> list[bytes]:
+def destroy(unit: WriteUnit, objects: Objects, rids: Sequence[Rid]) -> list[PayloadHash]:
     """Destroy what only these atoms have; return the hashes of the objects to delete after the commit.
 
     `rids` hold every atom of each content, so that nothing live loses its bytes.
@@ -71,19 +72,19 @@ def finish_erasures(store: Store, objects: Objects) -> bool:
             erasure_count = view.erasure_count()
             for rid, _ in view.records(ERASURE.code):
                 for interval in view.intervals(rid):
-                    objects.delete(ws, bytes.fromhex(str(interval.facts.fields["hash"])))
+                    objects.delete(ws, PayloadHash(bytes.fromhex(str(interval.facts.fields["hash"]))))
         done = store.scrub(ws, erasure_count) and done
     return done
 
 
-def _facts(unit: LedgerView, rids: Collection[int]) -> set[int]:
+def _facts(unit: LedgerView, rids: Collection[Rid]) -> set[Pid]:
     """Return the bodies of facts that no record but these ever held."""
     facts = {pid for rid in rids for *_, pid in unit.interval_rows(rid)}
     mine = set(rids)
     return {pid for pid in facts if set(unit.facts_used(pid)) <= mine} - {unit.pid(NO_FACTS.hash) or 0}
 
 
-def _named(unit: LedgerView, rows: Mapping[int, AtomRow]) -> set[int]:
+def _named(unit: LedgerView, rows: Mapping[Rid, AtomRow]) -> set[Pid]:
     """Return the payloads that name sources, sessions and speakers. The number of a twin says nothing, and is shared."""
     discriminators = unit.payload_rows({row.discriminator for row in rows.values()} - {0})
     out = {pid for pid, row in discriminators.items() if row.body is not None and not row.body.startswith(b'{"twin"')}
@@ -91,11 +92,11 @@ def _named(unit: LedgerView, rows: Mapping[int, AtomRow]) -> set[int]:
 
 
 # ---------------------------------------------------------------------- reasons, receipts
-def _is_gone(unit: LedgerView, gate: int) -> bool:
+def _is_gone(unit: LedgerView, gate: Rid) -> bool:
     return any(interval.facts.fields["decision"] == "erased" for interval in unit.intervals(gate))
 
 
-def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
+def _reasons(unit: LedgerView, rids: Collection[Rid]) -> list[Seq]:
     """Return the transactions that changed these atoms alone, and gave a reason in words."""
     seqs = {seq for rid in rids for seq in unit.change_seqs(rid)}
     out = []
@@ -103,13 +104,13 @@ def _reasons(unit: LedgerView, rids: Collection[int]) -> list[int]:
         row = unit.transaction(seq)
         if row is None or row.verb not in REASONED or "reason" not in json.loads(arguments_of(row) or b"{}"):
             continue
-        changed = [rid for rid in unit.changed(seq - 1, seq) if unit.record(rid).kind == ATOM.code]
+        changed = [rid for rid in unit.changed(Seq(seq - 1), seq) if unit.record(rid).kind == ATOM.code]
         if set(changed) <= set(rids):
             out.append(seq)
     return out
 
 
-def _receipts(unit: WriteUnit, rows: Mapping[int, AtomRow], gone: Collection[int]) -> None:
+def _receipts(unit: WriteUnit, rows: Mapping[Rid, AtomRow], gone: Collection[Pid]) -> None:
     """Take words out of the receipts that idempotency keys keep, and out of the keys of what is erased."""
     names = {atom_name(row.key) for row in rows.values()}
     names |= {gate_name(unit.record(rid)) for rid, _ in unit.records(GATE.code) if _is_gone(unit, rid)}

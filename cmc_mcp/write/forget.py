@@ -10,6 +10,7 @@ from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, StoreError
 from cmc_mcp.history.references import PointLike, plain_text, resolve_atom, resolve_atoms, resolve_origin, resolve_point
+from cmc_mcp.ids import PayloadHash, Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.calls import Cancel
 from cmc_mcp.model.results import ForgetResult, Receipt
@@ -78,7 +79,7 @@ def forget(workspace: Workspace, asked: Forget, *, cancel: Cancel | None = None)
     return plan.model_copy(update={"receipt": receipt, "dry_run": False})
 
 
-def _finished(workspace: Workspace, objects: Sequence[bytes], erasure_count: int, *, earlier: bool) -> bool:
+def _finished(workspace: Workspace, objects: Sequence[PayloadHash], erasure_count: int, *, earlier: bool) -> bool:
     """Destroy the remains of a committed erase; return False if the next opening must do it, as after a crash.
 
     If an `earlier` erase was interrupted, its objects may remain too.
@@ -114,7 +115,7 @@ def _plan(view: LedgerView, selection: Selection, erase: bool) -> ForgetResult:
     return ForgetResult(dry_run=True, digest=bound, ids=names, erase=erase, shared=shared)
 
 
-def _sharing(view: LedgerView, rids: Sequence[int]) -> list[str]:
+def _sharing(view: LedgerView, rids: Sequence[Rid]) -> list[str]:
     """Return the other memories of the same content.
 
     Raises:
@@ -133,7 +134,7 @@ def _sharing(view: LedgerView, rids: Sequence[int]) -> list[str]:
     return sorted({atom_name(row.key) for row in rows.values()} - {atom_name(view.record(rid).key) for rid in rids})
 
 
-def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -> list[int]:
+def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -> list[Rid]:
     """Return the selected record numbers: live ones, or with `also_dead` every one whose content was not erased."""
     general = (selection.source, selection.writer, selection.since)
     if selection.ids:
@@ -145,9 +146,9 @@ def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -
         return rids if also_dead else [rid for rid in rids if view.intervals(rid)]
     if not selection.tags and all(part is None for part in general):
         raise InvalidInput.at("ids", "select nothing; pass ids, or a source, tags, a writer or since")
-    found: set[int] | None = None
+    found: set[Rid] | None = None
 
-    def narrow(rids: Sequence[int]) -> None:
+    def narrow(rids: Sequence[Rid]) -> None:
         nonlocal found
         found = set(rids) if found is None else found & set(rids)
 
@@ -170,20 +171,20 @@ def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -
     return [rid for rid in sorted(atoms) if view.intervals(rid)]
 
 
-def _of_source(view: LedgerView, reference: str) -> list[int]:
+def _of_source(view: LedgerView, reference: str) -> list[Rid]:
     origin = resolve_origin(view, reference)
     pid = view.pid(payload_hash(origin.encode()))
     rows = [] if pid is None else view.atoms_with_origin(pid)
     if origin.startswith(_NOTE):  # a bare note lacks an origin of its own: its content names it
         try:
-            content = view.pid(bytes.fromhex(origin.removeprefix(_NOTE)))
+            content = view.pid(PayloadHash(bytes.fromhex(origin.removeprefix(_NOTE))))
         except ValueError:
             content = None
         rows += [] if content is None else [row for row in view.atoms_with_content(content) if not row.origin]
     return [row.rid for row in rows]
 
 
-def _written(view: LedgerView, writer: str, among: set[int] | None) -> list[int]:
+def _written(view: LedgerView, writer: str, among: set[Rid] | None) -> list[Rid]:
     witnesses = set(view.witnesses_of(writer))
     rows = view.all_atoms() if among is None else iter(view.atoms(sorted(among)).values())
     return [row.rid for row in rows if row.witness in witnesses]

@@ -10,6 +10,7 @@ from typing import cast
 from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, canonical, fixed, payload_hash
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
+from cmc_mcp.ids import PayloadHash, Pid, Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import GATE, POLICY, Record
@@ -60,17 +61,17 @@ def keep_back(unit: WriteUnit, request: Request, principal: str, why: list[str])
     return gate_name(record)
 
 
-def is_kept_back(view: LedgerView, gate: int) -> bool:
+def is_kept_back(view: LedgerView, gate: Rid) -> bool:
     """Return whether an entry is in quarantine now."""
     return any(interval.facts.fields["decision"] == "quarantined" for interval in view.intervals(gate))
 
 
-def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[int, bytes]:
+def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[Pid, PayloadHash]:
     """Restore the bytes and the full text of erased contents that a release lets in.
 
     Return the contents to embed again, as payload number → hash.
     """
-    back: dict[int, bytes] = {}
+    back: dict[Pid, PayloadHash] = {}
     for part in draft.parts:
         if not is_erased(unit, part.hash):
             continue
@@ -84,7 +85,7 @@ def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[int, bytes
     return back
 
 
-def let_in(unit: WriteUnit, gate: int) -> None:
+def let_in(unit: WriteUnit, gate: Rid) -> None:
     """Record the release of an entry from quarantine.
 
     Raises:
@@ -125,7 +126,7 @@ def quarantined(view: LedgerView) -> list[QuarantineEntry]:
     return out
 
 
-def find_quarantined(view: LedgerView, reference: str) -> tuple[int, Request, str]:
+def find_quarantined(view: LedgerView, reference: str) -> tuple[Rid, Request, str]:
     """Find an entry in quarantine by its id or a unique prefix; return its gate record, its request and its principal.
 
     Raises:

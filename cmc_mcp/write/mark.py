@@ -10,6 +10,7 @@ from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json
 from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, Problem
 from cmc_mcp.history.references import resolve_atom
+from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.transaction import next_time
 from cmc_mcp.model.calls import Cancel
@@ -27,8 +28,8 @@ from cmc_mcp.write.revise import Revision, apply_revision
 def mark(workspace: Workspace, asked: Mark, *, cancel: Cancel | None = None) -> Receipt:
     """Report an outcome of 1 to 1,000 memories, in one transaction; `docs/design/write.md` §7.
 
-    `used` sets the register `used_us` to the time of the transaction, from which decay begins anew. `right` and `wrong` set
-    the principal's register among `mark:…`, which holds the latest judgement and feeds calibration. Like every register,
+    `used` sets the field `used_us` to the time of the transaction, from which decay begins anew. `right` and `wrong` set
+    the principal's field among `mark:…`, which holds the latest judgement and feeds calibration. Like every field,
     marks roll back, can be undone by writer, and appear in history and diffs.
 
     Raises:
@@ -75,9 +76,9 @@ def _checked(asked: Mark) -> tuple[str, ...]:
     return cast("tuple[str, ...]", given)
 
 
-def _found(view: LedgerView, named: Sequence[str]) -> list[int]:
+def _found(view: LedgerView, named: Sequence[str]) -> list[Rid]:
     """Return the record numbers of the memories, in order; each must be live and named once."""
-    rids: dict[int, int] = {}
+    rids: dict[Rid, int] = {}
     twice: list[Problem] = []
     for index, reference in enumerate(named):
         rid = resolve_atom(view, reference, f"ids[{index}]")
@@ -93,7 +94,7 @@ def _found(view: LedgerView, named: Sequence[str]) -> list[int]:
     return list(rids)
 
 
-def _gone(view: LedgerView, rid: int) -> NotFound:
+def _gone(view: LedgerView, rid: Rid) -> NotFound:
     """Return the error for a memory that was forgotten or erased and cannot be marked."""
     row, name = view.atom(rid), atom_name(view.record(rid).key)
     erased = row is not None and is_erased(view, view.payload_row(row.content).hash)

@@ -13,6 +13,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, texts_of
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import CmcError, EmbedderError, StoreError
+from cmc_mcp.ids import ModelNumber, NodeKey, Pid, Rid
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import EMBEDDING
 from cmc_mcp.model.calls import Cancel, Progress
@@ -58,8 +59,8 @@ def _embed_nodes(
 ) -> int:
     """Embed the nodes of documents that have no vector; one above an atom whose bytes are gone gets none."""
     erasure_count, done = -1, 0
-    keys: list[bytes] = []
-    texts: dict[bytes, str] = {}
+    keys: list[NodeKey] = []
+    texts: dict[NodeKey, str] = {}
     while True:
         if erasure_count < 0:
             with workspace.reader() as view:
@@ -85,10 +86,10 @@ def _embed_nodes(
         progress(before + done, 0)
 
 
-def _node_texts(view: ReadView, objects: Objects, nodes: Sequence[tuple[int, bytes]]) -> dict[bytes, str]:
+def _node_texts(view: ReadView, objects: Objects, nodes: Sequence[tuple[Rid, NodeKey]]) -> dict[NodeKey, str]:
     """Write the texts of nodes of present versions, given as (source, key), by their keys."""
-    out: dict[bytes, str] = {}
-    wanted: dict[int, set[bytes]] = {}
+    out: dict[NodeKey, str] = {}
+    wanted: dict[Rid, set[NodeKey]] = {}
     for source, key in nodes:
         wanted.setdefault(source, set()).add(key)
     manifests, seq = Manifests(), view.head().seq
@@ -100,7 +101,7 @@ def _node_texts(view: ReadView, objects: Objects, nodes: Sequence[tuple[int, byt
     return out
 
 
-def _model(unit: WriteUnit, embedder: Embedder) -> int:
+def _model(unit: WriteUnit, embedder: Embedder) -> ModelNumber:
     identity = embedder.identity
     return unit.model_number(identity.model_id, identity.weights_digest, identity.precision, identity.dimension)
 
@@ -139,7 +140,7 @@ def _embed_atoms(workspace: Workspace, embedder: Embedder, progress: Progress, c
         progress(done, 0)
 
 
-def _text(workspace: Workspace, view: ReadView, pid: int) -> str:
+def _text(workspace: Workspace, view: ReadView, pid: Pid) -> str:
     row = view.payload_row(pid)
     if row.object and row.body is None:
         try:

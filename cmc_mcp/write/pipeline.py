@@ -12,6 +12,7 @@ from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, StoreError
 from cmc_mcp.history.references import resolve_atom
+from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX
@@ -81,7 +82,7 @@ def remember_many(
     return _sum(receipts, start)
 
 
-def release(workspace: Workspace, request: Request, gate: int, writer: str) -> Receipt:
+def release(workspace: Workspace, request: Request, gate: Rid, writer: str) -> Receipt:
     """Remember a request that is in quarantine under a gate record, past the gate, as its writer gave it."""
     return _transact(workspace, [request], "release", None, gate=gate, writer=writer)
 
@@ -148,7 +149,7 @@ def _transact(
     verb: str,
     cancel: Cancel | None,
     *,
-    gate: int | None = None,
+    gate: Rid | None = None,
     writer: str | None = None,
 ) -> Receipt:
     clock = _Stopwatch()
@@ -242,7 +243,7 @@ def conflicts_of(view: LedgerView, staged: Staged) -> list[ConflictNote]:
     if not staged.claims:
         return notes
     claims = [(rid, claim) for rid, fields in staged.claims if (claim := claim_of(fields)) and not claim.many]
-    together: dict[tuple[str, str], list[int]] = {}
+    together: dict[tuple[str, str], list[Rid]] = {}
     for rid, claim in claims:
         together.setdefault((claim.subject, claim.predicate), []).append(rid)
     seq = view.head().seq
@@ -259,7 +260,7 @@ def conflicts_of(view: LedgerView, staged: Staged) -> list[ConflictNote]:
     return notes
 
 
-def _rival(view: LedgerView, other: int, claim: Claim, mine: Sequence[Interval]) -> str | None:
+def _rival(view: LedgerView, other: Rid, claim: Claim, mine: Sequence[Interval]) -> str | None:
     """Return the object that another memory claims instead, at a time when both hold."""
     for start, end, held in view.intervals(other):
         theirs = claim_of(held.fields)

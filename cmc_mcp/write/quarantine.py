@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from cmc_mcp.ids import NO_PAYLOAD, PayloadHash, Pid, Rid
 from cmc_mcp.kernel.intervals import Interval, Intervals
 from cmc_mcp.kernel.kinds import GATE
 from cmc_mcp.model.facts import FactFields, facts_of
@@ -21,8 +22,8 @@ from cmc_mcp.write.gate import decode_request
 class Kept(NamedTuple):
     """A row: the gate's record, and the payload of the request."""
 
-    rid: int
-    request: int
+    rid: Rid
+    request: Pid
 
 
 class _Quarantine(Index):
@@ -46,11 +47,11 @@ class _Quarantine(Index):
             yield from _kept(audit.view, rid, audit.view.intervals(rid))
 
 
-def _kept(view: LedgerView, rid: int, intervals: Intervals) -> Iterator[Kept]:
+def _kept(view: LedgerView, rid: Rid, intervals: Intervals) -> Iterator[Kept]:
     for interval in intervals:
         fields = interval.facts.fields
         if fields.get("decision") == "quarantined":
-            yield Kept(rid, view.pid(bytes.fromhex(str(fields["request"]))) or 0)
+            yield Kept(rid, view.pid(PayloadHash(bytes.fromhex(str(fields["request"])))) or NO_PAYLOAD)
 
 
 class _Gates(Behaviour):
@@ -62,13 +63,13 @@ class _Gates(Behaviour):
         said = fields.get("request")
         return (Ref("request", str(said)),) if said else ()
 
-    def redact(self, unit: WriteUnit, gone: Gone) -> Collection[int]:
+    def redact(self, unit: WriteUnit, gone: Gone) -> Collection[Pid]:
         """Take requests that hold an erased content out of quarantine; return their payloads, released ones' included."""
         hashes = {row.hash for row in unit.payload_rows(gone.contents).values()}
-        out: set[int] = set()
+        out: set[Pid] = set()
         for rid, _ in unit.records(GATE.code):
             for interval in unit.intervals(rid):
-                pid = unit.pid(bytes.fromhex(str(interval.facts.fields["request"])))
+                pid = unit.pid(PayloadHash(bytes.fromhex(str(interval.facts.fields["request"]))))
                 body = None if pid is None else unit.payload(pid)
                 if pid is None or body is None:
                     continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from cmc_mcp.errors import Conflict
+from cmc_mcp.ids import Seq
 from cmc_mcp.kernel.transaction import ROLLBACK
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.store.ports import LedgerView
@@ -30,13 +31,13 @@ def repeated(view: LedgerView, request: Request) -> Receipt | None:
             transaction=seq,
         )
     raw = Receipt.model_validate_json(body[:-1] + b',"snapshot":{"before":"","after":""}}')
-    before, after = view.head_at(seq - 1), view.head_at(seq)
+    before, after = view.head_at(Seq(seq - 1)), view.head_at(seq)
     return raw.model_copy(update={"snapshot": pair(before, after), "undone_by": undone_by(view, seq)})
 
 
-def undone_by(view: LedgerView, seq: int) -> int | None:
+def undone_by(view: LedgerView, seq: Seq) -> Seq | None:
     """Return the rollback that undid a transaction, or None if no rollback did or a later one restored it."""
-    was: list[tuple[int, int | None]] = [(seq, None)]
+    was: list[tuple[Seq, Seq | None]] = [(seq, None)]
     for row in view.rollbacks(seq):
         arguments = json.loads(arguments_of(row) or b"{}")
         now = was[-1][1]
@@ -51,7 +52,7 @@ def undone_by(view: LedgerView, seq: int) -> int | None:
     return was[-1][1]
 
 
-def _undid(view: LedgerView, undo: TransactionRow, arguments: dict[str, object], seq: int) -> bool:
+def _undid(view: LedgerView, undo: TransactionRow, arguments: dict[str, object], seq: Seq) -> bool:
     """Return whether a selective rollback matched a transaction: its writer, and a record that both changed."""
     since, writer = arguments.get("since", 0), arguments.get("writer")
     row = view.transaction(seq)
@@ -59,4 +60,4 @@ def _undid(view: LedgerView, undo: TransactionRow, arguments: dict[str, object],
         return False
     if isinstance(writer, str) and view.payload(row.principal) != writer.encode():
         return False
-    return bool(set(view.changed(undo.seq - 1, undo.seq)) & set(view.changed(seq - 1, seq)))
+    return bool(set(view.changed(Seq(undo.seq - 1), undo.seq)) & set(view.changed(Seq(seq - 1), seq)))

@@ -9,6 +9,7 @@ from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.errors import InvalidInput, NotFound
 from cmc_mcp.history.references import resolve_atom
+from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Intervals, bounded, overlaid, revised, without
 from cmc_mcp.kernel.kinds import atom_record
@@ -32,7 +33,7 @@ from cmc_mcp.write.validate import RememberArguments, Request, validate
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What is to change; None leaves a thing as it is."""
+    """The changes to make; None leaves a value as it is."""
 
     fields: Mapping[str, Json]
     replaces_tags: bool
@@ -102,7 +103,7 @@ def revise(workspace: Workspace, asked: Revise, *, cancel: Cancel | None = None)
     )
 
 
-def apply_revision(unit: WriteUnit, batch: Batch, rid: int, change: Revision, new: Draft | None = None) -> None:
+def apply_revision(unit: WriteUnit, batch: Batch, rid: Rid, change: Revision, new: Draft | None = None) -> None:
     """Set the memory's new facts, or move their times to the new wording.
 
     Raises:
@@ -122,7 +123,7 @@ def apply_revision(unit: WriteUnit, batch: Batch, rid: int, change: Revision, ne
         batch.staged.claims += [(holder, change.fields) for holder in (rid, *worded)]
 
 
-def _remaining(view: LedgerView, rid: int, change: Revision) -> tuple[Intervals, Intervals]:
+def _remaining(view: LedgerView, rid: Rid, change: Revision) -> tuple[Intervals, Intervals]:
     """Return the intervals of a memory, and the part of them that the new times leave."""
     before = view.intervals(rid)
     if not before:
@@ -178,7 +179,7 @@ def _unjudged(intervals: Intervals) -> Intervals:
     return revised(intervals, dict.fromkeys(names), replace_tags=False) if names else intervals
 
 
-def _supersede(unit: WriteUnit, batch: Batch, old: int, before: Intervals, held: Intervals, new: Draft) -> None:
+def _supersede(unit: WriteUnit, batch: Batch, old: Rid, before: Intervals, held: Intervals, new: Draft) -> None:
     """Give the new wording the times that `held` covers; the old one keeps the rest, which may be nothing."""
     (key,) = batch.stage(new)
     rid, _ = unit.intern(atom_record(key))

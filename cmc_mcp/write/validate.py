@@ -55,7 +55,7 @@ class RememberArguments(RememberOptions, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request to remember, checked. Times are microseconds; `registers` are the facts it names.
+    """A request to remember, checked. Times are microseconds; `fields` are the facts it names.
 
     `further` holds by name what is not its default of the arguments that are younger than the fields, so that a request
     without them has the bytes it always had.

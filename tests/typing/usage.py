@@ -35,7 +35,9 @@ from cmc_mcp import (
     __version__,
 )
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound, Problem
+from cmc_mcp.ids import Pid, Rid, Seq
 from cmc_mcp.merkle import log, proof
+from cmc_mcp.store.ports import LedgerView
 
 version: str = __version__
 
@@ -128,3 +130,13 @@ def proving(leaf: bytes, path: list[bytes], root: bytes) -> None:
 def witnessed(witness: Witness) -> None:
     assert_type(witness.tool_ids, tuple[str, ...])
     witness.writer = "eve"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def numbered(view: LedgerView, seq: Seq, rid: Rid, pid: Pid) -> None:
+    assert_type(view.payload(pid), bytes | None)
+    assert_type(view.changed(seq, view.head().seq), list[Rid])
+    view.payload(rid)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    view.intervals(pid)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    view.intervals(rid, rid)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    view.pid(view.record(rid).key)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    view.payload(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

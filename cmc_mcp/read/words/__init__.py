@@ -1,4 +1,4 @@
-"""What reading knows of words: short, closed lists, a file a language, loaded when they are first asked for.
+"""The words that reading knows: short, closed lists, one file a language, loaded on first use.
 
 Other languages lose nothing by a list that they have not: what is in none is a word like every other.
 """

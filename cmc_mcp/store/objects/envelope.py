@@ -18,6 +18,7 @@ from typing import Final
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.ids import PayloadHash, Ws
 
 _HEADER: Final = b"cmcobj\0\2"
 _NONCE_BYTES: Final = 12
@@ -30,7 +31,7 @@ class Envelopes:
         self._key = None if key is None else _derived(key)
         self._first_key = None if key is None else hashlib.sha256(b"cmc/objects/1\0" + key).digest()
 
-    def close(self, workspace: int, hash_: bytes, data: bytes) -> bytes:
+    def close(self, workspace: Ws, hash_: PayloadHash, data: bytes) -> bytes:
         """Return the envelope of a content."""
         if self._key is None:
             return data
@@ -39,7 +40,7 @@ class Envelopes:
         nonce = os.urandom(_NONCE_BYTES)
         return _HEADER + nonce + AESGCM(self._key).encrypt(nonce, data, _bound(workspace, hash_))
 
-    def open(self, workspace: int, hash_: bytes, envelope: bytes) -> bytes:
+    def open(self, workspace: Ws, hash_: PayloadHash, envelope: bytes) -> bytes:
         """Return the content of an envelope.
 
         Raises:
@@ -50,7 +51,7 @@ class Envelopes:
             raise damaged("an object does not match its hash", hash_)
         return data
 
-    def _decrypted(self, workspace: int, hash_: bytes, envelope: bytes) -> bytes:
+    def _decrypted(self, workspace: Ws, hash_: PayloadHash, envelope: bytes) -> bytes:
         if self._key is None or self._first_key is None:
             return envelope
         from cryptography.exceptions import InvalidTag
@@ -66,7 +67,7 @@ class Envelopes:
             raise damaged("an object cannot be decrypted: it is damaged, or another key encrypts it", hash_) from error
 
 
-def damaged(what: str, hash_: bytes) -> IntegrityError:
+def damaged(what: str, hash_: PayloadHash) -> IntegrityError:
     """Return the error for an object that is missing or changed."""
     return IntegrityError(f"{what}; bring it back from a backup", table="objects", key=hash_.hex())
 
@@ -79,5 +80,5 @@ def _derived(key: bytes) -> bytes:
     return HKDF(SHA256(), length=32, salt=None, info=b"cmc/objects/2").derive(key)
 
 
-def _bound(workspace: int, hash_: bytes) -> bytes:
+def _bound(workspace: Ws, hash_: PayloadHash) -> bytes:
     return b"cmc/object/2\0" + workspace.to_bytes(8, "big") + hash_

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from cmc_mcp.errors import StoreError
+from cmc_mcp.ids import PayloadHash, Ws
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.folders import make_folder, sync_folder
 from cmc_mcp.store.objects.envelope import Envelopes, damaged
@@ -24,7 +25,7 @@ class FileObjects:
         self._folder = folder
         self._seal = Envelopes(key)
 
-    def put(self, workspace: int, hash_: bytes, data: bytes) -> None:
+    def put(self, workspace: Ws, hash_: PayloadHash, data: bytes) -> None:
         """Write an object durably; an existing object stays.
 
         Raises:
@@ -44,7 +45,7 @@ class FileObjects:
                 "the space on its disk"
             ) from error
 
-    def get(self, workspace: int, hash_: bytes) -> bytes:
+    def get(self, workspace: Ws, hash_: PayloadHash) -> bytes:
         """Read an object and check it against its hash.
 
         Raises:
@@ -59,7 +60,7 @@ class FileObjects:
             raise StoreError(f"an object cannot be read ({error.strerror}); check the folder {self._folder}") from error
         return self._seal.open(workspace, hash_, envelope)
 
-    def delete(self, workspace: int, hash_: bytes) -> None:
+    def delete(self, workspace: Ws, hash_: PayloadHash) -> None:
         """Remove an object durably if it exists, with any parts that a killed writer left.
 
         Raises:
@@ -99,18 +100,18 @@ class FileObjects:
         target = FileObjects(folder, key)
         paths = [path for path in sorted(self._folder.glob("*/*/*")) if path.suffix != _PART]
         for number, path in enumerate(paths, 1):
-            workspace, hash_ = int(path.parts[-3]), bytes.fromhex(path.name)
+            workspace, hash_ = Ws(int(path.parts[-3])), PayloadHash(bytes.fromhex(path.name))
             target.put(workspace, hash_, self.get(workspace, hash_))
             if progress:
                 progress(number, len(paths))
 
-    def hashes(self, workspace: int) -> Iterator[bytes]:
+    def hashes(self, workspace: Ws) -> Iterator[PayloadHash]:
         """Yield the hash of every object of a workspace, sorted."""
         for path in sorted((self._folder / str(workspace)).glob("*/*")):
             if path.suffix != _PART:
-                yield bytes.fromhex(path.name)
+                yield PayloadHash(bytes.fromhex(path.name))
 
-    def _path(self, workspace: int, hash_: bytes) -> Path:
+    def _path(self, workspace: Ws, hash_: PayloadHash) -> Path:
         name = hash_.hex()
         return self._folder / str(workspace) / name[:2] / name
 

@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from urllib3.exceptions import HTTPError
 
 from cmc_mcp.errors import CmcError, IntegrityError, StoreError
+from cmc_mcp.ids import PayloadHash, Ws
 from cmc_mcp.store.objects.envelope import Envelopes, damaged
 from cmc_mcp.store.objects.files import write_file
 from cmc_mcp.store.objects.place import Bucket
@@ -84,7 +85,7 @@ class S3Objects:
             made._client.list_objects_v2(Bucket=bucket.name, Prefix=bucket.prefix, MaxKeys=1)
         return made
 
-    def put(self, workspace: int, hash_: bytes, data: bytes) -> None:
+    def put(self, workspace: Ws, hash_: PayloadHash, data: bytes) -> None:
         """Write an object durably; an existing object stays.
 
         Raises:
@@ -113,7 +114,7 @@ class S3Objects:
                 raise
             self._client.put_object(**given, Body=envelope, ChecksumAlgorithm="SHA256")
 
-    def get(self, workspace: int, hash_: bytes) -> bytes:
+    def get(self, workspace: Ws, hash_: PayloadHash) -> bytes:
         """Read an object and check it against its hash.
 
         Raises:
@@ -122,7 +123,7 @@ class S3Objects:
         """
         return self._read(workspace, hash_)[1]
 
-    def _read(self, workspace: int, hash_: bytes) -> tuple[bytes, bytes]:
+    def _read(self, workspace: Ws, hash_: PayloadHash) -> tuple[bytes, bytes]:
         """Return an object's envelope and content, reading again if they arrive damaged: the network may be the cause."""
 
         def once() -> tuple[bytes, bytes]:
@@ -151,7 +152,7 @@ class S3Objects:
             raise _Torn(f"{got:,} of {expected:,} bytes came")
         return b"".join(parts)
 
-    def delete(self, workspace: int, hash_: bytes) -> None:
+    def delete(self, workspace: Ws, hash_: PayloadHash) -> None:
         """Remove an object durably if it exists, with every version that the bucket kept.
 
         Raises:
@@ -185,7 +186,7 @@ class S3Objects:
         except OSError as error:
             raise StoreError(f"the objects cannot be copied ({error.strerror}); check the folder {folder}") from error
 
-    def hashes(self, workspace: int) -> Iterator[bytes]:
+    def hashes(self, workspace: Ws) -> Iterator[PayloadHash]:
         """Return an iterator over the hashes of a workspace's objects, sorted.
 
         Raises:
@@ -193,7 +194,7 @@ class S3Objects:
         """
         return (hash_ for _, hash_ in self._listed(f"{workspace}/"))
 
-    def _listed(self, below: str) -> Iterator[tuple[int, bytes]]:
+    def _listed(self, below: str) -> Iterator[tuple[Ws, PayloadHash]]:
         prefix = self._bucket.prefix
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._bucket.name, Prefix=f"{prefix}{below}"
@@ -206,10 +207,10 @@ class S3Objects:
                     if (
                         workspace.isdecimal() and len(name) == 64 and name[:2] == start
                     ):  # files of other programs are skipped
-                        yield int(workspace), bytes.fromhex(name)
+                        yield Ws(int(workspace)), PayloadHash(bytes.fromhex(name))
 
     # ------------------------------------------------------------------ the server
-    def _key(self, workspace: int, hash_: bytes) -> str:
+    def _key(self, workspace: Ws, hash_: PayloadHash) -> str:
         name = hash_.hex()
         return f"{self._bucket.prefix}{workspace}/{name[:2]}/{name}"
 

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 import apsw
 
+from cmc_mcp.ids import Rid, Ws
 from cmc_mcp.store.postgres.connection import Connection
 from cmc_mcp.store.sql.connection import Connection as AnyConnection
 
@@ -52,21 +53,21 @@ def tokenizer() -> Tokens:
 class Passages:
     """Full text as a unit writes it."""
 
-    def __init__(self, connection: AnyConnection, ws: int, tokens: Tokens) -> None:
+    def __init__(self, connection: AnyConnection, ws: Ws, tokens: Tokens) -> None:
         self._c, self._ws, self._tokens = connection, ws, tokens
 
     def count(self, text: str) -> int:
         """Count the tokens full text will make of a text."""
         return len(self._tokens(text)) if text else 0
 
-    def add(self, rows: Sequence[tuple[int, str, str]]) -> None:
+    def add(self, rows: Sequence[tuple[Rid, str, str]]) -> None:
         """Add passages: (record number, heading, text)."""
         self._c.executemany(
             "INSERT INTO passages(ws, rid, part, tokens, words) VALUES(?, ?, ?, ?, ?::tsvector)",
             [(self._ws, *row) for row in rows_of(self._ws, rows, self._tokens)],
         )
 
-    def drop(self, rid: int, heading: str, text: str) -> None:
+    def drop(self, rid: Rid, heading: str, text: str) -> None:
         """Remove a passage."""
         self._c.execute("DELETE FROM passages WHERE ws = ? AND rid = ?", (self._ws, rid))
 
@@ -74,7 +75,7 @@ class Passages:
         """Do nothing: only dead rows remain, which `scrub` removes."""
 
 
-def rows_of(ws: int, rows: Sequence[tuple[int, str, str]], tokens: Tokens) -> Iterator[tuple[int, int, int, str]]:
+def rows_of(ws: Ws, rows: Sequence[tuple[Rid, str, str]], tokens: Tokens) -> Iterator[tuple[Rid, int, int, str]]:
     """Yield the rows of passages: (record number, part, tokens, words)."""
     for rid, heading, text in rows:
         head = Counter([term for _, _, term in tokens(heading)] if heading else ())
@@ -84,7 +85,7 @@ def rows_of(ws: int, rows: Sequence[tuple[int, str, str]], tokens: Tokens) -> It
             yield rid, part, 0 if part else total, words
 
 
-def _parts(ws: int, head: Counter[str], body: Counter[str]) -> Iterator[str]:
+def _parts(ws: Ws, head: Counter[str], body: Counter[str]) -> Iterator[str]:
     entries: list[str] = []
     size = 0
     for term in dict.fromkeys((*body, *head)):
@@ -100,7 +101,7 @@ def _parts(ws: int, head: Counter[str], body: Counter[str]) -> Iterator[str]:
     yield " ".join(entries)
 
 
-def lexeme(ws: int, term: str) -> str:
+def lexeme(ws: Ws, term: str) -> str:
     """Return a term as it is kept; a very long one by the hash of it."""
     data = term.encode()
     if len(data) > _WORD_BYTES_MAX:
@@ -108,7 +109,7 @@ def lexeme(ws: int, term: str) -> str:
     return f"{ws}:{term}"
 
 
-def quoted(ws: int, term: str) -> str:
+def quoted(ws: Ws, term: str) -> str:
     """Write a term so that it stays a plain word, in a document and in a query.
 
     >>> quoted(1, "it's")
@@ -121,14 +122,14 @@ def quoted(ws: int, term: str) -> str:
 class TermIndex:
     """Full text of one workspace, as a view reads it."""
 
-    def __init__(self, connection: Connection, ws: int, tokens: Tokens) -> None:
+    def __init__(self, connection: Connection, ws: Ws, tokens: Tokens) -> None:
         self._c, self._ws, self.tokens = connection, ws, tokens
 
     def _stems(self, words: Sequence[str]) -> list[str]:
         """Return the terms of words as they were written: each may be several."""
         return [stem for word in words for _, _, stem in self.tokens(word)]
 
-    def frequency(self, term: str, upto: int, cap: int) -> int:
+    def frequency(self, term: str, upto: Rid, cap: int) -> int:
         """Count the passages recorded up to a record number that hold a term, at most `cap`."""
         row = self._c.execute(
             "SELECT count(*) FROM (SELECT 1 FROM passages WHERE ws = ? AND words @@ ?::tsquery AND rid <= ? LIMIT ?)"
@@ -137,7 +138,7 @@ class TermIndex:
         ).fetchone()
         return int(row[0]) if row else 0
 
-    def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
+    def postings(self, term: str, after: Rid, upto: Rid) -> list[tuple[Rid, int]]:
         """Return where a term is, in (after, upto], as (rid, count in the heading << 8 | in the text), in order."""
         stems = self._stems([term])
         if len(stems) != 1:
@@ -147,9 +148,9 @@ class TermIndex:
             " ORDER BY rid",
             (quoted(self._ws, stems[0]), lexeme(self._ws, stems[0]), self._ws, after, upto),
         )
-        return cast("list[tuple[int, int]]", rows.fetchall())
+        return cast("list[tuple[Rid, int]]", rows.fetchall())
 
-    def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
+    def holding(self, terms: Sequence[str], after: Rid, upto: Rid, *, every: bool) -> Iterator[Rid]:
         """Yield the passages in (after, upto] that hold any of some terms, or every one, newest first."""
         found = "SELECT DISTINCT rid FROM passages WHERE ws = $1 AND words @@ $2::tsquery AND rid > $3 AND rid <= $4"
         several = ""
@@ -171,13 +172,13 @@ class TermIndex:
                 return
             upto = rows[-1][0] - 1
 
-    def counts(self, among: Sequence[int], terms: Sequence[str]) -> list[tuple[int, bytes]]:
+    def counts(self, among: Sequence[Rid], terms: Sequence[str]) -> list[tuple[Rid, bytes]]:
         """Count terms in those of some passages that hold any of them: two bytes a term, text and heading."""
         places: dict[str, list[int]] = {}
         for place, term in enumerate(terms):
             for stem in self._stems([term]):
                 places.setdefault(lexeme(self._ws, stem), []).append(place)
-        found: dict[int, bytearray] = {}
+        found: dict[Rid, bytearray] = {}
         rows = self._c.execute(
             "SELECT p.rid, u.lexeme, u.positions::bigint[] FROM passages p, unnest(p.words) AS u"
             " WHERE p.ws = $1 AND p.rid = ANY($2::bigint[]) AND u.lexeme = ANY($3::text[])",
@@ -191,7 +192,7 @@ class TermIndex:
                     counts[2 * place + in_heading] = value - _HEADING if in_heading else value
         return [(rid, bytes(counts)) for rid, counts in sorted(found.items())]
 
-    def lengths(self, rids: Sequence[int]) -> dict[int, int]:
+    def lengths(self, rids: Sequence[Rid]) -> dict[Rid, int]:
         """Return the tokens of passages, heading and text together."""
         rows = self._c.execute(
             "SELECT rid, tokens FROM passages WHERE ws = $1 AND rid = ANY($2::bigint[]) AND part = 0",
@@ -199,7 +200,7 @@ class TermIndex:
         )
         return dict(rows)
 
-    def faults(self, rows: Sequence[tuple[int, str, str]]) -> list[int]:
+    def faults(self, rows: Sequence[tuple[Rid, str, str]]) -> list[Rid]:
         """Return those passages that do not hold what their heading and text make."""
         made = list(rows_of(self._ws, rows, self.tokens))
         columns: list[list[Any]] = [list(column) for column in zip(*made, strict=True)] or [[], [], [], []]

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, cast
 import psycopg
 
 from cmc_mcp import errors
+from cmc_mcp.ids import ModelNumber, Rid, Seq, Ws
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.postgres.connection import Address, Connection, Vector, patient, translated
@@ -43,14 +44,14 @@ _BUILD_BYTES_MAX: Final = 1 << 30  # of the server's memory; past it, it is buil
 class Graph(NamedTuple):
     """An index as it is: what for, whether it was finished, and its size."""
 
-    ws: int
-    model: int
+    ws: Ws
+    model: ModelNumber
     valid: bool
     bytes: int
 
 
 # ---------------------------------------------------------------------- finding
-def ready(connection: AnyConnection, ws: int, model: int, rows: int) -> bool:
+def ready(connection: AnyConnection, ws: Ws, model: ModelNumber, rows: int) -> bool:
     """Return whether there is an index for a workspace and model; if so, set this transaction up to walk it.
 
     It is asked once a view, with the settings in the same round trip: no cache can then be older than the index.
@@ -65,7 +66,7 @@ def ready(connection: AnyConnection, ws: int, model: int, rows: int) -> bool:
     return row is not None
 
 
-def few(connection: AnyConnection, ws: int, rows: int, seq: int, valid_at: int, limits: Filter) -> bool:
+def few(connection: AnyConnection, ws: Ws, rows: int, seq: Seq, valid_at: int, limits: Filter) -> bool:
     """Return whether so few of a workspace's `rows` may be found that they are better all looked at."""
     passing, bindings = conditions(limits)
     least = min(max(rows // _FEW_SHARE, FEW_MIN), _FEW_MAX)
@@ -78,8 +79,8 @@ def few(connection: AnyConnection, ws: int, rows: int, seq: int, valid_at: int, 
 
 
 def nearest(
-    connection: Connection, ws: int, model: int, query: bytes, k: int, seq: int, valid_at: int, limits: Filter
-) -> list[tuple[int, float]] | None:
+    connection: Connection, ws: Ws, model: ModelNumber, query: bytes, k: int, seq: Seq, valid_at: int, limits: Filter
+) -> list[tuple[Rid, float]] | None:
     """Find the `k` nearest atoms as (rid, cosine), by `ready`; None when the walk ended before there were as many."""
     bindings: list[object] = [Vector(query), k, seq, valid_at, k * _OVERSAMPLED]
     passing = ""
@@ -101,7 +102,7 @@ def nearest(
         bindings,
         "enable_sort",  # without figures of the table the planner would rather read all of it
     )
-    return cast("list[tuple[int, float]]", rows) if enough(rows, k) else None
+    return cast("list[tuple[Rid, float]]", rows) if enough(rows, k) else None
 
 
 def enough(rows: Sequence[object], k: int) -> bool:
@@ -110,12 +111,12 @@ def enough(rows: Sequence[object], k: int) -> bool:
 
 
 # ---------------------------------------------------------------------- making
-def name_of(ws: int, model: int) -> str:
+def name_of(ws: Ws, model: ModelNumber) -> str:
     """Return the name of the index of a workspace and model."""
     return f"vectors_hnsw_{ws}_{model}"
 
 
-def graphs(connection: AnyConnection, ws: int | None = None) -> list[Graph]:
+def graphs(connection: AnyConnection, ws: Ws | None = None) -> list[Graph]:
     """Return the indexes there are, finished or not: all, or those of a workspace."""
     rows = connection.execute(
         "SELECT c.relname::text, i.indisvalid, pg_relation_size(c.oid) FROM pg_class c JOIN pg_index i"
@@ -123,7 +124,7 @@ def graphs(connection: AnyConnection, ws: int | None = None) -> list[Graph]:
         " AND c.relname LIKE 'vectors\\_hnsw\\_%' ORDER BY c.oid"
     ).fetchall()
     found = [(_NAME.fullmatch(name), valid, size) for name, valid, size in rows]
-    every = [Graph(int(name[1]), int(name[2]), valid, size) for name, valid, size in found if name]
+    every = [Graph(Ws(int(name[1])), ModelNumber(int(name[2])), valid, size) for name, valid, size in found if name]
     return [graph for graph in every if ws in (None, graph.ws)]
 
 
@@ -144,7 +145,7 @@ def is_ours(name: str, words: str) -> bool:
     return re.fullmatch(made, words) is not None
 
 
-def make(address: Address, ws: int, *, least: int | None = None, progress: Progress | None = None) -> list[Graph]:
+def make(address: Address, ws: Ws, *, least: int | None = None, progress: Progress | None = None) -> list[Graph]:
     """Make the indexes of a workspace, one a model, while others read and write; those that are there stay.
 
     One that was not finished is made anew. Interrupted, it leaves none.
@@ -174,7 +175,7 @@ def make(address: Address, ws: int, *, least: int | None = None, progress: Progr
         return graphs(connection, ws)
 
 
-def drop(address: Address, ws: int) -> list[Graph]:
+def drop(address: Address, ws: Ws) -> list[Graph]:
     """Drop the indexes of a workspace, finished or not; return their names."""
     with translated(address), patient(address) as connection:
         found = graphs(connection, ws)
@@ -184,7 +185,7 @@ def drop(address: Address, ws: int) -> list[Graph]:
 
 
 def _make(
-    address: Address, connection: Connection, about: tuple[int, int, int, int], progress: Progress | None
+    address: Address, connection: Connection, about: tuple[Ws, ModelNumber, int, int], progress: Progress | None
 ) -> None:
     ws, model, dimension, rows = about
     if dimension > DIMENSION_MAX:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError, StoreError
+from cmc_mcp.ids import PayloadHash, Ws
 from cmc_mcp.store.postgres.store import PostgresStore
 
 
@@ -16,7 +17,7 @@ class TableObjects:
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
 
-    def put(self, workspace: int, hash_: bytes, data: bytes) -> None:
+    def put(self, workspace: Ws, hash_: PayloadHash, data: bytes) -> None:
         """Write an object durably; one that is there already stays.
 
         Raises:
@@ -25,7 +26,7 @@ class TableObjects:
         with self._store.exclusive() as connection:
             connection.execute("INSERT INTO objects VALUES(?, ?, ?) ON CONFLICT DO NOTHING", (workspace, hash_, data))
 
-    def get(self, workspace: int, hash_: bytes) -> bytes:
+    def get(self, workspace: Ws, hash_: PayloadHash) -> bytes:
         """Read an object, checked against its hash.
 
         Raises:
@@ -44,7 +45,7 @@ class TableObjects:
             )
         return data
 
-    def delete(self, workspace: int, hash_: bytes) -> None:
+    def delete(self, workspace: Ws, hash_: PayloadHash) -> None:
         """Remove an object durably, if it is there."""
         with self._store.exclusive() as connection:
             connection.execute("DELETE FROM objects WHERE ws = ? AND hash = ?", (workspace, hash_))
@@ -55,10 +56,10 @@ class TableObjects:
             f"the objects are part of the database, and `pg_dump` copies them; nothing was written to {folder}"
         )
 
-    def hashes(self, workspace: int) -> Iterator[bytes]:
+    def hashes(self, workspace: Ws) -> Iterator[PayloadHash]:
         """Return the hash of every object of a workspace, sorted."""
         with self._store.reader(workspace) as view:
             rows = view.connection.execute(
                 "SELECT hash FROM objects WHERE ws = ? ORDER BY hash", (workspace,)
             ).fetchall()
-        return iter([bytes(hash_) for (hash_,) in rows])
+        return iter([PayloadHash(bytes(hash_)) for (hash_,) in rows])

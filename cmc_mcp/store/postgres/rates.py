@@ -13,6 +13,7 @@ from typing import Final
 import psycopg
 from psycopg import errors as pg
 
+from cmc_mcp.ids import Ws
 from cmc_mcp.store.postgres.connection import is_lost
 from cmc_mcp.store.postgres.pool import Pool
 
@@ -29,7 +30,7 @@ _COUNT: Final = (
 )
 
 
-def count(pool: Pool, ws: int, principal: str) -> tuple[int, int]:
+def count(pool: Pool, ws: Ws, principal: str) -> tuple[int, int]:
     """Count a call; return how many this makes in the present minute, and the seconds until the next."""
     while True:
         connection = pool.take()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cmc_mcp import errors
+from cmc_mcp.ids import PayloadHash, Rid, Ws
 from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.postgres.connection import Connection
 from cmc_mcp.store.postgres.fulltext import Passages, Tokens
@@ -22,7 +23,7 @@ _BATCH: Final = 500
 class PostgresRebuild(RebuildView, PostgresView):
     """A view inside a write transaction, which can replace whole tables of its workspace."""
 
-    def __init__(self, connection: Connection, ws: int, registry: Registry, tokens: Tokens, objects: Objects) -> None:
+    def __init__(self, connection: Connection, ws: Ws, registry: Registry, tokens: Tokens, objects: Objects) -> None:
         super().__init__(connection, ws, FactsCache(), registry, tokens)
         self._objects = objects
 
@@ -35,16 +36,16 @@ class PostgresRebuild(RebuildView, PostgresView):
             written.add(rows)
 
 
-def passages_of(view: PostgresView, objects: Objects) -> Iterator[list[tuple[int, str, str]]]:
+def passages_of(view: PostgresView, objects: Objects) -> Iterator[list[tuple[Rid, str, str]]]:
     """Yield the content of full text as (record number, heading, text), in batches."""
-    headings: dict[int, str] = dict(
+    headings: dict[Rid, str] = dict(
         view.connection.execute("SELECT rid, heading FROM headings WHERE ws = ?", (view.ws,)).fetchall()
     )
     atoms = list(view.all_atoms())
     for start in range(0, len(atoms), _BATCH):
         some = atoms[start : start + _BATCH]
         payloads = view.payload_rows({row.content for row in some})
-        batch: list[tuple[int, str, str]] = []
+        batch: list[tuple[Rid, str, str]] = []
         for row in some:
             payload = payloads[row.content]
             if payload.body is None and not payload.object:
@@ -56,7 +57,7 @@ def passages_of(view: PostgresView, objects: Objects) -> Iterator[list[tuple[int
         yield batch
 
 
-def _object(objects: Objects, ws: int, hash_: bytes) -> bytes:
+def _object(objects: Objects, ws: Ws, hash_: PayloadHash) -> bytes:
     try:
         return objects.get(ws, hash_)
     except errors.IntegrityError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from cmc_mcp.ids import START, ModelNumber, PayloadHash, Pid, Rid, Seq, Ws
 from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.connection import Connection, Vector
 from cmc_mcp.store.postgres.fulltext import TermIndex, Tokens
@@ -18,7 +19,7 @@ from cmc_mcp.store.sql.view import View
 class _LongText(View):
     """Looks up text of any length, of which only the beginning is part of a key."""
 
-    def facts_with_tag(self, name: str, value: str) -> list[int]:
+    def facts_with_tag(self, name: str, value: str) -> list[Pid]:
         """Return the bodies of facts that carry a tag."""
         rows = self._c.execute(
             "SELECT facts FROM tags WHERE ws = ?1 AND name = ?2 AND substr(value, 1, 256) = substr(?3, 1, 256)"
@@ -27,7 +28,7 @@ class _LongText(View):
         )
         return [pid for (pid,) in rows]
 
-    def facts_with_claim(self, subject: str, predicate: str) -> list[int]:
+    def facts_with_claim(self, subject: str, predicate: str) -> list[Pid]:
         """Return the bodies of facts that make a claim about a subject and predicate."""
         rows = self._c.execute(
             "SELECT facts FROM claims WHERE ws = ?1 AND substr(subject, 1, 128) = substr(?2, 1, 128)"
@@ -48,7 +49,7 @@ class _OneState(View):
             self._erasure_count = super().erasure_count()
         return self._erasure_count
 
-    def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+    def pids(self, hashes: Sequence[PayloadHash]) -> dict[PayloadHash, Pid]:
         """Return the numbers of payloads by their hashes."""
         rows = self._c.execute(
             "SELECT hash, pid FROM payloads WHERE ws = $1 AND hash = ANY($2::bytea[])", (self.ws, list(hashes))
@@ -63,7 +64,7 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
     def _statements(self) -> Mapping[str, str]:
         return self.registry.server_statements
 
-    def prefetch(self, hashes: Sequence[bytes]) -> None:
+    def prefetch(self, hashes: Sequence[PayloadHash]) -> None:
         """Prefetch payloads that will be put, in one query."""
         wanted = [hash_ for hash_ in dict.fromkeys(hashes) if hash_ not in self._pids and hash_ not in self._shared]
         if len(wanted) > 1:
@@ -72,12 +73,12 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
             self._found.update(found)
             self._absent.update(set(wanted) - found.keys())
 
-    def erase(self, pids: Sequence[int], rids: Sequence[int], texts: dict[int, tuple[str, str]]) -> None:
+    def erase(self, pids: Sequence[Pid], rids: Sequence[Rid], texts: dict[Rid, tuple[str, str]]) -> None:
         """Destroy payloads, and forget the number of erasures so far, which this is one more of."""
         super().erase(pids, rids, texts)
         self._erasure_count = None
 
-    def add_vector(self, model: int, content: int, vector: bytes) -> None:
+    def add_vector(self, model: ModelNumber, content: Pid, vector: bytes) -> None:
         """Add the vector of a content (fp32, unit length) under a model."""
         super().add_vector(model, content, Vector(vector))
 
@@ -85,14 +86,14 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
 class PostgresView(_LongText, _OneState, SearchView):
     """A view that can also search."""
 
-    def __init__(self, connection: Connection, ws: int, cache: FactsCache, registry: Registry, tokens: Tokens) -> None:
+    def __init__(self, connection: Connection, ws: Ws, cache: FactsCache, registry: Registry, tokens: Tokens) -> None:
         super().__init__(connection, ws, cache, registry)
         self._own = connection
         self.words = TermIndex(connection, ws, tokens)
-        self._heads: dict[int, Head] = {}
-        self._seen: set[int] = set()
+        self._heads: dict[Seq, Head] = {}
+        self._seen: set[Seq] = set()
         self._head: Head | None = None
-        self.indexed: dict[int, bool] = {}
+        self.indexed: dict[ModelNumber, bool] = {}
 
     # ------------------------------------------------------------------ what a view is asked again and again
     def head(self) -> Head:
@@ -101,19 +102,19 @@ class PostgresView(_LongText, _OneState, SearchView):
             self._head = super().head()
         return self._head
 
-    def atoms(self, rids: Sequence[int]) -> dict[int, AtomRow]:
+    def atoms(self, rids: Sequence[Rid]) -> dict[Rid, AtomRow]:
         """Return several atoms at once."""
         found = super().atoms(rids)
         self._seen.update(row.seq for row in found.values())
         return found
 
-    def head_at(self, seq: int) -> Head:
+    def head_at(self, seq: Seq) -> Head:
         """Return the state that transaction `seq` left. Those of the atoms at hand are asked for together."""
         if seq and seq not in self._heads:
             self._heads.update(self.heads_at(self._seen - self._heads.keys() | {seq}))
             if seq not in self._heads:
                 return super().head_at(seq)
-        return self._heads[seq] if seq else super().head_at(0)
+        return self._heads[seq] if seq else super().head_at(START)
 
     # ------------------------------------------------------------------ full text
     def count_tokens(self, text: str) -> int:
@@ -128,30 +129,30 @@ class PostgresView(_LongText, _OneState, SearchView):
             out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
         return out
 
-    def frequency(self, term: str, upto: int, cap: int) -> int:
+    def frequency(self, term: str, upto: Rid, cap: int) -> int:
         """Count the passages recorded up to a record number that hold a term, at most `cap`."""
         return self.words.frequency(term, upto, cap)
 
-    def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
+    def postings(self, term: str, after: Rid, upto: Rid) -> list[tuple[Rid, int]]:
         """Return where a term is; see `fulltext.Words.postings`."""
         return self.words.postings(term, after, upto)
 
-    def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
+    def holding(self, terms: Sequence[str], after: Rid, upto: Rid, *, every: bool) -> Iterator[Rid]:
         """Yield the passages that hold any of some terms, or every one, newest first."""
         return self.words.holding(terms, after, upto, every=every)
 
-    def counts(self, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[int, bytes]]:
+    def counts(self, among: Sequence[Rid], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[Rid, bytes]]:
         """Count terms in some passages; see `fulltext.Words.counts`. They are read by number, so no driver is needed."""
         return self.words.counts(among, terms)
 
-    def lengths(self, rids: Sequence[int]) -> dict[int, int]:
+    def lengths(self, rids: Sequence[Rid]) -> dict[Rid, int]:
         """Return the tokens of passages, heading and text together."""
         return self.words.lengths(rids)
 
     # ------------------------------------------------------------------ vectors
     def nearest(
-        self, model: int, query: bytes, k: int, seq: int, valid_at: int, limits: Filter
-    ) -> list[tuple[int, float]]:
+        self, model: ModelNumber, query: bytes, k: int, seq: Seq, valid_at: int, limits: Filter
+    ) -> list[tuple[Rid, float]]:
         """Find the `k` nearest atoms by cosine, filtered first: exact, unless somebody made an index (`hnsw.py`).
 
         Gives (rid, cosine), best first, ties by atom id.
@@ -172,7 +173,7 @@ class PostgresView(_LongText, _OneState, SearchView):
         )
         return list(rows)
 
-    def _walks(self, model: int, seq: int, valid_at: int, limits: Filter) -> bool:
+    def _walks(self, model: ModelNumber, seq: Seq, valid_at: int, limits: Filter) -> bool:
         """Return whether there is an index, and enough may be found for it to be the better way."""
         head = self.head()
         if model not in self.indexed:

@@ -13,6 +13,7 @@ from psycopg import errors as pg
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.ids import NO_WORKSPACE, Ws
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.ports import Objects
@@ -47,7 +48,7 @@ class PostgresStore(SqlStore):
         self.pool = pool or Pool(address)
         self._tokens = fulltext.tokenizer()
         self._guard = threading.Lock()
-        self._turns: dict[int, threading.Lock] = {}
+        self._turns: dict[Ws, threading.Lock] = {}
 
     @property
     def read_only(self) -> bool:
@@ -75,7 +76,7 @@ class PostgresStore(SqlStore):
 
     # ------------------------------------------------------------------ reading
     @contextmanager
-    def reader(self, ws: int) -> Iterator[PostgresView]:
+    def reader(self, ws: Ws) -> Iterator[PostgresView]:
         """Open a read transaction on a workspace: everything in it belongs to one state."""
         with translated(self.address):
             connection = self._begun()
@@ -103,7 +104,7 @@ class PostgresStore(SqlStore):
 
     # ------------------------------------------------------------------ writing
     @contextmanager
-    def writer(self, ws: int) -> Iterator[PostgresUnit]:
+    def writer(self, ws: Ws) -> Iterator[PostgresUnit]:
         """Hold the workspace's lock and a write transaction. The block calls `flush`; leaving it commits.
 
         Raises:
@@ -132,7 +133,7 @@ class PostgresStore(SqlStore):
             statistics.renew(self.pool)
 
     @contextmanager
-    def _turn(self, ws: int) -> Iterator[None]:
+    def _turn(self, ws: Ws) -> Iterator[None]:
         """Wait for the threads of this process in a row of their own, so that they do not all hold a connection."""
         with self._guard:
             turn = self._turns.setdefault(ws, threading.Lock())
@@ -157,7 +158,7 @@ class PostgresStore(SqlStore):
                 connection.rollback()
                 self.pool.give(connection)
 
-    def index(self, ws: int, *, drop: bool = False, progress: Progress | None = None) -> list[tuple[int, int]]:
+    def index(self, ws: Ws, *, drop: bool = False, progress: Progress | None = None) -> list[tuple[int, int]]:
         """Make, or drop, what finds the nearest vectors of a workspace approximately; return (model, bytes) of each.
 
         Raises:
@@ -167,7 +168,7 @@ class PostgresStore(SqlStore):
         found = hnsw.drop(self.address, ws) if drop else hnsw.make(self.address, ws, progress=progress)
         return [(graph.model, graph.bytes) for graph in found]
 
-    def scrub(self, ws: int, erasure_count: int) -> bool:
+    def scrub(self, ws: Ws, erasure_count: int) -> bool:
         """Vacuum what was erased, so that dead rows leave the tables; False when a reader may still see them.
 
         Then the erasures of a workspace up to an erasure count are finished; a later one, of another server, is not.
@@ -184,7 +185,7 @@ class PostgresStore(SqlStore):
                 )
             return not seen
 
-    def text_faults(self, ws: int, objects: Objects) -> list[str]:
+    def text_faults(self, ws: Ws, objects: Objects) -> list[str]:
         """Compare full text with what it was made of."""
         wrong = total = 0
         with self.reader(ws) as view:
@@ -197,7 +198,7 @@ class PostgresStore(SqlStore):
 
     def file_faults(self) -> list[tuple[str, str, str]]:
         """Check what belongs to no workspace: what the server knows of damage, tables, stray rows."""
-        with self.reader(0) as view:
+        with self.reader(NO_WORKSPACE) as view:
             parts = partitions.count(view.connection)
             return structure.damage(view.connection) or [
                 *structure.faults(view.connection, structure.wanted(self.address, parts, self.registry)),
@@ -205,7 +206,7 @@ class PostgresStore(SqlStore):
             ]
 
     @contextmanager
-    def rebuilding(self, ws: int, objects: Objects) -> Iterator[PostgresRebuild]:
+    def rebuilding(self, ws: Ws, objects: Objects) -> Iterator[PostgresRebuild]:
         """Hold the workspace's lock and a transaction in which derived tables are written anew; leaving it commits."""
         with self._turn(ws), self.exclusive() as connection:
             connection.run(f"BEGIN; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {int(ws)})")
@@ -216,7 +217,7 @@ class PostgresStore(SqlStore):
             for table, _ in structure.tables(connection):
                 connection.run(f"REINDEX TABLE {table}")
 
-    def count_call(self, ws: int, principal: str) -> tuple[int, int]:
+    def count_call(self, ws: Ws, principal: str) -> tuple[int, int]:
         """Count a call of a principal; return how many it made in this minute over all servers, and the seconds left of it.
 
         Where nothing can be written, a standby, each server counts for itself.
@@ -229,7 +230,7 @@ class PostgresStore(SqlStore):
 
     def inspect(self) -> dict[str, str]:
         """Return the connection and the settings of the database, for `doctor`."""
-        with self.reader(0) as view:
+        with self.reader(NO_WORKSPACE) as view:
             row = view.connection.execute(
                 "SELECT current_setting('server_version'), (SELECT extversion FROM pg_extension WHERE extname = 'vector'),"
                 " current_setting('fsync'), current_setting('synchronous_commit'), current_setting('data_checksums'),"

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import errors as pg
 
 from cmc_mcp import errors
+from cmc_mcp.ids import Ws
 from cmc_mcp.store.postgres.connection import Connection, first_line, is_lost, may_try_again
 from cmc_mcp.store.postgres.pool import Pool
 from cmc_mcp.store.rows import Head
@@ -49,7 +50,7 @@ Written = tuple[str, list[Any]]
 class Writing:
     """The connection of one unit of work. What it writes is sent together: a unit takes few round trips."""
 
-    def __init__(self, pool: Pool, ws: int, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, pool: Pool, ws: Ws, pause: Callable[[float], None] = time.sleep) -> None:
         self._pool, self._ws, self._pause = pool, ws, pause
         self._done: list[Written] = []
         self._waits: list[Written] = []

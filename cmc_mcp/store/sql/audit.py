@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from cmc_mcp.ids import ModelNumber, NodeKey, Pid, Rid, Seq, Vid
 from cmc_mcp.kernel.kinds import ATOM, Record
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import TEXTUAL, OwnRow, PieceEvent
@@ -26,12 +27,12 @@ class AuditView(View):
             ),
         )
 
-    def all_records(self) -> dict[int, Record]:
+    def all_records(self) -> dict[Rid, Record]:
         """Give every record by its number."""
         rows = self._c.execute("SELECT rid, kind, key FROM records WHERE ws = ?", (self.ws,))
         return {rid: Record(kind, key) for rid, kind, key in rows}
 
-    def all_vectors(self) -> Iterator[tuple[int, int, int, int, bytes]]:
+    def all_vectors(self) -> Iterator[tuple[Vid, ModelNumber, Pid, Seq, bytes]]:
         """Yield every vector as (vid, model, content, seq, fp32), in order."""
         return iter(
             self._c.execute(
@@ -39,15 +40,15 @@ class AuditView(View):
             )
         )
 
-    def next_vector(self, after: int) -> int | None:
+    def next_vector(self, after: Vid) -> Vid | None:
         """Return the number of the first vector after another, or None without one."""
         row = self._c.execute(
             "SELECT vid FROM vectors WHERE +ws = ?1 AND vid > ?2 AND vid < (?1 + 1) << 40 ORDER BY vid LIMIT 1",
             (self.ws, after),
         ).fetchone()
-        return int(row[0]) if row else None
+        return Vid(row[0]) if row else None
 
-    def all_node_vectors(self) -> Iterator[tuple[int, int, bytes, int, bytes]]:
+    def all_node_vectors(self) -> Iterator[tuple[int, ModelNumber, NodeKey, Seq, bytes]]:
         """Give every vector of a node as (nid, model, key, seq, fp32), in order of making."""
         return iter(
             self._c.execute(
@@ -55,7 +56,7 @@ class AuditView(View):
             )
         )
 
-    def all_keys(self) -> Iterator[tuple[str, bytes, int, bytes]]:
+    def all_keys(self) -> Iterator[tuple[str, bytes, Seq, bytes]]:
         """Yield every idempotency key as (key, request, seq, receipt)."""
         return iter(
             self._c.execute(
@@ -63,7 +64,7 @@ class AuditView(View):
             )
         )
 
-    def spoken_texts(self) -> Iterator[tuple[int, bytes, bytes | None]]:
+    def spoken_texts(self) -> Iterator[tuple[Rid, bytes, bytes | None]]:
         """Yield every text that was not erased as (rid, bytes, discriminator), in order; of an object no bytes."""
         rows = self._c.execute(
             "SELECT a.rid, p.body, d.body FROM atoms a JOIN payloads p ON p.ws = a.ws AND p.pid = a.content"

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Protocol, cast
 
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
+from cmc_mcp.ids import ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid, Ws
 from cmc_mcp.kernel.intervals import NOTHING, Intervals
 from cmc_mcp.kernel.kinds import CONTENT, ERASURE, FACTS, Domain, Record
 from cmc_mcp.model.facts import Facts
@@ -33,11 +34,11 @@ class Passages(Protocol):
         """Count the tokens it makes of a text."""
         ...
 
-    def add(self, rows: Sequence[tuple[int, str, str]]) -> None:
+    def add(self, rows: Sequence[tuple[Rid, str, str]]) -> None:
         """Add passages: (record number, heading, text)."""
         ...
 
-    def drop(self, rid: int, heading: str, text: str) -> None:
+    def drop(self, rid: Rid, heading: str, text: str) -> None:
         """Remove a passage; the caller passes it as it was added."""
         ...
 
@@ -50,8 +51,8 @@ class Passages(Protocol):
 class Kept:
     """Numbers of payloads that are used again and again, and of models: once committed they never change."""
 
-    payloads: dict[bytes, int] = field(default_factory=dict)
-    models: dict[tuple[str, str, str, int], int] = field(default_factory=dict)
+    payloads: dict[PayloadHash, Pid] = field(default_factory=dict)
+    models: dict[tuple[str, str, str, int], ModelNumber] = field(default_factory=dict)
 
     def learn(self, unit: Collected) -> None:
         """Keep the findings of a committed unit."""
@@ -74,32 +75,34 @@ class Collected(View):
     """What was collected so far. Reads see the state before it; `pieces` of a record it changed gives the new ones."""
 
     def __init__(
-        self, connection: Connection, ws: int, facts: FactsCache, registry: Registry, kept: Kept, text: Passages
+        self, connection: Connection, ws: Ws, facts: FactsCache, registry: Registry, kept: Kept, text: Passages
     ) -> None:
         super().__init__(connection, ws, facts, registry)
         self.before = self.head()
-        self.seq = self.before.seq + 1
+        self.seq = Seq(self.before.seq + 1)
         self.after: Head | None = None
         self._shared = kept.payloads
         self._models = dict(kept.models)
         self._text = text
         low = ws << WORKSPACE_SHIFT
-        self._next_rid = max(self.before.last_rid, low) + 1
-        self._next_pid = max(self.before.last_pid, low) + 1
-        self._next_vid = max(self.before.last_vid, low) + 1
-        self._pending: dict[int, Pending] = {}
-        self._pids: dict[bytes, int] = {}
-        self._found: dict[bytes, int] = {}
-        self._absent: set[bytes] = set()
-        self._revived: set[int] = set()
-        self._rids: dict[Record, int] = {}
+        self._next_rid = Rid(max(self.before.last_rid, low) + 1)
+        self._next_pid = Pid(max(self.before.last_pid, low) + 1)
+        self._next_vid = Vid(max(self.before.last_vid, low) + 1)
+        self._pending: dict[Rid, Pending] = {}
+        self._pids: dict[PayloadHash, Pid] = {}
+        self._found: dict[PayloadHash, Pid] = {}
+        self._absent: set[PayloadHash] = set()
+        self._revived: set[Pid] = set()
+        self._rids: dict[Record, Rid] = {}
         self._unknown: set[Record] = set()
         self._inserts: dict[str, list[tuple[object, ...]]] = {}
-        self._passages: list[tuple[int, str, str]] = []
+        self._passages: list[tuple[Rid, str, str]] = []
         self._tokens = 0
 
     # ------------------------------------------------------------------ payloads and records
-    def put(self, body: bytes, *, hash_: bytes | None = None, object_: bool = False, domain: Domain = CONTENT) -> int:
+    def put(
+        self, body: bytes, *, hash_: PayloadHash | None = None, object_: bool = False, domain: Domain = CONTENT
+    ) -> Pid:
         """Store bytes under their hash, once; with `object_`, only their hash (the bytes are in the object store)."""
         key, first = domain.hash(body) if hash_ is None else hash_, self._next_pid
         pid = self._put(key, domain, len(body), None if object_ and not domain.inline_only else body)
@@ -107,10 +110,10 @@ class Collected(View):
             self._feed(domain.number, pid, body, fresh=pid == first)
         return pid
 
-    def prefetch(self, hashes: Sequence[bytes]) -> None:
+    def prefetch(self, hashes: Sequence[PayloadHash]) -> None:
         """Prefetch payloads that will be put; on a file this does nothing, since single queries are as fast."""
 
-    def put_witness(self, witness: Witness) -> int:
+    def put_witness(self, witness: Witness) -> Pid:
         """Store a witness, and index its writer."""
         first = self._next_pid
         pid = self._put(witness.key, CONTENT, len(witness.body), witness.body)
@@ -118,7 +121,7 @@ class Collected(View):
             self._feed(WITNESS, pid, witness.body, fresh=True)
         return pid
 
-    def put_facts(self, facts: Facts) -> int:
+    def put_facts(self, facts: Facts) -> Pid:
         """Store a body of facts, and index what it says."""
         if facts.body is None:
             found = self.pid(facts.hash)
@@ -130,7 +133,7 @@ class Collected(View):
         self._feed(FACTS.number, pid, facts.body, fresh=pid == first)
         return pid
 
-    def _feed(self, feed: int, pid: int, body: bytes, *, fresh: bool) -> None:
+    def _feed(self, feed: int, pid: Pid, body: bytes, *, fresh: bool) -> None:
         """Index a payload that is new, or back after an erase."""
         if fresh or pid in self._revived:
             self._revived.discard(pid)
@@ -138,11 +141,11 @@ class Collected(View):
                 for row in index.of_payload(pid, body):
                     self.tell(index, row)
 
-    def _put(self, key: bytes, domain: Domain, size: int, body: bytes | None) -> int:
+    def _put(self, key: PayloadHash, domain: Domain, size: int, body: bytes | None) -> Pid:
         found = self.pid(key)
         if found is None:
             found = self._next_pid
-            self._next_pid += 1
+            self._next_pid = Pid(found + 1)
             self._insert("payloads", (found, self.ws, key, domain.number, size, int(body is None), body))
         elif self._any_erased and domain.revives:
             self._revive(found, key, body)
@@ -153,7 +156,7 @@ class Collected(View):
     def _any_erased(self) -> bool:
         return self.erasure_count() > 0
 
-    def _revive(self, pid: int, key: bytes, body: bytes | None) -> None:
+    def _revive(self, pid: Pid, key: PayloadHash, body: bytes | None) -> None:
         """Bytes that were erased and are told again are there again, and their erasure is no longer in force."""
         rid = self.rid(ERASURE.record(key))
         if rid is None or not self.intervals(rid):
@@ -171,9 +174,9 @@ class Collected(View):
             (self.ws, pid, TEXTUAL),
         ).fetchall()
         for atom, text in spoken:  # who said it is known again
-            self.set_traits(cast(int, atom), *derived_traits(cast("bytes | None", text) or b"", body))
+            self.set_traits(cast(Rid, atom), *derived_traits(cast("bytes | None", text) or b"", body))
 
-    def intern(self, record: Record, *, unknown: bool = False) -> tuple[int, bool]:
+    def intern(self, record: Record, *, unknown: bool = False) -> tuple[Rid, bool]:
         """Return the number of a record, and whether it is new to the workspace; `unknown` spares looking it up."""
         known = self._rids.get(record)
         if known is not None:
@@ -182,14 +185,14 @@ class Collected(View):
         new = found is None
         if found is None:
             found = self._next_rid
-            self._next_rid += 1
+            self._next_rid = Rid(found + 1)
             self._insert("records", (found, self.ws, record.kind, record.key))
         self._rids[record] = found
         if new:
             self._pending[found] = Pending(record, NOTHING, NOTHING)
         return found, new
 
-    def pid(self, hash_: bytes) -> int | None:
+    def pid(self, hash_: PayloadHash) -> Pid | None:
         """Return the number of a payload, those this unit added included; each is looked up once."""
         found = self._pids.get(hash_, self._shared.get(hash_))
         if found is None and hash_ not in self._absent:
@@ -200,7 +203,7 @@ class Collected(View):
                 self._pids[hash_] = self._found[hash_] = found
         return found
 
-    def rid(self, record: Record) -> int | None:
+    def rid(self, record: Record) -> Rid | None:
         """Return the number of a record, those this unit added included."""
         known = self._rids.get(record)
         if known is None and record not in self._unknown:
@@ -209,12 +212,12 @@ class Collected(View):
                 self._unknown.add(record)
         return known
 
-    def record(self, rid: int) -> Record:
+    def record(self, rid: Rid) -> Record:
         """Return the record of a number, those this unit added included."""
         pending = self._pending.get(rid)
         return pending.record if pending is not None else super().record(rid)
 
-    def intervals(self, rid: int, seq: int | None = None) -> Intervals:
+    def intervals(self, rid: Rid, seq: Seq | None = None) -> Intervals:
         """Return the intervals of a record as this unit would leave them, or as they were after `seq`."""
         if seq is None or seq >= self.seq:
             pending = self._pending.get(rid)
@@ -223,7 +226,7 @@ class Collected(View):
             return super().intervals(rid)
         return super().intervals(rid, seq)
 
-    def set_intervals(self, rid: int, intervals: Intervals) -> None:
+    def set_intervals(self, rid: Rid, intervals: Intervals) -> None:
         """Set a record's intervals; only the net difference is written."""
         pending = self._pending.get(rid)
         if pending is None:
@@ -233,13 +236,13 @@ class Collected(View):
             pending.after = intervals
 
     # ------------------------------------------------------------------ rows of the indexes
-    def add_atom(self, rid: int, row: tuple[int, int, int, int, int, int], traits: int, speaker: int) -> None:
+    def add_atom(self, rid: Rid, row: tuple[int, Pid, Pid, Pid, Pid, Pid], traits: int, speaker: int) -> None:
         """Add the immutable part of a new atom: modality, then payload numbers as in `AtomRow`, and its traits."""
         self._insert("atoms", (rid, self.ws, *row, self.seq, traits, speaker))
         if speaker:
             self._insert("speakers", (self.ws, speaker, rid))
 
-    def set_traits(self, rid: int, traits: int, speaker: int) -> None:
+    def set_traits(self, rid: Rid, traits: int, speaker: int) -> None:
         """Set the traits of an atom whose erased content was restored."""
         self._c.execute(
             "UPDATE atoms SET traits = ?, speaker = ? WHERE ws = ? AND rid = ?", (traits, speaker, self.ws, rid)
@@ -247,7 +250,7 @@ class Collected(View):
         if speaker:
             self._insert("speakers", (self.ws, speaker, rid))
 
-    def add_passage(self, rid: int, heading: str, text: str) -> None:
+    def add_passage(self, rid: Rid, heading: str, text: str) -> None:
         """Add an atom to full text."""
         if heading:
             self._insert("headings", (rid, self.ws, heading))
@@ -268,19 +271,19 @@ class Collected(View):
         where = "".join(f" AND {name} = ?" for name in equal)
         self._c.execute(f"DELETE FROM {table.name} WHERE ws = ?{where}", (self.ws, *equal.values()))
 
-    def add_vector(self, model: int, content: int, vector: bytes) -> None:
+    def add_vector(self, model: ModelNumber, content: Pid, vector: bytes) -> None:
         """Add the vector of a content (fp32, unit length) under a model."""
         self._insert("vectors", (self._next_vid, self.ws, model, content, self.seq, vector))
-        self._next_vid += 1
+        self._next_vid = Vid(self._next_vid + 1)
 
-    def model_number(self, name: str, digest: str, precision: str, dimension: int) -> int:
+    def model_number(self, name: str, digest: str, precision: str, dimension: int) -> ModelNumber:
         """Return the number of an embedding model, adding it when it is new to the workspace."""
         key = (name, digest, precision, dimension)
         if key not in self._models:
             self._models[key] = self._model_number(*key)
         return self._models[key]
 
-    def _model_number(self, name: str, digest: str, precision: str, dimension: int) -> int:
+    def _model_number(self, name: str, digest: str, precision: str, dimension: int) -> ModelNumber:
         key = (self.ws, name, digest, precision)
         for _ in range(2):
             for number, found in self._c.execute(
@@ -292,26 +295,26 @@ class Collected(View):
                         f"the model {name} has {dimension} dimensions, and the vectors stored under it {found}; "
                         "give the model another name, or the embedder the right dimension"
                     )
-                return cast(int, number)
+                return cast(ModelNumber, number)
             self._c.execute(
                 "INSERT INTO embedding_models(ws, name, digest, precision, dimension) VALUES(?, ?, ?, ?, ?)",
                 (*key, dimension),
             )
         raise AssertionError("the model was just added")
 
-    def embedded(self, model: int, contents: Sequence[int]) -> set[int]:
+    def embedded(self, model: ModelNumber, contents: Sequence[Pid]) -> set[Pid]:
         """Return those contents that have a vector under a model."""
         rows = self._c.execute(
             "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
             (self.ws, model, json.dumps(contents)),
         )
-        return {cast(int, pid) for (pid,) in rows}
+        return {cast(Pid, pid) for (pid,) in rows}
 
-    def nodes_embedded(self, model: int, keys: Sequence[bytes]) -> set[bytes]:
+    def nodes_embedded(self, model: ModelNumber, keys: Sequence[NodeKey]) -> set[NodeKey]:
         """Return those nodes that have a vector under a model."""
         return nodes.embedded(self._c, self.ws, model, keys)
 
-    def add_node_vector(self, model: int, key: bytes, vector: bytes) -> None:
+    def add_node_vector(self, model: ModelNumber, key: NodeKey, vector: bytes) -> None:
         """Add the vector of a node's text (fp32, unit length) under a model, unless it has one."""
         nodes.add_vector(self._c, self.ws, model, key, self.seq, vector)
 

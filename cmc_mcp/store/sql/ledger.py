@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, cast
 
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.ids import END, NO_PAYLOAD, NO_RECORD, START, PayloadHash, Pid, Rid, Seq, Vid, Ws
 from cmc_mcp.kernel.intervals import NOTHING, Interval, Intervals, leaf
 from cmc_mcp.kernel.kinds import FACTS, Record
 from cmc_mcp.kernel.transaction import GENESIS, OPEN, Change
@@ -17,7 +18,7 @@ from cmc_mcp.store.rows import Head, IntervalRow, PayloadRow, RecordKey, RootSpa
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
-NO_HEAD: Final = Head(0, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, 0, 0, 0)
+NO_HEAD: Final = Head(START, 0, GENESIS, EMPTY_ROOT, EMPTY_ROOT, 0, 0, 0, NO_RECORD, NO_PAYLOAD, Vid(0))
 _CACHED_FACTS_MAX: Final = 50_000
 _TX = (
     "seq, recorded_us, principal, verb, arguments_hash, arguments, hash, state_root, control_root, changes, atoms,"
@@ -30,9 +31,9 @@ class FactsCache:
     """Decoded facts of one workspace, shared by its views; an erasure starts a new erasure count and drops it."""
 
     def __init__(self) -> None:
-        self._known: tuple[int, dict[int, Facts]] = (-1, {})  # one value, so that threads see both halves or neither
+        self._known: tuple[int, dict[Pid, Facts]] = (-1, {})  # one value, so that threads see both halves or neither
 
-    def at(self, erasure_count: int) -> dict[int, Facts]:
+    def at(self, erasure_count: int) -> dict[Pid, Facts]:
         """Return the facts cached since the last erasure."""
         known = self._known
         if erasure_count != known[0]:
@@ -43,12 +44,12 @@ class FactsCache:
 class LedgerRows:
     """Reads of one workspace. Everything it answers belongs to one committed state."""
 
-    def __init__(self, connection: Connection, ws: int, cache: FactsCache, registry: Registry) -> None:
+    def __init__(self, connection: Connection, ws: Ws, cache: FactsCache, registry: Registry) -> None:
         self._c = connection
         self.ws = ws
         self.registry = registry
         self._cache_of_facts = cache
-        self._facts: dict[int, Facts] | None = None
+        self._facts: dict[Pid, Facts] | None = None
 
     @property
     def connection(self) -> Connection:
@@ -70,7 +71,7 @@ class LedgerRows:
         """Return the last transaction, or the empty state before the first."""
         return head_of(self._c, self.ws)
 
-    def head_at(self, seq: int) -> Head:
+    def head_at(self, seq: Seq) -> Head:
         """Return the state that transaction `seq` left."""
         if seq == 0:
             return NO_HEAD
@@ -82,7 +83,7 @@ class LedgerRows:
             raise IntegrityError(f"transaction {seq} is missing from the ledger", table="transactions", key=str(seq))
         return Head(*row)
 
-    def heads_at(self, seqs: Iterable[int]) -> dict[int, Head]:
+    def heads_at(self, seqs: Iterable[Seq]) -> dict[Seq, Head]:
         """Return the states that some transactions left, in one query."""
         rows = self._c.execute(
             f"SELECT {_HEAD} FROM transactions WHERE ws = ?1 AND seq IN (SELECT value FROM json_each(?2))",
@@ -90,7 +91,7 @@ class LedgerRows:
         )
         return {row[0]: Head(*row) for row in rows}
 
-    def times_of(self, seqs: Iterable[int]) -> dict[int, int]:
+    def times_of(self, seqs: Iterable[Seq]) -> dict[Seq, int]:
         """Return when some transactions were recorded (microseconds), in one query."""
         rows = self._c.execute(
             "SELECT seq, recorded_us FROM transactions WHERE ws = ?1 AND seq IN (SELECT value FROM json_each(?2))",
@@ -98,12 +99,12 @@ class LedgerRows:
         )
         return dict(rows)
 
-    def transaction(self, seq: int) -> TransactionRow | None:
+    def transaction(self, seq: Seq) -> TransactionRow | None:
         """Return one ledger entry."""
         row = self._c.execute(f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq = ?", (self.ws, seq)).fetchone()
         return TransactionRow(*row) if row else None
 
-    def transactions(self, *, before: int = OPEN, after: int = 0, limit: int = -1) -> Iterator[TransactionRow]:
+    def transactions(self, *, before: Seq = END, after: Seq = START, limit: int = -1) -> Iterator[TransactionRow]:
         """Yield ledger entries with after < seq < before, newest first."""
         for row in self._c.execute(
             f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq < ? AND seq > ? ORDER BY seq DESC LIMIT ?",
@@ -111,7 +112,7 @@ class LedgerRows:
         ):
             yield TransactionRow(*row)
 
-    def rollbacks(self, after: int = 0) -> list[TransactionRow]:
+    def rollbacks(self, after: Seq = START) -> list[TransactionRow]:
         """Return every rollback and undo, oldest first."""
         rows = self._c.execute(
             f"SELECT {_TX} FROM transactions WHERE ws = ? AND seq > ? AND verb IN ('rollback', 'undo') ORDER BY seq",
@@ -119,7 +120,7 @@ class LedgerRows:
         )
         return [TransactionRow(*row) for row in rows]
 
-    def transactions_by(self, principal: int, after: int) -> list[int]:
+    def transactions_by(self, principal: Pid, after: Seq) -> list[Seq]:
         """Return the numbers of a principal's transactions, oldest first; a scan, since selective rollbacks are rare."""
         rows = self._c.execute(
             "SELECT seq FROM transactions WHERE ws = ? AND principal = ? AND seq > ? ORDER BY seq",
@@ -127,13 +128,13 @@ class LedgerRows:
         )
         return [seq for (seq,) in rows]
 
-    def seq_at(self, time_us: int) -> int:
+    def seq_at(self, time_us: int) -> Seq:
         """Return the last transaction at or before a time; 0 for none."""
         row = self._c.execute(
             "SELECT seq FROM transactions WHERE ws = ? AND recorded_us <= ? ORDER BY seq DESC LIMIT 1",
             (self.ws, time_us),
         ).fetchone()
-        return int(row[0]) if row else 0
+        return Seq(row[0]) if row else START
 
     def roots(self, low: bytes, high: bytes) -> list[RootSpan]:
         """Return the state roots in a range with the first and the last transaction that left each."""
@@ -165,14 +166,14 @@ class LedgerRows:
         return row[0] if row else None
 
     # ------------------------------------------------------------------ records and intervals
-    def rid(self, record: Record) -> int | None:
+    def rid(self, record: Record) -> Rid | None:
         """Return the number of a record, if it was ever seen."""
         row = self._c.execute(
             "SELECT rid FROM records WHERE ws = ? AND kind = ? AND key = ?", (self.ws, record.kind, record.key)
         ).fetchone()
-        return int(row[0]) if row else None
+        return Rid(row[0]) if row else None
 
-    def record(self, rid: int) -> Record:
+    def record(self, rid: Rid) -> Record:
         """Return the record of a number."""
         row = self._c.execute("SELECT kind, key FROM records WHERE ws = ? AND rid = ?", (self.ws, rid)).fetchone()
         if row is None:
@@ -200,7 +201,7 @@ class LedgerRows:
             )
         )
 
-    def intervals(self, rid: int, seq: int | None = None) -> Intervals:
+    def intervals(self, rid: Rid, seq: Seq | None = None) -> Intervals:
         """Return the intervals of a record: live ones, or those live after transaction `seq`."""
         if seq is None:
             rows = self._c.execute(
@@ -218,7 +219,7 @@ class LedgerRows:
         found = tuple([Interval(a, b, self.facts(pid)) for a, b, pid in rows])
         return found or NOTHING
 
-    def intervals_of(self, rids: Sequence[int], seq: int) -> dict[int, Intervals]:
+    def intervals_of(self, rids: Sequence[Rid], seq: Seq) -> dict[Rid, Intervals]:
         """Return the intervals of several records that were live after transaction `seq`; records without any are left out."""
         found = self._c.execute(
             "SELECT rid, valid_from, valid_to, facts FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
@@ -226,12 +227,12 @@ class LedgerRows:
             (self.ws, json.dumps(rids), seq),
         ).fetchall()
         self._load_facts({row[3] for row in found})
-        out: dict[int, Intervals] = {}
+        out: dict[Rid, Intervals] = {}
         for rid, start, end, pid in found:
             out[rid] = (*out.get(rid, ()), Interval(start, end, self.facts(pid)))
         return out
 
-    def _load_facts(self, pids: set[int]) -> None:
+    def _load_facts(self, pids: set[Pid]) -> None:
         """Load bodies of facts that are not at hand, in one query."""
         if self._facts is None:
             self._facts = self._cache_of_facts.at(self.erasure_count())
@@ -241,7 +242,7 @@ class LedgerRows:
                 if row.body is not None and FACTS.hash(row.body) == row.hash:  # the rest is looked at one by one
                     self._facts[pid] = Facts(row.hash, row.body)
 
-    def interval_rows(self, rid: int) -> list[IntervalRow]:
+    def interval_rows(self, rid: Rid) -> list[IntervalRow]:
         """Give every interval a record ever had: (valid_from, valid_to, tx_from, tx_to, facts number), in order."""
         return list(
             map(
@@ -254,7 +255,7 @@ class LedgerRows:
             )
         )
 
-    def changed(self, after: int, upto: int) -> list[int]:
+    def changed(self, after: Seq, upto: Seq) -> list[Rid]:
         """Return the numbers of records with an interval opened or closed in (after, upto], in order."""
         rows = self._c.execute(
             "SELECT rid FROM pieces WHERE ws = ?1 AND tx_from > ?2 AND tx_from <= ?3 UNION"
@@ -264,22 +265,22 @@ class LedgerRows:
         )
         return [rid for (rid,) in rows]
 
-    def change_seqs(self, rid: int) -> list[int]:
+    def change_seqs(self, rid: Rid) -> list[Seq]:
         """Return the transactions that changed a record, oldest first."""
         seqs = {s for _, _, a, b, _ in self.interval_rows(rid) for s in (a, b) if s < OPEN}
         return sorted(seqs)
 
-    def changes_of(self, seq: int) -> list[Change]:
+    def changes_of(self, seq: Seq) -> list[Change]:
         """Rebuild the changes of a transaction from the intervals."""
         out = []
-        for rid in self.changed(seq - 1, seq):
+        for rid in self.changed(Seq(seq - 1), seq):
             record = self.record(rid)
-            before, after = self.intervals(rid, seq - 1), self.intervals(rid, seq)
+            before, after = self.intervals(rid, Seq(seq - 1)), self.intervals(rid, seq)
             out.append(Change(record, leaf(record, before) if before else b"", leaf(record, after) if after else b""))
         return out
 
     # ------------------------------------------------------------------ payloads
-    def facts(self, pid: int) -> Facts:
+    def facts(self, pid: Pid) -> Facts:
         """Return a body of facts; its bytes are None when they were erased."""
         if self._facts is None:
             self._facts = self._cache_of_facts.at(self.erasure_count())
@@ -296,7 +297,7 @@ class LedgerRows:
             self._facts[pid] = found
         return found
 
-    def payload_row(self, pid: int) -> PayloadRow:
+    def payload_row(self, pid: Pid) -> PayloadRow:
         """Return a payload row as it is stored, unchecked."""
         row = self._c.execute(
             "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE ws = ? AND pid = ?", (self.ws, pid)
@@ -305,7 +306,7 @@ class LedgerRows:
             raise IntegrityError(f"payload {pid} is missing", table="payloads", key=str(pid))
         return PayloadRow(*row)
 
-    def payload_rows(self, pids: Iterable[int]) -> dict[int, PayloadRow]:
+    def payload_rows(self, pids: Iterable[Pid]) -> dict[Pid, PayloadRow]:
         """Return several payload rows at once."""
         rows = self._c.execute(
             "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE +ws = ?1"  # by number, not by workspace
@@ -314,14 +315,14 @@ class LedgerRows:
         )
         return {row[0]: PayloadRow(*row) for row in rows}
 
-    def payload(self, pid: int) -> bytes | None:
+    def payload(self, pid: Pid) -> bytes | None:
         """Return inline bytes, checked against their hash; None when erased or kept as an object."""
         return checked(self.payload_row(pid), self.registry.domains)
 
-    def pid(self, hash_: bytes) -> int | None:
+    def pid(self, hash_: PayloadHash) -> Pid | None:
         """Return the number of the payload with a hash."""
         row = self._c.execute("SELECT pid FROM payloads WHERE ws = ? AND hash = ?", (self.ws, hash_)).fetchone()
-        return int(row[0]) if row else None
+        return Pid(row[0]) if row else None
 
     def all_payloads(self) -> Iterator[PayloadRow]:
         """Give every payload row of the workspace."""
@@ -331,7 +332,7 @@ class LedgerRows:
             yield PayloadRow(*row)
 
 
-def head_of(connection: Connection, ws: int) -> Head:
+def head_of(connection: Connection, ws: Ws) -> Head:
     """Return the last transaction of a workspace, or the empty state before the first."""
     row = connection.execute(
         f"SELECT {_HEAD} FROM transactions WHERE ws = ? ORDER BY seq DESC LIMIT 1",
@@ -340,6 +341,6 @@ def head_of(connection: Connection, ws: int) -> Head:
     return Head(*row) if row else NO_HEAD
 
 
-def node_base(ws: int, tree: int) -> int:
+def node_base(ws: Ws, tree: int) -> int:
     """Return the number that paths of a workspace's tree are added to."""
     return ws << (WORKSPACE_SHIFT - 2) | tree << (WORKSPACE_SHIFT - 3)

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import cast
 
+from cmc_mcp.ids import ModelNumber, NodeKey, Rid, Seq, Ws
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.sql.connection import Connection
 
 
-def add_vector(connection: Connection, ws: int, model: int, key: bytes, seq: int, vector: bytes) -> None:
+def add_vector(connection: Connection, ws: Ws, model: ModelNumber, key: NodeKey, seq: Seq, vector: bytes) -> None:
     """Add the vector of a node's text, unless it is there."""
     connection.execute(
         "INSERT INTO node_vectors(ws, model, node, seq, vector) VALUES(?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -18,12 +19,12 @@ def add_vector(connection: Connection, ws: int, model: int, key: bytes, seq: int
     )
 
 
-def drop_vectors(connection: Connection, ws: int, keys: Iterable[bytes]) -> None:
+def drop_vectors(connection: Connection, ws: Ws, keys: Iterable[NodeKey]) -> None:
     """Destroy the vectors of nodes."""
     connection.executemany("DELETE FROM node_vectors WHERE ws = ? AND node = ?", [(ws, key) for key in keys])
 
 
-def drop_unused_vectors(connection: Connection, ws: int) -> None:
+def drop_unused_vectors(connection: Connection, ws: Ws) -> None:
     """Destroy the vectors of what is a node no more in any version."""
     connection.execute(
         "DELETE FROM node_vectors WHERE ws = ?1 AND node NOT IN (SELECT node FROM nodes WHERE ws = ?1)", (ws,)
@@ -31,17 +32,17 @@ def drop_unused_vectors(connection: Connection, ws: int) -> None:
 
 
 # ---------------------------------------------------------------------- reading
-def embedded(connection: Connection, ws: int, model: int, keys: Sequence[bytes]) -> set[bytes]:
+def embedded(connection: Connection, ws: Ws, model: ModelNumber, keys: Sequence[NodeKey]) -> set[NodeKey]:
     """Return those nodes that have a vector under a model."""
     rows = connection.execute(
         "SELECT node FROM node_vectors WHERE ws = ?1 AND model = ?2 AND node IN"
         " (SELECT unhex(value) FROM json_each(?3))",
         (ws, model, json.dumps([key.hex() for key in keys])),
     )
-    return {cast(bytes, key) for (key,) in rows}
+    return {cast(NodeKey, key) for (key,) in rows}
 
 
-def opened(connection: Connection, ws: int, after: int, upto: int) -> list[tuple[int, str, int, int, bytes]]:
+def opened(connection: Connection, ws: Ws, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq, NodeKey]]:
     """Return the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
     return list(
         connection.execute(
@@ -52,7 +53,7 @@ def opened(connection: Connection, ws: int, after: int, upto: int) -> list[tuple
     )
 
 
-def closed(connection: Connection, ws: int, after: int, upto: int) -> list[tuple[int, str, int, int]]:
+def closed(connection: Connection, ws: Ws, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq]]:
     """Return the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
     return list(
         connection.execute(
@@ -62,7 +63,9 @@ def closed(connection: Connection, ws: int, after: int, upto: int) -> list[tuple
     )
 
 
-def vectors(connection: Connection, ws: int, model: int, after: int, upto: int) -> list[tuple[bytes, int, bytes]]:
+def vectors(
+    connection: Connection, ws: Ws, model: ModelNumber, after: Seq, upto: Seq
+) -> list[tuple[NodeKey, Seq, bytes]]:
     """Return the vectors that were made in (after, upto] as (key, seq, fp32)."""
     return list(
         connection.execute(
@@ -72,7 +75,7 @@ def vectors(connection: Connection, ws: int, model: int, after: int, upto: int) 
     )
 
 
-def pending(connection: Connection, ws: int, model: int) -> list[tuple[int, bytes]]:
+def pending(connection: Connection, ws: Ws, model: ModelNumber) -> list[tuple[Rid, NodeKey]]:
     """Return the nodes of present versions without a vector under a model, as (source, key)."""
     return list(
         connection.execute(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from cmc_mcp.ids import NO_RECORD, ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid, Ws
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import Filter, ModelRow, TraitsRow
@@ -21,12 +22,12 @@ class SearchView(AuditView):
     """Whether the last `nearest` was answered by an index that may miss one."""
 
     # ------------------------------------------------------------------ workspaces and models
-    def workspace_number(self, name: str) -> int:
+    def workspace_number(self, name: str) -> Ws:
         """Return the number of a workspace, 0 for none."""
         row = self._c.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
-        return int(row[0]) if row else 0
+        return Ws(row[0] if row else 0)
 
-    def workspace_names(self) -> list[tuple[int, str]]:
+    def workspace_names(self) -> list[tuple[Ws, str]]:
         """Return every workspace as (number, name), by name."""
         return list(self._c.execute("SELECT ws, name FROM workspaces ORDER BY name"))
 
@@ -34,7 +35,7 @@ class SearchView(AuditView):
         """Return whether an erase still has pages in the write-ahead log."""
         return bool(self._c.execute("SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1").fetchone())
 
-    def erased(self) -> list[int]:
+    def erased(self) -> list[Rid]:
         """Return every atom whose content was erased, in order."""
         rows = self._c.execute(
             "SELECT a.rid FROM payloads p JOIN atoms a ON a.ws = p.ws AND a.content = p.pid WHERE p.ws = ?"
@@ -56,7 +57,7 @@ class SearchView(AuditView):
         )
 
     # ------------------------------------------------------------------ vectors
-    def selected(self, seq: int, valid_at: int, limits: Filter) -> list[int]:
+    def selected(self, seq: Seq, valid_at: int, limits: Filter) -> list[Rid]:
         """Give every atom that holds at a read point and passes a filter, in order."""
         passing, bindings = conditions(limits)
         rows = self._c.execute(
@@ -66,7 +67,7 @@ class SearchView(AuditView):
         )
         return [rid for (rid,) in rows]
 
-    def bounds(self, seq: int, valid_at: int, limits: Filter) -> tuple[int, int]:
+    def bounds(self, seq: Seq, valid_at: int, limits: Filter) -> tuple[Rid, Rid]:
         """Return the lowest and the highest atom that `selected` would yield; (0, 0) if it is empty."""
         passing, bindings = conditions(limits)
         ends = [
@@ -78,9 +79,9 @@ class SearchView(AuditView):
             for order in ("ASC", "DESC")
         ]
         first, last = ends
-        return (int(first[0]), int(last[0])) if first and last else (0, 0)
+        return (Rid(first[0]), Rid(last[0])) if first and last else (NO_RECORD, NO_RECORD)
 
-    def vectors_of(self, model: int, rids: Sequence[int], seq: int) -> dict[int, bytes]:
+    def vectors_of(self, model: ModelNumber, rids: Sequence[Rid], seq: Seq) -> dict[Rid, bytes]:
         """Return the fp32 vectors that atoms had at a transaction."""
         rows = self._c.execute(
             "SELECT a.rid, v.vector FROM atoms a JOIN vectors v ON v.ws = a.ws AND v.model = ?2"
@@ -89,7 +90,7 @@ class SearchView(AuditView):
         )
         return dict(rows)
 
-    def vector_rows(self, model: int, vids: Sequence[int]) -> dict[int, bytes]:
+    def vector_rows(self, model: ModelNumber, vids: Sequence[Vid]) -> dict[Vid, bytes]:
         """Return fp32 vectors by their numbers."""
         rows = self._c.execute(
             "SELECT vid, vector FROM vectors WHERE +ws = ?1 AND +model = ?2 AND vid IN (SELECT value FROM json_each(?3))",
@@ -97,7 +98,7 @@ class SearchView(AuditView):
         )
         return dict(rows)
 
-    def embedded(self, model: int, contents: Sequence[int]) -> set[int]:
+    def embedded(self, model: ModelNumber, contents: Sequence[Pid]) -> set[Pid]:
         """Return those contents that have a vector under a model."""
         rows = self._c.execute(
             "SELECT content FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
@@ -105,7 +106,7 @@ class SearchView(AuditView):
         )
         return {pid for (pid,) in rows}
 
-    def pending(self, model: int, limit: int = -1) -> list[tuple[int, int]]:
+    def pending(self, model: ModelNumber, limit: int = -1) -> list[tuple[Rid, Pid]]:
         """Return the live text atoms without a vector under a model, as (rid, content)."""
         return list(
             self._c.execute(
@@ -116,11 +117,11 @@ class SearchView(AuditView):
             )
         )
 
-    def count_pending(self, model: int, seq: int, valid_at: int) -> int:
+    def count_pending(self, model: ModelNumber, seq: Seq, valid_at: int) -> int:
         """Count the text atoms that hold at a read point without a vector under a model."""
-        return self.unembedded(model, seq, valid_at, 0, OPEN)[0]
+        return self.unembedded(model, seq, valid_at, NO_RECORD, Rid(OPEN))[0]
 
-    def unembedded(self, model: int, seq: int, valid_at: int, after: int, upto: int) -> tuple[int, int]:
+    def unembedded(self, model: ModelNumber, seq: Seq, valid_at: int, after: Rid, upto: Rid) -> tuple[int, int]:
         """Count the text atoms recorded in (after, upto] without a vector at a transaction: those that hold, and all."""
         rows = self._c.execute(
             "SELECT count(CASE WHEN EXISTS (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_from <= ?3"
@@ -139,11 +140,11 @@ class SearchView(AuditView):
         return cast("tuple[int, int]", rows[0])
 
     # ------------------------------------------------------------------ entries of collections
-    def pids(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+    def pids(self, hashes: Sequence[PayloadHash]) -> dict[PayloadHash, Pid]:
         """Return the numbers of payloads by their hashes."""
         return {hash_: pid for hash_ in hashes if (pid := self.pid(hash_)) is not None}
 
-    def facts_of_origin(self, origin: int, after: int, upto: int) -> list[tuple[int, bytes, bytes | None]]:
+    def facts_of_origin(self, origin: Pid, after: Seq, upto: Seq) -> list[tuple[Pid, PayloadHash, bytes | None]]:
         """Return the bodies of facts that atoms of an origin took on in (after, upto], as (number, hash, body)."""
         start, opened = (
             "pieces p INDEXED BY pieces_from CROSS JOIN atoms a USING(ws, rid)",
@@ -161,8 +162,8 @@ class SearchView(AuditView):
         )
 
     def intervals_of_origin(
-        self, origin: int, seq: int, valid_at: int
-    ) -> list[tuple[int, bytes, int, int, int, int, int]]:
+        self, origin: Pid, seq: Seq, valid_at: int
+    ) -> list[tuple[Rid, bytes, Seq, Pid, int, int, Pid]]:
         """Return the facts of an origin's atoms at a read point: (rid, id, first seq, witness, valid_from, valid_to, facts)."""
         return list(
             self._c.execute(
@@ -175,7 +176,7 @@ class SearchView(AuditView):
             )
         )
 
-    def witnesses_of_origin(self, origin: int) -> list[int]:
+    def witnesses_of_origin(self, origin: Pid) -> list[Pid]:
         """Return the witness payloads of the atoms of an origin."""
         rows = self._c.execute(
             "SELECT DISTINCT witness FROM atoms INDEXED BY atoms_origin WHERE ws = ? AND origin > 0 AND origin = ?",
@@ -183,7 +184,7 @@ class SearchView(AuditView):
         )
         return sorted(pid for (pid,) in rows)
 
-    def opened(self, rids: Sequence[int], seq: int) -> dict[int, int]:
+    def opened(self, rids: Sequence[Rid], seq: Seq) -> dict[Rid, Seq]:
         """Return the transaction that last changed each of some records, as of a transaction at which they hold."""
         rows = self._c.execute(
             "SELECT rid, max(tx_from) FROM pieces WHERE ws = ?1 AND rid IN (SELECT value FROM json_each(?2))"
@@ -192,7 +193,7 @@ class SearchView(AuditView):
         )
         return dict(rows)
 
-    def has_other_vectors(self, origin: int, model: int, other: int) -> bool:
+    def has_other_vectors(self, origin: Pid, model: ModelNumber, other: ModelNumber) -> bool:
         """Return whether a live atom of an origin has a vector under another model and none under this one."""
         row = self._c.execute(
             "SELECT 1 FROM atoms a INDEXED BY atoms_origin CROSS JOIN vectors v ON v.ws = a.ws AND v.model = ?3"
@@ -204,28 +205,28 @@ class SearchView(AuditView):
         return row is not None
 
     # ------------------------------------------------------------------ nodes
-    def nodes_embedded(self, model: int, keys: Sequence[bytes]) -> set[bytes]:
+    def nodes_embedded(self, model: ModelNumber, keys: Sequence[NodeKey]) -> set[NodeKey]:
         """Return those nodes that have a vector under a model."""
         return nodes.embedded(self._c, self.ws, model, keys)
 
-    def nodes_pending(self, model: int) -> list[tuple[int, bytes]]:
+    def nodes_pending(self, model: ModelNumber) -> list[tuple[Rid, NodeKey]]:
         """Return the nodes of present versions without a vector under a model, as (source, key)."""
         return nodes.pending(self._c, self.ws, model)
 
-    def nodes_opened(self, after: int, upto: int) -> list[tuple[int, str, int, int, bytes]]:
+    def nodes_opened(self, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq, NodeKey]]:
         """Return the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
         return nodes.opened(self._c, self.ws, after, upto)
 
-    def nodes_closed(self, after: int, upto: int) -> list[tuple[int, str, int, int]]:
+    def nodes_closed(self, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq]]:
         """Return the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
         return nodes.closed(self._c, self.ws, after, upto)
 
-    def node_vectors(self, model: int, after: int, upto: int) -> list[tuple[bytes, int, bytes]]:
+    def node_vectors(self, model: ModelNumber, after: Seq, upto: Seq) -> list[tuple[NodeKey, Seq, bytes]]:
         """Return the vectors of nodes that were made in (after, upto] as (key, seq, fp32)."""
         return nodes.vectors(self._c, self.ws, model, after, upto)
 
     # ------------------------------------------------------------------ rows of the matrix in memory
-    def traits(self, rids: Sequence[int]) -> list[TraitsRow]:
+    def traits(self, rids: Sequence[Rid]) -> list[TraitsRow]:
         """Return atoms as (rid, modality, origin, traits, speaker), ascending."""
         return list(
             map(
@@ -238,7 +239,7 @@ class SearchView(AuditView):
             )
         )
 
-    def between(self, after: int, before: int) -> list[tuple[int, int]]:
+    def between(self, after: Rid, before: Rid) -> list[tuple[Rid, Pid]]:
         """Return the atoms with a record number in (after, before) as (rid, origin), ascending."""
         return list(
             self._c.execute(
@@ -247,7 +248,7 @@ class SearchView(AuditView):
             )
         )
 
-    def speakers(self, keys: Sequence[int], upto: int) -> set[int]:
+    def speakers(self, keys: Sequence[int], upto: Rid) -> set[int]:
         """Return those speakers, by number, of whom an atom was recorded up to a record number."""
         rows = self._c.execute(
             "SELECT speaker FROM speakers WHERE ws = ?1 AND speaker IN (SELECT value FROM json_each(?2)) AND rid <= ?3",
@@ -256,8 +257,8 @@ class SearchView(AuditView):
         return {cast(int, key) for (key,) in rows}
 
     def atom_columns(
-        self, model: int, after: int, upto: int
-    ) -> Iterator[tuple[int, int, int, int, int, int, int | None]]:
+        self, model: ModelNumber, after: Rid, upto: Rid
+    ) -> Iterator[tuple[Rid, int, Pid, Pid, int, int, Vid | None]]:
         """Yield atoms with a record number in (after, upto]: (rid, modality, origin, witness, traits, speaker, vid)."""
         return iter(
             self._c.execute(
@@ -268,7 +269,7 @@ class SearchView(AuditView):
             )
         )
 
-    def interval_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int, int, int]]:
+    def interval_columns(self, after: Seq, upto: Seq) -> Iterator[tuple[Rid, int, int, Seq, Seq, Pid]]:
         """Yield atoms' pieces opened in (after, upto]: (rid, valid_from, valid_to, tx_from, tx_to, facts)."""
         return iter(
             self._c.execute(
@@ -279,7 +280,7 @@ class SearchView(AuditView):
             )
         )
 
-    def closed_columns(self, after: int, upto: int) -> Iterator[tuple[int, int, int, int]]:
+    def closed_columns(self, after: Seq, upto: Seq) -> Iterator[tuple[Rid, int, Seq, Seq]]:
         """Yield atoms' pieces closed in (after, upto]: (rid, valid_from, tx_from, tx_to)."""
         return iter(
             self._c.execute(
@@ -289,7 +290,7 @@ class SearchView(AuditView):
             )
         )
 
-    def packed_codes(self, model: int) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
+    def packed_codes(self, model: ModelNumber) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
         """Yield the packed segments of codes as (segment, and what `codes.pack` made), in order."""
         return iter(
             self._c.execute(
@@ -298,7 +299,7 @@ class SearchView(AuditView):
             )
         )
 
-    def vector_columns(self, model: int, after: int, before: int) -> list[tuple[int, int, bytes]]:
+    def vector_columns(self, model: ModelNumber, after: Vid, before: Vid) -> list[tuple[Vid, Seq, bytes]]:
         """Return vectors with a number between two others as (vid, seq, vector)."""
         return list(
             self._c.execute(
@@ -307,7 +308,7 @@ class SearchView(AuditView):
             )
         )
 
-    def late_vectors(self, model: int, after: int, upto_rid: int) -> list[tuple[int, int]]:
+    def late_vectors(self, model: ModelNumber, after: Vid, upto_rid: Rid) -> list[tuple[Rid, Vid]]:
         """Return atoms recorded before whose vector came later: (rid, vid) with a vector number past `after`."""
         return list(
             self._c.execute(

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.ids import NO_WORKSPACE, Ws
 from cmc_mcp.store.rate_limit import CallCounter
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head
@@ -24,9 +25,9 @@ class SqlStore(ABC):
         self.registry = registry
         self._clock = clock
         self._call_counter = CallCounter()
-        self._facts: dict[int, FactsCache] = {}
-        self._trees: dict[int, TreeCache] = {}
-        self._kept: dict[int, Kept] = {}
+        self._facts: dict[Ws, FactsCache] = {}
+        self._trees: dict[Ws, TreeCache] = {}
+        self._kept: dict[Ws, Kept] = {}
 
     @property
     @abstractmethod
@@ -34,7 +35,7 @@ class SqlStore(ABC):
         """Whether it was opened for reading alone."""
 
     @abstractmethod
-    def reader(self, ws: int) -> AbstractContextManager[SearchView]:
+    def reader(self, ws: Ws) -> AbstractContextManager[SearchView]:
         """Open a read transaction on a workspace: everything in it belongs to one state."""
 
     @abstractmethod
@@ -50,13 +51,13 @@ class SqlStore(ABC):
         if self.read_only:
             raise errors.StoreError("this store was opened read-only; open it for writing to change it")
 
-    def workspace(self, name: str, *, create: bool) -> int:
+    def workspace(self, name: str, *, create: bool) -> Ws:
         """Return the number of a workspace; 0 when it does not exist and is not to be created.
 
         Raises:
             NotFound: the workspace does not exist, and the store was opened read-only.
         """
-        with self.reader(0) as view:
+        with self.reader(NO_WORKSPACE) as view:
             number = view.workspace_number(name)
         if number or not create:
             return number
@@ -68,19 +69,19 @@ class SqlStore(ABC):
             connection.execute("INSERT INTO workspaces(name) VALUES(?) ON CONFLICT DO NOTHING", (name,))
             row = connection.execute("SELECT ws FROM workspaces WHERE name = ?", (name,)).fetchone()
             assert row is not None
-            return int(row[0])
+            return Ws(int(row[0]))
 
-    def workspaces(self) -> list[tuple[int, str]]:
+    def workspaces(self) -> list[tuple[Ws, str]]:
         """Return every workspace as (number, name), by name."""
-        with self.reader(0) as view:
+        with self.reader(NO_WORKSPACE) as view:
             return view.workspace_names()
 
-    def head(self, ws: int) -> Head:
+    def head(self, ws: Ws) -> Head:
         """Return the last transaction of a workspace."""
         with self.reader(ws) as view:
             return view.head()
 
     def pages_pending(self) -> bool:
         """Return whether an erase still has bytes to destroy: a reader, or the end of its process, came between."""
-        with self.reader(0) as view:
+        with self.reader(NO_WORKSPACE) as view:
             return not self.read_only and view.pages_pending()

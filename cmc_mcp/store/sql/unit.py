@@ -12,6 +12,7 @@ from functools import partial
 from typing import cast
 
 from cmc_mcp.canon import payload_hash
+from cmc_mcp.ids import ModelNumber, NodeKey, Pid, Rid, Seq, Vid, Ws
 from cmc_mcp.kernel.intervals import leaf
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN, Change, Header, next_time, transaction_hash
@@ -36,7 +37,7 @@ _CACHED_NODES_MAX = 20_000
 class TreeCache:
     """Nodes of one workspace's state trees as of a transaction, kept between writes of one process."""
 
-    seq: int
+    seq: Seq
     nodes: dict[int, bytes | None]
 
 
@@ -46,7 +47,7 @@ class UnitOfWork(Collected):
     def __init__(
         self,
         connection: Connection,
-        ws: int,
+        ws: Ws,
         facts: FactsCache,
         registry: Registry,
         cache: TreeCache | None,
@@ -55,20 +56,20 @@ class UnitOfWork(Collected):
     ) -> None:
         super().__init__(connection, ws, facts, registry, kept, text)
         self._cache = cache if cache is not None and cache.seq == self.before.seq else TreeCache(self.before.seq, {})
-        self._renewed: dict[tuple[Index, int], None] = {}
+        self._renewed: dict[tuple[Index, Rid], None] = {}
         self._followed: dict[int, list[Changed]] = {}
         self._erases = False
 
     # ------------------------------------------------------------------ erasing
-    def drop_node_vectors(self, keys: Collection[bytes]) -> None:
+    def drop_node_vectors(self, keys: Collection[NodeKey]) -> None:
         """Destroy the vectors of nodes above something erased."""
         nodes.drop_vectors(self._c, self.ws, sorted(keys))
 
-    def renew(self, index: Index, rid: int) -> None:
+    def renew(self, index: Index, rid: Rid) -> None:
         """Have the rows of a record written anew at the end, from all that is left of it."""
         self._renewed[index, rid] = None
 
-    def erase(self, pids: Sequence[int], rids: Sequence[int], texts: dict[int, tuple[str, str]]) -> None:
+    def erase(self, pids: Sequence[Pid], rids: Sequence[Rid], texts: dict[Rid, tuple[str, str]]) -> None:
         """Destroy payload bytes, and the full text, vectors and codes made of them; the hashes stay.
 
         `texts` gives each record's (heading, text) as they were indexed: full text must be told what to delete.
@@ -91,7 +92,7 @@ class UnitOfWork(Collected):
         self._text.tidy()
         self._c.execute("UPDATE workspaces SET epoch = epoch + 1, pages_pending = 1 WHERE ws = ?", (self.ws,))
 
-    def rehead(self, rid: int, old: str, new: str, text: str) -> None:
+    def rehead(self, rid: Rid, old: str, new: str, text: str) -> None:
         """Change what full text shows beside an atom, whose text it must be told to find what to delete."""
         self._text.drop(rid, old, text)
         self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
@@ -110,7 +111,7 @@ class UnitOfWork(Collected):
             (receipt, erased_key(key), self.ws, key),
         )
 
-    def erase_arguments(self, seqs: Sequence[int]) -> None:
+    def erase_arguments(self, seqs: Sequence[Seq]) -> None:
         """Destroy the arguments of transactions; their hashes stay."""
         self._c.executemany(
             "UPDATE transactions SET arguments = NULL WHERE ws = ? AND seq = ?", [(self.ws, seq) for seq in seqs]
@@ -139,9 +140,9 @@ class UnitOfWork(Collected):
             self.before.atoms + atoms,
             self.before.passages + len(self._passages),
             self.before.tokens + self._tokens,
-            self._next_rid - 1,
-            self._next_pid - 1,
-            self._next_vid - 1,
+            Rid(self._next_rid - 1),
+            Pid(self._next_pid - 1),
+            Vid(self._next_vid - 1),
         )
         self._insert(
             "transactions",
@@ -297,7 +298,7 @@ class UnitOfWork(Collected):
                 "SELECT model, vid, seq, vector FROM vectors WHERE +ws = ? AND vid >= ? AND vid < ? ORDER BY model, vid",
                 (self.ws, start, start + SEGMENT_VECTORS),
             ).fetchall()
-            for model, packed in pack(cast("list[tuple[int, int, int, bytes]]", found)).items():
+            for model, packed in pack(cast("list[tuple[ModelNumber, Vid, Seq, bytes]]", found)).items():
                 self._c.execute(
                     "INSERT INTO codes VALUES(?, ?, ?, ?, ?, ?, ?) ON CONFLICT(ws, model, segment) DO UPDATE SET"
                     " vids = excluded.vids, seqs = excluded.seqs, errors = excluded.errors, codes = excluded.codes",

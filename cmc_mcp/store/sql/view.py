@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from cmc_mcp.ids import Pid, Rid, Seq
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import AtomRow, ContentAtom, EdgeRow, Holder, ItemRow, KeyUse, erased_key
@@ -19,7 +20,7 @@ class View(LedgerRows):
     """Reads of one workspace. Everything it answers belongs to one committed state."""
 
     # ------------------------------------------------------------------ atoms, sources, links
-    def atom(self, rid: int) -> AtomRow | None:
+    def atom(self, rid: Rid) -> AtomRow | None:
         """Return an atom by its record number."""
         row = self._c.execute(
             f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ? AND a.rid = ?",
@@ -27,7 +28,7 @@ class View(LedgerRows):
         ).fetchone()
         return AtomRow(*row) if row else None
 
-    def atoms(self, rids: Sequence[int]) -> dict[int, AtomRow]:
+    def atoms(self, rids: Sequence[Rid]) -> dict[Rid, AtomRow]:
         """Return several atoms at once."""
         rows = self._c.execute(
             f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE +a.ws = ?1"  # by number, as above
@@ -44,7 +45,7 @@ class View(LedgerRows):
         ):
             yield AtomRow(*row)
 
-    def atoms_of(self, contents: Sequence[int]) -> list[ContentAtom]:
+    def atoms_of(self, contents: Sequence[Pid]) -> list[ContentAtom]:
         """Return the atoms of several contents as (rid, id, content), in order of first recording."""
         return list(
             map(
@@ -57,22 +58,22 @@ class View(LedgerRows):
             )
         )
 
-    def atoms_with_content(self, content: int) -> list[AtomRow]:
+    def atoms_with_content(self, content: Pid) -> list[AtomRow]:
         """Return the atoms of a content, in order of first recording."""
         return self._atoms_where("a.content", content)
 
-    def atoms_with_origin(self, origin: int) -> list[AtomRow]:
+    def atoms_with_origin(self, origin: Pid) -> list[AtomRow]:
         """Return the atoms of an origin, in order of first recording."""
         return self._atoms_where("a.origin > 0 AND a.origin", origin)
 
-    def _atoms_where(self, column: str, pid: int) -> list[AtomRow]:
+    def _atoms_where(self, column: str, pid: Pid) -> list[AtomRow]:
         rows = self._c.execute(
             f"SELECT {_ATOM} FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ? AND {column} = ? ORDER BY a.rid",
             (self.ws, pid),
         )
         return [AtomRow(*row) for row in rows]
 
-    def entries(self, origin: int, discriminators: Sequence[int]) -> list[AtomRow]:
+    def entries(self, origin: Pid, discriminators: Sequence[Pid]) -> list[AtomRow]:
         """Return the atoms of an origin with one of some discriminators, in order of first recording."""
         rows = self._c.execute(
             f"SELECT {_ATOM} FROM atoms a INDEXED BY atoms_discriminator JOIN records r USING(ws, rid) WHERE a.ws = ?1"
@@ -82,7 +83,7 @@ class View(LedgerRows):
         )
         return [AtomRow(*row) for row in rows]
 
-    def used_elsewhere(self, pids: Sequence[int], rids: Sequence[int]) -> set[int]:
+    def used_elsewhere(self, pids: Sequence[Pid], rids: Sequence[Rid]) -> set[Pid]:
         """Return those payloads that atoms other than some use in any role, or that name a principal; a scan."""
         within = "IN (SELECT value FROM json_each(?2))"
         others = "rid NOT IN (SELECT value FROM json_each(?3))"
@@ -97,12 +98,12 @@ class View(LedgerRows):
         )
         return {pid for (pid,) in rows}
 
-    def heading(self, rid: int) -> str:
+    def heading(self, rid: Rid) -> str:
         """Return the heading of an atom for full text."""
         row = self._c.execute("SELECT heading FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid)).fetchone()
         return str(row[0]) if row else ""
 
-    def origins(self) -> list[int]:
+    def origins(self) -> list[Pid]:
         """Return the origins of documents and conversations, in order of first recording."""
         rows = self._c.execute(
             "SELECT origin FROM (SELECT origin, rid FROM sources WHERE ws = ?1 UNION ALL"
@@ -111,14 +112,14 @@ class View(LedgerRows):
         )
         return [pid for (pid,) in rows]
 
-    def items(self, origin: int) -> list[ItemRow]:
+    def items(self, origin: Pid) -> list[ItemRow]:
         """Return the positions of a conversation as (position, rid), retracted ones included."""
         rows = self._c.execute(
             "SELECT DISTINCT position, rid FROM items WHERE ws = ? AND origin = ? ORDER BY position", (self.ws, origin)
         )
         return list(map(ItemRow._make, rows))
 
-    def items_between(self, origin: int, low: int, high: int) -> list[ItemRow]:
+    def items_between(self, origin: Pid, low: int, high: int) -> list[ItemRow]:
         """Return the positions `low` to `high` of a conversation as (position, rid), retracted ones included."""
         rows = self._c.execute(
             "SELECT DISTINCT position, rid FROM items WHERE ws = ? AND origin = ? AND position BETWEEN ? AND ?"
@@ -127,7 +128,7 @@ class View(LedgerRows):
         )
         return list(map(ItemRow._make, rows))
 
-    def last_item(self, origin: int) -> ItemRow | None:
+    def last_item(self, origin: Pid) -> ItemRow | None:
         """Return the last live position of a conversation as (position, rid)."""
         before = OPEN
         while True:  # one row a query: a cursor that is left half-read would keep the log from being truncated
@@ -137,11 +138,11 @@ class View(LedgerRows):
             ).fetchall()
             if not rows:
                 return None
-            before, rid = cast("tuple[int, int]", rows[0])
+            before, rid = cast("tuple[int, Rid]", rows[0])
             if self.intervals(rid):
                 return ItemRow(before, rid)
 
-    def items_of(self, atoms: Sequence[int]) -> list[tuple[int, int, int]]:
+    def items_of(self, atoms: Sequence[Rid]) -> list[tuple[Rid, int, Rid]]:
         """Return the places several atoms ever had in conversations as (atom, position, rid of the item)."""
         return list(
             self._c.execute(
@@ -151,7 +152,7 @@ class View(LedgerRows):
             )
         )
 
-    def item_of(self, atom: int) -> list[ItemRow]:
+    def item_of(self, atom: Rid) -> list[ItemRow]:
         """Return the places an atom ever had in conversations as (position, rid of the item)."""
         return list(
             map(
@@ -162,16 +163,16 @@ class View(LedgerRows):
             )
         )
 
-    def origin_of(self, rid: int) -> int | None:
+    def origin_of(self, rid: Rid) -> Pid | None:
         """Return the origin of an atom, source head or conversation item."""
         row = self._c.execute(
             "SELECT origin FROM atoms WHERE ws = ?1 AND rid = ?2 UNION ALL SELECT origin FROM sources WHERE ws = ?1"
             " AND rid = ?2 UNION ALL SELECT origin FROM items WHERE ws = ?1 AND rid = ?2 LIMIT 1",
             (self.ws, rid),
         ).fetchone()
-        return int(row[0]) if row else None
+        return Pid(row[0]) if row else None
 
-    def edges(self, rids: Sequence[int], *, incoming: bool = False) -> list[EdgeRow]:
+    def edges(self, rids: Sequence[Rid], *, incoming: bool = False) -> list[EdgeRow]:
         """Return the edges from (or to) atoms, retracted ones included, in order."""
         column = "target" if incoming else "source"
         rows = self._c.execute(
@@ -181,21 +182,21 @@ class View(LedgerRows):
         )
         return [EdgeRow(*row) for row in rows]
 
-    def edge(self, rid: int) -> EdgeRow | None:
+    def edge(self, rid: Rid) -> EdgeRow | None:
         """Return an edge by its record number."""
         row = self._c.execute(
             "SELECT rid, source, type, target FROM edges WHERE ws = ? AND rid = ?", (self.ws, rid)
         ).fetchone()
         return EdgeRow(*row) if row else None
 
-    def labels(self) -> list[tuple[str, int]]:
+    def labels(self) -> list[tuple[str, Rid]]:
         """Return every label as (label, rid), sorted."""
         return list(self._c.execute("SELECT label, rid FROM labels WHERE ws = ? ORDER BY label", (self.ws,)))
 
-    def label(self, name: str) -> int | None:
+    def label(self, name: str) -> Rid | None:
         """Return the record of a label."""
         row = self._c.execute("SELECT rid FROM labels WHERE ws = ? AND label = ?", (self.ws, name)).fetchone()
-        return int(row[0]) if row else None
+        return Rid(row[0]) if row else None
 
     def idempotency(self, key: str) -> KeyUse | None:
         """Return the use of an idempotency key: request hash, transaction, receipt."""
@@ -205,11 +206,11 @@ class View(LedgerRows):
         ).fetchone()
         return KeyUse(*row) if row else None
 
-    def quarantined(self) -> list[tuple[int, int]]:
+    def quarantined(self) -> list[tuple[Rid, Pid]]:
         """Return the entries in quarantine as (rid of the gate record, payload of the request), in order."""
         return list(self._c.execute("SELECT rid, request FROM quarantine WHERE ws = ? ORDER BY rid", (self.ws,)))
 
-    def witnesses_of(self, writer: str) -> list[int]:
+    def witnesses_of(self, writer: str) -> list[Pid]:
         """Return the witness payloads of a writer."""
         rows = self._c.execute("SELECT witness FROM witnesses WHERE ws = ? AND writer = ?", (self.ws, writer))
         return [pid for (pid,) in rows]
@@ -226,7 +227,7 @@ class View(LedgerRows):
             )
         )
 
-    def first_spoken(self) -> list[tuple[int, int]]:
+    def first_spoken(self) -> list[tuple[int, Rid]]:
         """Return the first atom of every speaker as (speaker, rid)."""
         return list(
             self._c.execute(
@@ -234,24 +235,24 @@ class View(LedgerRows):
             )
         )
 
-    def facts_with_tag(self, name: str, value: str) -> list[int]:
+    def facts_with_tag(self, name: str, value: str) -> list[Pid]:
         """Return the bodies of facts that carry a tag."""
         rows = self._c.execute("SELECT facts FROM tags WHERE ws = ? AND name = ? AND value = ?", (self.ws, name, value))
         return [pid for (pid,) in rows]
 
-    def facts_with_confidence(self, minimum: int) -> list[int]:
+    def facts_with_confidence(self, minimum: int) -> list[Pid]:
         """Return the bodies of facts whose confidence is at least `minimum` millionths."""
         rows = self._c.execute("SELECT facts FROM confidences WHERE ws = ? AND value >= ?", (self.ws, minimum))
         return [pid for (pid,) in rows]
 
-    def facts_with_claim(self, subject: str, predicate: str) -> list[int]:
+    def facts_with_claim(self, subject: str, predicate: str) -> list[Pid]:
         """Return the bodies of facts that make a claim about a subject and predicate."""
         rows = self._c.execute(
             "SELECT facts FROM claims WHERE ws = ? AND subject = ? AND predicate = ?", (self.ws, subject, predicate)
         )
         return [pid for (pid,) in rows]
 
-    def facts_naming(self, prefix: str) -> list[int]:
+    def facts_naming(self, prefix: str) -> list[Pid]:
         """Return the bodies of facts with a field whose name begins so (ASCII letters and colons), in order; a scan."""
         rows = self._c.execute(
             "SELECT pid FROM payloads WHERE +ws = ?1 AND pid >= ?2 AND pid < ?3 AND domain = 1"
@@ -261,7 +262,7 @@ class View(LedgerRows):
         found = [pid for (pid,) in rows]
         return [pid for pid in found if any(name.startswith(prefix) for name in self.facts(pid).fields)]
 
-    def holders(self, facts: Sequence[int], seq: int, valid_at: int | None = None) -> list[Holder]:
+    def holders(self, facts: Sequence[Pid], seq: Seq, valid_at: int | None = None) -> list[Holder]:
         """Return the holders of any of some facts at a read point: (rid, valid_from, valid_to, facts), in order."""
         at = "" if valid_at is None else " AND valid_from <= ?4 AND valid_to > ?4"
         bindings = (self.ws, json.dumps(facts), seq) + (() if valid_at is None else (valid_at,))
@@ -276,12 +277,12 @@ class View(LedgerRows):
             )
         )
 
-    def facts_used(self, pid: int) -> list[int]:
+    def facts_used(self, pid: Pid) -> list[Rid]:
         """Return the records that ever held a body of facts."""
         rows = self._c.execute("SELECT DISTINCT rid FROM pieces WHERE ws = ? AND facts = ?", (self.ws, pid))
         return [rid for (rid,) in rows]
 
-    def live_atoms(self, seq: int, valid_at: int) -> list[int]:
+    def live_atoms(self, seq: Seq, valid_at: int) -> list[Rid]:
         """Give every atom that holds at a read point: the slow, obvious way, and the oracle of the fast one."""
         rows = self._c.execute(
             "SELECT DISTINCT p.rid FROM pieces p JOIN records r USING(ws, rid) WHERE p.ws = ?1 AND r.kind = ?4"

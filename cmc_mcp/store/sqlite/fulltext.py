@@ -12,6 +12,7 @@ from typing import cast
 import apsw
 
 from cmc_mcp.errors import IntegrityError
+from cmc_mcp.ids import PayloadHash, Rid, Ws
 from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
@@ -49,11 +50,11 @@ class Passages:
         found = self._tokenizer(data, self._flag, None, include_offsets=False, include_colocated=False)
         return len(cast("list[str]", found))
 
-    def add(self, rows: Sequence[tuple[int, str, str]]) -> None:
+    def add(self, rows: Sequence[tuple[Rid, str, str]]) -> None:
         """Add passages: (record number, heading, text)."""
         self._c.executemany("INSERT INTO passages(rowid, heading, text) VALUES(?, ?, ?)", rows)
 
-    def drop(self, rid: int, heading: str, text: str) -> None:
+    def drop(self, rid: Rid, heading: str, text: str) -> None:
         """Remove a passage; the caller passes it as it was added."""
         self._c.execute(
             "INSERT INTO passages(passages, rowid, heading, text) VALUES('delete', ?, ?, ?)", (rid, heading, text)
@@ -88,7 +89,7 @@ def quoted(term: str) -> str:
     return '"' + term.replace('"', '""') + '"'
 
 
-def frequency(connection: apsw.Connection, ws: int, term: str, upto: int, cap: int) -> int:
+def frequency(connection: apsw.Connection, ws: Ws, term: str, upto: Rid, cap: int) -> int:
     """Count the passages recorded up to a record number that hold a term, at most `cap`."""
     rows = connection.execute(
         "SELECT count(*) FROM (SELECT 1 FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ? LIMIT ?)",
@@ -97,9 +98,9 @@ def frequency(connection: apsw.Connection, ws: int, term: str, upto: int, cap: i
     return cast(int, rows[0][0])
 
 
-def postings(connection: apsw.Connection, term: str, after: int, upto: int) -> list[tuple[int, int]]:
+def postings(connection: apsw.Connection, term: str, after: Rid, upto: Rid) -> list[tuple[Rid, int]]:
     """Return where a term is, in (after, upto], as (rid, count in the heading << 8 | in the text), in order."""
-    found: dict[int, int] = {}
+    found: dict[Rid, int] = {}
     for column, shift in (("text", 0), ("heading", _HEADING)):
         rows = connection.execute(
             "SELECT rowid, cmc_count(passages) FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ?",
@@ -113,7 +114,7 @@ def postings(connection: apsw.Connection, term: str, after: int, upto: int) -> l
     return sorted(found.items())
 
 
-def holding(connection: apsw.Connection, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
+def holding(connection: apsw.Connection, terms: Sequence[str], after: Rid, upto: Rid, *, every: bool) -> Iterator[Rid]:
     """Return the passages in (after, upto] that hold any of some terms, or every one, newest first."""
     rows = connection.execute(
         "SELECT rowid FROM passages WHERE passages MATCH ? AND rowid > ? AND rowid <= ? ORDER BY rowid DESC",
@@ -123,8 +124,8 @@ def holding(connection: apsw.Connection, terms: Sequence[str], after: int, upto:
 
 
 def counts(
-    connection: apsw.Connection, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]
-) -> list[tuple[int, bytes]]:
+    connection: apsw.Connection, among: Sequence[Rid], drivers: Sequence[str], terms: Sequence[str]
+) -> list[tuple[Rid, bytes]]:
     """Count terms in those of some passages (ascending) that hold any of them: two bytes a term, text and heading.
 
     Each of the passages holds a driver: a term that spares reading the whole of what the others are in.
@@ -148,7 +149,7 @@ def show_objects(connection: apsw.Connection, objects: Objects) -> None:
         assert isinstance(workspace, int)
         assert isinstance(hash_, bytes)
         try:
-            return objects.get(workspace, hash_).decode()
+            return objects.get(Ws(workspace), PayloadHash(hash_)).decode()
         except IntegrityError:
             return ""  # named by the check of objects
 
@@ -172,7 +173,7 @@ def lost_terms(connection: apsw.Connection) -> list[str]:
     return [str(term) for (term,) in rows]
 
 
-def lengths(connection: apsw.Connection, rids: Sequence[int]) -> dict[int, int]:
+def lengths(connection: apsw.Connection, rids: Sequence[Rid]) -> dict[Rid, int]:
     """Return the tokens of passages, heading and text together, as full text counted them."""
     rows = connection.execute(
         "SELECT id, sz FROM passages_docsize WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(rids),)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import apsw
 
+from cmc_mcp.ids import ModelNumber, Rid, Seq, Ws
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Filter, Head
 from cmc_mcp.store.sql.ledger import FactsCache
@@ -21,7 +22,7 @@ class SqliteView(SearchView):
     def __init__(
         self,
         connection: apsw.Connection,
-        ws: int,
+        ws: Ws,
         cache: FactsCache,
         registry: Registry,
         tokens: Callable[[str], list[tuple[int, int, str]]],
@@ -75,29 +76,29 @@ class SqliteView(SearchView):
             out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
         return out
 
-    def frequency(self, term: str, upto: int, cap: int) -> int:
+    def frequency(self, term: str, upto: Rid, cap: int) -> int:
         """Count the passages recorded up to a record number that hold a term, at most `cap`."""
         return fulltext.frequency(self._c, self.ws, term, upto, cap)
 
-    def postings(self, term: str, after: int, upto: int) -> list[tuple[int, int]]:
+    def postings(self, term: str, after: Rid, upto: Rid) -> list[tuple[Rid, int]]:
         """Return where a term is; see `fulltext.postings`."""
         return fulltext.postings(self._c, term, after, upto)
 
-    def holding(self, terms: Sequence[str], after: int, upto: int, *, every: bool) -> Iterator[int]:
+    def holding(self, terms: Sequence[str], after: Rid, upto: Rid, *, every: bool) -> Iterator[Rid]:
         """Yield the passages that hold any of some terms, or every one, newest first."""
         return fulltext.holding(self._c, terms, after, upto, every=every)
 
-    def counts(self, among: Sequence[int], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[int, bytes]]:
+    def counts(self, among: Sequence[Rid], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[Rid, bytes]]:
         """Count terms in some passages; see `fulltext.counts`."""
         return fulltext.counts(self._c, among, drivers, terms)
 
-    def lengths(self, rids: Sequence[int]) -> dict[int, int]:
+    def lengths(self, rids: Sequence[Rid]) -> dict[Rid, int]:
         """Return the tokens of passages, heading and text together."""
         return fulltext.lengths(self._c, rids)
 
     def nearest(
-        self, model: int, query: bytes, k: int, seq: int, valid_at: int, limits: Filter
-    ) -> list[tuple[int, float]]:
+        self, model: ModelNumber, query: bytes, k: int, seq: Seq, valid_at: int, limits: Filter
+    ) -> list[tuple[Rid, float]]:
         """Find the `k` nearest atoms by cosine, filtered first: exact, and the truth that faster ways must equal.
 
         Gives (rid, cosine), best first, ties by atom id.

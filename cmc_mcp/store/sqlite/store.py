@@ -14,6 +14,7 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.ids import NO_WORKSPACE, Ws
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.folders import make_folder
 from cmc_mcp.store.ports import Objects
@@ -83,7 +84,7 @@ class SqliteStore(SqlStore):
             migrate.run(location, clock, registry)
         return store
 
-    def count_call(self, ws: int, principal: str) -> tuple[int, int]:
+    def count_call(self, ws: Ws, principal: str) -> tuple[int, int]:
         """Count a call of a principal; return how many it made in this minute of this process, and the seconds left of it."""
         return self._call_counter.count(ws, principal, self._clock.now_us())
 
@@ -103,7 +104,7 @@ class SqliteStore(SqlStore):
 
     # ------------------------------------------------------------------ reading
     @contextmanager
-    def reader(self, ws: int) -> Iterator[SqliteView]:
+    def reader(self, ws: Ws) -> Iterator[SqliteView]:
         """Open a read transaction on a workspace."""
         self._check_own()
         with self._readers.transaction() as reader:
@@ -119,7 +120,7 @@ class SqliteStore(SqlStore):
 
     # ------------------------------------------------------------------ writing
     @contextmanager
-    def writer(self, ws: int) -> Iterator[UnitOfWork]:
+    def writer(self, ws: Ws) -> Iterator[UnitOfWork]:
         """Hold the write lock and a write transaction. The block calls `flush`; leaving it commits.
 
         A COMMIT that the disk failed is looked up before anything is said, so that an answer is the truth.
@@ -201,7 +202,7 @@ class SqliteStore(SqlStore):
         except OSError as error:
             raise errors.StoreError(f"the disk reported an error ({error.strerror}); nothing was changed") from error
 
-    def _abandon(self, connection: apsw.Connection, ws: int) -> None:
+    def _abandon(self, connection: apsw.Connection, ws: Ws) -> None:
         self._facts.pop(ws, None)  # it may hold what only this unit saw
         try:
             if connection.in_transaction:
@@ -263,7 +264,7 @@ class SqliteStore(SqlStore):
                 self._drop_writer()
                 raise
 
-    def scrub(self, ws: int, erasure_count: int) -> bool:
+    def scrub(self, ws: Ws, erasure_count: int) -> bool:
         """Truncate the write-ahead log, so that erased pages leave the disk; False when a reader holds it still.
 
         Then the erasures of a workspace up to an erasure count are finished; a later one, of another process, is not.
@@ -291,7 +292,7 @@ class SqliteStore(SqlStore):
                 connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
             return not busy
 
-    def text_faults(self, ws: int, objects: Objects) -> list[str]:
+    def text_faults(self, ws: Ws, objects: Objects) -> list[str]:
         """Compare full text with what it was made of; its own check covers every workspace."""
         if self.location.read_only:
             return []
@@ -306,7 +307,7 @@ class SqliteStore(SqlStore):
         return [f"full text does not find {term!r} where it is; `cmc rebuild` mends it" for term in lost]
 
     @contextmanager
-    def rebuilding(self, ws: int, objects: Objects) -> Iterator[SqliteRebuild]:
+    def rebuilding(self, ws: Ws, objects: Objects) -> Iterator[SqliteRebuild]:
         """Hold the write lock and a transaction in which derived tables are written anew; leaving it commits."""
         with self.exclusive() as connection:
             fulltext.show_objects(connection, objects)
@@ -332,7 +333,7 @@ class SqliteStore(SqlStore):
         fresh = self._readers.fresh()
         try:
             with translated():
-                view = SqliteView(fresh.connection, 0, FactsCache(), self.registry, fresh.tokens)
+                view = SqliteView(fresh.connection, NO_WORKSPACE, FactsCache(), self.registry, fresh.tokens)
                 pages = checksums.damaged_pages(fresh.connection, self.location.path) if checksums.available() else ()
                 damaged = [("file", f"page {number}", "it does not match its checksum") for number in pages]
                 return damaged or [
@@ -343,7 +344,7 @@ class SqliteStore(SqlStore):
             close(fresh.connection)
 
     def index(
-        self, ws: int, *, drop: bool = False, progress: Callable[[int, int], None] | None = None
+        self, ws: Ws, *, drop: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> list[tuple[int, int]]:
         """Refuse: a file is read by the process that searches it.
 
@@ -356,7 +357,7 @@ class SqliteStore(SqlStore):
 
     def inspect(self) -> dict[str, str]:
         """Return how the file was opened, for `doctor`."""
-        with self.reader(0) as view:
+        with self.reader(NO_WORKSPACE) as view:
             settings = view.settings() | {"erased_pages_pending": str(view.pages_pending()).lower()}
         cipher = settings.pop("cipher")  # the default one is named where there is none too
         if self.location.key is None:
@@ -382,7 +383,7 @@ class SqliteStore(SqlStore):
             raise errors.Conflict(f"{target} exists; a backup never overwrites, so give another name")
         try:
             make_folder(target.parent)
-            with self.reader(0) as view:
+            with self.reader(NO_WORKSPACE) as view:
                 migrate.copy_to(view.file, target, self.location.key, progress, beside)
         except OSError as error:
             raise errors.StoreError(f"the backup cannot be written ({error.strerror})") from error
