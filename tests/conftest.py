@@ -17,8 +17,16 @@ from tests.pg.plugin import (
     pytest_configure,
     pytest_unconfigure,
 )
+from tests.support.fixtures import memory
 
-__all__ = ["databases", "pytest_addoption", "pytest_collection_modifyitems", "pytest_configure", "pytest_unconfigure"]
+__all__ = [
+    "databases",
+    "memory",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_unconfigure",
+]
 
 _COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("cmc", _COMMON, derandomize=True)

@@ -14,14 +14,15 @@ import apsw
 import pytest
 
 from cmc_mcp import Memory
-from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import Cancelled, CmcError, InvalidInput
+from tests.support import reach
+from tests.support.memories import at
 
 START_US = 1_780_000_000_000_000
 
 
 def opened(path: Path, **arguments: object) -> Memory:
-    return Memory.open(path, embedder=None, clock=FixedClock(START_US, step_us=1000), **arguments)  # type: ignore[arg-type]
+    return at(path, start_us=START_US, step_us=1000, principal=None, **arguments)
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_rule_03_writers_queue_and_readers_neither_wait_nor_write(path: Path) ->
         for thread in threads:
             thread.join()
         assert one.snapshot().transaction == 30 and other.verify().holds
-        with one._workspace.store.exclusive():  # type: ignore[attr-defined]
+        with reach.exclusive(one):
             before = counts(path)
             assert other.recall("a", limit=3).items and other.history(limit=1).transactions
             assert counts(path) == before

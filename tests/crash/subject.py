@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +21,9 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.merkle.checkpoint import public_key
 from cmc_mcp.store.sqlite.store import SqliteStore
 from tests.crash import bare
-from tests.read.made import HashVectors
+from tests.support import reach
+from tests.support.embedders import HashVectors
+from tests.support.load import Stopwatch
 
 INLINE_BYTES = 256
 SIGNING_KEY = bytes(range(32))
@@ -66,8 +68,8 @@ def opened(
         clock=clock or FixedClock(start_us, step_us=1),
         settings=Settings(inline_bytes=INLINE_BYTES),
     ) as memory:
-        memory._workspace.kept.tokens = _counter()
-        store = cast("SqliteStore", memory._workspace.store)
+        reach.kept(memory).tokens = _counter()
+        store = cast("SqliteStore", reach.store(memory))
         yield Subject(memory, store, store.workspace(workspace, create=False))
 
 
@@ -157,10 +159,10 @@ def look_aside(path: Path, sound: set[bytes]) -> list[str]:
 
 
 def _judge(path: Path, told: Told, found: Judgement) -> None:
-    start = time.perf_counter()
+    watch = Stopwatch(os.getpid())
     with opened(path) as subject:
         ledger = found.ledger = subject.ledger()
-        found.reopen_s = time.perf_counter() - start
+        found.reopen_s = watch.seconds()
         for seq, root in told.roots.items():
             if ledger.get(seq) != root:
                 lost = "lost" if seq not in ledger else "another"

@@ -16,6 +16,7 @@ from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
 from tests.crash.subject import SIGNING_KEY, Answer, Subject
+from tests.support import reach
 
 _WORDS = ("deploy", "region", "backup", "budget", "invoice", "retry", "queue", "metric", "owner", "policy")
 _MARK = re.compile(rb"q[0-9a-f]+x[0-9]+q")
@@ -180,7 +181,7 @@ def marks_of(subject: Subject, id: str) -> tuple[str, ...]:
         row = view.atom(resolve_atom(view, id))
         assert row is not None
         payload = view.payload_row(row.content)
-    body = payload.body if payload.body is not None else subject.memory._workspace.objects.get(subject.ws, payload.hash)
+    body = payload.body if payload.body is not None else reach.objects(subject.memory).get(subject.ws, payload.hash)
     return tuple(word.decode() for word in _MARK.findall(body))
 
 

@@ -20,6 +20,7 @@ from cmc_mcp.model.results import RecallResult
 from cmc_mcp.store.postgres.store import PostgresStore
 from tests.embed.watch import INLINE_BYTES, Watcher, open_now, opened
 from tests.server.rig import call, configured
+from tests.support import reach
 
 SESSION = {"session": "harbour", "occurred_at": "2026-01-02T03:04:05Z"}
 DOCUMENT = "# Kettle\n\nThe kettle is blue.\n\nIt whistles.\n\n# Lamp\n\nThe lamp is green.\n\nIt hums.\n"
@@ -90,17 +91,17 @@ def test_what_is_open_is_seen(tmp_path: Path) -> None:
     """The control: without it the tests above could not fail."""
     with filled(tmp_path, Watcher()) as memory:
         assert open_now(memory) == []
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             assert view.head().seq
             assert open_now(memory)
-        with memory._workspace.writer() as unit:
+        with reach.writer(memory) as unit:
             assert unit.before.seq
-            if isinstance(memory._workspace.store, PostgresStore):
+            if isinstance(reach.store(memory), PostgresStore):
                 assert open_now(memory)
             else:  # the reader's part of the watch writes, and would wait for us
                 from tests.embed.watch import _writers
 
-                assert _writers(memory._workspace.store)  # type: ignore[arg-type]
+                assert _writers(reach.store(memory))
 
 
 def test_nothing_is_open_while_what_was_left_is_embedded(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ def hanging() -> Iterator[str]:
 
 def end_idle_transactions_after(memory: Memory, seconds: int) -> None:
     """Have a database end transactions that wait for so long, as it does after two minutes if it is not told otherwise."""
-    store = memory._workspace.store
+    store = reach.store(memory)
     if isinstance(store, PostgresStore):
         with psycopg.connect(store.address.conninfo, autocommit=True) as raw:
             bound = f"SET idle_in_transaction_session_timeout = '{seconds}s'"
@@ -228,7 +229,7 @@ def test_an_endpoint_that_hangs_leaves_what_full_text_finds(tmp_path: Path, hang
     with opened(tmp_path, None) as memory:
         first = memory.remember("The kettle is blue", speaker="Maya", **SESSION).added[0]
         end_idle_transactions_after(memory, 1)
-        patience_s = 1.5 if isinstance(memory._workspace.store, PostgresStore) else 0.2
+        patience_s = 1.5 if isinstance(reach.store(memory), PostgresStore) else 0.2
         slow = memory.with_embedder(HttpEmbedder(hanging, "slow", dimension=8, timeout_s=patience_s, retries=0))
         for answer in (slow.recall("What did Maya say of the kettle?"), slow.recall("kettle", as_of=1)):
             assert [item.id for item in answer.items] == [first]
@@ -409,7 +410,7 @@ def test_a_text_that_is_erased_meanwhile_is_kept_back(tmp_path: Path) -> None:
         receipt = memory.remember(text)
         assert [entry.reasons for entry in receipt.quarantined] == [["its content was erased from this workspace"]]
         assert not receipt.added
-        assert list(memory._workspace.objects.hashes(memory._workspace.ws)) == []
+        assert list(reach.objects(memory).hashes(reach.ws(memory))) == []
         assert memory.verify(deep=True).faults == []
 
 

@@ -16,7 +16,8 @@ from cmc_mcp.config import Settings
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.postgres.store import PostgresStore
 from cmc_mcp.store.sqlite.store import SqliteStore
-from tests.read.made import HashVectors
+from tests.support import reach
+from tests.support.embedders import HashVectors
 
 INLINE_BYTES = 200
 _SESSIONS = (
@@ -56,7 +57,7 @@ def opened(folder: Path, embedder: HashVectors | None, **more: object) -> Memory
 
 def open_now(memory: Memory) -> list[str]:
     """Return what the store of a memory holds open: transactions, locks, connections."""
-    store = memory._workspace.store
+    store = reach.store(memory)
     if isinstance(store, PostgresStore):
         with psycopg.connect(store.address.conninfo, autocommit=True) as raw:
             held = [f"a session is {state}: {query}" for state, query in raw.execute(_SESSIONS).fetchall()]

@@ -18,7 +18,8 @@ from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
-from cmc_mcp.workspace import Workspace
+from tests.support import reach
+from tests.support.memories import over
 
 KEY = bytes(range(32))
 CANARY = "cAnAry3f9ac1d2thatNobodyElseWrites7"
@@ -51,18 +52,14 @@ def opened(path: Path, key: bytes | None, vfs: str | None = None) -> Iterator[Me
     """Open the real thing, through a VFS of the test's own if one is given."""
     store = SqliteStore.open(Location(path, key, vfs=vfs), clock=CLOCK, registry=REGISTRY)
     try:
-        memory = Memory(
-            Workspace.of(
-                store,
-                FileObjects(Path(f"{path}.objects"), key),
-                name="default",
-                principal="tester",
-                embedder=None,
-                clock=CLOCK,
-                settings=Settings(inline_bytes=512),
-            )
+        memory = over(
+            store,
+            FileObjects(Path(f"{path}.objects"), key),
+            clock=CLOCK,
+            principal="tester",
+            settings=Settings(inline_bytes=512),
         )
-        memory._workspace.kept.tokens = UpperBound()  # the exact counter takes longer to load than the rest
+        reach.kept(memory).tokens = UpperBound()  # the exact counter takes longer to load than the rest
         yield memory
     finally:
         store.close()

@@ -21,8 +21,9 @@ from tests.encryption.points import Points, PointsVFS
 from tests.erase import scan
 from tests.erase.plants import PLANTS
 from tests.erase.world import SEED, erase, world
-from tests.memory.made import START_US
 from tests.soak import Job, Outcome, Soak
+from tests.support import reach
+from tests.support.memories import START_US
 
 ERASURES_A_STORE = 12
 POINTS = 150  # where an erase in a store of this size touches the disk, and some more
@@ -114,7 +115,7 @@ def _one(folder: Path, rng: random.Random, gone: list[str], result: Erasures) ->
 
 
 def _atoms(memory: Memory) -> list[str]:
-    with memory._workspace.store.reader(1) as view:
+    with reach.store(memory).reader(1) as view:
         return [atom_name(row.key) for row in view.all_atoms()]
 
 

@@ -27,7 +27,8 @@ from tests.encryption.disk import CLOCK
 from tests.erase import scan
 from tests.erase.plants import PLANTS
 from tests.erase.world import HashEmbedder, answers, erase, fill, held, vectors, world
-from tests.memory.made import opened
+from tests.support import reach
+from tests.support.memories import opened
 
 WORD = scan.canary(random.Random(41))
 NEXT = Migration(MIGRATIONS[-1].number + 1, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT",))
@@ -124,7 +125,7 @@ def remains(folder: Path, what: str) -> list[str]:
         nearest = float(np.max(vectors(folder / "memory.db") @ HashEmbedder().embed(gone).T))
         found += ["vector"] if nearest > 0.999 else []
     list(answers(warm, ids, (), points=[memory.snapshot().transaction]))
-    found += [f"cache {line}" for line in held((warm._workspace.kept, warm._workspace.store), WORD)]
+    found += [f"cache {line}" for line in held((reach.kept(warm), reach.store(warm)), WORD)]
     memory.close()
     warm.close()
     return found
@@ -172,12 +173,12 @@ def test_codes_that_were_packed_go_and_are_made_again_without_it(tmp_path: Path)
     memory = world(tmp_path)
     ids = PLANTS["note"](memory, WORD)
     memory.remember_many([{"content": f"note {n}"} for n in range(1_030)])
-    with memory._workspace.store.reader(1) as view:
+    with reach.store(memory).reader(1) as view:
         (model,) = [row[0] for row in view.models()]
         (rid,) = [row.rid for row in view.atoms(view.changed(0, 1)).values()]
         assert list(view.packed_codes(model)) and view.vectors_of(model, [rid], 9)
     erase(memory, ids)
-    with memory._workspace.store.reader(1) as view:
+    with reach.store(memory).reader(1) as view:
         assert list(view.packed_codes(model)) == [] and view.vectors_of(model, [rid], 9) == {}
     assert memory.recall("note 7").items
     assert memory.verify(deep=True).faults == []
@@ -197,7 +198,7 @@ def test_a_reader_in_the_way_is_said_and_the_next_erase_finishes_both(tmp_path: 
     memory, other = world(tmp_path), world(tmp_path)
     second = scan.canary(random.Random(42))
     first_ids, second_ids = (PLANTS["object"](memory, word) for word in (WORD, second))
-    with other._workspace.store.reader(1) as view:
+    with reach.store(other).reader(1) as view:
         view.head()
         receipt = erase(memory, first_ids).receipt
         assert receipt is not None and receipt.pages_pending
@@ -215,18 +216,18 @@ def test_an_erase_that_was_cut_short_is_finished_by_another_process_that_was_ope
     """It ended between its commit and the object; the other one's erase must not take its mark for its own."""
     memory, other = world(tmp_path), world(tmp_path)
     ids, others = PLANTS["object"](memory, WORD), PLANTS["note"](memory, "another-word")
-    earlier = memory._workspace.store.reader(1)
+    earlier = reach.store(memory).reader(1)
     with earlier as view:
         erasure_count = view.erasure_count()
     with monkeypatch.context() as patch:
         patch.setattr(FileObjects, "delete", _cut_short)
         with pytest.raises(KeyboardInterrupt):
             erase(memory, ids)
-    assert other._workspace.store.scrub(1, erasure_count), "as at the end of an erase that had committed before it"
-    assert other._workspace.store.pages_pending() and scan.in_folder(tmp_path, WORD)
+    assert reach.store(other).scrub(1, erasure_count), "as at the end of an erase that had committed before it"
+    assert reach.store(other).pages_pending() and scan.in_folder(tmp_path, WORD)
     receipt = erase(other, others).receipt
     assert receipt is not None and not receipt.pages_pending
-    assert scan.in_folder(tmp_path, WORD) == [] and not other._workspace.store.pages_pending()
+    assert scan.in_folder(tmp_path, WORD) == [] and not reach.store(other).pages_pending()
     memory.close()
     other.close()
 
@@ -258,7 +259,7 @@ def test_the_key_of_a_request_that_was_kept_back_goes_with_it(tmp_path: Path) ->
 
 
 def _all(memory: Memory) -> list[str]:
-    with memory._workspace.store.reader(1) as view:
+    with reach.store(memory).reader(1) as view:
         return [atom_name(row.key) for row in view.all_atoms()]
 
 

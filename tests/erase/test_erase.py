@@ -10,8 +10,10 @@ from cmc_mcp.config import Settings
 from cmc_mcp.errors import Conflict, InvalidInput, SourceIncomplete
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import ForgetResult
-from tests.memory.made import CountingEmbedder, opened, raw_bytes, root
 from tests.objects.kept import PLACES, kept_in
+from tests.support import reach
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened, raw_bytes, root
 
 CANARY = "Qx7vZ1kWn4Rt8Lp2Bs6Hd0Gf3Jm5Yc9A"  # 32 bytes that occur nowhere else
 assert len(CANARY) == 32
@@ -233,7 +235,7 @@ def test_an_erase_of_a_reader_in_the_way_says_so_and_the_next_open_finishes(tmp_
     memory = opened(tmp_path)
     receipt = memory.remember(f"text {CANARY}")
     other = opened(tmp_path)
-    with other._workspace.store.reader(1) as view:
+    with reach.store(other).reader(1) as view:
         view.head()
         result = _erase(memory, receipt.added).receipt
         assert result is not None
@@ -286,9 +288,7 @@ def test_an_erase_whose_process_ended_too_soon_is_finished_by_the_next_open(tmp_
     (path,) = (path for path in (tmp_path / "memory.db.objects").rglob("*") if path.is_file())
     data = path.read_bytes()
     other = opened(tmp_path)
-    with other._workspace.store.reader(
-        1
-    ) as view:  # as if it had ended before the log was truncated and the object deleted
+    with reach.store(other).reader(1) as view:  # as if it had ended before the log was truncated and the object deleted
         view.head()
         _erase(memory, receipt.added)
     memory.close()

@@ -13,6 +13,7 @@ from cmc_mcp.kernel.kinds import ERASURE
 from tests.erase import scan
 from tests.erase.plants import PLANTS
 from tests.erase.world import SEED, HashEmbedder, answers, erase, fill, held, vectors, world
+from tests.support import reach
 
 WORDS = ("words the is indeed about first last middle",)
 
@@ -47,8 +48,8 @@ def test_nothing_of_it_is_left_and_everything_is_proved(
         wanted = (*WORDS, word)
         told = [answer.replace(f'"{word}"', "") for answer in answers(one, ids, wanted, points=[*points, last + 1])]
         assert not [answer for answer in told if word in answer]
-        assert held((one._workspace.kept, one._workspace.store), word) == []
-    with memory._workspace.store.reader(1) as view:
+        assert held((reach.kept(one), reach.store(one)), word) == []
+    with reach.store(memory).reader(1) as view:
         assert not [
             term for token in scan.tokens(word) for term in view.terms(token) if view.postings(term, 0, 1 << 62)
         ]
@@ -60,7 +61,7 @@ def test_nothing_of_it_is_left_and_everything_is_proved(
     assert proof.proof is not None
     tombstone = memory.history().transactions[0]
     assert (tombstone.verb, tombstone.principal, tombstone.reason) == ("erase", "maya", "asked to")
-    with memory._workspace.store.reader(1) as view:
+    with reach.store(memory).reader(1) as view:
         erased = {str(p.facts.fields["hash"]) for rid, _ in view.records(ERASURE.code) for p in view.intervals(rid)}
         contents = {
             view.payload_row(row.content).hash.hex() for row in view.atoms(view.changed(last, last + 1)).values()

@@ -21,10 +21,10 @@ from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.sqlite.connection import Location, connect
 from cmc_mcp.store.sqlite.store import SqliteStore
-from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.erase import finish_erasures
 from tests.erase.plants import INLINE_BYTES
-from tests.memory.made import START_US
+from tests.support import reach
+from tests.support.memories import START_US, over
 
 DIMENSION = 16
 SEED = bytes(range(32))
@@ -58,18 +58,9 @@ def world(folder: Path, embedder: HashEmbedder | None = None, *, vfs: str | None
         FileObjects(Path(f"{path}.objects")),
     )
     finish_erasures(store, objects)
-    made = Memory(
-        Workspace.of(
-            store,
-            objects,
-            name="default",
-            principal="maya",
-            embedder=embedder or HashEmbedder(),
-            clock=clock,
-            settings=Settings(inline_bytes=INLINE_BYTES),
-        )
-    )
-    made._workspace.kept.tokens = UpperBound()  # the exact counter takes longer to load than all the rest of a test
+    settings = Settings(inline_bytes=INLINE_BYTES)
+    made = over(store, objects, embedder=embedder or HashEmbedder(), clock=clock, settings=settings)
+    reach.kept(made).tokens = UpperBound()  # the exact counter takes longer to load than all the rest of a test
     return made
 
 

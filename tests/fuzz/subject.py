@@ -6,7 +6,6 @@ import json
 import os
 import re
 import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -33,6 +32,8 @@ from cmc_mcp.server.session import Caller, Provider
 from cmc_mcp.store.sqlite.store import SqliteStore
 from cmc_mcp.tools import TOOLS
 from cmc_mcp.tools.tool import ToolSpec
+from tests.support import reach
+from tests.support.load import Stopwatch
 
 START_US: Final = 1_780_000_000_000_000
 SLOW_S: Final = 5.0
@@ -115,7 +116,7 @@ class _LookAtFile:
 
 def looking(memory: Memory) -> Look:
     """Return what looks at a memory's store."""
-    store = memory._workspace.store
+    store = reach.store(memory)
     if isinstance(store, SqliteStore):
         return _LookAtFile(store.location.path)
     from tests.pg.made import LookAtDatabase
@@ -159,14 +160,14 @@ class Subject:
     async def call(self, call: Call) -> tuple[CallToolResult | None, list[str]]:
         """Make one call, and say what is wrong with how it went."""
         name, arguments = call
-        before, started = self.seen(), time.perf_counter()
+        before, watch = self.seen(), Stopwatch(os.getpid())
         try:
             result = await self.server.call_tool(name, arguments, self._context)
         except ToolError as error:
             return None, [] if name not in self.tools else [f"{name} raised {error!r}"]
         except Exception as error:
             return None, [f"{name} raised {error!r}"]
-        took = time.perf_counter() - started
+        took = watch.seconds()
         assert isinstance(result, CallToolResult)
         wrong = [] if took < SLOW_S else [f"{name} took {took:.1f} s"]
         if self.seen() != before and (result.is_error or not self._writes(name, arguments)):

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Diff
-from tests.memory.made import opened
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path)
 
 
 def _diff(memory: Memory, first: int | str, second: int | str | None = None) -> Diff:

@@ -8,12 +8,6 @@ import pytest
 
 from cmc_mcp.errors import InvalidInput, NotFound
 from cmc_mcp.memory import Memory
-from tests.memory.made import opened
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path)
 
 
 def test_the_ledger_is_newest_first_and_pages_lose_and_repeat_nothing(memory: Memory) -> None:

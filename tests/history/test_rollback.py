@@ -8,16 +8,15 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp import Memory
-from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import Ambiguous, Conflict, InvalidInput, NotFound
+from tests.support.memories import opened
 
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Memory]:
-    clock = FixedClock(1_780_000_000_000_000, step_us=1000)
-    with Memory.open(tmp_path / "memory.db", embedder=None, clock=clock) as opened:
-        yield opened
-        assert opened.verify().faults == []
+    with opened(tmp_path, start_us=1_780_000_000_000_000, step_us=1000) as found:
+        yield found
+        assert found.verify().faults == []
 
 
 def tags_of(memory: Memory, id: str) -> dict[str, str] | None:

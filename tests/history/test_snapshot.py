@@ -8,12 +8,7 @@ import pytest
 
 from cmc_mcp.errors import Ambiguous, Conflict, InvalidInput, LimitExceeded, NotFound
 from cmc_mcp.memory import Memory
-from tests.memory.made import opened
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path)
+from tests.support.memories import opened
 
 
 def test_without_a_label_nothing_is_written_and_the_same_state_has_the_same_id(memory: Memory) -> None:

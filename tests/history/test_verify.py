@@ -14,7 +14,6 @@ import pytest
 
 from cmc_mcp import Memory
 from cmc_mcp.canon import payload_hash
-from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.history.proof import origin_of
 from cmc_mcp.kernel.kinds import ATOM, atom_record
@@ -24,14 +23,15 @@ from cmc_mcp.merkle import state as tree
 from cmc_mcp.merkle.checkpoint import generate_key, public_key
 from cmc_mcp.merkle.proof import verify_inclusion
 from cmc_mcp.model.results import VerifyResult
-from tests.memory.made import CountingEmbedder
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import at
 
 KEY = bytes(range(32))
 DOCUMENT = "# Plan\n\nShip it on Monday.\n\nAsk Maya first.\n"
 
 
 def open_(path: Path, us: int = 1_780_000_000_000_000) -> Memory:
-    return Memory.open(path, embedder=None, clock=FixedClock(us, step_us=1000))
+    return at(path, start_us=us, step_us=1000, principal=None)
 
 
 def fill(memory: Memory) -> str:

@@ -21,7 +21,9 @@ from tests.isolation.scope import COLUMNS, Judge, shift_of
 from tests.isolation.seeded import LEAKS, Rewritten
 from tests.isolation.tracing import ALLOWED, Trace, executing, faults, tracing
 from tests.isolation.worlds import quick
-from tests.memory.made import CountingEmbedder, opened
+from tests.support import reach
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened
 
 NOT_RUN: Final = {
     "store.py": "opening, locks and what follows a disk's failure: tests of the store and of crashes",
@@ -191,7 +193,7 @@ def test_every_number_that_is_taken_for_a_key_carries_its_workspace() -> None:
     ):
         for memory in (one, one.as_principal("bo", "two")):
             _verbs(memory)
-        with one._workspace.store.reader(0) as view:
+        with reach.store(one).reader(0) as view:
             assert isinstance(view, SqliteView)
             for table, columns in COLUMNS.items():
                 for column in columns:
@@ -203,7 +205,7 @@ def test_every_number_that_is_taken_for_a_key_carries_its_workspace() -> None:
 def test_a_new_statement_without_a_workspace_is_found_as_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tracing(monkeypatch) as trace, opened(tmp_path) as memory, memory._workspace.reader() as view:
+    with tracing(monkeypatch) as trace, opened(tmp_path) as memory, reach.reader(memory) as view:
         assert isinstance(view, SqliteView)
         view.connection.execute("SELECT count(*) FROM labels").fetchall()
         view.connection.execute("SELECT rid FROM labels WHERE ws = ? OR label = ?", (view.ws, "x")).fetchall()

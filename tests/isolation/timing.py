@@ -20,8 +20,9 @@ from typing import Final
 
 from cmc_mcp.errors import CmcError
 from cmc_mcp.memory import Memory
-from tests.memory.made import CountingEmbedder, opened
 from tests.soak import Job, Outcome, Soak
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened
 
 SIGNIFICANCE: Final = 0.0001
 EFFECT_US: Final = 50.0
@@ -145,6 +146,8 @@ def run(job: Job) -> Timing:
         for name, pair in rooms.questions().items():
             if name not in result.found:
                 told = compare(*pair, job.count)
+                if told.tells:  # a leak shows again, a burst of somebody else's work does not
+                    told = compare(*pair, job.count)
                 result.found[name] = [round(told.usual_us, 1), round(told.more_us, 1), round(told.p, 6)]
                 result.failures += [f"{name} shows by {told.more_us:.0f} µs"] if told.tells else []
                 result.done += 1

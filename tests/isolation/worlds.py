@@ -24,7 +24,8 @@ from cmc_mcp.server.app import create_server
 from cmc_mcp.server.session import Caller, Stores, check_may_write
 from cmc_mcp.tools import TOOLS, respond
 from cmc_mcp.tools.tool import Call
-from tests.memory.made import START_US, CountingEmbedder
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import START_US
 
 SETTINGS: Final = Settings(inline_bytes=45)  # half of the texts are objects
 SPECS: Final = {spec.name: spec for spec in TOOLS}

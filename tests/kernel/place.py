@@ -19,6 +19,7 @@ from cmc_mcp.errors import StoreError
 from cmc_mcp.store.ports import Store
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sqlite.store import SqliteStore
+from tests.support import reach
 
 START_US = 1_780_000_000_000_000
 SHM = Path("/dev/shm")
@@ -45,7 +46,7 @@ class Place:
 
     @property
     def store(self) -> Store:
-        return self.root._workspace.store
+        return reach.store(self.root)
 
     @property
     def file(self) -> SqliteStore | None:
@@ -54,12 +55,12 @@ class Place:
 
     def _open(self) -> Memory:
         memory = Memory.open(self.path, embedder=None, clock=self.clock, settings=Settings(inline_bytes=64))
-        memory._workspace.kept.tokens = _TOKENS  # loading it takes longer than a whole history
+        reach.kept(memory).tokens = _TOKENS  # loading it takes longer than a whole history
         return memory
 
     def at(self, workspace: str) -> Memory:
         memory = self.root.as_principal("local", workspace)
-        memory._workspace.kept.tokens = _TOKENS
+        reach.kept(memory).tokens = _TOKENS
         return memory
 
     def leave(self, workspace: str) -> None:

@@ -39,6 +39,7 @@ from tests.kernel.oracle import (
 )
 from tests.kernel.place import START_US, Place, Pulled
 from tests.kernel.reading import Reading
+from tests.support import reach
 
 PLAIN = "text/plain"
 HOUR_US = 3_600_000_000
@@ -84,7 +85,7 @@ class Rig:
         return atom_name(self.reading.keys[name])
 
     def _view(self) -> Any:
-        return self.memory._workspace.reader()
+        return reach.reader(self.memory)
 
     def _commit(self, entry: Entry, state: State, effective: dict[Name, tuple[int, ...]] | None = None) -> None:
         self.oracle.commit(entry, state, effective, clock_us=self.clock_us)
@@ -266,7 +267,7 @@ class Rig:
         with self._view() as view:
             head = view.head()
             if head.last_rid > self.heads[-1].last_rid:
-                self.reading.learn(view, self.memory._workspace.objects)
+                self.reading.learn(view, reach.objects(self.memory))
             assert head.seq == self.oracle.seq
             assert head.recorded_us == self.oracle.times[-1], "a transaction has the clock's time, or the next free one"
             state = frozenset(self.oracle.states[-1].items())
@@ -321,7 +322,7 @@ class Rig:
         """Rewrite the file and every index that can be made again: no answer may change."""
         with self._view() as view:
             live = self._leaves(view, self.oracle.seq)
-            ws, base = self.memory._workspace.ws, node_base(self.memory._workspace.ws, 0)
+            ws, base = reach.ws(self.memory), node_base(reach.ws(self.memory), 0)
             rows = [(ws, *row) for rid, _ in view.records(SOURCE.code) for row in NODES.of_record(view, rid)]
         with self.place.store.exclusive() as connection:
             connection.execute("DELETE FROM state_nodes WHERE node > ? AND node < ?", (base, base + (1 << 37)))
@@ -338,9 +339,7 @@ class Rig:
             for rid, record in view.all_records().items():
                 name = self.reading.names.get(rid)
                 if name is not None and is_atom(name) and text_of(name) not in self.oracle.destroyed:
-                    assert self.reading.name(view, self.memory._workspace.objects, rid, record) == name, (
-                        "the words changed"
-                    )
+                    assert self.reading.name(view, reach.objects(self.memory), rid, record) == name, "the words changed"
 
     def _same_state(self, view: ReadView, seq: int) -> None:
         found, wanted = self.reading.state(view, seq), self.oracle.states[seq]

@@ -20,8 +20,9 @@ from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.opening import open_store
 from cmc_mcp.store.ports import WriteUnit
 from cmc_mcp.store.registry import Registry
-from cmc_mcp.workspace import Workspace
 from tests.pg.plugin import VARIABLE
+from tests.support import reach
+from tests.support.memories import over
 
 CLOCK = FixedClock(1_780_000_000_000_000, step_us=1_000)
 
@@ -39,22 +40,12 @@ def place_of(path: Path, request: pytest.FixtureRequest) -> str:
 def opened(place: str, registry: Registry, path: Path) -> Memory:
     """Open a store whose products are those of a registry."""
     store, objects = open_store(place, clock=CLOCK, registry=registry, objects=f"{path}.objects")
-    return Memory(
-        Workspace.of(
-            store,
-            objects,
-            name="default",
-            principal="ana",
-            embedder=None,
-            clock=CLOCK,
-            settings=Settings(inline_bytes=64),
-        )
-    )
+    return over(store, objects, clock=CLOCK, principal="ana", settings=Settings(inline_bytes=64))
 
 
 def put(memory: Memory, writer: str, kind: Kind, name: str, fields: dict[str, Json] | None) -> None:
     """Set the facts of a record on all valid time, in one transaction; None retracts it."""
-    with memory._workspace.writer() as unit:
+    with reach.writer(memory) as unit:
         put_in(unit, kind, name, fields)
         unit.flush(verb="put", principal=writer, arguments=canonical({}), clock_us=CLOCK.now_us())
 
@@ -69,7 +60,7 @@ def put_in(unit: WriteUnit, kind: Kind, name: str, fields: dict[str, Json] | Non
 
 def held(memory: Memory, kind: Kind, name: str) -> dict[str, Json] | None:
     """Return the facts of a record now."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         rid = view.rid(kind.record(name.encode()))
         intervals = () if rid is None else view.intervals(rid)
         return dict(intervals[0].facts.fields) if intervals else None

@@ -19,6 +19,7 @@ from cmc_mcp.model.results import RollbackResult
 from cmc_mcp.store.statements import Keyed
 from tests.kinds.made import CLOCK, held, opened, place_of, put, put_in
 from tests.kinds.samples import DRAFTS, LEASES, LISTING, NOTICE, SHELF, TABLES, TASK, WITH_SAMPLES, listing
+from tests.support import reach
 
 NAMES, WRITERS, STATES, TEAMS = ("a", "b", "c"), ("ana", "ben"), ("open", "done"), ("red", "blue", None)
 Facts = dict[str, Json]
@@ -39,19 +40,19 @@ def memory_at(place: str, tmp_path: Path) -> Iterator[Memory]:
 
 def rows(memory: Memory) -> dict[str, list[Any]]:
     """Return what the sample tables hold."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         return {table.name: sorted(view.index_rows(table)) for table in TABLES}
 
 
 def edited(memory: Memory, statement: str, *bindings: object) -> None:
     """Change a row behind the store's back."""
-    with memory._workspace.store.exclusive() as connection:  # type: ignore[attr-defined]
+    with reach.exclusive(memory) as connection:
         connection.execute(statement, bindings)
 
 
 def tree(memory: Memory, name: str) -> str:
     """Put a listing that names two others on a shelf; return the hash (hex) of the topmost."""
-    with memory._workspace.writer() as unit:
+    with reach.writer(memory) as unit:
         leaves = [listing(f"{name}/{n}") for n in range(2)]
         for leaf in leaves:
             unit.put(leaf, domain=LISTING)
@@ -148,7 +149,7 @@ class Machine:
 
     def past(self) -> None:
         """Every state there ever was is still there."""
-        with self.memory._workspace.reader() as view:
+        with reach.reader(self.memory) as view:
             for seq, state in enumerate(self.states):
                 for name in NAMES:
                     rid = view.rid(TASK.record(name.encode()))
@@ -179,7 +180,7 @@ def test_any_edit_of_any_column_is_found_and_mended(place: str, tmp_path: Path) 
             for column in table.names:
                 if column == "ws":
                     continue
-                with memory._workspace.reader() as view:
+                with reach.reader(memory) as view:
                     value = view.index_rows(table)[0][table.shown.index(column)]
                 other = f"{value}x" if isinstance(value, str) else int(str(value)) + 7
                 edited(memory, f"UPDATE {table.name} SET {column} = ? WHERE ws = ? AND {column} = ?", other, 1, value)
@@ -204,7 +205,7 @@ def test_rows_that_are_gone_or_too_many_are_found_and_mended(place: str, tmp_pat
 
 def test_a_listing_that_is_named_and_missing_is_a_fault(place: str, tmp_path: Path) -> None:
     with memory_at(place, tmp_path) as memory:
-        with memory._workspace.writer() as unit:
+        with reach.writer(memory) as unit:
             unit.put(listing("top", [LISTING.hash(b"nobody put this")]), domain=LISTING)
             put_in(unit, SHELF, "main", {"listing": LISTING.hash(b"nor this").hex()})
             unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
@@ -217,11 +218,11 @@ def test_a_listing_is_no_content_though_its_bytes_are_the_same(place: str, tmp_p
     with memory_at(place, tmp_path) as memory:
         body = listing("same")
         memory.remember(body.decode())
-        with memory._workspace.writer() as unit:
+        with reach.writer(memory) as unit:
             pid = unit.put(body, domain=LISTING)
             put_in(unit, SHELF, "main", {"listing": LISTING.hash(body).hex()})
             unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             assert view.payload(pid) == body and view.payload_row(pid).domain == LISTING.number
         assert memory.verify().faults == []
 
@@ -257,7 +258,7 @@ def test_an_erase_takes_the_words_out_of_what_quotes_them(place: str, tmp_path: 
         memory.forget(quoted, erase=True, digest=plan.digest)
         assert (held(memory, TASK, "b") or {})["title"] == "[erased]"
         assert "secret" not in str(held(memory, TASK, "b"))
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             bodies = b" ".join(row.body or b"" for row in view.all_payloads())
             assert b"the secret" not in bodies
         assert memory.verify().faults == [] and memory.snapshot().root != before
@@ -286,7 +287,7 @@ def test_rows_without_a_kind_are_kept_changed_removed_and_copied_if_their_table_
     place: str, tmp_path: Path
 ) -> None:
     def written(memory: Memory, *leases: tuple[str, int]) -> None:
-        with memory._workspace.writer() as unit:
+        with reach.writer(memory) as unit:
             for lease in leases:
                 unit.keep(LEASES, lease)
             put_in(unit, NOTICE, "n", {"leases": len(leases)})
@@ -295,7 +296,7 @@ def test_rows_without_a_kind_are_kept_changed_removed_and_copied_if_their_table_
     with memory_at(place, tmp_path) as memory:
         written(memory, ("a", 1), ("b", 1))
         written(memory, ("a", 2))
-        with memory._workspace.writer() as unit:
+        with reach.writer(memory) as unit:
             unit.keep(DRAFTS, ("d", "half a thought"))
             unit.remove(LEASES, name="b")
             put_in(unit, NOTICE, "n", {})
@@ -308,7 +309,7 @@ def test_rows_without_a_kind_are_kept_changed_removed_and_copied_if_their_table_
         registry=WITH_SAMPLES,
     )
     for at, path, drafts in ((place, tmp_path / "memory.db", 1), (str(other), other, 0)):
-        with opened(at, WITH_SAMPLES, path) as memory, memory._workspace.reader() as view:
+        with opened(at, WITH_SAMPLES, path) as memory, reach.reader(memory) as view:
             assert view.index_rows(LEASES) == [("a", 2)]
             assert len(view.index_rows(DRAFTS)) == drafts
 
@@ -317,7 +318,7 @@ def test_a_write_that_is_refused_leaves_no_row(place: str, tmp_path: Path) -> No
     with memory_at(place, tmp_path) as memory:
         fill(memory)
         whole = rows(memory)
-        with pytest.raises(CmcError), memory._workspace.writer() as unit:
+        with pytest.raises(CmcError), reach.writer(memory) as unit:
             put_in(unit, TASK, "c", {"title": "never", "team": "red", "colour": "grey"})
             raise CmcError("changed my mind")
         assert rows(memory) == whole and memory.verify().faults == []

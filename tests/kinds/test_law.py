@@ -17,6 +17,7 @@ from cmc_mcp.store.indexes import Delta, Index, Row
 from cmc_mcp.store.sql.unit import UnitOfWork
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.moving.made import fill, opened
+from tests.support import reach
 
 STEPS = 25
 APART = {"state_nodes", "log_nodes", "traits", "speakers", "headings", "codes"}
@@ -67,8 +68,8 @@ class Steps:
     def held(self, memory: Memory) -> None:
         """Compare with what every index gives for the whole history."""
         self._pending = []  # of a write that was refused
-        with memory._workspace.reader() as view:
-            verifier = Verifier(view, memory._workspace.objects)
+        with reach.reader(memory) as view:
+            verifier = Verifier(view, reach.objects(memory))
             assert verifier.committed()
             for index in view.registry.indexes:
                 name = index.table.name

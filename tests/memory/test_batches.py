@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 from cmc_mcp.errors import Cancelled, Conflict, InvalidInput, LimitExceeded, NotFound
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Receipt
-from tests.memory.made import CountingEmbedder, opened, root
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path)
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened, root
 
 
 def _plain(receipt: Receipt) -> Receipt:

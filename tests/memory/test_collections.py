@@ -16,7 +16,8 @@ from cmc_mcp.embed.external import ExternalEmbedder
 from cmc_mcp.errors import Conflict, DimensionMismatch, EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.model.entries import Entry, coerced
 from cmc_mcp.model.filters import MISSING, Compare, Either, Every, Negation, compiled
-from tests.memory.made import CountingEmbedder, opened
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened
 
 
 def equals(field, value):

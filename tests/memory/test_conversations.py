@@ -5,16 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import apsw
-import pytest
 
 from cmc_mcp.canon import digest
 from cmc_mcp.memory import Memory
-from tests.memory.made import opened, root
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path)
+from tests.support.memories import opened, root
 
 
 def test_turns_without_a_time_are_always_appended(memory: Memory) -> None:

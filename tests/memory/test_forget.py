@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from cmc_mcp.errors import Ambiguous, Conflict, InvalidInput, LimitExceeded, NotFound
 from cmc_mcp.kernel.identity import note_origin, source_name
 from cmc_mcp.memory import Memory
-from tests.memory.made import opened, root
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path)
+from tests.support.memories import root
 
 
 def test_what_is_forgotten_is_not_recalled_and_stays_readable_at_its_time(memory: Memory) -> None:

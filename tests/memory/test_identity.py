@@ -5,15 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import pytest
-
 from cmc_mcp.memory import Memory
-from tests.memory.made import START_US, CountingEmbedder, opened, root
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path)
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import START_US, opened, root
 
 
 def test_ids_are_the_same_in_another_store_workspace_and_time(tmp_path: Path) -> None:

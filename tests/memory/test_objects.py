@@ -10,8 +10,9 @@ from cmc_mcp.errors import Conflict, IntegrityError, InvalidInput, LimitExceeded
 from cmc_mcp.limits import CONTENT_BYTES_MAX, INLINE_BYTES
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
-from tests.memory.made import CountingEmbedder, opened
 from tests.objects.kept import PLACES, Kept, kept_in
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened
 
 
 @pytest.fixture(params=PLACES)

@@ -8,7 +8,8 @@ import pytest
 
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.memory import Memory
-from tests.memory.made import CountingEmbedder, opened, raw_bytes, root
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened, raw_bytes, root
 
 FULL = {
     "source": "doc.md", "title": "A title", "tags": {"t": "x"}, "confidence": 0.25, "entropy": 2.5, "model_id": "gpt-9",

@@ -9,7 +9,8 @@ import pytest
 
 from cmc_mcp.errors import InvalidInput, NotFound, SourceIncomplete
 from cmc_mcp.memory import Memory
-from tests.memory.made import CountingEmbedder, opened
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened
 
 _STEPS, _CHECKED_EVERY = 40, 8
 _VERBS = ("document", "document", "turn", "note", "forget", "erase", "rollback", "undo", "release", "revise", "policy")

@@ -11,12 +11,7 @@ from hypothesis import strategies as st
 from cmc_mcp.errors import InvalidInput, NotFound
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Item, Version
-from tests.memory.made import opened, root
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path)
+from tests.support.memories import opened, root
 
 
 def _live(memory: Memory, id: str) -> list[Version]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,7 +9,6 @@ from hypothesis import strategies as st
 from cmc_mcp.errors import InvalidInput, NotFound, SourceIncomplete
 from cmc_mcp.kernel.identity import note_origin, source_name
 from cmc_mcp.memory import Memory
-from tests.memory.made import opened
 
 _SETTINGS = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -30,11 +27,6 @@ _DOCUMENTS = st.lists(st.tuples(_LINES, _BREAKS), min_size=1, max_size=14).map(
 _TEXTS = st.one_of(
     _DOCUMENTS, st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=200)
 ).filter(lambda text: bool(text.strip("\ufeff \t\r\n\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029").strip()))
-
-
-@pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return opened(tmp_path)
 
 
 @_SETTINGS

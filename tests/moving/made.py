@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.errors import CmcError
 from cmc_mcp.memory import Memory
@@ -19,9 +18,10 @@ from cmc_mcp.model.results import RecallResult
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.tables import in_order_of_moving
 from tests.memory.test_random_histories import _VERBS, _step
-from tests.read.made import HashVectors
+from tests.support import reach
+from tests.support.embedders import HashVectors
+from tests.support.memories import START_US, at
 
-START_US = 1_750_000_000_000_000
 SETTINGS = Settings(inline_bytes=256)
 CODE = "def one():\n    return 1\n\n\nclass Two:\n    def three(self):\n        return 3\n"
 DOCUMENT = "# Plan\n\nThe deploy target is Fly.io.\n\n## Naïve 東京\n\nThe budget is $4,000 a month.\n"
@@ -32,11 +32,7 @@ QUESTIONS = ("deploy target", "budget", "where is zoe?", "three", "note 7", "zeb
 @contextmanager
 def opened(place: str | Path, workspace: str = "default", **given: Any) -> Iterator[Memory]:
     """Open a memory as this folder's tests do."""
-    clock = FixedClock(START_US, step_us=1_000_000)
-    made = Memory.open(
-        place, workspace=workspace, embedder=HashVectors(), clock=clock, principal="maya", settings=SETTINGS, **given
-    )
-    with made as memory:
+    with at(place, workspace=workspace, embedder=HashVectors(), settings=SETTINGS, **given) as memory:
         yield memory
 
 
@@ -76,23 +72,20 @@ def tables(memory: Memory) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of a workspace, with its numbers as they would be in workspace 0."""
     out: dict[str, list[tuple[Any, ...]]] = {}
     names = [table.name for table in in_order_of_moving(REGISTRY.tables)]
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         models = {row[0]: row[1] for row in view.models()}
         for name in names:
             columns = sorted(row[0] for row in _columns(view, name))
             columns = [column for column in columns if column not in ("ws", "nid")]
-            rows = view.connection.execute(
-                f"SELECT {', '.join(columns)} FROM {name} WHERE ws = ?", (memory._workspace.ws,)
-            )
+            rows = view.connection.execute(f"SELECT {', '.join(columns)} FROM {name} WHERE ws = ?", (reach.ws(memory),))
             plain = [
                 tuple(
-                    _plain(memory._workspace.ws, column, value, models)
-                    for column, value in zip(columns, row, strict=True)
+                    _plain(reach.ws(memory), column, value, models) for column, value in zip(columns, row, strict=True)
                 )
                 for row in rows
             ]
             out[name] = sorted(plain, key=repr)
-        low = memory._workspace.ws << 40
+        low = reach.ws(memory) << 40
         for word in ("deploy", "note", "zebra", "secret"):
             out[f"word {word}"] = [(rid - low, count) for rid, count in view.postings(word, low, low + (1 << 40))]
     return out
@@ -147,8 +140,8 @@ def dense(memory: Memory) -> list[int]:
     """The exact order of every vector against one query."""
     from cmc_mcp.store.rows import Filter
 
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         vector = HashVectors().embed(["deploy target"])[0].tobytes()
         (model, *_), *_ = view.models()
         found = view.nearest(model, vector, 1_000, view.head().seq, START_US, Filter())
-    return [rid - (memory._workspace.ws << 40) for rid, _ in found]
+    return [rid - (reach.ws(memory) << 40) for rid, _ in found]

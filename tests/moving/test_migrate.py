@@ -31,6 +31,7 @@ from tests.moving.made import DOCUMENT, IMAGE, answers, dense, fill, opened, tab
 from tests.objects.kept import kept_in
 from tests.pg.backend import with_database
 from tests.pg.server import running
+from tests.support import reach
 
 TABLES = in_order_of_moving(REGISTRY.tables)
 migrate = partial(history_moving.transfer, registry=REGISTRY)
@@ -340,11 +341,11 @@ def test_memory_stays_flat_while_rows_are_copied(tmp_path: Path) -> None:
         Memory.open(target, embedder=None, workspace="x") as two,
     ):
         mover = row_copy.Mover(
-            one._workspace.store,
-            one._workspace.objects,
-            one._workspace.ws,
-            two._workspace.store,
-            two._workspace.objects,
+            reach.store(one),
+            reach.objects(one),
+            reach.ws(one),
+            reach.store(two),
+            reach.objects(two),
         )  # type: ignore[arg-type]
         tracemalloc.start()
         try:

@@ -18,6 +18,7 @@ from cmc_mcp.store.sql.unit import UnitOfWork
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.moving.made import fill, opened
 from tests.oracle.derived import Ledger, expected
+from tests.support import reach
 
 Row = tuple[Any, ...]
 STEPS = 30
@@ -44,9 +45,9 @@ def history(path: Path, seed: int) -> Iterator[Memory]:
 
 def differences(memory: Memory) -> list[str]:
     """Return every table whose rows, or whose rows as `verify` wants them, are not those of the oracle."""
-    with memory._workspace.reader() as view:
-        wanted = expected(view, memory._workspace.objects, Ledger.read(view))
-        verifier = Verifier(view, memory._workspace.objects)
+    with reach.reader(memory) as view:
+        wanted = expected(view, reach.objects(memory), Ledger.read(view))
+        verifier = Verifier(view, reach.objects(memory))
         assert verifier.committed()
         said = {index.table.name: rows for index, rows in verifier.wanted().items()}
         stored = {table: set(view.index_rows(view.registry.by_name[table])) for table in wanted}

@@ -13,7 +13,7 @@ from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.memory import Memory
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.opening import open_store
-from cmc_mcp.workspace import Workspace
+from tests.support.memories import over
 
 START_US = 1_780_000_000_000_000
 
@@ -27,9 +27,9 @@ def on(
     store, kept = open_store(
         place, clock=SystemClock(), registry=REGISTRY, objects=objects
     )  # making the tables looks at a clock too
-    return Memory(Workspace.of(store, kept, name=workspace, principal=principal, embedder=embedder, clock=clock,
-        settings=settings or Settings(),
-    ))  # fmt: skip
+    return over(
+        store, kept, workspace=workspace, principal=principal, embedder=embedder, clock=clock, settings=settings
+    )
 
 
 def run_sql(url: str, *statements: str) -> list[tuple[object, ...]]:

@@ -23,6 +23,7 @@ from cmc_mcp.store.postgres.store import PostgresStore
 from cmc_mcp.store.rows import Filter
 from tests.pg.made import on
 from tests.pg.server import running
+from tests.support import reach
 
 FILTERS = {"a half": ("half", "0", 2), "a tenth": ("tenth", "3", 10), "a hundredth": ("hundredth", "7", 100)}
 _LATENT, _CLUSTERS, _BATCH = 32, 300, 1_000
@@ -88,7 +89,7 @@ class Case(NamedTuple):
 
 def cases(memory: Memory, asked: int, k: int = 66, seed: int = 0) -> Iterator[Case]:
     """Ask both ways, everything and filtered."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         assert isinstance(view, PostgresView)
         now, last = view.head().recorded_us, view.head().seq
         points = [("everything", last, Filter()), ("a third ago", last - last // 3, Filter())]
@@ -96,7 +97,7 @@ def cases(memory: Memory, asked: int, k: int = 66, seed: int = 0) -> Iterator[Ca
             (name, last, Filter(facts=(tuple(view.facts_with_tag(tag, value)),)))
             for name, (tag, value, _) in FILTERS.items()
         ]
-    queries = Clustered(memory._workspace.embedder.identity.dimension).embed(  # type: ignore[union-attr]
+    queries = Clustered(reach.embedder(memory).identity.dimension).embed(
         [f"text {10_000_000 + seed + n}" for n in range(asked)]
     )
     for name, seq, limits in points:
@@ -104,7 +105,7 @@ def cases(memory: Memory, asked: int, k: int = 66, seed: int = 0) -> Iterator[Ca
         times: list[list[float]] = []
         approximate = 0
         for indexed in (False, True):
-            with memory._workspace.reader() as view:
+            with reach.reader(memory) as view:
                 assert isinstance(view, PostgresView)
                 if not indexed:
                     view.indexed[1] = False
@@ -141,9 +142,9 @@ def _run(url: str, given: argparse.Namespace) -> None:
         started = time.perf_counter()
         fill(memory, given.count)
         print(f"filled in {time.perf_counter() - started:.0f} s")
-        assert isinstance(memory._workspace.store, PostgresStore)
+        assert isinstance(reach.store(memory), PostgresStore)
         started = time.perf_counter()
-        made = hnsw.make(memory._workspace.store.address, memory._workspace.ws, least=1)
+        made = hnsw.make(reach.store(memory).address, reach.ws(memory), least=1)
         print(f"indexed in {time.perf_counter() - started:.0f} s, {made[0].bytes / 1e6:.0f} MB")
         for case in cases(memory, given.asked, seed=given.seed):
             print(case, flush=True)

@@ -33,6 +33,7 @@ from tests.pg.server import Server as Database
 from tests.pg.server import running as database
 from tests.serving.wire import CMC, Server
 from tests.soak import Job, Outcome, Soak
+from tests.support import reach
 
 HOUR_US = 3_600_000_000
 CLIENTS = 8
@@ -219,7 +220,7 @@ def judge(receipts: Mapping[str, int], ledger: Sequence[tuple[int, str]]) -> lis
 
 def ledger_of(memory: Memory) -> tuple[list[tuple[int, str]], list[int]]:
     """Every memory ever told with the transaction that told it; the times of the transactions, in order."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         told = [(row.seq, (view.payload(row.content) or b"").decode()) for row in view.all_atoms()]
         rows = sorted(view.transactions(), key=lambda row: row.seq)
     assert [row.seq for row in rows] == list(range(1, len(rows) + 1))

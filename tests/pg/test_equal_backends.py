@@ -23,7 +23,9 @@ from cmc_mcp.read.retrieve import Selection
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.pg.backend import Databases
 from tests.pg.made import START_US, on
-from tests.read.made import HashVectors, asked, point_at
+from tests.read.made import asked, point_at
+from tests.support import reach
+from tests.support.embedders import HashVectors
 
 _TEXT = "deploy target heroku fly limit 10 100 now no longer not budget $4,000 maya zoe release friday naïve 東京"
 _SET = Path(__file__).parents[3] / "shared" / "eval" / "squadshifts"
@@ -56,7 +58,7 @@ def _work(memory: Memory, seed: int) -> None:
 
 def _ledger(memory: Memory) -> dict[str, Any]:
     """Everything hashed, and everything that finding goes by."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         rows = list(view.transactions())
         return {
             "head": view.head(),
@@ -74,7 +76,7 @@ def _found(memory: Memory) -> dict[str, Any]:
     """Filtered sets, exact dense order by SQL and by the matrix, counts of words."""
     out: dict[str, Any] = {}
     query = np.asarray(HashVectors().embed(["deploy target"])[0])
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         model = view.models()[0][0]
         head = view.head().seq
         for seq in (head // 3, head):
@@ -87,7 +89,7 @@ def _found(memory: Memory) -> dict[str, Any]:
                 if limits is None:
                     continue
                 by_sql = Selection(view, point, limits, None)
-                matrix = memory._workspace.index(view, Matrix, model)
+                matrix = reach.index(memory, view, Matrix, model)
                 fast = Selection(view, point, limits, matrix)
                 out[f"{name} at {seq}"] = (
                     view.selected(seq, point.valid_at, limits), by_sql.dense(model, query, 10), fast.dense(model, query, 10),
@@ -143,7 +145,7 @@ def assert_equal(places: tuple[Path, str], seed: int) -> None:
         assert found[name] == also[name], name
     plain = [memory.as_principal("maya") for memory in stores]
     for memory in plain:
-        memory._workspace = replace(memory._workspace, settings=replace(settings, matrix_bytes_max=0))
+        reach.alter(memory, settings=replace(settings, matrix_bytes_max=0))
     assert _told(stores[0]) == _told(stores[1])
     assert _told(plain[0]) == _told(plain[1])
     for memory in stores:
@@ -164,7 +166,7 @@ def test_a_difference_in_one_byte_would_be_seen(tmp_path: Path, databases: Datab
 def test_hashed_bodies_are_bytes_times_are_numbers_and_text_is_ordered_by_its_bytes(
     databases: Databases, tmp_path: Path
 ) -> None:
-    with on(databases.of(tmp_path / "pg")) as memory, memory._workspace.store.reader(0) as view:
+    with on(databases.of(tmp_path / "pg")) as memory, reach.store(memory).reader(0) as view:
         types = view.connection.execute(  # type: ignore[attr-defined]
             "SELECT table_name || '.' || column_name, data_type, collation_name FROM information_schema.columns"
             " WHERE table_schema = 'cmc'"

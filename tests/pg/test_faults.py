@@ -22,6 +22,7 @@ from cmc_mcp.store.postgres.store import PostgresStore
 from tests.pg.backend import Databases
 from tests.pg.made import on
 from tests.pg.server import Server, running
+from tests.support import reach
 
 _WRITERS, _EACH, _KILLS = 3, 12, 2
 
@@ -40,12 +41,12 @@ def memory(databases: Databases, tmp_path: Path) -> Iterator[Memory]:
 
 
 def _store(memory: Memory) -> PostgresStore:
-    assert isinstance(memory._workspace.store, PostgresStore)
-    return memory._workspace.store
+    assert isinstance(reach.store(memory), PostgresStore)
+    return reach.store(memory)
 
 
 def _texts(memory: Memory) -> list[str]:
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         rows = list(view.all_atoms())
         return [(view.payload(row.content) or b"").decode() for row in rows]
 
@@ -181,17 +182,17 @@ def _terminate(memory: Memory, databases: Databases, where: str = "") -> None:
 def test_a_write_outlives_its_connection_unless_another_came_between(
     memory: Memory, databases: Databases, tmp_path: Path
 ) -> None:
-    with memory._workspace.writer() as unit:
+    with reach.writer(memory) as unit:
         assert unit.head().seq == 0
         _terminate(memory, databases)
-        memory._workspace.commit(unit, "test", {})
+        reach.commit(memory, unit, "test", {})
     assert memory.status()["transaction"] == 1
     other = on(databases.of(tmp_path / "pg"))
-    with pytest.raises(Busy, match="another server wrote"), memory._workspace.writer() as unit:
+    with pytest.raises(Busy, match="another server wrote"), reach.writer(memory) as unit:
         assert unit.head().seq == 1
         _terminate(memory, databases)
         other.remember("between")
-        memory._workspace.commit(unit, "test", {})
+        reach.commit(memory, unit, "test", {})
     other.close()
     assert memory.status()["transaction"] == 2 and memory.verify().holds
 
@@ -202,7 +203,7 @@ def test_a_read_goes_on_after_idle_connections_were_cut_and_one_that_is_cut_says
     memory.remember("note")
     _terminate(memory, databases)
     assert memory.recall("note").items
-    with pytest.raises(StoreError, match="was lost"), memory._workspace.reader() as view:
+    with pytest.raises(StoreError, match="was lost"), reach.reader(memory) as view:
         view.head()
         _terminate(memory, databases)
         view.labels()
@@ -246,7 +247,7 @@ def test_a_workspace_that_another_server_writes_to_is_busy_and_another_workspace
                 memory.remember("note")
             free.remember("note")
 
-        held = f"SELECT pg_advisory_xact_lock({writing.LOCK_CLASS}, {memory._workspace.ws})"
+        held = f"SELECT pg_advisory_xact_lock({writing.LOCK_CLASS}, {reach.ws(memory)})"
         _holding(databases.of(tmp_path / "pg"), held, write)
         assert memory.remember("note").transaction == 1
 
@@ -289,7 +290,7 @@ def test_a_breaker_fails_fast_and_lets_one_try_in_a_while() -> None:
 
 # ---------------------------------------------------------------------- many servers
 def test_servers_take_turns_and_their_caches_catch_up(databases: Databases, tmp_path: Path) -> None:
-    from tests.read.made import HashVectors
+    from tests.support.embedders import HashVectors
 
     clock = SystemClock()
     servers = [on(databases.of(tmp_path / "pg"), embedder=HashVectors(), clock=clock) for _ in range(3)]

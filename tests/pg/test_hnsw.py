@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -18,6 +17,7 @@ from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.store import PostgresStore
 from tests.pg.made import on, run_sql
 from tests.pg.nearby import Clustered, cases, fill
+from tests.support import reach
 
 NO_MATRIX = Settings(matrix_bytes_max=0)
 
@@ -30,8 +30,8 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _index(memory: Memory) -> list[hnsw.Graph]:
     """Make the index of a workspace that is too small for one."""
-    assert isinstance(memory._workspace.store, PostgresStore)
-    return hnsw.make(memory._workspace.store.address, memory._workspace.ws, least=1)
+    assert isinstance(reach.store(memory), PostgresStore)
+    return hnsw.make(reach.store(memory).address, reach.ws(memory), least=1)
 
 
 def _small(url: str) -> Memory:
@@ -117,7 +117,7 @@ def test_it_is_of_one_workspace_and_others_stay_exact(url: str) -> None:
 def test_a_matrix_in_memory_answers_before_it(url: str) -> None:
     with _small(url) as memory:
         _index(memory)
-        memory._workspace = replace(memory._workspace, settings=Settings())
+        reach.alter(memory, settings=Settings())
         assert not _dense(memory)
 
 
@@ -191,11 +191,11 @@ def test_interrupted_it_leaves_nothing(url: str) -> None:
 
     with _small(url) as memory, psycopg.connect(url, autocommit=True) as reader:
         reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")  # the making waits for it to end
-        assert isinstance(memory._workspace.store, PostgresStore)
+        assert isinstance(reach.store(memory), PostgresStore)
         with pytest.raises(KeyboardInterrupt):
-            hnsw.make(memory._workspace.store.address, memory._workspace.ws, least=1, progress=impatient)
+            hnsw.make(reach.store(memory).address, reach.ws(memory), least=1, progress=impatient)
         reader.execute("ROLLBACK")
-        assert hnsw.drop(memory._workspace.store.address, memory._workspace.ws) == []
+        assert hnsw.drop(reach.store(memory).address, reach.ws(memory)) == []
         assert memory.verify().holds and memory.remember("text 1000").transaction
 
 
@@ -203,10 +203,10 @@ def test_progress_is_said(url: str) -> None:
     said: list[tuple[int, int]] = []
     with on(url, embedder=Clustered(64)) as memory:
         fill(memory, 1_500)
-        assert isinstance(memory._workspace.store, PostgresStore)
+        assert isinstance(reach.store(memory), PostgresStore)
         hnsw.make(
-            memory._workspace.store.address,
-            memory._workspace.ws,
+            reach.store(memory).address,
+            reach.ws(memory),
             least=1,
             progress=lambda done, total: said.append((done, total)),
         )

@@ -23,7 +23,8 @@ from tests.pg.made import on, run_sql
 from tests.pg.nearby import Clustered, fill
 from tests.pg.server import running
 from tests.pg.test_equal_backends import assert_equal
-from tests.read.made import HashVectors
+from tests.support import reach
+from tests.support.embedders import HashVectors
 
 PARTS = 3
 WHOLE = {"workspaces", "migrations", "embedding_models"}
@@ -152,7 +153,7 @@ def test_verify_rebuild_and_the_scrubbing_of_what_was_erased_work_in_parts(url: 
         gone = memory.recall("limit", limit=1).items[0].id
         plan = memory.forget([gone], erase=True, dry_run=True)
         memory.forget([gone], erase=True, digest=plan.digest)
-        assert memory.verify().holds and not memory._workspace.store.pages_pending()
+        assert memory.verify().holds and not reach.store(memory).pages_pending()
     vacuumed = run_sql(
         url, "SELECT sum(pg_stat_get_vacuum_count(c.oid)) FROM pg_class c WHERE relname LIKE 'payloads\\_p%' AND relkind = 'r'"
     )  # fmt: skip
@@ -180,14 +181,14 @@ def test_what_is_another_than_was_made_is_a_fault(url: str, statement: str) -> N
 def test_an_index_of_nearest_vectors_lies_on_the_part_of_its_workspace(url: str) -> None:
     with on(url, embedder=Clustered(16)) as memory:
         fill(memory, 300)
-        assert isinstance(memory._workspace.store, PostgresStore)
-        hnsw.make(memory._workspace.store.address, memory._workspace.ws, least=1)
-        with memory._workspace.reader() as view:
+        assert isinstance(reach.store(memory), PostgresStore)
+        hnsw.make(reach.store(memory).address, reach.ws(memory), least=1)
+        with reach.reader(memory) as view:
             query = Clustered(16).embed(["text 7"])[0].tobytes()
             rows = view.nearest(1, query, 10, view.head().seq, view.head().recorded_us, hnsw.Filter())
             assert view.approximate and len(rows) == 10
         assert memory.verify().holds and memory.rebuild().holds
-        assert hnsw.drop(memory._workspace.store.address, memory._workspace.ws) != []
+        assert hnsw.drop(reach.store(memory).address, reach.ws(memory)) != []
 
 
 def test_migrations_go_back_and_forth_in_parts(url: str) -> None:

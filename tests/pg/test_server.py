@@ -26,6 +26,7 @@ from cmc_mcp.write.erase import finish_erasures
 from tests.pg.backend import Databases, with_database
 from tests.pg.made import on, run_sql
 from tests.pg.server import running
+from tests.support import reach
 
 _SECRET = "hunter2hunter2"
 
@@ -138,7 +139,7 @@ def test_an_address_that_leads_nowhere_is_said_without_its_password(place: str) 
 def test_the_password_shows_in_no_repr_and_in_no_configuration(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     place = url.replace("postgres@", f"postgres:{_SECRET}@", 1)
     with on(place) as memory:
-        assert _SECRET not in repr(memory._workspace.store.address) + str(memory.inspect())  # type: ignore[attr-defined]
+        assert _SECRET not in repr(reach.store(memory).address) + str(memory.inspect())
     assert run(["--store", place, "--no-model", "doctor", "--quick"]) in (0, 1)
     assert run(["--store", place, "config"]) == 0
     assert run(["--store", place, "--no-model", "recall", "x"]) == 0
@@ -253,7 +254,7 @@ def test_text_of_any_length_and_any_letters_is_kept_found_and_verified(url: str)
             assert memory.recall(query, limit=1).left_out, "found, and too long for any budget"
         assert all(memory.recall(word, budget_tokens=20_000).items for word in ("東京", "x" * 3_000))
         assert memory.recall("naïve", tags={"long": "é" * 1_000}).items == []
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             last = view.head().last_rid
             first, end = f"word0x{0}", f"word69999x{69_999 * 7919 % 100_003}"
             assert len(list(view.holding([first, end], 0, last, every=True))) == 1
@@ -293,17 +294,17 @@ def test_erased_rows_leave_the_tables_as_soon_as_no_reader_can_see_them(url: str
     with on(url) as memory:
         receipt = memory.remember("a canary in the mine", tags={"t": "canary"})
         plan = memory.forget(receipt.added, erase=True, dry_run=True)
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             view.head()
             result = memory.forget(receipt.added, erase=True, digest=plan.digest)
             assert result.receipt is not None and result.receipt.pages_pending
-        assert memory._workspace.store.pages_pending()
+        assert reach.store(memory).pages_pending()
         with on(url, workspace="other") as other:  # where nobody looks, the erase is finished with its call
             receipt = other.remember("a canary in the other mine")
             other.forget(receipt.added, erase=True, digest=other.forget(receipt.added, erase=True, dry_run=True).digest)
             assert run_sql(url, "SELECT pages_pending FROM cmc.workspaces WHERE name = 'other'") == [(0,)]
     with Memory.open(url, embedder=None) as memory:
-        assert not memory._workspace.store.pages_pending()
+        assert not reach.store(memory).pages_pending()
     assert run_sql(url, "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'payloads'") is not None
 
 
@@ -311,14 +312,14 @@ def test_who_began_to_read_after_an_erase_does_not_keep_its_rows(url: str) -> No
     with on(url) as memory, on(url) as other:
         receipt = memory.remember("a canary in the mine")
         plan = memory.forget(receipt.added, erase=True, dry_run=True)
-        with other._workspace.reader() as view:
+        with reach.reader(other) as view:
             view.head()
             memory.forget(receipt.added, erase=True, digest=plan.digest)
-            assert not finish_erasures(memory._workspace.store, memory._workspace.objects)
-        with other._workspace.reader() as view:
+            assert not finish_erasures(reach.store(memory), reach.objects(memory))
+        with reach.reader(other) as view:
             view.head()
-            assert finish_erasures(memory._workspace.store, memory._workspace.objects)
-        assert not memory._workspace.store.pages_pending()
+            assert finish_erasures(reach.store(memory), reach.objects(memory))
+        assert not reach.store(memory).pages_pending()
 
 
 def test_the_command_line_works_on_a_database(url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from cmc_mcp.errors import IntegrityError, InvalidInput
 from cmc_mcp.memory import Memory
 from tests.pg.backend import Databases
 from tests.pg.made import on, run_sql
-from tests.read.made import HashVectors
+from tests.support.embedders import HashVectors
 
 ALTERED = {
     "DROP INDEX cmc.pieces_from": ("pg_catalog", "index pieces_from", "is missing"),

@@ -18,7 +18,9 @@ from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RollbackResult
 from cmc_mcp.write.validate import RememberArguments
-from tests.memory.made import CountingEmbedder, opened, root
+from tests.support import reach
+from tests.support.embedders import CountingEmbedder
+from tests.support.memories import opened, root
 
 POISONER: Final = "mallory"
 HONEST: Final = ("ana", "ben", "chloe", "dev")
@@ -266,7 +268,7 @@ class Drill:
 def beliefs(memory: Memory) -> dict[str, Facts]:
     """Return every memory that is believed, with its facts over valid time."""
     found: dict[str, Facts] = {}
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         for rid, key in view.records(ATOM.code):
             intervals = view.intervals(rid)
             if intervals:

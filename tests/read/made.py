@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cmc_mcp.config import Settings
-from cmc_mcp.embed.protocol import EmbeddingIdentity
-from cmc_mcp.errors import EmbedderError
 from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.memory import Memory
 from cmc_mcp.read.pending import Embedded
@@ -20,66 +16,23 @@ from cmc_mcp.read.point import Point
 from cmc_mcp.read.query import Question, limits_of
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.store.ports import ReadView
+from tests.support import reach
+from tests.support.embedders import HashVectors
 
-DIMENSION = 32
 NO_MATRIX = Settings(matrix_bytes_max=0)
 
 
-class HashVectors:
-    """An embedder whose vectors follow from the text alone.
-
-    The part before `~` names a cluster: texts of one cluster are within a hair of each other. `=` after it: the very same
-    vector. A text that begins with `!` has one component of nearly 1, far past what a code can hold.
-    """
-
-    def __init__(self, dimension: int = DIMENSION, *, down: bool = False) -> None:
-        self.dimension, self.down, self.closed = dimension, down, False
-
-    @property
-    def identity(self) -> EmbeddingIdentity:
-        return EmbeddingIdentity("hash", "ab" * 32, "float32", self.dimension, 0)
-
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        if self.down:
-            raise EmbedderError("the endpoint is down")
-        return np.stack([self._one(text) for text in texts]) if texts else np.zeros((0, self.dimension), np.float32)
-
-    def _one(self, text: str) -> npt.NDArray[np.float32]:
-        cluster, near, rest = text.partition("~")
-        vector = self._noise(cluster)
-        if near and not rest.startswith("="):
-            vector = vector + 1e-3 * self._noise(text)
-        if text.startswith("!"):
-            vector[len(text) % self.dimension] += 30.0
-        unit: npt.NDArray[np.float32] = (vector / np.linalg.norm(vector)).astype(np.float32)
-        return unit
-
-    def _noise(self, text: str) -> npt.NDArray[np.float64]:
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-        return np.random.default_rng(seed).standard_normal(self.dimension)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def opened(folder: Path, *, settings: Settings | None = None, workspace: str = "default", **more: object) -> Memory:
-    """Open the store of a test."""
-    embedder = more.pop("embedder", None) or HashVectors()
-    return Memory.open(
-        folder / "memory.db",
-        embedder=embedder,
-        settings=settings,
-        workspace=workspace,
-        **more,  # type: ignore[arg-type]
-    )
+def opened(folder: Path, **more: Any) -> Memory:
+    """Open the store of a test, with vectors and the clock of the machine."""
+    return Memory.open(folder / "memory.db", **({"embedder": HashVectors()} | more))
 
 
 def without_matrix(memory: Memory) -> Memory:
     """Return the same memory as it reads through SQL alone."""
     other = memory.as_principal(memory.principal)
-    other._workspace = replace(other._workspace, settings=NO_MATRIX)
-    with other._workspace.reader() as view:
-        assert not view.head().passages or other._workspace.index(view, Matrix, 1) is None
+    reach.alter(other, settings=NO_MATRIX)
+    with reach.reader(other) as view:
+        assert not view.head().passages or reach.index(other, view, Matrix, 1) is None
     return other
 
 
@@ -101,7 +54,7 @@ def both_ways(memory: Memory, view: ReadView, point: Point, question: Question) 
     if limits is None:
         return None
     model = view.models()[0][0] if view.models() else 0
-    matrix = memory._workspace.index(view, Matrix, model)
+    matrix = reach.index(memory, view, Matrix, model)
     assert matrix is not None
     return Selection(view, point, limits, matrix), Selection(view, point, limits, None)
 
@@ -111,7 +64,7 @@ def assert_equal_paths(
     **filters: object,
 ) -> list[tuple[int, float]]:  # fmt: skip
     """Compare the two vector paths, and both with every vector scored one by one; return the rows."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         point = point_at(view, seq, valid_at)
         ways = both_ways(memory, view, point, asked(**filters))
         if ways is None or not view.models():
@@ -140,10 +93,10 @@ def assert_equal_paths(
             assert one.tolist() == other.tolist()
         assert fast.neighbours(sample).tolist() == slow.neighbours(sample).tolist()
         assert fast.bounds() == slow.bounds()
-        model_pending = memory._workspace.index(view, Matrix, model)
+        model_pending = reach.index(memory, view, Matrix, model)
         assert model_pending is not None
         pending = model_pending.pending(point.head.seq, point.valid_at)
         assert pending == view.count_pending(model, point.head.seq, point.valid_at)
-        embedded = memory._workspace.kept.of(view.erasure_count(), Embedded)  # whatever it knows of other states by now
+        embedded = reach.kept(memory).of(view.erasure_count(), Embedded)  # whatever it knows of other states by now
         assert [pending, pending] == [embedded.pending(view, model, point) for _ in range(2)]
         return rows

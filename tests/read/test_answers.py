@@ -11,7 +11,8 @@ from cmc_mcp.embed import MiniLM
 from cmc_mcp.errors import InvalidInput
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RecallResult
-from tests.read.made import HashVectors, opened, without_matrix
+from tests.read.made import opened, without_matrix
+from tests.support.embedders import HashVectors
 
 VERBS = ("deploy", "test", "paint", "review", "ship")
 THINGS = ("the app", "the boat", "the garden", "the report", "the kiosk")

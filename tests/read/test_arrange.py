@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from cmc_mcp.config import Settings
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Item
 from tests.read.made import opened, without_matrix
+from tests.support import reach
 
 PLAIN = Settings(near_dedupe=False, possible_conflicts=False)
 
@@ -42,7 +42,7 @@ def test_statements_that_differ_in_a_number_are_both_shown_and_marked(tmp_path: 
     with opened(tmp_path) as memory:
         ten = memory.remember("the limit~ is 10").added[0]
         hundred = memory.remember("the limit~ is 100").added[0]
-        memory._workspace = replace(memory._workspace, settings=Settings(supersede=False))
+        reach.alter(memory, settings=Settings(supersede=False))
         items = {item.id: item for item in memory.recall("limit").items}
         assert set(items) == {ten, hundred}
         for mine, other in ((ten, hundred), (hundred, ten)):
@@ -113,9 +113,9 @@ def test_marks_move_and_drop_nothing(tmp_path: Path) -> None:
     with opened(tmp_path) as memory:
         for i in range(6):
             memory.remember(f"the limit~ is {i}")
-        memory._workspace = replace(memory._workspace, settings=Settings(supersede=False))
+        reach.alter(memory, settings=Settings(supersede=False))
         marked = memory.recall("limit").items
-        memory._workspace = replace(memory._workspace, settings=Settings(possible_conflicts=False, supersede=False))
+        reach.alter(memory, settings=Settings(possible_conflicts=False, supersede=False))
         plain = memory.recall("limit").items
         assert [item.id for item in marked] == [item.id for item in plain]
         assert all(len(item.conflicts) == 5 for item in marked) and not any(item.conflicts for item in plain)
@@ -155,6 +155,6 @@ def test_without_near_dedupe_each_content_is_shown(tmp_path: Path) -> None:
         for i in range(30):
             memory.remember("we deploy~ " + "very " * i + "often")
         assert len(_paged(memory, "deploy", 7)) == 30
-        memory._workspace = replace(memory._workspace, settings=Settings())
+        reach.alter(memory, settings=Settings())
         (item,) = memory.recall("deploy").items
         assert len(item.duplicates) == 29

@@ -18,7 +18,9 @@ from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import CmcError
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import RecallResult
-from tests.read.made import NO_MATRIX, HashVectors
+from tests.read.made import NO_MATRIX
+from tests.support import reach
+from tests.support.embedders import HashVectors
 
 _SEEDS, _WRITES, _QUESTIONS_EACH = 10, 40, 2
 _START_US, _DAY_US = 1_750_000_000_000_000, 86_400_000_000
@@ -46,9 +48,7 @@ def _open(folder: Path, clock: FixedClock, *, matrix: bool = True) -> Memory:
 def _without_matrix(memory: Memory) -> Memory:
     """The same memory as it reads through SQL alone; of the settings nothing else differs."""
     other = memory.as_principal(memory.principal)
-    other._workspace = replace(
-        other._workspace, settings=replace(memory.settings, matrix_bytes_max=NO_MATRIX.matrix_bytes_max)
-    )
+    reach.alter(other, settings=replace(memory.settings, matrix_bytes_max=NO_MATRIX.matrix_bytes_max))
     return other
 
 

@@ -17,7 +17,9 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.retrieve import Selection
-from tests.read.made import HashVectors, asked, opened, point_at
+from tests.read.made import asked, opened, point_at
+from tests.support import reach
+from tests.support.embedders import HashVectors
 
 QUERIES = tuple(f"question {i}" for i in range(8))  # some are on the side of any node
 WORDS = ("fly", "pytest", "ruff", "sqlite", "merkle", "vector")
@@ -37,7 +39,7 @@ def lived(folder: Path, seed: int) -> Memory:
     rng = random.Random(seed)
     memory = opened(folder, embedder=HashVectors())
     for _ in range(14):
-        memory._workspace.embedder.down = rng.random() < 0.2  # type: ignore[union-attr]
+        reach.embedder(memory).down = rng.random() < 0.2
         source = f"{rng.choice('abc')}.md"
         match rng.randint(0, 9):
             case 0 if source in memory.sources():
@@ -45,11 +47,11 @@ def lived(folder: Path, seed: int) -> Memory:
             case 1:
                 memory.rollback(rng.randint(0, int(memory.status()["transaction"] or 0)))
             case 2:
-                memory._workspace.embedder.down = False  # type: ignore[union-attr]
+                reach.embedder(memory).down = False
                 memory.embed_pending()
             case _:
                 memory.remember(document(rng), source=source, tags={"kind": rng.choice("xy")})
-    memory._workspace.embedder.down = False  # type: ignore[union-attr]
+    reach.embedder(memory).down = False
     return memory
 
 
@@ -65,17 +67,17 @@ def below(
 ) -> dict[int, float]:
     """Ask what stands below the nearest nodes, by the nodes in memory or by SQL."""
     vector = HashVectors().embed([query])[0]
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         limits = limits_of(view, asked(**filters))
         models = view.models()
         if limits is None or not models:
             return {}
         model = models[0][0]
         selection = Selection(
-            view, point_at(view, seq), limits, memory._workspace.index(view, Matrix, model) if matrix else None
+            view, point_at(view, seq), limits, reach.index(memory, view, Matrix, model) if matrix else None
         )
-        nodes = memory._workspace.index(view, NodeMatrix, model) if matrix else None
-        manifests = memory._workspace.kept.of(view.erasure_count(), Manifests) if matrix else Manifests()
+        nodes = reach.index(memory, view, NodeMatrix, model) if matrix else None
+        manifests = reach.kept(memory).of(view.erasure_count(), Manifests) if matrix else Manifests()
         return above(selection, nodes, manifests, model, vector, k, decay, 20)
 
 
@@ -119,7 +121,7 @@ def _naive(memory: Memory, query: str, filters: dict[str, object]) -> dict[int, 
     """Walk every atom's place upward, and look each node up."""
     vector = HashVectors().embed([query])[0].astype(np.float64)
     out: dict[int, float] = {}
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         limits = limits_of(view, asked(**filters))
         if limits is None:
             return {}
@@ -169,25 +171,25 @@ def test_another_workspace_has_its_own_nodes(tmp_path: Path) -> None:
         other.remember("# Short\n\nfly\n\nfast\n", source="short.md")
         memory.remember("a note")
         assert all(below(memory, text) == {} for text in QUERIES)
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             assert nearest_by_rows(view, 1, HashVectors().embed(["fly"])[0], 9, None, 9) == []
 
 
 def _key(memory: Memory, text: str) -> str:
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         return next(row.key.hex() for row in list(view.all_atoms()) if view.payload(row.content) == text.encode())
 
 
 # ---------------------------------------------------------------------- beside
 def beside(memory: Memory, text: str, n: int, *, seq: int | None = None) -> list[tuple[str, bool]]:
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         point = point_at(view, seq)
         row = next(row for row in list(view.all_atoms()) if view.payload(row.content) == text.encode())
-        loaded = list(load(view, memory._workspace.objects, [row.rid], point.head.seq, point.valid_at).values())
+        loaded = list(load(view, reach.objects(memory), [row.rid], point.head.seq, point.valid_at).values())
         found = neighbours(
             view,
-            memory._workspace.objects,
-            memory._workspace.kept.of(view.erasure_count(), Manifests),
+            reach.objects(memory),
+            reach.kept(memory).of(view.erasure_count(), Manifests),
             point,
             loaded,
             n,

@@ -17,6 +17,7 @@ from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.memory import Memory
 from cmc_mcp.read.lexical import LexicalSearch
 from tests.read.made import asked, both_ways, point_at
+from tests.support import reach
 
 LETTERS = [f"{a}{b}" for a in ("ba", "ke", "mo", "zu", "ri") for b in ("n", "t", "lo", "pa")]
 
@@ -29,7 +30,7 @@ def _words(
     memory: Memory, query: str, k: int, *, seq: int | None = None, lexicon: Lexicon | None = None, **filters: object
 ) -> list[tuple[int, float]]:
     """Ask full text both with the matrix and without it; they must agree."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         ways = both_ways(memory, view, point_at(view, seq), asked(**filters))
         if ways is None:
             return []
@@ -47,7 +48,7 @@ def _words(
 def _oracle(memory: Memory, query: str, seq: int | None = None) -> dict[int, float]:
     """BM25 by a full scan over every passage ever recorded up to the read point."""
     settings_ = memory.settings
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         point = point_at(view, seq)
         last = point.head.last_rid
         rows = [row for row in view.all_atoms() if row.rid <= last]
@@ -119,7 +120,7 @@ def test_another_workspace_and_later_writes_never_move_a_score(
         other.remember_many([{"content": words(), "title": words()} for _ in range(30)])
         assert [_words(memory, query, 50) for query in queries] == before
         memory.remember_many([{"content": words()} for _ in range(30)])
-        kept = Lexicon(memory._workspace.ws)
+        kept = Lexicon(reach.ws(memory))
         assert [_words(memory, query, 50, seq=seq, lexicon=kept) for query in queries] == before
         now = [_words(memory, query, 50, lexicon=kept) for query in queries]
         assert now == [_words(memory, query, 50) for query in queries]

@@ -32,6 +32,8 @@ from cmc_mcp.read.quality import (
     resonance,
 )
 from cmc_mcp.read.reconcile import reconcile
+from tests.support import reach
+from tests.support.memories import opened
 
 SHARES = st.floats(0, 1)
 WIDE = st.floats(-1e12, 1e12)
@@ -134,22 +136,21 @@ def test_every_weight_is_a_setting_and_moves_the_digest() -> None:
 # ---------------------------------------------------------------------- of a memory at a read point
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Memory]:
-    clock = FixedClock(1_780_000_000_000_000, step_us=1000)
-    with Memory.open(tmp_path / "memory.db", embedder=None, clock=clock) as opened:
-        yield opened
+    with opened(tmp_path, start_us=1_780_000_000_000_000, step_us=1000) as found:
+        yield found
 
 
 def scores(memory: Memory, id: str, days: float = 0.0, as_of: int | None = None) -> dict[str, float]:
     """The parts of one memory so many days after the head, or as of an earlier transaction."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         point = resolve(view, as_of, None, view.head().recorded_us + round(days * DAY_US))
         rid = resolve_atom(view, id)
-        (loaded,) = load(view, memory._workspace.objects, [rid], point.head.seq, point.valid_at).values()
+        (loaded,) = load(view, reach.objects(memory), [rid], point.head.seq, point.valid_at).values()
         notes = reconcile(view, point, [loaded])[rid]
         times = view.times_of([loaded.row.seq])
-        place = places_of(view, memory._workspace.kept.of(view.erasure_count(), Manifests), [loaded], point.head.seq)[
-            rid
-        ][0]
+        place = places_of(view, reach.kept(memory).of(view.erasure_count(), Manifests), [loaded], point.head.seq)[rid][
+            0
+        ]
         return parts(loaded, notes, point, recorded_us=times[loaded.row.seq], place=place)
 
 
@@ -165,7 +166,7 @@ def test_a_bare_note_has_the_parts_of_the_formulas(memory: Memory) -> None:
 def test_a_reported_use_starts_the_decay_anew_and_an_earlier_read_point_does_not_see_it(memory: Memory) -> None:
     id = memory.remember("A heron stands in the water").added[0]
     before = scores(memory, id, days=7)
-    clock = memory._workspace.clock
+    clock = reach.clock(memory)
     assert isinstance(clock, FixedClock)
     clock.set_us(clock.now_us() + 7 * DAY_US)
     seq = memory.mark([id], "used").transaction
@@ -213,10 +214,10 @@ def test_a_stale_premise_makes_what_rests_on_it_worth_less(memory: Memory) -> No
 
 def test_a_possible_conflict_is_a_conflict_but_no_contradiction(memory: Memory) -> None:
     id = memory.remember("The limit is 10").added[0]
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         point = resolve(view, None, None, view.head().recorded_us)
         rid = resolve_atom(view, id)
-        (loaded,) = load(view, memory._workspace.objects, [rid], point.head.seq, None).values()
+        (loaded,) = load(view, reach.objects(memory), [rid], point.head.seq, None).values()
         note = ConflictNote.model_construct(with_id="atom_00", kind="possible", reason="another number")
         found = parts(loaded, Notes(conflicts=[note]), point, recorded_us=point.reference_us)
     assert found["dd"] == 0.5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,9 @@ from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.rank import Pool
 from cmc_mcp.read.retrieve import Selection
-from tests.read.made import HashVectors, asked, opened, point_at, without_matrix
+from tests.read.made import asked, opened, point_at, without_matrix
+from tests.support import reach
+from tests.support.embedders import HashVectors
 
 WORDS = ("ba", "ke", "mo", "zu", "ri", "lo")
 
@@ -44,7 +45,7 @@ def test_who_answers_a_question_is_found_by_the_words_of_the_question_before_it(
         found = plain(memory, "which harbour did Bo sail from?")
         assert found.index("Rotterdam") == 1
         assert "Rotterdam" in plain(memory, "which harbour?")
-        memory._workspace = replace(memory._workspace, settings=Settings(turn=Weights()))
+        reach.alter(memory, settings=Settings(turn=Weights()))
         assert "Rotterdam" not in plain(memory, "which harbour?")
 
 
@@ -53,11 +54,11 @@ def test_neighbours_end_at_their_session_and_skip_what_was_forgotten(tmp_path: P
         a, b, c, d = turns(memory, [("x", "one"), ("y", "two"), ("x", "three"), ("y", "four")])
         turns(memory, [("x", "other")], session="t")
         memory.forget(b)
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             point = point_at(view)
             limits = limits_of(view, asked())
             assert limits is not None
-            matrix = memory._workspace.index(view, Matrix, view.models()[0][0])
+            matrix = reach.index(memory, view, Matrix, view.models()[0][0])
             rids = {view.atoms(view.selected(point.head.seq, point.valid_at, limits))[r].key.hex(): r for r in
                     view.selected(point.head.seq, point.valid_at, limits)}  # fmt: skip
             number = lambda name: rids[name.removeprefix("atom_")]  # noqa: E731
@@ -76,7 +77,7 @@ def test_bm25_in_context_is_the_sum_of_a_plain_loop(
 ) -> None:
     with Memory.open(tmp_path_factory.mktemp("c") / "m.db", embedder=None) as memory:
         turns(memory, [("q", f"{' '.join(words)} t{place}") for place, words in enumerate(said)])
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             point, limits = point_at(view), limits_of(view, asked())
             assert limits is not None
             selection = Selection(view, point, limits, None)
@@ -132,7 +133,7 @@ def test_what_the_first_hit_rests_on_is_drawn_in(tmp_path: Path) -> None:
         assert [item.id for item in answer.items][1] == premise
         why = answer.items[1].why
         assert why is not None and why["linked"] == Settings().linked
-        memory._workspace = replace(memory._workspace, settings=Settings(linked=0.0))
+        reach.alter(memory, settings=Settings(linked=0.0))
         assert premise not in [item.id for item in memory.recall("where is the picnic?").items]
 
 
@@ -162,7 +163,7 @@ def test_both_ways_of_reading_rank_alike_in_the_past_too(tmp_path: Path) -> None
             if number % 7 == 0:
                 memory.remember(f"# Tea\n\nTea {number} is brewed.\n\nIt was {number}.", source=f"tea{number % 2}.md")
         slow = without_matrix(memory)
-        memory._workspace = replace(memory._workspace, settings=Settings())
+        reach.alter(memory, settings=Settings())
         for as_of in (None, 12, 25):
             for query in ("What tea did Ana drink in 1999?", "tea", "brewed"):
                 fast_, slow_ = (m.recall(query, as_of=as_of, limit=20).items for m in (memory, slow))

@@ -9,6 +9,7 @@ import pytest
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Item
 from tests.read.made import opened
+from tests.support import reach
 
 CLAIM = {"subject": "app", "predicate": "runs on"}
 
@@ -185,7 +186,7 @@ def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Pa
 
     with opened(tmp_path) as memory:
         old, new = (memory.remember(text).added[0] for text in ("the old words", "the new words"))
-        with memory._workspace.writer() as unit:
+        with reach.writer(memory) as unit:
             from cmc_mcp.kernel.kinds import atom_record
             from cmc_mcp.write.commit import link
 
@@ -193,9 +194,9 @@ def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Pa
             assert rids[0] is not None and rids[1] is not None
             link(unit, rids[1], kind, rids[0])
             unit.flush(verb="link", principal="test", arguments=b"{}", clock_us=0)
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             point = point_at(view)
-            loaded = load(view, memory._workspace.objects, [rid for rid in rids if rid], point.head.seq, point.valid_at)
+            loaded = load(view, reach.objects(memory), [rid for rid in rids if rid], point.head.seq, point.valid_at)
             notes = reconcile(view, point, list(loaded.values()))
             said = {rid: [(n.with_id, n.kind) for n in notes[rid].conflicts] for rid in loaded}
             if kind == "contradicts":

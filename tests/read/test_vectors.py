@@ -16,7 +16,9 @@ from cmc_mcp.index.columns import best
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.time import parse_time
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
-from tests.read.made import HashVectors, assert_equal_paths, opened
+from tests.read.made import assert_equal_paths, opened
+from tests.support import reach
+from tests.support.embedders import HashVectors
 
 EMBEDDER = HashVectors()
 MANY = 2 * SEGMENT_VECTORS + 150  # two packed segments and a tail
@@ -90,7 +92,7 @@ def test_a_reopened_store_loads_segments_and_tail(tmp_path: Path) -> None:
         _fill(memory, MANY)
         before = assert_equal_paths(memory, _query("topic 9~3"), 50)
     with opened(tmp_path) as memory:
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             assert len(list(view.packed_codes(view.models()[0][0]))) == 2
         assert assert_equal_paths(memory, _query("topic 9~3"), 50) == before
 
@@ -105,7 +107,7 @@ def test_vectors_of_segments_that_an_erase_dropped_are_still_found(tmp_path: Pat
         _fill(memory, 2 * SEGMENT_VECTORS, MANY)  # packs later segments, and leaves a gap before them
         assert_equal_paths(memory, _query("topic 1~1"), 100)
     with opened(tmp_path) as memory:
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             numbers = [row[0] for row in view.packed_codes(view.models()[0][0])]
         assert numbers and numbers != list(range(len(numbers)))
         for topic in ("topic 1~1", "topic 2~2", "topic 30~2000"):

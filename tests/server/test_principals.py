@@ -13,6 +13,7 @@ from cmc_mcp.errors import AccessDenied, InvalidInput, RateLimited, StoreError
 from cmc_mcp.limits import CALLS_PER_MINUTE_MAX, PRINCIPAL_CHARS_MAX
 from cmc_mcp.server.principals import Principal, StaticTokens, TokenSession, load_principals
 from cmc_mcp.server.session import CLIENT, Caller, LocalSession, declared
+from tests.support import reach
 
 CONFIGURATION = Configuration(store="memory.db", workspace="home")
 ALICE, BOB = "a" * 24, "b" * 24
@@ -144,7 +145,7 @@ def test_a_limit_of_calls_a_minute_holds_for_its_principal_alone(tmp_path):
         embedder=None,
     )
     memory = session.memory(other)
-    memory._workspace.store._clock = FixedClock(60_000_000)
+    reach.store(memory)._clock = FixedClock(60_000_000)
     for _ in range(3):
         session.memory(hasty)
     with pytest.raises(RateLimited, match="try again in 60 s") as caught:
@@ -153,9 +154,9 @@ def test_a_limit_of_calls_a_minute_holds_for_its_principal_alone(tmp_path):
     for _ in range(9):
         session.memory(other)
     session.probe()
-    memory._workspace.store._clock.set_us(119_999_999)
+    reach.store(memory)._clock.set_us(119_999_999)
     with pytest.raises(RateLimited, match="try again in 1 s"):
         session.memory(hasty)
-    memory._workspace.store._clock.set_us(120_000_000)
+    reach.store(memory)._clock.set_us(120_000_000)
     assert session.memory(hasty).status()
     session.close()

@@ -107,6 +107,10 @@ class Mix:
         name, arguments = kinds[kind][1]
         return kind, tool(id, name, arguments, self.era)
 
+    def first(self, id: int) -> tuple[str, Message]:
+        """Remember something large."""
+        return "large", tool(id, "remember", {"content": LARGE, "source": "large/first"}, self.era)
+
     def learn(self, answer: Message) -> None:
         """Take ids out of an answer."""
         structure = answer.get("result", {}).get("structuredContent") or {}
@@ -119,7 +123,10 @@ def _resident_mb(pid: int) -> int:
 
 
 def talk(command: Sequence[str], folder: Path, count: int, seed: int, era: str) -> Purity:
-    """Make so many calls over one pipe, a few in flight at once, and take every line of stdout to pieces."""
+    """Make so many calls over one pipe, a few in flight at once, and take every line of stdout to pieces.
+
+    The first is alone in flight: it remembers what makes later answers long, however the others overtake each other.
+    """
     told, mix, waiting = Purity(seed), Mix(f"{seed}/{era}", era), {}
     began = time.monotonic()
     with Server(command, folder) as server:
@@ -127,9 +134,9 @@ def talk(command: Sequence[str], folder: Path, count: int, seed: int, era: str) 
             server.handshake()
         sent = 0
         while told.done < count and len(told.failures) < 100:
-            while sent < count and len(waiting) < FEW:
+            while sent < count and len(waiting) < (FEW if told.done else 1):
                 sent += 1
-                waiting[sent], message = mix.next(sent)
+                waiting[sent], message = mix.next(sent) if sent > 1 else mix.first(sent)
                 server.send(message)
             line = server.line()
             if not line:

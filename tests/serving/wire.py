@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.load import Stopwatch, ended
+
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 CMC, CMC_MCP = str(SCRIPTS / "cmc"), str(SCRIPTS / "cmc-mcp")
 MODULE = (sys.executable, "-m", "cmc_mcp.server")
@@ -134,14 +136,9 @@ class Server:
         return said
 
     # ------------------------------------------------------------------ the end
-    def ended(self, within_s: float) -> float | None:
-        """Wait for the end; gives the seconds it took, None when it was still there."""
-        began = time.monotonic()
-        try:
-            self.process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            return None
-        return time.monotonic() - began
+    def ended(self, within_s: float, watch: Stopwatch | None = None) -> float | None:
+        """Wait for the end; gives the seconds it took whatever else the machine did, None when it was still there."""
+        return ended(self.process, within_s, watch)
 
     def stderr(self) -> str:
         return Path(self.errors.name).read_text(errors="replace")

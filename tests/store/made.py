@@ -17,20 +17,15 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
+from tests.support.memories import at
 
 NOON_US = 1_780_000_000_000_000
 
 
 def memory(path: Path, *, key: bytes | None = None, read_only: bool = False, inline_bytes: int = 65_536) -> Memory:
     """Open the real facade, without a model, on a clock that advances by a microsecond a look."""
-    return Memory.open(
-        path,
-        embedder=None,
-        clock=FixedClock(NOON_US, step_us=1),
-        key=key,
-        read_only=read_only,
-        settings=Settings(inline_bytes=inline_bytes),
-    )
+    settings = Settings(inline_bytes=inline_bytes)
+    return at(path, start_us=NOON_US, step_us=1, principal=None, key=key, read_only=read_only, settings=settings)
 
 
 def store(path: Path, *, vfs: str | None = None, read_only: bool = False) -> SqliteStore:

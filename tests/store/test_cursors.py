@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from cmc_mcp.memory import Memory
-from tests.memory.made import CountingEmbedder
+from tests.support.embedders import CountingEmbedder
 
 
 def _cursors() -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.sqlite.store import SqliteStore
+from tests.support import reach
 
 
 def _interrupted(_: apsw.Cursor, statement: str, __: Any) -> bool:
@@ -22,8 +23,8 @@ def _interrupted(_: apsw.Cursor, statement: str, __: Any) -> bool:
 def store(tmp_path: Path) -> SqliteStore:
     memory = Memory.open(tmp_path / "memory.db", embedder=None)
     memory.remember("The deploy target is Fly.io")
-    assert isinstance(memory._workspace.store, SqliteStore)
-    return memory._workspace.store
+    assert isinstance(reach.store(memory), SqliteStore)
+    return reach.store(memory)
 
 
 def test_a_writer_that_was_interrupted_before_its_rollback_is_put_away(store: SqliteStore) -> None:

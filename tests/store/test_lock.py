@@ -13,6 +13,7 @@ import pytest
 from cmc_mcp.errors import Busy, StoreError
 from cmc_mcp.store.sqlite.lock import WriteLock
 from tests.store.made import memory
+from tests.support import reach
 
 HOLDER = """
 import fcntl, os, sys
@@ -193,7 +194,7 @@ def test_a_write_behind_a_locked_store_changes_nothing_and_reads_go_on(tmp_path:
     path = tmp_path / "memory.db"
     with memory(path) as opened:
         opened.remember("before")
-        opened._workspace.store._lock = WriteLock(Path(f"{path}.lock"), wait_ms=50)  # type: ignore[attr-defined]
+        reach.store(opened)._lock = WriteLock(Path(f"{path}.lock"), wait_ms=50)
         process = holder(Path(f"{path}.lock"))
         try:
             root = opened.snapshot().root

@@ -11,7 +11,6 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-from cmc_mcp.clock import FixedClock
 from cmc_mcp.collection import Entry
 from cmc_mcp.config import Settings
 from cmc_mcp.embed.protocol import EmbeddingIdentity
@@ -20,7 +19,8 @@ from cmc_mcp.model.results import CheckpointResult
 from cmc_mcp.store.codes import SEGMENT_VECTORS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
-from tests.read.made import HashVectors
+from tests.support.embedders import HashVectors
+from tests.support.memories import at
 
 KEY = bytes(range(32))
 START_US = 1_780_000_000_000_000
@@ -64,14 +64,8 @@ def opened(
     path: Path, workspace: str = "default", *, embedder: HashVectors | None = None, start_us: int = START_US
 ) -> Iterator[Memory]:
     """Open the store of these tests."""
-    with Memory.open(
-        path,
-        workspace=workspace,
-        principal="maya",
-        embedder=embedder or MODELS[0],
-        clock=FixedClock(start_us, step_us=1000),
-        settings=Settings(inline_bytes=INLINE_BYTES),
-    ) as memory:
+    settings, model = Settings(inline_bytes=INLINE_BYTES), embedder or MODELS[0]
+    with at(path, workspace=workspace, start_us=start_us, step_us=1000, embedder=model, settings=settings) as memory:
         yield memory
 
 

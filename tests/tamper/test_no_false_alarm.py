@@ -14,8 +14,8 @@ from cmc_mcp.errors import CmcError
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
-from tests.memory.made import CountingEmbedder
 from tests.memory.test_random_histories import _VERBS, _step
+from tests.support.embedders import CountingEmbedder
 from tests.tamper.rich import KEY, opened
 
 STEPS = 25

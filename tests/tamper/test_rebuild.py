@@ -12,6 +12,7 @@ import pytest
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.sqlite import checksums
+from tests.support import reach
 from tests.tamper.bitrot import answers
 from tests.tamper.rich import WORKSPACES, build, opened
 from tests.tamper.tampering import Judge, one
@@ -52,7 +53,7 @@ def test_rebuilding_what_is_whole_changes_no_answer_and_no_row(judge: Judge) -> 
 
 
 def memory_rows(memory: Memory, table: str) -> set[tuple[object, ...]]:
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         return set(view.index_rows(view.registry.by_name[table]))
 
 
@@ -117,7 +118,7 @@ def test_rebuilding_gives_a_file_checksums_of_its_pages_when_nobody_else_has_it_
     with opened(path) as memory:
         assert memory.inspect()["page_checksums"] == "off"
         with opened(path) as other:
-            with other._workspace.reader() as view:
+            with reach.reader(other) as view:
                 view.head()
                 memory.rebuild()
             assert memory.inspect()["page_checksums"] == "off", "somebody was reading"

@@ -13,21 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp import Memory, limits
-from cmc_mcp.clock import FixedClock
 from cmc_mcp.errors import Ambiguous, Cancelled, CmcError, InvalidInput, LimitExceeded, NotFound
 from cmc_mcp.model.facts import judgements_of, tags_of, used_of
 from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.verbs.models import Outcome
 from tests.read.made import without_matrix
+from tests.support import reach
+from tests.support.memories import opened
 
 START_US = 1_780_000_000_000_000
 
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Memory]:
-    with Memory.open(tmp_path / "memory.db", embedder=None, clock=FixedClock(START_US, step_us=1000)) as opened:
-        yield opened
-        assert opened.verify().faults == []
+    with opened(tmp_path, start_us=START_US, step_us=1000, principal=None) as found:
+        yield found
+        assert found.verify().faults == []
 
 
 def remembered(memory: Memory, *texts: str) -> list[str]:
@@ -58,7 +59,7 @@ def test_a_batch_is_one_transaction_with_one_time(memory: Memory) -> None:
     assert (entry.verb, entry.changes, entry.reason) == ("mark", 2, "cited")
     times = [used(memory, id) for id in ids]
     assert times[0] == times[1] and times[2] is None
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         assert view.head_at(3).recorded_us < cast(int, times[0]) <= view.head().recorded_us
 
 
@@ -255,14 +256,14 @@ def test_calibration_groups_by_writer_and_model_and_counts_judgements_in_force(m
 
 
 def outcomes_of(memory: Memory) -> list[tuple[str, float | None, bool]]:
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         return [(one.writer, one.confidence, one.right) for one in outcomes(view)]
 
 
 def naive(memory: Memory) -> list[tuple[str, float | None, bool]]:
     """The same by looking at every memory there is."""
     out = []
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         names = [row.key.hex() for row in view.all_atoms()]
     for name in names:
         found = memory.history("atom_" + name)
@@ -292,7 +293,7 @@ def test_marks_follow_a_plain_model_through_undos_and_rollbacks(steps: list[tupl
     """The oracle: per memory a list of changes in force; an undo drops a writer's, a rollback restores the list."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        Memory.open(Path(folder) / "m.db", embedder=None, clock=FixedClock(START_US, step_us=1000)) as memory,
+        opened(Path(folder), start_us=START_US, step_us=1000, principal=None) as memory,
     ):
         ids = remembered(memory, "a heron", "a stork", "a crane")
         force: dict[int, list[tuple[int, str, int, str, object]]] = {}  # (seq, who, memory, what, value)

@@ -16,7 +16,9 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import TEXT_BYTES_MAX, Node, cut, nodes_in, rows_of, text_of
 from cmc_mcp.documents.sources import versions
 from cmc_mcp.memory import Memory
-from tests.read.made import HashVectors, opened
+from tests.read.made import opened
+from tests.support import reach
+from tests.support.embedders import HashVectors
 
 GUIDE = (
     "# Guide\n\nHow we work.\n\n## Deploy\n\nWe use Fly.\n\nIt is fast.\n\n## Test\n\nWe run pytest.\n\nAll green.\n"
@@ -38,18 +40,18 @@ class Counted(HashVectors):
 
 def index(memory: Memory, *, live: bool = True) -> Rows:
     """The nodes as (path, key), of present versions or of all."""
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         rows = sorted(set(view.index_rows(view.registry.by_name["nodes"])), key=repr)
         return [(row[1], row[3]) for row in rows if not live or row[5] == (1 << 62) - 1]  # type: ignore[operator]
 
 
 def vectors(memory: Memory) -> set[object]:
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         return {row[1] for row in set(view.index_rows(view.registry.by_name["node_vectors"]))}
 
 
 def erase(memory: Memory, *texts: str) -> None:
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         rows = [(row, view.payload(row.content) or b"") for row in view.all_atoms()]
     ids = [f"atom_{row.key.hex()}" for row, body in rows if body.decode() in texts]
     if not ids:
@@ -216,9 +218,9 @@ def test_a_changed_index_is_a_fault(tmp_path: Path, change: str, said: str) -> N
     with opened(tmp_path) as memory:
         memory.remember(GUIDE, source="guide.md")
         assert faults(memory, deep=True) == []
-        with memory._workspace.writer() as unit:
+        with reach.writer(memory) as unit:
             unit.connection.execute(change)  # type: ignore[attr-defined]
-            memory._workspace.commit(unit, "test", {})
+            reach.commit(memory, unit, "test", {})
         assert any(said in fault for fault in faults(memory, deep=True))
 
 
@@ -245,7 +247,7 @@ def test_whatever_is_done_the_index_is_the_one_that_the_manifests_give(history: 
     with TemporaryDirectory() as folder, opened(Path(folder)) as memory:
         for verb, what, source in history:
             _do(memory, verb, what, source)
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             stored = set(view.index_rows(view.registry.by_name["nodes"]))
             rids = [row[0] for row in set(view.index_rows(view.registry.by_name["sources"]))]
             expected = {
@@ -271,7 +273,7 @@ def _do(memory: Memory, verb: str, what: str, source: str) -> None:
     elif verb == "erase":
         erase(memory, what)
     else:
-        with memory._workspace.reader() as view:
+        with reach.reader(memory) as view:
             head = view.head().seq
         to = int(what) % (head + 1)
         if verb == "rollback":

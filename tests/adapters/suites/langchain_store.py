@@ -21,6 +21,7 @@ from cmc_mcp import FixedClock, Memory
 from cmc_mcp.adapters.langchain import BadArgument, CMCRetriever, CMCVectorStore
 from cmc_mcp.errors import CmcError, DimensionMismatch, EmbedderError, InvalidInput, LimitExceeded, StoreError
 from cmc_mcp.model.entries import flatten_witness
+from tests.support import reach
 
 START_US = 1_750_000_000_000_000
 
@@ -296,7 +297,7 @@ def test_a_question_is_embedded_as_a_question(store):
 
 def test_the_model_is_recorded_and_another_one_is_refused(memory, store):
     store.add_texts(["one"])
-    with memory._workspace.reader() as view:
+    with reach.reader(memory) as view:
         assert [(row[1], row[4]) for row in view.models()] == [("Letters:letters-v1", 16)]
     for other in (Letters(8), DeterministicFakeEmbedding(size=16)):
         wrong = CMCVectorStore(other, memory=memory)

@@ -1,0 +1,48 @@
+"""The memories of tests: a store in a folder, a clock that steps, no model unless one is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cmc_mcp.clock import Clock, FixedClock
+from cmc_mcp.config import Settings
+from cmc_mcp.embed.protocol import Embedder
+from cmc_mcp.memory import Memory
+from cmc_mcp.store.ports import Objects, Store
+from cmc_mcp.workspace import Workspace
+
+START_US = 1_750_000_000_000_000
+
+
+def at(path: str | Path, *, start_us: int = START_US, step_us: int = 1_000_000, **more: Any) -> Memory:
+    """Open a store with a clock that steps a second a look, or as told."""
+    given = {"principal": "maya", "embedder": None, "clock": FixedClock(start_us, step_us=step_us), **more}
+    return Memory.open(path, **given)
+
+
+def opened(folder: Path, name: str = "memory.db", **more: Any) -> Memory:
+    """Open a store in a folder, as `at` does."""
+    return at(folder / name, **more)
+
+
+def over(
+    store: Store, objects: Objects, *, clock: Clock, workspace: str = "default", principal: str = "maya",
+    embedder: Embedder | None = None, settings: Settings | None = None,
+) -> Memory:  # fmt: skip
+    """Return a memory over a store that a test opened by itself."""
+    found = Workspace.of(
+        store, objects, name=workspace, principal=principal, embedder=embedder, clock=clock,
+        settings=settings or Settings(),
+    )  # fmt: skip
+    return Memory(found)
+
+
+def root(memory: Memory) -> str:
+    """Return the present state root."""
+    return memory.snapshot().root
+
+
+def raw_bytes(folder: Path) -> bytes:
+    """Give every byte that a store and its objects keep on disk."""
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
