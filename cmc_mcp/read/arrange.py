@@ -13,26 +13,25 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from cmc_mcp.documents.loading import Loaded, load
-from cmc_mcp.ids import NO_MODEL_NUMBER, ModelNumber, Pid, Rid
+from cmc_mcp.ids import Pid, Rid
 from cmc_mcp.model.facts import claim_of
 from cmc_mcp.read import navigate
-from cmc_mcp.read.agree import Statement, Statements
+from cmc_mcp.read.agree import Statement
 from cmc_mcp.read.dedupe import first_of_each
 from cmc_mcp.read.detect import Detector, by_words
 from cmc_mcp.read.near import Closeness, Grouping
 from cmc_mcp.read.notes import Notes
-from cmc_mcp.read.point import Point
 from cmc_mcp.read.precedence import Relevance, Shares, irrelevant, precedence, since_us
 from cmc_mcp.read.rank import Hit
+from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.reconcile import note_newer, note_possible, reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.slots import Candidate, reordered, slot_pairs
 from cmc_mcp.read.trace import Trace
-from cmc_mcp.store.ports import Objects, ReadView
 from cmc_mcp.store.rows import MODALITIES, AtomRow
 
 if TYPE_CHECKING:
-    from cmc_mcp.config import Settings
+    pass
 
 _WINNERS_DEPTH_MAX = 10
 _COMPARED = frozenset(map(MODALITIES.index, ("text", "event")))  # in code and in calls every sign may matter
@@ -64,26 +63,22 @@ class Arranged:
 
     def __init__(
         self,
-        view: ReadView,
-        objects: Objects,
-        point: Point,
+        reading: Reading,
         selection: Selection,
         candidates: Iterator[navigate.Candidate],
-        settings: Settings,
         chunk: int,
         trace: Trace,
         *,
         query: str = "",
-        statements: Statements | None = None,
-        model: ModelNumber = NO_MODEL_NUMBER,
         relevance: Relevance = irrelevant,
         detector: Detector = by_words,
     ) -> None:
-        self._view, self._objects, self._point, self._selection = view, objects, point, selection
-        self._candidates, self._settings, self._trace = candidates, settings, trace
+        self._view, self._objects, self._point = reading.view, reading.objects, reading.point
+        self._settings = settings = reading.settings
+        self._selection, self._candidates, self._trace = selection, candidates, trace
         self._chunk = max(chunk, settings.near_window)
-        self._model, self._relevance, self._detector, self._query = model, relevance, detector, query
-        self._statements = statements or Statements()
+        self._model, self._relevance, self._detector, self._query = reading.model, relevance, detector, query
+        self._statements = reading.statements
         self._read: set[Pid] = set()  # contents
         self._seen: set[Pid] = set()  # contents
         self._placed: set[Rid] = set()

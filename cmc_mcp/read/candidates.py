@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from cmc_mcp.config import Settings
-from cmc_mcp.ids import ModelNumber, Rid
+from cmc_mcp.ids import Rid
 from cmc_mcp.read.clues import Clues, phrase_share
 from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.rank import Candidacy, Hit, Pool, Scale
+from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
 from cmc_mcp.store.rows import AtomRow
@@ -31,23 +31,19 @@ class Candidates:
 
     def __init__(
         self,
+        reading: Reading,
         selection: Selection,
         words: LexicalSearch,
         clues: Clues,
-        model: ModelNumber,
         query: npt.NDArray[np.float32] | None,
         depth: int,
-        settings: Settings,
         trace: Trace,
         above: Callable[[], Mapping[Rid, float]] = dict,
-        *,
-        explained: bool = False,
     ) -> None:
         self._selection, self._words, self._clues = selection, words, clues
-        self._settings, self._trace, self._above = settings, trace, above
-        self._model, self._query = model, query if model else None
+        self._settings, self._trace, self._above = reading.settings, trace, above
+        self._model, self._query = reading.model, query if reading.model else None
         self._depth = depth
-        self._explained = explained
         self._rows: dict[Rid, AtomRow] = {}  # of the very first
         self._known: set[Rid] = set()
         self._scale: Scale | None = None
@@ -115,7 +111,7 @@ class Candidates:
         candidacy.pooled(self._pool)
         if first:
             self._phrases(candidacy, candidacy.total(base))
-        return candidacy.hits(base, near, words, explained=self._explained)
+        return candidacy.hits(base, near, words, explained=self._trace.explained)
 
     def _with_neighbours(
         self, rids: npt.NDArray[np.int64]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -57,7 +57,7 @@ class RecallCall:
 
 def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) -> RecallResult:
     """Answer a question at a read point."""
-    trace = Trace()
+    trace = Trace(asked.explain)
     view, point, settings, question = reading.view, reading.point, reading.settings, asked.question
     counter = reading.workspace.kept.counter()
     limits = limits_of(view, question)
@@ -127,16 +127,13 @@ class _Sequence:
         words = LexicalSearch(selection, asked.question.query, settings, lexicon, clues.names)
         trace.lap("terms", len(words.terms))
         depth = max(settings.dense_candidates, 3 * limit)
-        candidates = Candidates(
-            selection, words, clues, reading.model, vector, depth, settings, trace, self._above,
-            explained=asked.explain,
-        )  # fmt: skip
+        candidates = Candidates(reading, selection, words, clues, vector, depth, trace, self._above)
         first = navigated(iter(candidates), settings, self._qualities, self._vectors)
+        compared = reading if vector is not None else replace(reading, model=NO_MODEL_NUMBER)
+        chunk = limit + 1  # one more: is there more?
         self._arranged = Arranged(
-            reading.view, reading.objects, reading.point, selection, first, settings, limit + 1, trace,
-            model=reading.model if vector is not None else NO_MODEL_NUMBER, relevance=self._relevance,
-            query=asked.question.query, statements=reading.statements,
-        )  # fmt: skip  # one more: is there more?
+            compared, selection, first, chunk, trace, query=asked.question.query, relevance=self._relevance
+        )
         self._places = enumerate(self._arranged)
         self._ahead: list[tuple[int, Placed]] = []
         self._loaded: dict[str, Loaded] = {}

@@ -12,8 +12,9 @@ from cmc_mcp.model.results import StageTrace
 
 @dataclass(slots=True)
 class Trace:
-    """Times and counts by stage, in the order in which the stages first ran."""
+    """Times and counts by stage, in the order in which the stages first ran; `explained` if the answer shows them."""
 
+    explained: bool = False
     _stages: dict[str, tuple[int, float, dict[str, JsonValue]]] = field(default_factory=dict)
     _last: float = field(default_factory=time.perf_counter)
 
