@@ -37,7 +37,16 @@ def test_the_adapter_stands_on_the_facade_the_models_and_the_errors():
     used = {
         node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("cmc_mcp")
     }
-    allowed = {"", ".collection", ".embed.given", ".errors", ".memory", ".model.entries", ".model.filters"}
+    allowed = {
+        "",
+        ".collection",
+        ".adapters._opening",
+        ".embed.external",
+        ".errors",
+        ".memory",
+        ".model.entries",
+        ".model.filters",
+    }
     assert used == {f"cmc_mcp{name}" for name in allowed}
 
 
