@@ -21,6 +21,7 @@ from cmc_mcp.store.postgres.store import PostgresStore
 from tests.embed.watch import INLINE_BYTES, Watcher, open_now, opened
 from tests.server.rig import call, configured
 from tests.support import reach
+from tests.support.memories import erase
 
 SESSION = {"session": "harbour", "occurred_at": "2026-01-02T03:04:05Z"}
 DOCUMENT = "# Kettle\n\nThe kettle is blue.\n\nIt whistles.\n\n# Lamp\n\nThe lamp is green.\n\nIt hums.\n"
@@ -342,11 +343,6 @@ def test_what_memory_knew_of_speakers_that_were_erased_counts_no_more(tmp_path: 
         assert watcher.calls == calls + 2
         assert "blue" not in answer.model_dump_json()
         assert answer.model_dump(exclude={"trace", "next_cursor"}) == same_point(memory, question, answer)
-
-
-def erase(memory: Memory, ids: list[str]) -> None:
-    plan = memory.forget(ids, erase=True, dry_run=True)
-    memory.forget(ids, erase=True, digest=plan.digest)
 
 
 def test_what_is_erased_meanwhile_is_not_shown(tmp_path: Path) -> None:

@@ -9,19 +9,13 @@ import pytest
 from cmc_mcp.config import Settings
 from cmc_mcp.errors import Conflict, InvalidInput, SourceIncomplete
 from cmc_mcp.memory import Memory
-from cmc_mcp.model.results import ForgetResult
 from tests.objects.kept import PLACES, kept_in
 from tests.support import reach
 from tests.support.embedders import CountingEmbedder
-from tests.support.memories import opened, raw_bytes, root
+from tests.support.memories import erase, opened, raw_bytes, root
 
 CANARY = "Qx7vZ1kWn4Rt8Lp2Bs6Hd0Gf3Jm5Yc9A"  # 32 bytes that occur nowhere else
 assert len(CANARY) == 32
-
-
-def _erase(memory: Memory, ids: list[str] | str) -> ForgetResult:
-    plan = memory.forget(ids, erase=True, dry_run=True)
-    return memory.forget(ids, erase=True, digest=plan.digest)
 
 
 def _is_gone(folder: Path, memory: Memory) -> bool:
@@ -37,7 +31,7 @@ def test_the_words_of_an_erased_heading_leave_what_stands_under_it(tmp_path: Pat
     first = memory.remember(text, source="plan.md", title="A guide")
     second = memory.remember(text + "\nmore\n", source="plan.md")
     heading = next(id for id in first.added if CANARY in memory.history(id).memory.text)  # type: ignore[union-attr]
-    _erase(memory, heading)
+    erase(memory, heading)
     assert memory.verify().faults == []
     assert memory.recall(CANARY).items == []
     assert [item.text for item in memory.recall("north").items] == ["we go north"]
@@ -58,7 +52,7 @@ def test_the_words_of_an_erased_heading_leave_what_stands_under_it(tmp_path: Pat
 def test_an_erased_heading_can_be_edited_away(tmp_path: Path) -> None:
     memory = opened(tmp_path)
     first = memory.remember(f"# Plan {CANARY}\n\nnorth\n\nsouth\n", source="plan.md")
-    _erase(memory, first.added[0])
+    erase(memory, first.added[0])
     second = memory.remember("# Plan\n\nnorth\n", source="plan.md")
     assert second.retired == [first.added[2]]
     assert memory.read_source("plan.md") == b"# Plan\n\nnorth\n"
@@ -79,7 +73,7 @@ def test_reasons_and_receipts_lose_the_words_too(tmp_path: Path) -> None:
     memory.revise(id, tags={"a": "1"}, reason=f"because of {CANARY}")
     memory.remember("later", claim={"subject": "app", "predicate": "on", "object": "F"}, idempotency_key="k2")
     memory.forget(id, reason=f"it was {CANARY}")
-    _erase(memory, id)
+    erase(memory, id)
     again = memory.remember(**arguments)  # type: ignore[arg-type]
     assert again.added == receipt.added
     assert [note.reason for note in again.conflicts] == ["[erased]"]
@@ -92,7 +86,7 @@ def test_a_reason_given_for_others_too_stays(tmp_path: Path) -> None:
     memory = opened(tmp_path)
     ids = [memory.remember(text).added[0] for text in ("a", "b")]
     memory.forget(ids, reason="both are old")
-    _erase(memory, ids[0])
+    erase(memory, ids[0])
     assert "both are old" in {row.reason for row in memory.history().transactions}
 
 
@@ -131,7 +125,7 @@ def test_facts_speakers_and_names_that_others_have_stay(tmp_path: Path) -> None:
     memory = opened(tmp_path)
     said = {"session": "s", "speaker": "ana", "occurred_at": "2026-05-08", "tags": {"t": "x"}}
     one, two = (memory.remember(text, **said).added[0] for text in ("one", "two"))  # type: ignore[arg-type]
-    _erase(memory, one)
+    erase(memory, one)
     item = memory.history(two).memory
     assert item is not None
     assert (item.speaker, item.session, item.source, item.tags) == ("ana", "s", "session:s", {"t": "x"})
@@ -142,7 +136,7 @@ def test_the_number_of_a_twin_is_shared_and_stays(tmp_path: Path) -> None:
     memory = opened(tmp_path)
     first = memory.remember("same\n\nsame\n", source="a")
     second = memory.remember("other\n\nother\n", source="b")
-    _erase(memory, first.added)
+    erase(memory, first.added)
     again = memory.remember("other\n\nother\n\nmore\n", source="b")
     assert again.reaffirmed == second.added
     assert memory.verify().faults == []
@@ -164,7 +158,7 @@ def test_a_content_that_is_also_a_name_is_refused(tmp_path: Path, text: str) -> 
 def test_tags_that_were_erased_can_be_given_again(tmp_path: Path) -> None:
     memory = opened(tmp_path)
     gone = memory.remember("gone", tags={"topic": "deploy"}, source="doc", session="s", speaker="ana").added
-    _erase(memory, gone)
+    erase(memory, gone)
     again = memory.remember("new", tags={"topic": "deploy"}, source="doc", session="s", speaker="ana").added
     assert [item.id for item in memory.recall("new", tags={"topic": "deploy"}).items] == again
     item = memory.history(again[0]).memory
@@ -183,7 +177,7 @@ def test_a_rollback_does_not_bring_it_back(tmp_path: Path) -> None:
     gone = memory.remember(f"text {CANARY}").added[0]
     before = memory.snapshot("before")
     checkpoint = memory.checkpoint(bytes(range(32)))
-    _erase(memory, gone)
+    erase(memory, gone)
     memory.remember("later")
     result = memory.rollback("before")
     assert result.erased == [gone]
@@ -199,7 +193,7 @@ def test_old_states_show_that_something_was_erased(tmp_path: Path) -> None:
     memory.remember("kept words")
     gone = memory.remember(f"gone words {CANARY}").added[0]
     before = memory.snapshot().transaction
-    _erase(memory, gone)
+    erase(memory, gone)
     answer = memory.recall("words", as_of=before)
     assert [item.text for item in answer.items] == ["kept words"]
     assert answer.hidden_erased == 1
@@ -215,7 +209,7 @@ def test_what_was_cached_before_an_erase_is_not_served_after_it(tmp_path: Path) 
     receipt = writer.remember(f"# {CANARY}\n\ntext\n", source="doc", tags={"t": CANARY})
     assert CANARY in reader.recall("text").model_dump_json()
     assert CANARY in reader.history(source="doc").model_dump_json()
-    _erase(writer, receipt.added)
+    erase(writer, receipt.added)
     assert CANARY not in reader.history(source="doc").model_dump_json()
     assert CANARY not in reader.recall("text", as_of=receipt.transaction).model_dump_json()
     assert CANARY not in reader.history(receipt.added[1]).model_dump_json()
@@ -224,8 +218,8 @@ def test_what_was_cached_before_an_erase_is_not_served_after_it(tmp_path: Path) 
 def test_erasing_twice_changes_nothing_more(tmp_path: Path) -> None:
     memory = opened(tmp_path)
     receipt = memory.remember(f"text {CANARY}", title="T")
-    _erase(memory, receipt.added)
-    again = _erase(memory, receipt.added)
+    erase(memory, receipt.added)
+    again = erase(memory, receipt.added)
     assert again.receipt is not None
     assert again.receipt.retracted == []
     assert memory.verify().faults == []
@@ -237,7 +231,7 @@ def test_an_erase_of_a_reader_in_the_way_says_so_and_the_next_open_finishes(tmp_
     other = opened(tmp_path)
     with reach.store(other).reader(1) as view:
         view.head()
-        result = _erase(memory, receipt.added).receipt
+        result = erase(memory, receipt.added).receipt
         assert result is not None
         assert result.pages_pending
     other.close()
@@ -257,11 +251,11 @@ def test_large_content_goes_with_its_last_reference_in_the_workspace(
     text = f"{CANARY} " * 10
     gone = first.remember(text, modality="event").added
     kept = second.remember(text, modality="event").added
-    _erase(first, gone)
+    erase(first, gone)
     assert second.history(kept[0]).memory.text == text  # type: ignore[union-attr]
     assert first.history(gone[0]).memory.text == "[erased]"  # type: ignore[union-attr]
     assert first.verify().faults == second.verify().faults == []
-    _erase(second, kept)
+    erase(second, kept)
     assert objects.raw() == {}
 
 
@@ -290,7 +284,7 @@ def test_an_erase_whose_process_ended_too_soon_is_finished_by_the_next_open(tmp_
     other = opened(tmp_path)
     with reach.store(other).reader(1) as view:  # as if it had ended before the log was truncated and the object deleted
         view.head()
-        _erase(memory, receipt.added)
+        erase(memory, receipt.added)
     memory.close()
     other.close()
     path.write_bytes(data)

@@ -9,7 +9,7 @@ import pytest
 
 from cmc_mcp import Memory
 from cmc_mcp.errors import Ambiguous, Conflict, InvalidInput, NotFound
-from tests.support.memories import opened
+from tests.support.memories import erase, opened
 
 
 @pytest.fixture
@@ -69,8 +69,7 @@ def test_an_erased_memory_does_not_come_back_and_the_rest_is_exactly_the_target(
     other = memory.remember("something else").added[0]
     target = memory.snapshot("before")
     memory.revise(other, tags={"later": "yes"})
-    plan = memory.forget(secret, erase=True, dry_run=True)
-    memory.forget(secret, erase=True, digest=plan.digest)
+    erase(memory, secret)
     preview = memory.rollback("before", dry_run=True)
     done = memory.rollback("before", digest=preview.digest)
     assert preview.erased == done.erased == [secret]

@@ -24,7 +24,7 @@ from cmc_mcp.merkle.checkpoint import generate_key, public_key
 from cmc_mcp.merkle.proof import verify_inclusion
 from cmc_mcp.model.results import VerifyResult
 from tests.support.embedders import CountingEmbedder
-from tests.support.memories import at
+from tests.support.memories import at, erase
 
 KEY = bytes(range(32))
 DOCUMENT = "# Plan\n\nShip it on Monday.\n\nAsk Maya first.\n"
@@ -50,8 +50,7 @@ def fill(memory: Memory) -> str:
     memory.rollback("before")
     memory.set_policy("gate.min_confidence", 0.5)
     memory.remember("unsure thing", confidence=0.1)
-    plan = memory.forget([other], erase=True, dry_run=True)
-    memory.forget([other], erase=True, digest=plan.digest)
+    erase(memory, [other])
     memory.forget(memory.remember("passing thought").added)
     return note
 

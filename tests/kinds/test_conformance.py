@@ -20,6 +20,7 @@ from cmc_mcp.store.statements import Keyed
 from tests.kinds.made import CLOCK, held, opened, place_of, put, put_in
 from tests.kinds.samples import DRAFTS, LEASES, LISTING, NOTICE, SHELF, TABLES, TASK, WITH_SAMPLES, listing
 from tests.support import reach
+from tests.support.memories import erase
 
 NAMES, WRITERS, STATES, TEAMS = ("a", "b", "c"), ("ana", "ben"), ("open", "done"), ("red", "blue", None)
 Facts = dict[str, Json]
@@ -254,8 +255,7 @@ def test_an_erase_takes_the_words_out_of_what_quotes_them(place: str, tmp_path: 
         quoted = fill(memory)
         assert ("blue",) in [row[:1] for row in rows(memory)["test_colours"]]
         before = memory.snapshot().root
-        plan = memory.forget(quoted, erase=True, dry_run=True)
-        memory.forget(quoted, erase=True, digest=plan.digest)
+        erase(memory, quoted)
         assert (held(memory, TASK, "b") or {})["title"] == "[erased]"
         assert "secret" not in str(held(memory, TASK, "b"))
         with reach.reader(memory) as view:

@@ -17,7 +17,7 @@ from cmc_mcp.errors import Conflict, DimensionMismatch, EmbedderError, InvalidIn
 from cmc_mcp.model.entries import Entry, coerced
 from cmc_mcp.model.filters import MISSING, Compare, Either, Every, Negation, compiled
 from tests.support.embedders import CountingEmbedder
-from tests.support.memories import opened
+from tests.support.memories import erase, opened
 
 
 def equals(field, value):
@@ -157,8 +157,7 @@ def test_an_erased_entry_leaves_nothing_in_filters(memory, notes, tmp_path):
     notes.put([Entry("a", "red", {"who": "swordfish"}), Entry("b", "blue", {"n": 1})])
     mine = Compare(("who",), equals, "swordfish")
     assert notes.count(where=mine) == 1
-    plan = memory.forget(notes.wordings("a"), erase=True, dry_run=True)
-    memory.forget(notes.wordings("a"), erase=True, digest=plan.digest)
+    erase(memory, notes.wordings("a"))
     assert notes.count(where=mine, as_of=1) == 0
     assert [found.id for found in notes.entries(as_of=1)] == ["b"]
     assert notes.count(as_of=1) == 1
@@ -171,8 +170,7 @@ def test_an_erased_entry_leaves_nothing_in_filters(memory, notes, tmp_path):
 def test_metadata_that_were_erased_and_are_told_again_are_filtered_again(memory, notes):
     mine = Compare(("who",), equals, "swordfish")
     notes.put([Entry("a", "red", {"who": "swordfish"})])
-    plan = memory.forget(notes.wordings("a"), erase=True, dry_run=True)
-    memory.forget(notes.wordings("a"), erase=True, digest=plan.digest)
+    erase(memory, notes.wordings("a"))
     assert notes.count(where=mine) == 0
     notes.put([Entry("b", "blue", {"who": "swordfish"})])
     assert notes.count(where=mine) == 1

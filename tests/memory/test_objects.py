@@ -12,7 +12,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
 from tests.objects.kept import PLACES, Kept, kept_in
 from tests.support.embedders import CountingEmbedder
-from tests.support.memories import opened
+from tests.support.memories import erase, opened
 
 
 @pytest.fixture(params=PLACES)
@@ -50,7 +50,7 @@ def test_a_write_that_is_refused_leaves_no_object(memory: Memory, kept: Kept) ->
         memory.revise(held, content=large, valid_to="2020-01-01")
     notes = memory.collection("notes")
     notes.put([Entry("gone", "swordfish")])
-    _erase(memory, notes.wordings("gone"))
+    erase(memory, notes.wordings("gone"))
     with pytest.raises(Conflict, match="erased"):
         notes.put([Entry("large", large), Entry("gone", "swordfish")])
     assert kept.raw() == {}
@@ -59,18 +59,13 @@ def test_a_write_that_is_refused_leaves_no_object(memory: Memory, kept: Kept) ->
 def test_large_words_that_were_erased_do_not_come_back_as_an_object(memory: Memory, kept: Kept) -> None:
     (held,) = memory.remember("small").added
     large = "needle " * INLINE_BYTES
-    _erase(memory, memory.remember(large, modality="event").added)
+    erase(memory, memory.remember(large, modality="event").added)
     with pytest.raises(InvalidInput, match="erased"):
         memory.revise(held, content=large)
     with pytest.raises(Conflict, match="erased"):
         memory.collection("notes").put([Entry("large", large)])
     assert memory.remember(large, modality="event").quarantined
     assert kept.raw() == {}
-
-
-def _erase(memory: Memory, ids: list[str]) -> None:
-    plan = memory.forget(ids, erase=True, dry_run=True)
-    memory.forget(ids, erase=True, digest=plan.digest)
 
 
 @pytest.mark.parametrize(("modality", "media"), [("image", "image/png"), ("audio", "audio/ogg")])

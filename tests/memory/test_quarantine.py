@@ -9,7 +9,7 @@ import pytest
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
 from cmc_mcp.memory import Memory
 from tests.support.embedders import CountingEmbedder
-from tests.support.memories import opened, raw_bytes, root
+from tests.support.memories import erase, opened, raw_bytes, root
 
 FULL = {
     "source": "doc.md", "title": "A title", "tags": {"t": "x"}, "confidence": 0.25, "entropy": 2.5, "model_id": "gpt-9",
@@ -21,11 +21,6 @@ FULL = {
 @pytest.fixture
 def memory(tmp_path: Path) -> Memory:
     return opened(tmp_path, embedder=CountingEmbedder())
-
-
-def _erase(memory: Memory, ids: list[str]) -> None:
-    plan = memory.forget(ids, erase=True, dry_run=True)
-    memory.forget(ids, erase=True, digest=plan.digest)
 
 
 def test_without_a_policy_nothing_is_kept_back(memory: Memory) -> None:
@@ -88,7 +83,7 @@ def test_an_image_is_released_as_it_came(memory: Memory) -> None:
 
 def test_erased_content_remembered_again_is_kept_back_and_can_be_released(memory: Memory) -> None:
     first = memory.remember("text to erase", tags={"t": "x"})
-    _erase(memory, first.added)
+    erase(memory, first.added)
     again = memory.remember("text to erase", tags={"t": "y"})
     assert again.added == again.restored == []
     assert "erased" in again.quarantined[0].reasons[0]
@@ -100,7 +95,7 @@ def test_erased_content_remembered_again_is_kept_back_and_can_be_released(memory
     assert memory.recall("text erase").mode.pending == 0
     assert memory.verify(deep=True).faults == []
     assert memory.remember("text to erase").reaffirmed == first.added
-    _erase(memory, first.added)
+    erase(memory, first.added)
     assert memory.recall("text erase").items == []
     assert memory.verify(deep=True).faults == []
 
@@ -109,7 +104,7 @@ def test_a_released_large_content_and_image_are_whole_again(memory: Memory) -> N
     text, data = "word " * 20_000, b"\x89PNG" + bytes(100)
     ids = memory.remember(text, modality="event").added
     ids += memory.remember(data, modality="image", media_type="image/png", source="i", title="a boat").added
-    _erase(memory, ids)
+    erase(memory, ids)
     kept = memory.remember(text, modality="event").quarantined
     kept += memory.remember(data, modality="image", media_type="image/png", source="i", title="a boat").quarantined
     for entry in kept:
@@ -122,7 +117,7 @@ def test_a_released_large_content_and_image_are_whole_again(memory: Memory) -> N
 
 def test_a_document_with_one_erased_block_is_kept_back_whole(memory: Memory) -> None:
     first = memory.remember("one\n\ntwo\n\nthree\n", source="doc.md")
-    _erase(memory, first.added[1:2])
+    erase(memory, first.added[1:2])
     before = root(memory)
     again = memory.remember("one\n\ntwo\n\nthree\n", source="doc.md")
     assert len(again.quarantined) == 1
@@ -137,7 +132,7 @@ def test_a_document_with_one_erased_block_is_kept_back_whole(memory: Memory) -> 
 def test_a_released_heading_is_back_in_the_plan(memory: Memory) -> None:
     text = "# Plan\n\nnorth\n"
     first = memory.remember(text, source="doc.md")
-    _erase(memory, first.added[:1])
+    erase(memory, first.added[:1])
     memory.release(memory.remember(text, source="doc.md").quarantined[0].id)
     assert memory.read_source("doc.md") == text.encode()
     assert memory.history(source="doc.md").nodes[1].title == "Plan"
@@ -147,12 +142,12 @@ def test_an_erase_takes_what_waits_in_quarantine_too(tmp_path: Path) -> None:
     memory = opened(tmp_path)
     canary = "Zk3Xw9Qp5Rm1Tn7Vb2Ld8Hs4Gj6Fc0Ya"
     first = memory.remember(f"text {canary}")
-    _erase(memory, first.added)
+    erase(memory, first.added)
     released = memory.release(memory.remember(f"text {canary}").quarantined[0].id)
     memory.set_policy("gate.min_confidence", 0.6)
     memory.remember(f"{canary} apart\n\ntext {canary}", confidence=0.1)
     assert len(memory.quarantine()) == 1
-    _erase(memory, released.restored)
+    erase(memory, released.restored)
     assert memory.quarantine() == []
     assert memory.verify().faults == []
     memory.close()

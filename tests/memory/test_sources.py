@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cmc_mcp.errors import InvalidInput, NotFound, SourceIncomplete
 from cmc_mcp.kernel.identity import note_origin, source_name
 from cmc_mcp.memory import Memory
+from tests.support.memories import erase
 
 _SETTINGS = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -132,8 +133,7 @@ def test_a_forgotten_turn_and_a_forgotten_note_are_named(memory: Memory) -> None
 def test_an_erased_part_is_named_in_every_version(memory: Memory) -> None:
     receipt = memory.remember("# Secret plan\n\nwe go north\n\n## Other\n\nrest\n", source="plan.md")
     heading = receipt.added[0]
-    plan = memory.forget(heading, erase=True, dry_run=True)
-    memory.forget(heading, erase=True, digest=plan.digest)
+    erase(memory, heading)
     with pytest.raises(SourceIncomplete) as caught:
         memory.read_source("plan.md")
     assert caught.value.fields["missing"] == [heading]

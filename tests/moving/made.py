@@ -20,7 +20,7 @@ from cmc_mcp.store.tables import in_order_of_moving
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.support import reach
 from tests.support.embedders import HashVectors
-from tests.support.memories import START_US, at
+from tests.support.memories import START_US, at, erase
 
 SETTINGS = Settings(inline_bytes=256)
 CODE = "def one():\n    return 1\n\n\nclass Two:\n    def three(self):\n        return 3\n"
@@ -61,8 +61,7 @@ def fill(memory: Memory, seed: int, notes: int = 40) -> None:
     memory.rollback(before.snapshot)
     gone = memory.remember("secret and large " * 40, modality="event", source="gone").added
     gone += memory.remember("a secret", tags={"who": "nobody"}).added
-    plan = memory.forget(gone, erase=True, dry_run=True)
-    memory.forget(gone, erase=True, digest=plan.digest)
+    erase(memory, gone)
     memory.remember(DOCUMENT.replace("$4,000", "$5,000"), source="plan.md")
     memory.embed_pending()
     memory.snapshot("end")

@@ -23,6 +23,7 @@ from tests.pg.backend import Databases
 from tests.pg.made import on
 from tests.pg.server import Server, running
 from tests.support import reach
+from tests.support.memories import erase
 
 _WRITERS, _EACH, _KILLS = 3, 12, 2
 
@@ -311,8 +312,7 @@ def test_servers_take_turns_and_their_caches_catch_up(databases: Databases, tmp_
         thread.join()
     assert not failures
     gone = servers[0].recall("server 1 says 3", limit=1).items[0]
-    plan = servers[1].forget([gone.id], erase=True, dry_run=True)
-    servers[1].forget([gone.id], erase=True, digest=plan.digest)
+    erase(servers[1], [gone.id])
     answers = []
     for server in (*servers, fresh := on(databases.of(tmp_path / "pg"), embedder=HashVectors(), clock=clock)):
         answer = server.recall("server 2 says 3", as_of=25)

@@ -18,6 +18,7 @@ from cmc_mcp.store.postgres.store import PostgresStore
 from tests.pg.made import on, run_sql
 from tests.pg.nearby import Clustered, cases, fill
 from tests.support import reach
+from tests.support.memories import erase
 
 NO_MATRIX = Settings(matrix_bytes_max=0)
 
@@ -99,8 +100,7 @@ def test_what_was_erased_is_not_found_through_it(url: str) -> None:
     with _small(url) as memory:
         _index(memory)
         found = memory.recall("text 7", limit=1).items[0]
-        plan = memory.forget([found.id], erase=True, dry_run=True)
-        memory.forget([found.id], erase=True, digest=plan.digest)
+        erase(memory, [found.id])
         assert _dense(memory)
         assert found.id not in {item.id for item in memory.recall("text 7", limit=200).items}
         assert memory.verify().holds

@@ -25,6 +25,7 @@ from tests.pg.server import running
 from tests.pg.test_equal_backends import assert_equal
 from tests.support import reach
 from tests.support.embedders import HashVectors
+from tests.support.memories import erase
 
 PARTS = 3
 WHOLE = {"workspaces", "migrations", "embedding_models"}
@@ -117,8 +118,7 @@ def _use(memory: Memory) -> None:
     memory.history(limit=5)
     memory.read_source("deploy.md")
     memory.snapshot("end")
-    plan = memory.forget([memory.recall("limit", limit=1).items[0].id], erase=True, dry_run=True)
-    memory.forget([memory.recall("limit", limit=1).items[0].id], erase=True, digest=plan.digest)
+    erase(memory, [memory.recall("limit", limit=1).items[0].id])
 
 
 def _parts_of(url: str, statement: str, bindings: list[object]) -> set[str] | None:
@@ -151,8 +151,7 @@ def test_verify_rebuild_and_the_scrubbing_of_what_was_erased_work_in_parts(url: 
         assert memory.rebuild().holds
         assert [item.id for item in memory.recall("deploy target limit").items] == before
         gone = memory.recall("limit", limit=1).items[0].id
-        plan = memory.forget([gone], erase=True, dry_run=True)
-        memory.forget([gone], erase=True, digest=plan.digest)
+        erase(memory, [gone])
         assert memory.verify().holds and not reach.store(memory).pages_pending()
     vacuumed = run_sql(
         url, "SELECT sum(pg_stat_get_vacuum_count(c.oid)) FROM pg_class c WHERE relname LIKE 'payloads\\_p%' AND relkind = 'r'"

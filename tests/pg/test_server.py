@@ -27,6 +27,7 @@ from tests.pg.backend import Databases, with_database
 from tests.pg.made import on, run_sql
 from tests.pg.server import running
 from tests.support import reach
+from tests.support.memories import erase
 
 _SECRET = "hunter2hunter2"
 
@@ -234,8 +235,7 @@ def test_objects_are_kept_in_the_database_or_where_one_says(url: str, tmp_path: 
         with pytest.raises(IntegrityError, match="does not match its hash"):
             memory.read_source("log:1")
         run_sql(url, f"UPDATE cmc.objects SET body = '{long}'")
-        plan = memory.forget(receipt.added, erase=True, dry_run=True)
-        memory.forget(receipt.added, erase=True, digest=plan.digest)
+        erase(memory, receipt.added)
         assert run_sql(url, "SELECT count(*) FROM cmc.objects") == [(0,)]
     with on(url, settings=settings, objects=tmp_path / "aside") as memory:
         memory.remember(long + "more", modality="event", source="log:2")

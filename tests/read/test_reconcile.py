@@ -10,6 +10,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Item
 from tests.read.made import opened
 from tests.support import reach
+from tests.support.memories import erase
 
 CLAIM = {"subject": "app", "predicate": "runs on"}
 
@@ -119,8 +120,7 @@ def test_what_was_erased_is_hidden_and_counted(tmp_path: Path, matrix: bool) -> 
         ids = memory.remember_many([{"content": f"secret {i}", "tags": {"n": str(i % 2)}} for i in range(6)]).added
         seq = memory.recall("x").read_point.transaction
         assert memory.recall("secret", as_of=seq).hidden_erased == 0
-        plan = memory.forget(ids[:3], erase=True, dry_run=True)
-        memory.forget(ids[:3], erase=True, digest=plan.digest)
+        erase(memory, ids[:3])
         now, then = memory.recall("secret"), memory.recall("secret", as_of=seq)
         assert len(now.items) == len(then.items) == 3
         assert (now.hidden_erased, then.hidden_erased) == (0, 3)

@@ -19,6 +19,7 @@ from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
 from tests.read.made import assert_equal_paths, opened
 from tests.support import reach
 from tests.support.embedders import HashVectors
+from tests.support.memories import erase
 
 EMBEDDER = HashVectors()
 MANY = 2 * SEGMENT_VECTORS + 150  # two packed segments and a tail
@@ -101,8 +102,7 @@ def test_vectors_of_segments_that_an_erase_dropped_are_still_found(tmp_path: Pat
     with opened(tmp_path) as memory:
         _fill(memory, MANY)
         victim = memory.recall("topic 1~1", limit=1).items[0].id
-        plan = memory.forget(victim, erase=True, dry_run=True)
-        memory.forget(victim, erase=True, digest=plan.digest)
+        erase(memory, victim)
         assert_equal_paths(memory, _query("topic 1~1"), 50)
         _fill(memory, 2 * SEGMENT_VECTORS, MANY)  # packs later segments, and leaves a gap before them
         assert_equal_paths(memory, _query("topic 1~1"), 100)
@@ -179,8 +179,7 @@ def test_revise_forget_rollback_and_erase_reach_the_matrix(tmp_path: Path) -> No
         assert len(assert_equal_paths(memory, _query("fact"), 100)) == 75
         memory.rollback(start)
         assert len(assert_equal_paths(memory, _query("fact"), 100)) == 80
-        plan = memory.forget(ids[8], erase=True, dry_run=True)
-        memory.forget(ids[8], erase=True, digest=plan.digest)
+        erase(memory, ids[8])
         assert len(assert_equal_paths(memory, _query("fact"), 100)) == 79
         for seq in range(1, memory.recall("x").read_point.transaction + 1):
             assert_equal_paths(memory, _query("fact"), 100, seq=seq)

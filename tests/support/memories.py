@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from cmc_mcp.clock import Clock, FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.memory import Memory
+from cmc_mcp.model.results import ForgetResult
 from cmc_mcp.store.ports import Objects, Store
 from cmc_mcp.workspace import Workspace
 
@@ -36,6 +38,13 @@ def over(
         settings=settings or Settings(),
     )  # fmt: skip
     return Memory(found)
+
+
+def erase(memory: Memory, ids: str | Sequence[str]) -> ForgetResult:
+    """Erase as anybody must: a dry run first, then its digest."""
+    ids = ids if isinstance(ids, str) else list(ids)
+    plan = memory.forget(ids, erase=True, dry_run=True)
+    return memory.forget(ids, erase=True, digest=plan.digest)
 
 
 def root(memory: Memory) -> str:

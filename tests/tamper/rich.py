@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from cmc_mcp.store.codes import SEGMENT_VECTORS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
 from tests.support.embedders import HashVectors
-from tests.support.memories import at
+from tests.support.memories import at, erase
 
 KEY = bytes(range(32))
 START_US = 1_780_000_000_000_000
@@ -102,12 +102,6 @@ def settle(path: Path) -> None:
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         raw.close()
-
-
-def erase(memory: Memory, ids: Sequence[str]) -> None:
-    """Destroy some memories."""
-    plan = memory.forget(ids, erase=True, dry_run=True)
-    memory.forget(ids, erase=True, digest=plan.digest)
 
 
 def _fill(memory: Memory, *, erases: bool) -> None:

@@ -19,7 +19,7 @@ from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.verbs.models import Outcome
 from tests.read.made import without_matrix
 from tests.support import reach
-from tests.support.memories import opened
+from tests.support.memories import erase, opened
 
 START_US = 1_780_000_000_000_000
 
@@ -173,8 +173,7 @@ def test_facts_keep_marks_and_a_new_wording_starts_without_any(memory: Memory) -
 def test_erasing_a_memory_destroys_its_marks_and_the_reason_given(memory: Memory) -> None:
     (id,) = remembered(memory, "a heron")
     memory.as_principal("canary-principal").mark(id, "wrong", reason="canary-reason")
-    plan = memory.forget(id, erase=True, dry_run=True)
-    memory.forget(id, erase=True, digest=plan.digest)
+    erase(memory, id)
     assert all(entry.reason is None for entry in memory.history(id).transactions)
     assert all("mark:" not in json.dumps(version.facts) for version in memory.history(id).versions)
     assert memory.calibration() == []
