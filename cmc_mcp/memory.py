@@ -580,7 +580,7 @@ class Memory:
         Raises:
             NotFound: the backup does not exist, or lacks the workspace.
             Conflict: something is at the path, and `replace` is not given.
-            Busy: somebody has the store open.
+            Busy: another process has the store open; a memory of this process must be closed first.
             WrongKey: `key` does not open the backup.
             FutureStore: a newer version wrote the backup.
             IntegrityError: the backup cannot be read.

@@ -141,7 +141,7 @@ def _content(about: About, text: str | None, file: Path | None, binary: bool) ->
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInput.at(
-            "content", f"is not UTF-8 text (byte {error.start}); say --modality image or audio"
+            "content", f"is not UTF-8 text (byte {error.start}); say --modality image, audio or data"
         ) from error
 
 

@@ -66,7 +66,7 @@ class Remember(Verb["Receipt"]):
     ))
     modality: str = argument(
         "text", "choice", "",
-        Option("text, code, event, tool:call, tool:result, image or audio.", "NAME", shows_default=False),
+        Option("text, code, event, tool:call, tool:result, image, audio or data.", "NAME", shows_default=False),
         options=MODALITIES, called="modality",
     )
     media_type: str | None = argument(

@@ -58,7 +58,7 @@ def test_it_is_validated_with_the_others_under_its_path() -> None:
     assert refused.value.fields["paths"] == ["kin", "weight", "confidence"]
     with pytest.raises(InvalidInput, match="shade: 'blue' is not a valid shade; use one of red, green"):
         question(WiderRecall("tea", shade="blue"))
-    with pytest.raises(InvalidInput, match="kin: is no argument"):
+    with pytest.raises(InvalidInput, match="kin: is an unknown argument"):
         validate({"content": "a note", "kin": "maya"})  # type: ignore[typeddict-unknown-key]
 
 

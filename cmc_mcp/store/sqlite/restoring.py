@@ -54,7 +54,9 @@ def restore(
     if not backup.is_file():
         raise NotFound(f"no backup exists at {backup}; name the file that `cmc backup` wrote")
     if target.exists() and (not replace or backup.samefile(target)):
-        raise Conflict(f"{target} exists; give --to a new name, or leave it out to replace the configured store")
+        raise Conflict(
+            f"{target} exists; name a new place (--to), or replace the store there (leave --to out; in Python, replace=True)"
+        )
     prepare_folder(target)
     staged = Path(f"{target}.restoring")
     try:
