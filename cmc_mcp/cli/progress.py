@@ -14,7 +14,7 @@ _PLAIN_EVERY_S = 2.0
 
 @contextmanager
 def progress(label: str, total: int | None, patience_s: float) -> Iterator[Progress]:
-    """Give a callback for (done, total); a total of 0 is unknown. Plain lines begin after the patience."""
+    """Return a callback for (done, total); a total of 0 is unknown. Plain lines begin after the patience."""
     if sys.stderr.isatty():
         with _bar(label, total) as report:
             yield report

@@ -28,7 +28,7 @@ class AuditView(View):
         )
 
     def all_records(self) -> dict[Rid, Record]:
-        """Give every record by its number."""
+        """Return every record by its number."""
         rows = self._c.execute("SELECT rid, kind, key FROM records WHERE ws = ?", (self.ws,))
         return {rid: Record(kind, key) for rid, kind, key in rows}
 
@@ -49,7 +49,7 @@ class AuditView(View):
         return Vid(row[0]) if row else None
 
     def all_node_vectors(self) -> Iterator[tuple[int, ModelNumber, NodeKey, Seq, bytes]]:
-        """Give every vector of a node as (nid, model, key, seq, fp32), in order of making."""
+        """Yield every vector of a node as (nid, model, key, seq, fp32), in order of making."""
         return iter(
             self._c.execute(
                 "SELECT nid, model, node, seq, vector FROM node_vectors WHERE ws = ? ORDER BY nid", (self.ws,)

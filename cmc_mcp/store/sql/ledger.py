@@ -181,7 +181,7 @@ class LedgerRows:
         return Record(*row)
 
     def records(self, kind: int) -> list[RecordKey]:
-        """Give every record of a kind as (rid, key), in order of first recording."""
+        """Return every record of a kind as (rid, key), in order of first recording."""
         return list(
             map(
                 RecordKey._make,
@@ -243,7 +243,7 @@ class LedgerRows:
                     self._facts[pid] = Facts(row.hash, row.body)
 
     def interval_rows(self, rid: Rid) -> list[IntervalRow]:
-        """Give every interval a record ever had: (valid_from, valid_to, tx_from, tx_to, facts number), in order."""
+        """Return every interval that a record ever had: (valid_from, valid_to, tx_from, tx_to, facts number), in order."""
         return list(
             map(
                 IntervalRow._make,
@@ -325,7 +325,7 @@ class LedgerRows:
         return Pid(row[0]) if row else None
 
     def all_payloads(self) -> Iterator[PayloadRow]:
-        """Give every payload row of the workspace."""
+        """Yield every payload row of the workspace."""
         for row in self._c.execute(
             "SELECT pid, hash, domain, bytes, object, body FROM payloads WHERE ws = ? ORDER BY pid", (self.ws,)
         ):

@@ -58,7 +58,7 @@ class SearchView(AuditView):
 
     # ------------------------------------------------------------------ vectors
     def selected(self, seq: Seq, valid_at: int, limits: Filter) -> list[Rid]:
-        """Give every atom that holds at a read point and passes a filter, in order."""
+        """Return every atom that holds at a read point and passes a filter, in order."""
         passing, bindings = conditions(limits)
         rows = self._c.execute(
             "SELECT DISTINCT p.rid FROM pieces p JOIN atoms a USING(ws, rid) WHERE p.ws = ? AND p.tx_from <= ?"

@@ -283,7 +283,7 @@ class View(LedgerRows):
         return [rid for (rid,) in rows]
 
     def live_atoms(self, seq: Seq, valid_at: int) -> list[Rid]:
-        """Give every atom that holds at a read point: the slow, obvious way, and the oracle of the fast one."""
+        """Return every atom that holds at a read point: the slow, obvious way, and the oracle of the fast one."""
         rows = self._c.execute(
             "SELECT DISTINCT p.rid FROM pieces p JOIN records r USING(ws, rid) WHERE p.ws = ?1 AND r.kind = ?4"
             " AND p.tx_from <= ?2 AND p.tx_to > ?2 AND p.valid_from <= ?3 AND p.valid_to > ?3 ORDER BY p.rid",
