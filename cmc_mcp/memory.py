@@ -578,7 +578,7 @@ class Memory:
         `checkpoint` is a signed head of `workspace` that the backup must hold, `public_key` as in `verify`.
 
         Raises:
-            NotFound: the backup does not exist, or lacks the workspace.
+            NotFound: the backup does not exist, or lacks the workspace of `checkpoint`.
             Conflict: something is at the path, and `replace` is not given.
             Busy: another process has the store open; a memory of this process must be closed first.
             WrongKey: `key` does not open the backup.
