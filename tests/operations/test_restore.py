@@ -219,7 +219,7 @@ def test_a_store_that_is_no_database_any_more_is_replaced_and_kept(store: Path) 
 
 # ---------------------------------------------------------------------- under writers, and cut off anywhere
 def test_a_backup_taken_while_four_write_is_a_prefix_and_verifies(tmp_path: Path) -> None:
-    path, stop = tmp_path / "memory.db", threading.Event()
+    path, stop, begun = tmp_path / "memory.db", threading.Event(), threading.Semaphore(0)
     made(path)
 
     def write(name: str) -> None:
@@ -228,6 +228,8 @@ def test_a_backup_taken_while_four_write_is_a_prefix_and_verifies(tmp_path: Path
             while not stop.is_set():
                 memory.remember(f"{name} {number}", source=f"{name}/{number}")
                 number += 1
+                if number == 1:
+                    begun.release()
                 if number % 3 == 0:
                     memory.remember(LARGE + f"{name}{number}".encode(), modality="image", media_type="image/png",
                                     title=f"{name} {number}", source=f"{name}/picture/{number}")  # fmt: skip
@@ -236,6 +238,7 @@ def test_a_backup_taken_while_four_write_is_a_prefix_and_verifies(tmp_path: Path
     for writer in writers:
         writer.start()
     try:
+        assert all(begun.acquire(timeout=60) for _ in writers)  # a busy machine may start them late
         with opened(path) as memory:
             for number in range(3):
                 memory.backup(tmp_path / f"backup-{number}.db")
