@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import replace
 
 from cmc_mcp.errors import InvalidInput, LimitExceeded
 from cmc_mcp.limits import CONTENT_BYTES_MAX
@@ -24,7 +23,7 @@ Example: {"content": "We deploy to Fly.io since June", "claim": {"subject": "sho
 
 def handle(call: Call, asked: Remember) -> Receipt:
     """Remember one thing. What is binary comes as base64."""
-    return change(call, replace(asked, content=_decoded(asked)) if asked.modality in BINARY else asked)
+    return change(call, asked.replaced(content=_decoded(asked)) if asked.modality in BINARY else asked)
 
 
 def _decoded(asked: Remember) -> bytes:

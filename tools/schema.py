@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, Validation
 
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
 from cmc_mcp.limits import TAGS_MAX
-from cmc_mcp.verbs.argument import FORMS, About, Form, Verb, abouts
+from cmc_mcp.verbs.argument import FORMS, About, Form, Verb
 
 Schema = dict[str, JsonValue]
 
@@ -69,7 +69,7 @@ def published(verb: type[Verb[Any]]) -> type[Arguments]:
 def _published(verb: Hashable) -> type[Arguments]:
     named = cast("type[Verb[Any]]", verb)
     taken: dict[str, Any] = {
-        name: _field(about) for name, about in abouts(named).items() if about.argument.tool is not None
+        name: _field(about) for name, about in named.abouts.items() if about.argument.tool is not None
     }
     return create_model(f"{named.__name__}Arguments", __base__=Arguments, **taken)
 
@@ -104,7 +104,7 @@ def parse(verb: type[V], raw: Mapping[str, object]) -> V:
     except ValidationError as error:
         problems = [_problem(model, verb.verb, cast("Mapping[str, object]", found)) for found in error.errors()]
     else:
-        return verb(**{name: _plain(abouts(verb)[name], getattr(asked, name)) for name in model.model_fields})
+        return verb(**{name: _plain(verb.abouts[name], getattr(asked, name)) for name in model.model_fields})
     raise InvalidInput.of(list(dict.fromkeys(problems)))
 
 

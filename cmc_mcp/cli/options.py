@@ -14,7 +14,7 @@ from cmc_mcp.cli.app import command
 from cmc_mcp.cli.session import Session, pairs, read_bytes, read_text, session_of
 from cmc_mcp.errors import InvalidInput
 from cmc_mcp.model.modality import BINARY
-from cmc_mcp.verbs.argument import FORMS, About, Form, Option, Verb, abouts
+from cmc_mcp.verbs.argument import FORMS, About, Form, Option, Verb
 
 if TYPE_CHECKING:
     from cmc_mcp.model.facts import ClaimArguments
@@ -56,8 +56,8 @@ def read(model: type[V], typed: Mapping[str, Any]) -> V:
     Raises:
         InvalidInput: a value is malformed, or given twice; a file that it names cannot be read.
     """
-    given = {about.name: about.default for about in abouts(model).values()}
-    for name, about in sorted(abouts(model).items(), key=lambda item: item[1].argument.form == "content"):
+    given = {about.name: about.default for about in model.abouts.values()}
+    for name, about in sorted(model.abouts.items(), key=lambda item: item[1].argument.form == "content"):
         if about.argument.cli is not None and (value := _value(about, typed)) not in (None, []):
             given[name] = value
     return model(**given)
@@ -65,7 +65,7 @@ def read(model: type[V], typed: Mapping[str, Any]) -> V:
 
 def _asked(model: type[Verb[Any]], only: Sequence[str]) -> list[About]:
     """Return the arguments that the command takes, in the order of its help."""
-    asked = [about for name, about in abouts(model).items() if about.argument.cli and (not only or name in only)]
+    asked = [about for name, about in model.abouts.items() if about.argument.cli and (not only or name in only)]
     for about in list(asked):
         names, before = [one.name for one in asked], cast("Option", about.argument.cli).before
         if before in names:

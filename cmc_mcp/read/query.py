@@ -10,7 +10,6 @@ from cmc_mcp.ids import PayloadHash, Pid, Rid
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import MODALITIES, Filter
-from cmc_mcp.verbs.argument import abouts, unscoped
 from cmc_mcp.verbs.check import Check
 from cmc_mcp.verbs.models import Recall
 
@@ -47,13 +46,13 @@ def question(asked: Recall) -> Question:
         LimitExceeded: a bound was passed.
     """
     check, verb = Check(hasty=True), type(asked)
-    found = check.read(verb, vars(asked), leave=unscoped(verb))
+    found = check.read(verb, vars(asked), leave=verb.unscoped)
     check.raise_()
     least, pop = found.pop("min_confidence", None), found.pop
     return Question(
         pop("query"), pop("budget_tokens"), pop("limit"), pop("modality", ()), pop("source", ()), pop("writer", ()),
         pop("tags", ()), None if least is None else float(least), pop("around"),
-        {name: value for name, value in found.items() if value != abouts(verb)[name].default},
+        {name: value for name, value in found.items() if value != verb.abouts[name].default},
     )  # fmt: skip
 
 

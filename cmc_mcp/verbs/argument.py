@@ -6,10 +6,21 @@ is checked stands in `check.py`, how it is published in `tools/schema.py`, how i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence, Set
-from dataclasses import MISSING, Field, dataclass, field, fields
-from functools import cache
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast, get_args
+from collections.abc import Mapping, Sequence, Set
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    Never,
+    Self,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_args,
+)
 
 Form = Literal[
     "text", "content", "time", "number", "seconds", "count", "flag", "choice", "media type", "origin", "question",
@@ -74,11 +85,21 @@ class About(NamedTuple):
     required: bool
 
 
-def about(
+class _Written(NamedTuple):
+    """A field as its model says it, until the class is made."""
+
+    default: object
+    argument: Argument
+
+
+_REQUIRED: Final = object()
+
+
+def required(
     form: Form, tool: str | None = "", cli: Option | None = None, **more: str | float | bool | tuple[str, ...]
-) -> Mapping[str, Argument]:
-    """Return the metadata of a required field: `query: str = field(metadata=about("question", …))`."""
-    return {"argument": Argument(form, tool, cli, **cast("dict[str, Any]", more))}
+) -> Any:  # of whatever type its field is
+    """Return a field that must be given: `query: str = required("question", …)`."""
+    return _Written(_REQUIRED, Argument(form, tool, cli, **cast("dict[str, Any]", more)))
 
 
 def argument(
@@ -89,48 +110,67 @@ def argument(
     **more: str | float | bool | tuple[str, ...],
 ) -> T:
     """Return a field that may be left out: `limit: int = argument(10, "count", …)`. To its model it is the default."""
-    made: object = field(default=default, metadata=about(form, tool, cli, **more))
+    made: object = _Written(default, Argument(form, tool, cli, **cast("dict[str, Any]", more)))
     return cast("T", made)
 
 
-@dataclass(frozen=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(required,))
 class Verb(Generic[R]):
-    """Base of every verb's model: the arguments as a caller gives them, not yet checked. `R` is what the verb answers."""
+    """Base of every verb's model: the arguments as a caller gives them, not yet checked. `R` is what the verb answers.
+
+    To a type checker a model is a frozen dataclass. It is none, since to generate the methods of nine cost every start 8 ms.
+    """
 
     verb: ClassVar[str]
+    abouts: ClassVar[Mapping[str, About]] = {}
+    """The arguments by name, in the order of the model."""
+    in_turn: ClassVar[Sequence[About]] = ()
+    """The arguments in the order in which their problems are listed."""
+    unscoped: ClassVar[Set[str]] = frozenset()
+    """The names of the arguments that do not change what a question finds."""
+
+    def __init_subclass__(cls) -> None:
+        found = dict(cls.abouts)
+        for name, written in [(n, w) for n, w in vars(cls).items() if isinstance(w, _Written)]:
+            required = written.default is _REQUIRED
+            found[name] = About(name, written.argument, None if required else written.default, required)
+            delattr(cls, name)
+        cls.abouts = found
+        cls.in_turn = sorted(found.values(), key=lambda about: about.argument.turn)
+        cls.unscoped = frozenset(name for name, about in found.items() if not about.argument.scoped)
+
+    def __init__(self, *values: object, **given: object) -> None:
+        placed = dict(zip(self.abouts, values, strict=False))
+        usual = {name: about.default for name, about in self.abouts.items() if not about.required}
+        held = {**usual, **placed, **given}
+        if len(values) > len(placed) or placed.keys() & given.keys() or held.keys() != self.abouts.keys():
+            raise TypeError(f"{type(self).__name__} takes these arguments, each once: {', '.join(self.abouts)}")
+        self.__dict__.update((name, held[name]) for name in self.abouts)
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        raise AttributeError(f"a {type(self).__name__} is frozen; make another, with `replaced({name}=…)`")
+
+    def __delattr__(self, name: str) -> Never:
+        self.__setattr__(name, None)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> Self:
         """Take the verb's arguments out of what else is given, as `locals()` of a method holds it."""
-        return cls(**{name: given[name] for name in abouts(cls)})
+        return cls(**{name: given[name] for name in cls.abouts})
+
+    def replaced(self, **given: object) -> Self:
+        """Return the same arguments but for those given."""
+        return type(self)(**{**vars(self), **given})
 
     def on(self, memory: object, **more: object) -> R:
         """Call the method of the same name with these arguments, and with what is no argument of the verb."""
         return cast("R", getattr(memory, self.verb)(**vars(self), **more))
-
-
-def abouts(verb: type[Verb[Any]]) -> Mapping[str, About]:
-    """Return the arguments of a verb by name, in the order of its model."""
-    return _abouts(cast("Hashable", verb))[0]
-
-
-def in_turn(verb: type[Verb[Any]]) -> Sequence[About]:
-    """Return the arguments of a verb in the order in which their problems are listed."""
-    return _abouts(cast("Hashable", verb))[1]
-
-
-def unscoped(verb: type[Verb[Any]]) -> Set[str]:
-    """Return the names of the arguments that do not change what a question finds."""
-    return _abouts(cast("Hashable", verb))[2]
-
-
-@cache
-def _abouts(verb: Hashable) -> tuple[Mapping[str, About], Sequence[About], Set[str]]:
-    by_name = {found.name: _about(found) for found in fields(cast("type[Verb[Any]]", verb))}
-    turns = sorted(by_name.values(), key=lambda about: about.argument.turn)
-    return by_name, turns, frozenset(name for name, about in by_name.items() if not about.argument.scoped)
-
-
-def _about(found: Field[Any]) -> About:
-    required = found.default is MISSING
-    return About(found.name, found.metadata["argument"], None if required else found.default, required)

@@ -12,7 +12,7 @@ from cmc_mcp.canon import Json, canonical, fixed
 from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
 from cmc_mcp.model.facts import TAG, Claim, ClaimArguments
 from cmc_mcp.model.time import TimeLike, parse_time
-from cmc_mcp.verbs.argument import About, Argument, Form, Verb, abouts, in_turn
+from cmc_mcp.verbs.argument import About, Argument, Form, Verb
 
 _TAG_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}\Z")
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,62}/[A-Za-z0-9][A-Za-z0-9.+-]{0,126}\Z")
@@ -81,7 +81,7 @@ class Check:
         Returns what each is, by its name; an argument whose default is None is left out when it is None.
         """
         found: dict[str, Any] = {}
-        for about in in_turn(verb):
+        for about in verb.in_turn:
             name, argument, default, required = about
             value = given.get(name, default)
             if value is default and default is None and not required:  # most are, so this comes first
@@ -109,7 +109,7 @@ class Check:
 def fields(verb: type[Verb[Any]], found: dict[str, Any]) -> dict[str, Json]:
     """Take the facts out of what `Check.read` found, as fields; None is a field to be removed."""
     out: dict[str, Json] = {}
-    known = abouts(verb)
+    known = verb.abouts
     for name in [name for name in found if known[name].argument.fact]:
         argument, value = known[name].argument, found.pop(name)
         if isinstance(value, Mapping):

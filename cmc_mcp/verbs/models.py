@@ -3,16 +3,13 @@
 A field says, in this order: the default, the form, the description in the tool's schema, the option of the command line.
 """
 
-# ruff: noqa: RUF009, to ruff `argument` is a call; to the dataclass it is a field
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, get_args
 
 from cmc_mcp.model.modality import MODALITIES
-from cmc_mcp.verbs.argument import Option, Verb, about, argument
+from cmc_mcp.verbs.argument import Option, Verb, argument, required
 
 if TYPE_CHECKING:
     from cmc_mcp.canon import Json
@@ -50,20 +47,19 @@ _CURSOR: Final = Option("The next page of an earlier answer.", "CURSOR")
 
 
 # fmt: off
-@dataclass(frozen=True)
 class Remember(Verb["Receipt"]):
     """Keep one thing. The facade takes these as `RememberOptions`, so that `remember_many` takes the same."""
 
     verb: ClassVar = "remember"
 
-    content: str | bytes = field(metadata=about(
+    content: str | bytes = required(
         "content", "Text; base64 for image and audio; JSON for an event",
         Option(
             "What to remember; - reads standard input.", place=True,
             more="Read it from a file (also images and audio).",
         ),
         limit="CONTENT_BYTES_MAX",
-    ))
+    )
     modality: str = argument(
         "text", "choice", "",
         Option("text, code, event, tool:call, tool:result, image, audio or data.", "NAME", shows_default=False),
@@ -128,15 +124,14 @@ class Remember(Verb["Receipt"]):
     )
 
 
-@dataclass(frozen=True)
 class Recall(Verb["RecallResult"]):
     """Answer a question inside a token budget, at any point of either clock."""
 
     verb: ClassVar = "recall"
 
-    query: str = field(metadata=about(
+    query: str = required(
         "question", "", Option("The question, in your own words.", place=True), limit="QUERY_CHARS_MAX",
-    ))
+    )
     budget_tokens: int = argument(
         2000, "count", "For the memories' text; notes come on top",
         Option("How many tokens the answer may take.", flags=("--budget", "--budget-tokens")),
@@ -176,16 +171,15 @@ class Recall(Verb["RecallResult"]):
     cursor: str | None = argument(None, "text", "next_cursor, with the same arguments", _CURSOR, scoped=False)
 
 
-@dataclass(frozen=True)
 class Revise(Verb["Receipt"]):
     """Change what is believed about one memory; the old belief stays readable."""
 
     verb: ClassVar = "revise"
 
-    id: str = field(metadata=about(
+    id: str = required(
         "text", "From recall; a unique prefix will do",
         Option("The memory, by its id or a unique beginning of it.", place=True),
-    ))
+    )
     content: str | bytes | None = argument(
         None, "content", "",
         Option("The new wording; - reads standard input.", place=True, more="Read the new wording from a file."),
@@ -199,23 +193,21 @@ class Revise(Verb["Receipt"]):
     reason: str | None = argument(None, "text", "", _REASON, limit="REASON_CHARS_MAX")
 
 
-@dataclass(frozen=True)
 class Mark(Verb["Receipt"]):
     """Report what became of memories."""
 
     verb: ClassVar = "mark"
 
-    ids: Sequence[str] | str = field(metadata=about(
+    ids: Sequence[str] | str = required(
         "texts", "At most 1,000", Option("Memories, by their ids.", place=True), limit="BATCH_ITEMS_MAX",
-    ))
-    outcome: Outcome = field(metadata=about(
+    )
+    outcome: Outcome = required(
         "choice", "", Option("used, right or wrong.", "used|right|wrong", place=True, before="ids"), options=OUTCOMES,
         called="outcome",
-    ))
+    )
     reason: str | None = argument(None, "text", "", _REASON, limit="REASON_CHARS_MAX")
 
 
-@dataclass(frozen=True)
 class Forget(Verb["ForgetResult"]):
     """End belief in memories, or erase them."""
 
@@ -239,7 +231,6 @@ class Forget(Verb["ForgetResult"]):
     digest: str | None = argument(None, "text", "From the dry run", _DIGEST)
 
 
-@dataclass(frozen=True)
 class Snapshot(Verb["SnapshotResult"]):
     """Return the id of the present state, and name it."""
 
@@ -253,7 +244,6 @@ class Snapshot(Verb["SnapshotResult"]):
     force: bool = argument(False, "flag", "Move the label", Option("Move a label that names another state."))
 
 
-@dataclass(frozen=True)
 class Rollback(Verb["RollbackResult"]):
     """Go back to a state, or undo only what matches."""
 
@@ -273,7 +263,6 @@ class Rollback(Verb["RollbackResult"]):
     digest: str | None = argument(None, "text", "From the dry run", _DIGEST)
 
 
-@dataclass(frozen=True)
 class History(Verb["HistoryResult"]):
     """Show the ledger, one memory's life, a source's versions, or a diff."""
 
@@ -294,7 +283,6 @@ class History(Verb["HistoryResult"]):
     cursor: str | None = argument(None, "text", "next_cursor of the last answer", _CURSOR)
 
 
-@dataclass(frozen=True)
 class Verify(Verb["VerifyResult"]):
     """Prove that memory is what was recorded, or name every fault."""
 

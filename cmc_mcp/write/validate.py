@@ -13,7 +13,7 @@ from cmc_mcp.model.modality import BINARY
 from cmc_mcp.model.sentences import BLANK_CHARS
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, TimeLike, interval
 from cmc_mcp.model.witness import NO_MODEL
-from cmc_mcp.verbs.argument import Verb, abouts
+from cmc_mcp.verbs.argument import Verb
 from cmc_mcp.verbs.check import Check, fields, unfit
 from cmc_mcp.verbs.models import Remember
 
@@ -105,7 +105,7 @@ def validate(arguments: RememberArguments, verb: type[Verb[Any]] = Remember) -> 
     check = Check()
     if not isinstance(arguments, Mapping):
         raise InvalidInput.at("item", f"is a {type(arguments).__name__}; pass a map of the arguments of remember")
-    known = abouts(verb)
+    known = verb.abouts
     for name in arguments:
         if name not in known:
             check.problem(name, f"is an unknown argument; use one of {', '.join(sorted(known))}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ from cmc_mcp.write.validate import validate
 SHADES = ("red", "green")
 
 
-@dataclass(frozen=True)
 class WiderRecall(Recall):
     """`recall` with one more argument."""
 
@@ -40,7 +38,6 @@ class WiderRecall(Recall):
     )
 
 
-@dataclass(frozen=True)
 class WiderRemember(Remember):
     """`remember` with one more argument, and one more fact."""
 

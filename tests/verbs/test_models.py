@@ -13,7 +13,7 @@ from cmc_mcp.model.facts import DECAY_TAU_S_DEFAULT, PRIORITY_DEFAULT
 from cmc_mcp.tools import TOOLS
 from cmc_mcp.tools.schema import TYPES
 from cmc_mcp.verbs import models
-from cmc_mcp.verbs.argument import FORMS, Verb, abouts
+from cmc_mcp.verbs.argument import FORMS, Verb
 from cmc_mcp.verbs.check import CHECKS
 from cmc_mcp.write.validate import RememberArguments, RememberOptions
 
@@ -28,7 +28,7 @@ def declared(verb: type[Verb[Any]]) -> dict[str, tuple[str, object]]:
     written = {name: text for base in verb.__mro__ for name, text in vars(base).get("__annotations__", {}).items()}
     return {
         name: (written[name], inspect.Parameter.empty if about.required else about.default)
-        for name, about in abouts(verb).items()
+        for name, about in verb.abouts.items()
     }
 
 
@@ -56,13 +56,13 @@ def test_every_verb_has_a_tool_and_every_tool_is_of_a_verb() -> None:
 
 def test_every_form_is_checked_published_and_typed() -> None:
     assert set(FORMS) == set(CHECKS) == set(TYPES) == set(TYPED)
-    assert {about.argument.form for verb in VERBS for about in abouts(verb).values()} == set(FORMS)
+    assert {about.argument.form for verb in VERBS for about in verb.abouts.values()} == set(FORMS)
 
 
 def test_what_a_default_fact_is_is_said_the_same_in_the_model_and_where_facts_are_read() -> None:
-    said = {name: about.argument.usual for name, about in abouts(models.Remember).items()}
+    said = {name: about.argument.usual for name, about in models.Remember.abouts.items()}
     assert (said["priority"], said["decay_tau_s"]) == (PRIORITY_DEFAULT, DECAY_TAU_S_DEFAULT)
-    assert abouts(models.Revise)["priority"].argument.usual == PRIORITY_DEFAULT
+    assert models.Revise.abouts["priority"].argument.usual == PRIORITY_DEFAULT
 
 
 def test_a_model_is_frozen_and_hands_on_just_what_it_holds() -> None:
