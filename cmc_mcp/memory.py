@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
 
-from cmc_mcp import limits
 from cmc_mcp.clock import Clock, SystemClock
 from cmc_mcp.collection import Collection
 from cmc_mcp.config import Settings
@@ -18,14 +17,14 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.embed import MiniLM
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.environment import check_workspace, signing_key
-from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound
+from cmc_mcp.errors import InvalidInput, NotFound
 from cmc_mcp.history import diff as diffs
 from cmc_mcp.history import log as logs
 from cmc_mcp.history import proof
 from cmc_mcp.history import rollback as rollbacks
 from cmc_mcp.history import snapshot as snapshots
 from cmc_mcp.history.rebuild import rebuild
-from cmc_mcp.history.references import PointLike, plain_text, resolve_point
+from cmc_mcp.history.references import PointLike, resolve_point
 from cmc_mcp.history.verify import Verifier, text_and_file
 from cmc_mcp.ids import START
 from cmc_mcp.kernel.identity import snapshot_name
@@ -58,8 +57,8 @@ from cmc_mcp.read.source import read_source
 from cmc_mcp.read.versions import memory_versions, source_versions
 from cmc_mcp.store.opening import open_store, rekey, restore
 from cmc_mcp.store.ports import ReadView
-from cmc_mcp.verbs.check import Check
-from cmc_mcp.verbs.models import DETAILS, Forget, Mark, Outcome, Recall, Revise
+from cmc_mcp.verbs.check import Check, checked
+from cmc_mcp.verbs.models import DETAILS, Forget, History, Mark, Outcome, Recall, Revise, Rollback, Snapshot, Verify
 from cmc_mcp.workspace import Workspace
 from cmc_mcp.write import gate, pipeline
 from cmc_mcp.write.erase import finish_erasures
@@ -318,6 +317,7 @@ class Memory:
         if detail not in DETAILS:
             raise InvalidInput.at("detail", f"{detail!r:.40} is neither concise nor detailed")
         asked = question(given)
+        checked(given, only=("explain", "cursor"))
         scope = asked.scope(self.workspace, self.settings.digest)
         put = RecallCall(asked, scope, detailed=detail == "detailed", explain=explain)
         point: Callable[[ReadView], Point] = partial(self._point, as_of, valid_at)
@@ -378,15 +378,14 @@ class Memory:
 
         Raises:
             Conflict: the label names another state, and `force` is not given.
+            InvalidInput: an argument is wrong.
         """
         return snapshots.snapshot(
             self._workspace.store,
             self._workspace.ws,
+            Snapshot.of(locals()),
             principal=self.principal,
             clock=self._workspace.clock,
-            label=label,
-            note=note,
-            force=force,
         )
 
     def rollback(
@@ -406,19 +405,15 @@ class Memory:
         Raises:
             NotFound: the target does not exist.
             Ambiguous: the target could be several states.
-            InvalidInput: the target is malformed.
+            InvalidInput: an argument is wrong.
             Conflict: the head moved since `digest` was given.
         """
-        state = to.transaction if isinstance(to, SnapshotResult) else to
-        target = rollbacks.Target(state, since, writer, source, tuple(sorted((tags or {}).items())))
         return rollbacks.rollback(
             self._workspace.store,
             self._workspace.ws,
-            target,
+            Rollback.of(locals()),
             principal=self.principal,
             clock=self._workspace.clock,
-            dry_run=dry_run,
-            digest_=digest,
             cancel=cancel,
         )
 
@@ -442,6 +437,7 @@ class Memory:
             NotFound: a reference names nothing.
             Ambiguous: a reference could name several things.
         """
+        checked(History.of(locals()))
         given = (("id", id), ("source", source), ("from", to if from_ is None else from_))
         asked = [name for name, value in given if value is not None]
         if len(asked) > 1:
@@ -450,17 +446,13 @@ class Memory:
             )
         if place is not None and source is None:
             raise InvalidInput.at("place", "is a place in a source: give the source too")
-        if limit < 1:
-            raise InvalidInput.at("limit", f"{limit} is not a whole number of at least 1")
-        if limit > limits.HISTORY_ITEMS_MAX:
-            raise LimitExceeded.over("limit", "HISTORY_ITEMS_MAX", limit, limits.HISTORY_ITEMS_MAX)
         with self._workspace.reader() as view:
             manifests = self._manifests(view)
             if id is not None:
                 return memory_versions(view, self._workspace.objects, manifests, id)
             if source is not None and place is not None:
                 seen = (view, self._workspace.objects, manifests)
-                return outline(*seen, source, plain_text(place, "place"), seq=view.head().seq, limit=limit)
+                return outline(*seen, source, place, seq=view.head().seq, limit=limit)
             if source is not None:
                 return source_versions(view, source, manifests)
             if asked:
@@ -484,10 +476,11 @@ class Memory:
         own); `id` adds the proof that one memory is included; `deep` embeds every text again.
 
         Raises:
-            InvalidInput: the public key is malformed.
+            InvalidInput: an argument is wrong.
             NotFound: no memory has the id.
             Ambiguous: several ids begin with the given one.
         """
+        checked(Verify.of(locals()))
         key = self._public_key(public_key) if checkpoint is not None else b""
         with self._workspace.reader() as view:
             verifier = Verifier(view, self._workspace.objects)

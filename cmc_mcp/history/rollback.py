@@ -22,10 +22,12 @@ from cmc_mcp.kernel.undo import Step, effective, replayed
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.calls import Cancel, check_cancelled
 from cmc_mcp.model.facts import TAG
-from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair
+from cmc_mcp.model.results import Receipt, RollbackResult, SnapshotPair, SnapshotResult
 from cmc_mcp.store.behaviours import Behaviour
 from cmc_mcp.store.ports import LedgerView, Store
 from cmc_mcp.store.rows import Head, TransactionRow, arguments_of
+from cmc_mcp.verbs.check import checked
+from cmc_mcp.verbs.models import Rollback
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,10 @@ class _Plan:
 def rollback(
     store: Store,
     ws: Ws,
-    target: Target,
+    asked: Rollback,
     *,
     principal: str,
     clock: Clock,
-    dry_run: bool = False,
-    digest_: str | None = None,
     cancel: Cancel | None = None,
 ) -> RollbackResult:
     """Roll the memory back, as one appended transaction; control records stay.
@@ -72,17 +72,17 @@ def rollback(
     Raises:
         NotFound: the target does not exist.
         Ambiguous: the target could be several states.
-        InvalidInput: the target is malformed.
-        Conflict: the head has moved since `digest_` was given.
+        InvalidInput: an argument is wrong.
+        Conflict: the head has moved since the dry run whose digest was given.
     """
-    _check(target)
-    if dry_run:
+    target = _target(asked)
+    if asked.dry_run:
         with store.reader(ws) as view:
             return _answer(view, view.head(), _plan(view, target), dry_run=True)
     with store.writer(ws) as unit:
         plan = _plan(unit, target)
         preview = _answer(unit, unit.before, plan, dry_run=False)
-        if digest_ is not None and digest_ != preview.digest:
+        if asked.digest is not None and asked.digest != preview.digest:
             raise Conflict(
                 "the store has changed since that plan was made; nothing was rolled back. Make a new dry run"
             )
@@ -100,15 +100,18 @@ def rollback(
     return preview.model_copy(update={"receipt": receipt})
 
 
-def _check(target: Target) -> None:
-    selective = (target.since, target.writer, target.source)
-    if target.to is not None and (target.tags or any(part is not None for part in selective)):
+def _target(asked: Rollback) -> Target:
+    """Check the arguments, and return where to."""
+    selective = (asked.since, asked.writer, asked.source)
+    if asked.to is not None and (asked.tags or any(part is not None for part in selective)):
         raise InvalidInput.at("to", "give a state to roll back to, or since, writer, source and tags to undo, not both")
-    if target.to is None and not target.tags and all(part is None for part in selective):
+    if asked.to is None and not asked.tags and all(part is None for part in selective):
         raise InvalidInput.at("to", "is required: a snapshot id, label, transaction or time; or say what to undo")
-    for path, text in (("writer", target.writer), ("source", target.source), *target.tags):
-        if text is not None:
-            plain_text(text, path if path in ("writer", "source") else f"tags.{path}")
+    tags: tuple[tuple[str, str], ...] = checked(asked).get("tags", ())
+    for name, value in tags:
+        plain_text(value, f"tags.{name}")
+    to = asked.to.transaction if isinstance(asked.to, SnapshotResult) else asked.to
+    return Target(to, asked.since, asked.writer, asked.source, tags)
 
 
 def _plan(view: LedgerView, target: Target) -> _Plan:

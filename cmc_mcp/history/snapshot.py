@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from cmc_mcp import limits
 from cmc_mcp.canon import Json, canonical
 from cmc_mcp.clock import Clock
-from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded
-from cmc_mcp.history.references import plain_text
+from cmc_mcp.errors import Conflict, InvalidInput
 from cmc_mcp.ids import Seq, Ws
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.kernel.intervals import Interval
@@ -16,30 +14,24 @@ from cmc_mcp.model.results import SnapshotResult
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, format_time
 from cmc_mcp.store.ports import Store
 from cmc_mcp.store.rows import Head
+from cmc_mcp.verbs.check import checked
+from cmc_mcp.verbs.models import Snapshot
 
 
-def snapshot(
-    store: Store,
-    ws: Ws,
-    *,
-    principal: str,
-    clock: Clock,
-    label: str | None = None,
-    note: str | None = None,
-    force: bool = False,
-) -> SnapshotResult:
+def snapshot(store: Store, ws: Ws, asked: Snapshot, *, principal: str, clock: Clock) -> SnapshotResult:
     """Return the id of the present state; with a label, name it. Without one nothing is written.
 
     Raises:
         Conflict: the label names another state, and `force` is not set.
-        InvalidInput: the label is malformed.
+        InvalidInput: an argument is wrong.
     """
+    checked(asked)
+    label, note, force = asked.label, asked.note, asked.force
     if label is None:
         if note is not None:
             raise InvalidInput.at("note", "goes with a label; without one nothing is written")
         with store.reader(ws) as view:
             return result(view.head())
-    _check(label, note)
     with store.writer(ws) as unit:
         rid, _ = unit.intern(LABEL.record(label.encode()))
         seq = unit.before.seq
@@ -72,15 +64,3 @@ def result(head: Head, label: str | None = None) -> SnapshotResult:
         label=label,
         counts={"atoms": head.atoms, "passages": head.passages},
     )
-
-
-def _check(label: str, note: str | None) -> None:
-    if not label.strip():
-        raise InvalidInput.at("label", "is blank; leave it out or say something")
-    plain_text(label, "label")
-    if len(label) > limits.LABEL_CHARS_MAX:
-        raise LimitExceeded.over("label", "LABEL_CHARS_MAX", len(label), limits.LABEL_CHARS_MAX)
-    if note is not None:
-        plain_text(note, "note")
-    if note is not None and len(note) > limits.REASON_CHARS_MAX:
-        raise LimitExceeded.over("note", "REASON_CHARS_MAX", len(note), limits.REASON_CHARS_MAX)

@@ -10,7 +10,7 @@ from cmc_mcp.ids import PayloadHash, Pid, Rid
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import MODALITIES, Filter
-from cmc_mcp.verbs.check import Check
+from cmc_mcp.verbs.check import checked
 from cmc_mcp.verbs.models import Recall
 
 
@@ -45,9 +45,8 @@ def question(asked: Recall) -> Question:
         InvalidInput: something is wrong, each problem with its path.
         LimitExceeded: a bound was passed.
     """
-    check, verb = Check(hasty=True), type(asked)
-    found = check.read(verb, vars(asked), leave=verb.unscoped)
-    check.raise_()
+    verb = type(asked)
+    found = checked(asked, leave=verb.unscoped)
     least, pop = found.pop("min_confidence", None), found.pop
     return Question(
         pop("query"), pop("budget_tokens"), pop("limit"), pop("modality", ()), pop("source", ()), pop("writer", ()),

@@ -56,15 +56,17 @@ class Argument(NamedTuple):
     `tool` is its description in the tool's schema, None where the tool does not take it, and `tool_default` what the
     tool takes it for when it is absent. `cli` is None where the command does not take it.
 
-    `limit` names a bound of `limits`; a `choice` is one of `options`, which messages call by `called`; a number lies
-    between `least` and `most`. A `fact` is kept among the fields, and its `usual` value as an absent field. What
-    is not `scoped` does not change what a question finds. Problems are listed by `turn`, then in the model's order.
+    `limit` names a bound of `limits`; a text may be `blank` where that means something; a `choice` is one of `options`,
+    which messages call by `called`; a number lies between `least` and `most`. A `fact` is kept among the fields, and its
+    `usual` value as an absent field. What is not `scoped` does not change what a question finds. Problems are listed by
+    `turn`, then in the model's order.
     """
 
     form: Form
     tool: str | None = ""
     cli: Option | None = None
     limit: str = ""
+    blank: bool = False
     options: tuple[str, ...] = ()
     called: str = ""
     least: int = 0

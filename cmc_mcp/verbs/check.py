@@ -106,6 +106,19 @@ class Check:
         raise InvalidInput.of(self.problems)
 
 
+def checked(asked: Verb[Any], *, only: Collection[str] = (), leave: Container[str] = ()) -> dict[str, Any]:
+    """Check the arguments of a verb (all, `only` some, or all but those to `leave`); return them as `Check.read` does.
+
+    Raises:
+        InvalidInput: something is wrong, each problem with its path.
+        LimitExceeded: a bound was passed.
+    """
+    check = Check(hasty=True)
+    found = check.read(type(asked), vars(asked), only=only, leave=leave)
+    check.raise_()
+    return found
+
+
 def fields(verb: type[Verb[Any]], found: dict[str, Any]) -> dict[str, Json]:
     """Take the facts out of what `Check.read` found, as fields; None is a field to be removed."""
     out: dict[str, Json] = {}
@@ -139,7 +152,19 @@ def _as_given(check: Check, path: str, value: object, about: Argument) -> object
 
 
 def _text(check: Check, path: str, value: object, about: Argument) -> str | None:
-    return check.text(path, value, about.limit)
+    return check.text(path, value, about.limit, blank=about.blank)
+
+
+def _checkpoint(check: Check, path: str, value: object, about: Argument) -> object:
+    if not isinstance(value, str):
+        check.problem(path, f"is a {type(value).__name__}; pass the text of a checkpoint")
+    return value
+
+
+def _flag(check: Check, path: str, value: object, about: Argument) -> bool:
+    if not isinstance(value, bool):
+        check.problem(path, f"{value!r:.40} is neither true nor false")
+    return value is True
 
 
 def _choice(check: Check, path: str, value: object, about: Argument) -> str | None:
@@ -299,9 +324,9 @@ def _is_unicode(text: str) -> bool:
 CHECKS: Final[Mapping[Form, Callable[[Check, str, object, Argument], object]]] = MappingProxyType(
     {
         "text": _text, "content": _as_given, "time": _time, "number": _number, "seconds": _seconds, "count": _count,
-        "flag": _as_given, "choice": _choice, "media type": _media_type, "origin": _origin, "question": _question,
+        "flag": _flag, "choice": _choice, "media type": _media_type, "origin": _origin, "question": _question,
         "texts": _texts, "any": _any, "tags": _tags, "tag set": _tags, "matching": _matching, "claim": _claim,
-        "map": _map, "point": _as_given, "checkpoint": _as_given,
+        "map": _map, "point": _as_given, "checkpoint": _checkpoint,
     }
 )  # fmt: skip
 """How each form is checked. What depends on the ledger, or on another argument, is checked where it is used."""

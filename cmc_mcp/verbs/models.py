@@ -168,7 +168,7 @@ class Recall(Verb["RecallResult"]):
     explain: bool = argument(
         False, "flag", "Adds scores and the trace", Option("Show what each stage did."), scoped=False,
     )
-    cursor: str | None = argument(None, "text", "next_cursor, with the same arguments", _CURSOR, scoped=False)
+    cursor: str | None = argument(None, "text", "next_cursor, with the same arguments", _CURSOR, blank=True, scoped=False)
 
 
 class Revise(Verb["Receipt"]):
@@ -228,7 +228,7 @@ class Forget(Verb["ForgetResult"]):
     erase: bool = argument(
         False, "flag", "", Option("Destroy the content for good. Needs the --digest of a dry run."),
     )
-    digest: str | None = argument(None, "text", "From the dry run", _DIGEST)
+    digest: str | None = argument(None, "text", "From the dry run", _DIGEST, blank=True)
 
 
 class Snapshot(Verb["SnapshotResult"]):
@@ -239,8 +239,11 @@ class Snapshot(Verb["SnapshotResult"]):
     label: str | None = argument(
         None, "text", "Unique name",
         Option("A name for the present state.", "LABEL", place=True, more="The same, as an option."),
+        limit="LABEL_CHARS_MAX",
     )
-    note: str | None = argument(None, "text", "", Option("A remark, kept with the label.", "TEXT"))
+    note: str | None = argument(
+        None, "text", "", Option("A remark, kept with the label.", "TEXT"), limit="REASON_CHARS_MAX", blank=True,
+    )
     force: bool = argument(False, "flag", "Move the label", Option("Move a label that names another state."))
 
 
@@ -256,11 +259,11 @@ class Rollback(Verb["RollbackResult"]):
         None, "point", "Only changes after this state",
         Option("Instead of TO: undo only what came after this, and matches.", "STATE"),
     )
-    writer: str | None = argument(None, "text", "", _WRITER)
-    source: str | None = argument(None, "text", "", _SOURCE)
+    writer: str | None = argument(None, "text", "", _WRITER, blank=True)
+    source: str | None = argument(None, "text", "", _SOURCE, blank=True)
     tags: Mapping[str, str] | None = argument(None, "matching", "", _ONLY_TAG)
     dry_run: bool = argument(False, "flag", "", _DRY_RUN)
-    digest: str | None = argument(None, "text", "From the dry run", _DIGEST)
+    digest: str | None = argument(None, "text", "From the dry run", _DIGEST, blank=True)
 
 
 class History(Verb["HistoryResult"]):
@@ -268,10 +271,15 @@ class History(Verb["HistoryResult"]):
 
     verb: ClassVar = "history"
 
-    id: str | None = argument(None, "text", "", Option("One memory: its versions and lineage.", place=True))
-    source: str | None = argument(None, "text", "", Option("One source: its versions and structure.", "ORIGIN"))
+    id: str | None = argument(
+        None, "text", "", Option("One memory: its versions and lineage.", place=True), blank=True,
+    )
+    source: str | None = argument(
+        None, "text", "", Option("One source: its versions and structure.", "ORIGIN"), blank=True,
+    )
     place: str | None = argument(
         None, "text", "A path in source", Option("With --source: a place in it, and what is around that.", "PATH"),
+        blank=True,
     )
     from_: PointLike | None = argument(None, "point", "", Option("The first state of a diff.", "STATE", ("--from",)))
     to: PointLike | None = argument(
@@ -280,7 +288,7 @@ class History(Verb["HistoryResult"]):
     limit: int = argument(
         20, "count", "Of transactions", Option("How many entries at most."), limit="HISTORY_ITEMS_MAX", least=1,
     )
-    cursor: str | None = argument(None, "text", "next_cursor of the last answer", _CURSOR)
+    cursor: str | None = argument(None, "text", "next_cursor of the last answer", _CURSOR, blank=True)
 
 
 class Verify(Verb["VerifyResult"]):
@@ -293,6 +301,9 @@ class Verify(Verb["VerifyResult"]):
     )
     public_key: str | None = argument(
         None, "text", None, Option("The key that must have signed it; one's own by default.", "HEX"),
+        blank=True,
     )
-    id: str | None = argument(None, "text", "", Option("Also prove that this memory is in the ledger.", "ID"))
+    id: str | None = argument(
+        None, "text", "", Option("Also prove that this memory is in the ledger.", "ID"), blank=True,
+    )
     deep: bool = argument(False, "flag", "", Option("Also embed every text again and compare."))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cmc_mcp import limits
@@ -98,7 +98,7 @@ def _finished(workspace: Workspace, objects: Sequence[PayloadHash], erasure_coun
 
 def _check(selection: Selection, asked: Forget) -> None:
     check = Check()
-    check.read(Forget, vars(asked), only=("reason", "writer"))
+    check.read(Forget, vars(asked), only=("reason", "writer", "dry_run", "erase", "digest"))
     for name, value in selection.tags:
         check.text("tags", name, "TAG_KEY_CHARS_MAX")
         if check.text(f"tags.{name}", value, "TAG_VALUE_CHARS_MAX", blank=True) is None:
@@ -194,9 +194,12 @@ def _selection(asked: Forget) -> Selection:
     """Read what the arguments of `forget` select.
 
     Raises:
-        InvalidInput: `tags` is not a map.
+        InvalidInput: `tags` is not a map, or `ids` no list.
     """
-    tags, ids = asked.tags, asked.ids
+    tags = asked.tags
+    ids: object = asked.ids
+    if not isinstance(ids, Iterable):
+        raise InvalidInput.at("ids", f"is a {type(ids).__name__}; pass a list of memory ids")
     if tags is not None and not isinstance(tags, Mapping):
         raise InvalidInput.at("tags", 'is not a map of names to values; pass one such as {"topic": "deploy"}')
     pairs = tuple(sorted((plain_text(k, "tags"), v) for k, v in (tags or {}).items()))
