@@ -12,11 +12,14 @@ import json
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+FAILURES_MAX = 100
+Result = TypeVar("Result", bound="Outcome")
 
 
 @dataclass
@@ -27,6 +30,19 @@ class Job:
     seed: int
     folder: Path
     told: dict[str, Any] | None = None
+
+    def begun(self, kind: type[Result]) -> Result:
+        """Return what an earlier run had come to, or the outcome of a new one."""
+        return kind(**self.told) if self.told else kind(self.seed)
+
+    def trials(self, outcome: Outcome) -> Iterator[int]:
+        """Yield the numbers that are left, keeping the outcome after each; end early after too many failures."""
+        for number in range(outcome.done, self.count):
+            yield number
+            outcome.done = number + 1
+            self.keep(outcome)
+            if len(outcome.failures) >= FAILURES_MAX:
+                return
 
     def keep(self, outcome: Any) -> None:
         """Write down how far it came, a dataclass, so that `--resume` can go on; say so on a terminal."""

@@ -63,7 +63,7 @@ class Faults(Outcome):
 
 def run(job: Job) -> Faults:
     """Fail up to `count` operations, case by case, each case with its share of them, drawn from the seed."""
-    result = Faults(**job.told) if job.told else Faults(job.seed)
+    result = job.begun(Faults)
     began, before = time.monotonic(), result.seconds
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as temporary:
         bench = Bench(Path(temporary))

@@ -48,10 +48,10 @@ def run(job: Job) -> Kills:
 
 
 def _run(job: Job, path: Path) -> Kills:
-    result = Kills(**job.told) if job.told else Kills(job.seed)
+    result = job.begun(Kills)
     began, before = time.monotonic(), result.seconds
     told, lasted = Told(), dict.fromkeys(PHASES, 0.004)
-    for number in range(result.done, job.count):
+    for number in job.trials(result):
         if number % KILLS_A_STORE == 0 or not path.parent.exists():
             told = Told()
             shutil.rmtree(path.parent, ignore_errors=True)
@@ -67,11 +67,7 @@ def _run(job: Job, path: Path) -> Kills:
         result.failures += [f"kill {number} in {phase}: {line}" for line in found.faults]
         for backup in path.parent.glob("*.backup"):
             backup.unlink()
-        result.done = number + 1
         result.seconds = round(before + time.monotonic() - began, 1)
-        job.keep(result)
-        if len(result.failures) > 100:
-            break
     return result
 
 

@@ -63,7 +63,7 @@ def record(folder: Path, seed: int, *, sessions: int = _SESSIONS, calls: int = _
 
 def run(job: Job) -> PowerLosses:
     """Judge `count` crash images, a hundred of each recorded run."""
-    result = PowerLosses(**job.told) if job.told else PowerLosses(job.seed)
+    result = job.begun(PowerLosses)
     began, before = time.monotonic(), result.seconds
     with tempfile.TemporaryDirectory(dir=_RAM if _RAM.is_dir() else None) as temporary:
         while result.done < job.count and len(result.failures) <= 100:

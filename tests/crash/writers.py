@@ -302,7 +302,7 @@ def repeats(folder: Path, *, writers: int, times: int) -> tuple[Part, list[str]]
 
 def run(job: Job) -> Writing:
     """Every way to write together, `count` writes a process; a part that is done is not done again."""
-    result = Writing(**job.told) if job.told else Writing(job.seed)
+    result = job.begun(Writing)
     each, parts = job.count, dict[str, Callable[[Path], tuple[Part, list[str]]]]()
     parts["processes"] = lambda to: processes(to, writers=8, each=each, readers=16, kills=2)
     parts["clocks"] = lambda to: processes(to, writers=4, each=each * 5 // 2, jumps=True)

@@ -94,14 +94,14 @@ def attempt(folder: Path, points: Points, change: tuple[bytes | None, bytes | No
 
 def run(job: Job) -> Rekeys:
     """Go through the points of every change in turn, with a kill and with an error at each; then draw them at random."""
-    result = Rekeys(**job.told) if job.told else Rekeys(job.seed)
+    result = job.begun(Rekeys)
     folder = job.folder / "run"
     points = Points(folder)
     vfs = PointsVFS("points", points)
     try:
         worlds = [_World(job.folder / f"template-{number}", change, points) for number, change in enumerate(CHANGES)]
         trials = [(w, at, act) for w in worlds for at in structural(w.names) for act in ("kill", "fail")]
-        for number in range(result.done, job.count):
+        for number in job.trials(result):
             rng = random.Random(f"{job.seed}/{number}")
             if number < len(trials):
                 world, at, act = trials[(number * 7919) % len(trials)]  # a short run has some of each
@@ -114,10 +114,6 @@ def run(job: Job) -> Rekeys:
             result.old, result.new = result.old + (opens == "old"), result.new + (opens == "new")
             what = f"trial {number}, {act} at point {at} ({kind}) of change {worlds.index(world)}"
             result.failures += [f"{what}: {line}" for line in wrong]
-            result.done = number + 1
-            job.keep(result)
-            if len(result.failures) >= 100:
-                break
     finally:
         vfs.unregister()
         shutil.rmtree(folder, ignore_errors=True)

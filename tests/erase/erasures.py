@@ -41,10 +41,10 @@ class Erasures(Outcome):
 
 def run(job: Job) -> Erasures:
     """Erase `count` times, in stores that live for a dozen erasures; every third one is killed somewhere."""
-    result = Erasures(**job.told) if job.told else Erasures(job.seed)
+    result = job.begun(Erasures)
     folder = job.folder / "store"
     gone: list[str] = []
-    for number in range(result.done, job.count):
+    for number in job.trials(result):
         if number % ERASURES_A_STORE == 0 or not folder.exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
@@ -57,10 +57,6 @@ def run(job: Job) -> Erasures:
         except CmcError as error:
             wrong = [f"{type(error).__name__}: {error.message}"]
         result.failures += [f"erasure {number}: {line}" for line in wrong]
-        result.done = number + 1
-        job.keep(result)
-        if len(result.failures) >= 100:
-            break
     shutil.rmtree(folder, ignore_errors=True)
     return result
 

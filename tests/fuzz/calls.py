@@ -23,11 +23,10 @@ from mcp_types import CallToolResult
 
 from tests.fuzz.given import Giver, Pool, changed
 from tests.fuzz.subject import Call, Subject, no_network
-from tests.soak import Job, Outcome, Soak
+from tests.soak import FAILURES_MAX, Job, Outcome, Soak
 
 CHAPTER: Final = 500
 VERIFIED_EVERY: Final = 250
-FAILURES_MAX: Final = 100
 RSS_SPREAD: Final = 0.05
 SAMPLES_MAX: Final = 2_000
 WEIGHTS: Final = {"remember": 3.0, "verify": 0.15}  # any other tool: 1
@@ -166,7 +165,7 @@ def shortest(folder: Path, calls: list[Call], *, embedded: bool) -> list[Call] |
 
 def run(job: Job) -> Fuzzed:
     """Make `count` calls, without a network."""
-    result = Fuzzed(**job.told) if job.told else Fuzzed(job.seed)
+    result = job.begun(Fuzzed)
     with no_network():
         while result.done < job.count and len(result.failures) < FAILURES_MAX:
             number = result.done // CHAPTER

@@ -11,7 +11,6 @@ from tests.isolation.worlds import Interference, quick
 from tests.soak import Job, Outcome, Soak
 
 STEPS = 60
-_FAILURES_MAX = 100
 
 
 @dataclass
@@ -25,9 +24,9 @@ class Isolation(Outcome):
 
 def run(job: Job, steps: int = STEPS) -> Isolation:
     """Live `count` examples. Durability is no matter here, so the stores are where the files are quick."""
-    result = Isolation(**job.told) if job.told else Isolation(job.seed)
+    result = job.begun(Isolation)
     reader = Reader()
-    for number in range(result.done, job.count):
+    for number in job.trials(result):
         with tempfile.TemporaryDirectory(dir=quick(job.folder)) as folder:
             play = Play(Path(folder), reader, f"{job.seed}/{number}", result.tried)
             try:
@@ -37,10 +36,6 @@ def run(job: Job, steps: int = STEPS) -> Isolation:
         result.calls += play.worlds.calls
         result.attacks += len(play.attacks)
         result.tried = play.tried
-        result.done = number + 1
-        job.keep(result)
-        if len(result.failures) >= _FAILURES_MAX:
-            break
     return result
 
 

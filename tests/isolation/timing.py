@@ -140,7 +140,7 @@ class Timing(Outcome):
 
 def run(job: Job) -> Timing:
     """Ask each question `count` times both ways. What was asked before a stop is not asked again."""
-    result = Timing(**job.told) if job.told else Timing(job.seed)
+    result = job.begun(Timing)
     with tempfile.TemporaryDirectory(dir=job.folder) as folder:
         rooms = Rooms(Path(folder))
         for name, pair in rooms.questions().items():

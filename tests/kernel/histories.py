@@ -18,7 +18,7 @@ from tests.kernel.moves import ORIGINS, WHO, Moves
 from tests.kernel.oracle import CELLS
 from tests.kernel.place import Place
 from tests.kernel.rig import TEXTS, Rig
-from tests.soak import Job, Outcome, Soak
+from tests.soak import FAILURES_MAX, Job, Outcome, Soak
 
 Step: TypeAlias = tuple[str, dict[str, Any]]
 SHARED = 25
@@ -27,7 +27,6 @@ WHOLE, VERIFIED, KEPT_UP = 100, 20, 40
 """Of so many histories one is compared whole after each step; verified; and compared again after the file was rewritten."""
 KEEP = 100
 """After so many the state is written down."""
-FAILURES_MAX = 100
 
 
 @dataclass
@@ -275,7 +274,7 @@ def _one(result: Histories, place: Place, number: int, steps: list[Step]) -> Non
 
 def run(job: Job) -> Histories:
     """Play `count` histories."""
-    result = Histories(**job.told) if job.told else Histories(job.seed)
+    result = job.begun(Histories)
     while result.done < job.count and len(result.failures) < FAILURES_MAX:
         upto = min(job.count, result.done - result.done % KEEP + KEEP)
         for number, steps, error in differences(result, upto):

@@ -135,7 +135,7 @@ def note_faults(at: int, values: Iterable[int], verify: Callable[[str, bytes], o
 
 def run(job: Job) -> Proofs:
     """Judge every proof of `count` sizes with every bit, and, with the first ones, every byte of a signed note."""
-    result = Proofs(**job.told) if job.told else Proofs(job.seed)
+    result = job.begun(Proofs)
     bits = range(256)
     for n in range(result.done + 1, min(job.count, SIZE_MAX) + 1):
         for i in range(n):

@@ -252,7 +252,7 @@ class Servers(Outcome):
 
 def run(job: Job) -> Servers:
     """Write `count` times through three servers with clocks an hour apart, a kill of the database in every 60 or so."""
-    told = Servers(**job.told) if job.told else Servers(job.seed)
+    told = job.begun(Servers)
     patches = ("", with_clock(HOUR_US), with_clock(-HOUR_US))
     while told.done < job.count and len(told.failures) < 100:
         began = time.monotonic()

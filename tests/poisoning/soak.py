@@ -10,7 +10,6 @@ from tests.poisoning.drill import UNDO_S_MAX, Drill, Report
 from tests.soak import Job, Outcome, Soak
 
 MEMORIES, POISONED = 10_000, 500
-_FAILURES_MAX = 100
 
 
 @dataclass
@@ -37,8 +36,8 @@ def drill(folder: Path, seed: int, memories: int = MEMORIES, poisoned: int = POI
 
 def run(job: Job) -> Poisoning:
     """Run `count` drills."""
-    result = Poisoning(**job.told) if job.told else Poisoning(job.seed)
-    for number in range(result.done, job.count):
+    result = job.begun(Poisoning)
+    for number in job.trials(result):
         report = drill(job.folder, job.seed + number)
         result.memories += report.memories
         result.poisoned += report.poisoned
@@ -48,10 +47,6 @@ def run(job: Job) -> Poisoning:
         result.undo_s_max = max(result.undo_s_max, report.undo_s)
         wrong = [*report.wrong, *([f"the undo took {report.undo_s:.2f} s"] if report.undo_s > UNDO_S_MAX else [])]
         result.failures += [f"drill {number}: {line}" for line in wrong]
-        result.done = number + 1
-        job.keep(result)
-        if len(result.failures) >= _FAILURES_MAX:
-            break
     return result
 
 

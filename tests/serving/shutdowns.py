@@ -294,10 +294,10 @@ class Endings(Outcome):
 
 def run(job: Job) -> Endings:
     """End `count` servers; every case comes before one comes again."""
-    result = Endings(**job.told) if job.told else Endings(job.seed)
+    result = job.begun(Endings)
     order = cases()
     random.Random(job.seed).shuffle(order)
-    for number in range(result.done, job.count):
+    for number in job.trials(result):
         case = order[number % len(order)]
         folder = Path(tempfile.mkdtemp(dir=job.folder))
         try:
@@ -308,10 +308,6 @@ def run(job: Job) -> Endings:
             result.slowest_s, result.slowest = round(ended.seconds, 3), str(case)
         result.states[case.state] = result.states.get(case.state, 0) + 1
         result.failures += [f"ending {number}: {case}: {line}" for line in ended.wrong]
-        result.done = number + 1
-        job.keep(result)
-        if len(result.failures) >= 100:
-            break
     return result
 
 

@@ -12,7 +12,6 @@ from cmc_mcp.memory import Memory
 from tests.soak import Job, Outcome, Soak
 from tests.tamper.rich import build, opened
 
-FAILURES_MAX = 100
 QUERIES = ("where do we deploy", "hello again", "private thing")
 
 
@@ -90,19 +89,15 @@ class Patient:
 
 def run(job: Job) -> Rot:
     """Flip `count` bits, one at a time."""
-    result = Rot(**job.told) if job.told else Rot(job.seed)
+    result = job.begun(Rot)
     base = job.folder / "base"
     if not (base / "memory.db").exists():
         base.mkdir(exist_ok=True)
         build(base / "memory.db", bulk=False)
     patient = Patient.of(base / "memory.db", job.folder / "rotten.db")
-    for number in range(result.done, job.count):
+    for number in job.trials(result):
         place = patient.flipped(random.Random(f"{job.seed}/{number}"))
         result.failures += [f"flip {number}, bit {place}: {line}" for line in patient.examine(result)]
-        result.done = number + 1
-        job.keep(result)
-        if len(result.failures) >= FAILURES_MAX:
-            break
     return result
 
 

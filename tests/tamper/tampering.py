@@ -20,8 +20,6 @@ from tests.soak import Job, Outcome, Soak
 from tests.tamper.edits import ROW_KINDS, Column, Edit, Table, Tamperer, Value, tables
 from tests.tamper.rich import MODELS, WORKSPACES, Rich, build, opened
 
-FAILURES_MAX = 100
-
 CLASSES = {
     "transactions": "committed", "payloads": "committed", "records": "committed", "atoms": "committed",
     "pieces": "committed",
@@ -212,7 +210,7 @@ class Tampered(Outcome):
 
 def run(job: Job) -> Tampered:
     """Edit `count` random rows in random ways."""
-    result = Tampered(**job.told) if job.told else Tampered(job.seed)
+    result = job.begun(Tampered)
     base = job.folder / "base"
     if not (base / "points.json").exists():
         shutil.rmtree(base, ignore_errors=True)
@@ -221,7 +219,7 @@ def run(job: Job) -> Tampered:
         points = {name: point.model_dump() for name, point in rich.points.items()}
         (base / "points.json").write_text(json.dumps(points))
     judge = Judge(Rich.kept(base / "memory.db", json.loads((base / "points.json").read_text())), job.folder)
-    for number in range(result.done, job.count):
+    for number in job.trials(result):
         rng = random.Random(f"{job.seed}/{number}")
         edit, wrong = one(judge, rng, *rng.choice(list(every_edit(judge, rng))))
         if edit is None:
@@ -230,10 +228,6 @@ def run(job: Job) -> Tampered:
             result.edits[edit.table] = result.edits.get(edit.table, 0) + 1
         if wrong:
             result.failures.append(f"edit {number}: {wrong}")
-        result.done = number + 1
-        job.keep(result)
-        if len(result.failures) >= FAILURES_MAX:
-            break
     return result
 
 
