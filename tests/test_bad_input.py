@@ -29,6 +29,7 @@ from cmc_mcp.errors import (
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
 from cmc_mcp.model.filters import Compare, Every, Where
+from tests.support.memories import live
 
 LONE = "a lone \ud800 surrogate"
 NUL = "a NUL \0 inside"
@@ -520,7 +521,7 @@ def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path, body: bytes, k
     path.write_bytes(body)
     for read_only in (False, True):
         with pytest.raises(kind, match=r"not a CMC store.*CMC_STORE"):
-            Memory.open(path, embedder=None, read_only=read_only)
+            live(path, read_only=read_only)
     assert body == path.read_bytes()
     assert [path] == list(tmp_path.iterdir())
 
@@ -528,7 +529,7 @@ def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path, body: bytes, k
 @pytest.mark.parametrize("damage", ["header", "cut", "garbage", "tail"])
 def test_a_damaged_store_says_so_and_what_helps(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "memory.db"
-    with Memory.open(path, embedder=None) as memory:
+    with live(path) as memory:
         memory.remember_many([{"content": f"note {n} about the deploy"} for n in range(300)])
         memory.backup(tmp_path / "good.db")
     body = bytearray(path.read_bytes())
@@ -542,25 +543,25 @@ def test_a_damaged_store_says_so_and_what_helps(tmp_path: Path, damage: str) -> 
         body[len(body) // 2 :] = b"\xa5" * (len(body) - len(body) // 2)
     path.write_bytes(body)
     try:
-        with Memory.open(path, embedder=None) as memory:
+        with live(path) as memory:
             found = memory.verify()
             assert not found.holds and found.faults
     except (IntegrityError, WrongKey) as error:
         assert "backup" in error.message or "CMC_STORE" in error.message
-    with Memory.open(tmp_path / "good.db", embedder=None) as memory:
+    with live(tmp_path / "good.db") as memory:
         assert memory.verify().holds
 
 
 @pytest.mark.parametrize("url", ["mysql://somewhere/db", "https://example.org/x", "s3://bucket/x"])
 def test_a_kind_of_store_that_this_version_has_not_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput, match=f"{url.partition(':')[0]}://.*file path"):
-        Memory.open(url, embedder=None)
+        live(url)
 
 
 @pytest.mark.parametrize("principal", ["", " ", LONE, NUL, "x" * 257])
 def test_a_principal_that_is_none_is_refused_before_anything_is_made(tmp_path: Path, principal: str) -> None:
     with pytest.raises(InvalidInput, match="principal"):
-        Memory.open(tmp_path / "memory.db", embedder=None, principal=principal)
+        live(tmp_path / "memory.db", principal=principal)
     assert list(tmp_path.iterdir()) == []
 
 

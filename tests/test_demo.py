@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.demo import Stage
-from cmc_mcp.memory import Memory
+from tests.support.memories import live
 
 
 def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -30,7 +30,7 @@ def test_the_demo_does_the_whole_job_and_leaves_the_store_when_asked(tmp_path: P
     for said in ("399 memories", "Heroku", "Fly.io", "Azure", "dry run", "byte for byte", "Everything came out"):
         assert said in done.stdout
     assert "\x1b" not in done.stdout and "✗" not in done.stdout
-    with Memory.open(tmp_path / "kept" / "memory.db", workspace="demo", embedder=None) as memory:
+    with live(tmp_path / "kept" / "memory.db", workspace="demo") as memory:
         assert memory.verify().holds
         assert not any("Azure" in item.text for item in memory.recall("Azure App Service").items)
         assert any(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from cmc_mcp import Memory
 from cmc_mcp.errors import Cancelled, CmcError, InvalidInput
 from tests.support import reach
 from tests.support.memories import at
+from tests.support.together import together
 
 START_US = 1_780_000_000_000_000
 
@@ -105,14 +105,7 @@ def test_rule_03_writers_queue_and_readers_neither_wait_nor_write(path: Path) ->
             for number in range(10):
                 memory.remember(f"{name} {number}")
 
-        threads = [
-            threading.Thread(target=write, args=(memory, name))
-            for memory, name in ((one, "a"), (other, "b"), (one, "c"))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(write, [(one, "a"), (other, "b"), (one, "c")])
         assert one.snapshot().transaction == 30 and other.verify().holds
         with reach.exclusive(one):
             before = counts(path)

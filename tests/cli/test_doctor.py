@@ -15,7 +15,7 @@ import apsw
 import pytest
 
 from cmc_mcp.cli.holder import holder_of
-from cmc_mcp.memory import Memory
+from tests.support.memories import live
 
 
 def findings(answer: Any) -> dict[str, dict[str, str]]:
@@ -23,7 +23,7 @@ def findings(answer: Any) -> dict[str, dict[str, str]]:
 
 
 def filled(path: Path) -> None:
-    with Memory.open(path, embedder=None) as memory:
+    with live(path) as memory:
         memory.remember_many([{"content": f"note number {n} about herons"} for n in range(40)])
         memory.snapshot("a label")
 
@@ -206,10 +206,10 @@ def test_what_waits_in_quarantine_is_named(cmc: Any) -> None:
 
 
 def test_calibration_is_shown_for_each_writer_and_model_with_advice(cmc: Any, store: Path) -> None:
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         memory.remember("not judged yet", confidence=0.9)
     assert findings(cmc("--json", "doctor", "--quick"))["calibration"]["state"] == "ok"
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         bold, shy = memory.as_principal("bold"), memory.as_principal("shy")
         said = [bold.remember(f"bold {n}", confidence=0.95, model_id="m1").added[0] for n in range(30)]
         few = [shy.remember(f"shy {n}", confidence=0.2).added[0] for n in range(3)]

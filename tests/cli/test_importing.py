@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cmc_mcp.cli.importing import CHUNK_ITEMS, count_lines, document, find, read_lines
 from cmc_mcp.errors import InvalidInput
 from cmc_mcp.limits import CONTENT_BYTES_MAX
-from cmc_mcp.memory import Memory
+from tests.support.memories import live
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0"
 
@@ -61,7 +61,7 @@ def test_a_folder_is_imported_with_paths_as_origins_and_comes_back_byte_for_byte
     assert reasons.keys() == {"bin.dat", "e.txt", "latin.txt"}
     assert "binary" in reasons["bin.dat"] and "UTF-8" in reasons["latin.txt"] and "blank" in reasons["e.txt"]
     assert answer.json["hidden"] == 2
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         assert sorted(memory.sources()) == sorted(files)
         for name, data in files.items():
             assert memory.read_source(name) == data
@@ -80,7 +80,7 @@ def test_importing_again_adds_nothing_and_an_edit_makes_a_new_version(cmc: Any, 
     (folder / "a.md").write_bytes(b"# A\n\nOne heron.\n\nThree herons.\n")
     edited = cmc("--json", "import", str(folder)).json
     assert (edited["added"], edited["retired"], edited["unchanged"]) == (1, 1, 1)
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         assert len(memory.history(source="a.md").source_versions) == 2
 
 
@@ -91,7 +91,7 @@ def test_turns_without_a_time_are_not_doubled_and_repeated_words_are_kept(
     file = lines(tmp_path / "talk.jsonl", said)
     assert cmc("--json", "import", str(file)).json["added"] == 3
     cmc("import", str(file))
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         assert memory.read_source("session:s") == b"yes\nno\nyes"
 
 
@@ -101,7 +101,7 @@ def test_lines_take_the_arguments_of_remember(cmc: Any, store: Path, tmp_path: P
         {"content": base64.b64encode(PNG).decode(), "modality": "image", "media_type": "image/png", "title": "heron"},
     ]
     assert cmc("import", str(lines(tmp_path / "x.jsonl", values)), "--tag", "via=import").code == 0
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         found = {item.modality: item for item in memory.recall("claim heron", tags={"via": "import"}).items}
     assert found["text"].claim is not None and found["text"].valid_from == "2026-06-01T00:00:00Z"
     assert found["image"].title == "heron"
@@ -157,7 +157,7 @@ def test_links_out_of_the_folder_are_not_followed(cmc: Any, store: Path, tmp_pat
         "loop",
         "broken",
     }
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         assert memory.sources() == ["a.txt", "within.txt"]
         assert not memory.recall("secret").items
 
@@ -169,7 +169,7 @@ def test_exclude_hidden_and_prefix(cmc: Any, store: Path, tmp_path: Path) -> Non
     )
     words = ["import", str(folder), "-x", "*.log", "-x", "out", "--hidden", "--prefix", "p/"]
     assert cmc(*words).code == 0
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         assert memory.sources() == ["p/.hid/c.txt", "p/a.txt"]
 
 
@@ -190,7 +190,7 @@ def test_an_interrupt_keeps_whole_batches_and_the_next_run_goes_on(store: Path, 
     assert first == f"import: {CHUNK_ITEMS} of {count}\n"
     assert child.returncode == 130
     assert f"{CHUNK_ITEMS} of {count} are kept" in err and "Traceback" not in err
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         assert len(memory.sources()) == CHUNK_ITEMS
         assert memory.verify().holds
     done = subprocess.run(

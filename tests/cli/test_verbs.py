@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from cmc_mcp.cli.app import app, hoisted
-from cmc_mcp.memory import Memory
 from cmc_mcp.model import results
 from cmc_mcp.model.shown import clean
+from tests.support.memories import live
 
 COMMANDS = {
     "remember", "recall", "revise", "mark", "forget", "snapshot", "rollback", "history", "verify", "serve", "import", "show",
@@ -110,7 +110,7 @@ def test_json_is_the_result_model(cmc: Any, words: list[str], model: type[result
 
 def test_json_equals_what_the_library_answers(cmc: Any, store: Path) -> None:
     name = remembered(cmc)
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         assert cmc("--json", "show", name).json == memory.history(name).lean()
         assert cmc("--json", "log").json == memory.history().lean()
         assert cmc("--json", "snapshot").json == memory.snapshot().lean()
@@ -288,7 +288,7 @@ def test_reading_creates_neither_a_store_nor_a_workspace(cmc: Any, store: Path) 
     assert cmc("recall", "x").code == 3
     remembered(cmc)
     assert cmc("--workspace", "other", "recall", "x").code == 3
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         assert memory.workspaces() == ["default"]
 
 
@@ -347,7 +347,7 @@ def test_an_interrupt_is_one_line_and_code_130(store: Path) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error(store: Path) -> None:
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         memory.remember_many([{"content": f"note {n}", "idempotency_key": f"k{n}"} for n in range(800)])
     with subprocess.Popen(
         [sys.executable, "-m", "cmc_mcp", "log", "--limit", "800"],

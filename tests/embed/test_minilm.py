@@ -16,6 +16,7 @@ import pytest
 from cmc_mcp.embed import EmbeddingIdentity, MiniLM
 from cmc_mcp.embed.minilm import MODEL_FILE, READ_CHARS_MAX, TOKENIZER_FILE
 from cmc_mcp.errors import EmbedderError, InvalidInput
+from tests.support.together import together
 
 REFERENCE = Path(__file__).with_name("reference.json")
 """Vectors of the original fp32 weights, computed by an implementation of its own in numpy, to four places."""
@@ -142,11 +143,7 @@ def test_threads_that_meet_at_the_first_call_get_the_same_vectors() -> None:
         gate.wait()
         results.append(fresh.embed(["shared"]).tobytes())
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(work, [()] * 4)
     assert len(results) == 4
     assert len(set(results)) == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from cmc_mcp.embed import TokenCounter, UpperBound, cl100k, load_token_counter
 from cmc_mcp.embed.tokens import CACHED_TEXTS_MAX, VOCABULARY_FILE, Cl100k
 from cmc_mcp.errors import IntegrityError, NotFound
+from tests.support.together import together
 
 
 class CountingEncoding:
@@ -118,13 +118,7 @@ def test_threads_share_a_counter(counter: Cl100k) -> None:
     expected = [counter.count(text) for text in texts]
     results: list[list[int]] = []
     shared = cl100k()
-    threads = [
-        threading.Thread(target=lambda: results.append([shared.count(text) for text in texts])) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(lambda: results.append([shared.count(text) for text in texts]), [()] * 4)
     assert results == [expected] * 4
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +16,8 @@ from cmc_mcp.store.postgres.store import PostgresStore
 from cmc_mcp.store.sqlite.store import SqliteStore
 from tests.support import reach
 from tests.support.embedders import HashVectors
+from tests.support.locks import is_free
+from tests.support.memories import live
 
 INLINE_BYTES = 200
 _SESSIONS = (
@@ -73,7 +73,7 @@ def open_now(memory: Memory) -> list[str]:
 
 def _readers(store: SqliteStore) -> list[str]:
     """A reader keeps what is written after it began from being moved out of the log."""
-    with Memory.open(store.location.path, workspace="elsewhere", embedder=None) as other:
+    with live(store.location.path, workspace="elsewhere") as other:
         other.set_policy("gate.min_confidence", None)
     connection = apsw.Connection(str(store.location.path))
     try:
@@ -85,11 +85,4 @@ def _readers(store: SqliteStore) -> list[str]:
 
 
 def _writers(store: SqliteStore) -> list[str]:
-    descriptor = os.open(f"{store.location.path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return ["the write lock"]
-    finally:
-        os.close(descriptor)
-    return []
+    return [] if is_free(f"{store.location.path}.lock", create=True) else ["the write lock"]

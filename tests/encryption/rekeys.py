@@ -18,6 +18,7 @@ from cmc_mcp.store.sqlite.connection import Location, make_folder
 from cmc_mcp.store.sqlite.rekey import rekey
 from tests.encryption.points import Act, Points, PointsVFS, structural
 from tests.soak import Job, Outcome, Soak
+from tests.support.memories import live
 
 ONE, TWO = bytes(range(32)), bytes(range(100, 132))
 CHANGES: tuple[tuple[bytes | None, bytes | None], ...] = ((ONE, TWO), (None, ONE), (ONE, None))
@@ -45,7 +46,7 @@ def made(path: Path, key: bytes | None) -> str:
 
 
 def _opened(path: Path, key: bytes | None) -> Memory:
-    return Memory.open(path, embedder=None, key=key, settings=Settings(inline_bytes=128))
+    return live(path, key=key, settings=Settings(inline_bytes=128))
 
 
 def judge(folder: Path, old: bytes | None, new: bytes | None, root: str, before: bytes) -> tuple[str, list[str]]:

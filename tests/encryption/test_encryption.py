@@ -8,7 +8,7 @@ import pytest
 from cmc_mcp.cli.app import run
 from cmc_mcp.environment import configuration, parse_key
 from cmc_mcp.errors import IntegrityError, InvalidInput, StoreError, WrongKey
-from tests.store.made import contents, memory
+from tests.support.stores import contents, memory
 
 KEY = bytes(range(32))
 CANARY = "canary-3f9ac1d2-that-nobody-else-writes"

@@ -17,7 +17,8 @@ from cmc_mcp.store.sqlite import rekey as rekeying
 from tests.crash.test_sigkill import soak
 from tests.encryption.rekeys import CANARY, CHANGES, ONE, TWO, judge, made
 from tests.erase.scan import in_folder
-from tests.store.made import contents, raw
+from tests.support.memories import live
+from tests.support.stores import contents, raw
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,12 +83,12 @@ def test_a_switch_without_the_journal_of_renames_would_be_caught(
 def test_somebody_who_has_the_store_open_keeps_its_key(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     made(path, ONE)
-    with Memory.open(path, embedder=None, key=ONE) as other:
+    with live(path, key=ONE) as other:
         with pytest.raises(Busy, match=r"open; end the servers.*the old one as before"):
             Memory.rekey(path, key=ONE, new_key=TWO)
         other.remember("goes on")
     Memory.rekey(path, key=ONE, new_key=TWO)
-    with Memory.open(path, embedder=None, key=TWO) as memory:
+    with live(path, key=TWO) as memory:
         assert memory.recall("goes on").items[0].text == "goes on"
 
 
@@ -95,7 +96,7 @@ def test_another_process_that_opened_it_before_is_told_and_changes_nothing(tmp_p
     """It holds no connection while it waits, as after a fork: what it does next meets another file."""
     path = tmp_path / "memory.db"
     made(path, ONE)
-    memory = Memory.open(path, embedder=None, key=ONE)
+    memory = live(path, key=ONE)
     child = os.fork()  # closes the parent's connections; both open their own when next they need one
     if child == 0:
         os._exit(0)
@@ -118,8 +119,8 @@ def test_a_change_that_was_decided_is_finished_by_reading_too(tmp_path: Path) ->
     path.rename(folder / "store")
     (tmp_path / "memory.db.objects").rename(folder / "objects")
     with pytest.raises(WrongKey):
-        Memory.open(path, embedder=None, key=ONE, read_only=True)
-    with Memory.open(path, embedder=None, key=TWO, read_only=True) as memory:
+        live(path, key=ONE, read_only=True)
+    with live(path, key=TWO, read_only=True) as memory:
         assert memory.read_source("big").decode() == f"{CANARY} " * 40
     assert not folder.exists()
 
@@ -161,7 +162,7 @@ def test_a_damaged_object_stops_it_before_anything_is_changed(tmp_path: Path) ->
     with pytest.raises(IntegrityError):
         Memory.rekey(path, key=ONE, new_key=TWO)
     found.write_bytes(whole)
-    with Memory.open(path, embedder=None, key=ONE) as memory:
+    with live(path, key=ONE) as memory:
         assert memory.verify().holds
     assert not (tmp_path / "memory.db.rekeying").exists()
 

@@ -28,7 +28,6 @@ from tests.erase import scan
 from tests.erase.plants import PLANTS
 from tests.erase.world import HashEmbedder, answers, erase, fill, held, vectors, world
 from tests.support import reach
-from tests.support.memories import opened
 
 WORD = scan.canary(random.Random(41))
 NEXT = Migration(MIGRATIONS[-1].number + 1, "shoes", ("CREATE TABLE shoes(ws INTEGER) STRICT",))
@@ -159,14 +158,13 @@ def test_every_form_of_a_word_is_known_to_the_search() -> None:
     assert not scan.in_bytes(raw[:15] + b"|" + raw[17:], WORD)
 
 
-def test_what_is_longer_than_a_page_goes_from_its_overflow_pages_too(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        fill(memory, 30)
-        ids = memory.remember("\n".join(f"{{{WORD}-{n}" for n in range(600)), modality="event").added
-        fill(memory, 30)
-        assert (tmp_path / "memory.db-wal").read_bytes().count(WORD.encode()) >= 590
-        erase(memory, ids)
-        assert scan.in_folder(tmp_path, WORD) == []
+def test_what_is_longer_than_a_page_goes_from_its_overflow_pages_too(memory: Memory, tmp_path: Path) -> None:
+    fill(memory, 30)
+    ids = memory.remember("\n".join(f"{{{WORD}-{n}" for n in range(600)), modality="event").added
+    fill(memory, 30)
+    assert (tmp_path / "memory.db-wal").read_bytes().count(WORD.encode()) >= 590
+    erase(memory, ids)
+    assert scan.in_folder(tmp_path, WORD) == []
 
 
 def test_codes_that_were_packed_go_and_are_made_again_without_it(tmp_path: Path) -> None:

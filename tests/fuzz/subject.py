@@ -119,7 +119,7 @@ def looking(memory: Memory) -> Look:
     store = reach.store(memory)
     if isinstance(store, SqliteStore):
         return _LookAtFile(store.location.path)
-    from tests.pg.made import LookAtDatabase
+    from tests.support.stores import LookAtDatabase
 
     return LookAtDatabase(store)
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import pytest
 
-from cmc_mcp import Memory
 from cmc_mcp.cli.app import run
 from cmc_mcp.cli.importing import document, find
 from cmc_mcp.environment import Configuration
@@ -21,6 +20,7 @@ from cmc_mcp.errors import InvalidInput, StoreError
 from cmc_mcp.server.principals import load_principals
 from tests.fuzz.given import TEXTS
 from tests.fuzz.poses import poses
+from tests.support.memories import live
 
 CANARY = "the canary that lives outside"
 ENVIRONMENT = (
@@ -144,7 +144,7 @@ def test_an_import_reads_nothing_outside_the_folder_and_says_so(cmc: Cmc, tree: 
         "socket.md",
     ):
         assert f"{tree / name} " in said, f"{name} was left out in silence"
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         assert set(memory.sources()) == {"good.md", "sub/deep.md", "inside.md"}
         assert memory.recall("canary").items == []
         assert memory.verify().holds
@@ -199,7 +199,7 @@ def test_two_hundred_hostile_names_are_imported_or_named(cmc: Cmc, tmp_path: Pat
     told = json.loads(answer.out)
     assert told["items"] + len(told["skipped"]) == count
     assert len(told["skipped"]) < count // 4
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         assert len(memory.sources()) == told["items"]
         assert memory.verify().holds
 
@@ -236,7 +236,7 @@ def test_a_target_that_cannot_be_is_an_error_in_words(cmc: Cmc, place: Path, pat
     if (what, path) in (("checkpoint", "/dev/zero"),):
         return  # a device that takes what is written to it is a file like any
     store = place / "memory.db"
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         memory.remember("One")
     cmc("--store", str(store), "checkpoint")
     before = made(place)
@@ -267,7 +267,7 @@ def test_a_file_of_settings_that_cannot_be_is_an_error_in_words(cmc: Cmc, place:
 
 def test_a_store_and_its_backup_are_nobody_elses(tmp_path: Path) -> None:
     store = tmp_path / "memory.db"
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         memory.remember("One")
         memory.backup(tmp_path / "copy.db")
     for path in (store, tmp_path / "copy.db"):

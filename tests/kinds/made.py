@@ -17,14 +17,13 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model.facts import facts_of
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.products import REGISTRY
-from cmc_mcp.store.opening import open_store
 from cmc_mcp.store.ports import WriteUnit
 from cmc_mcp.store.registry import Registry
 from tests.pg.plugin import VARIABLE
 from tests.support import reach
-from tests.support.memories import over
+from tests.support.memories import NOON_US, on
 
-CLOCK = FixedClock(1_780_000_000_000_000, step_us=1_000)
+CLOCK = FixedClock(NOON_US, step_us=1_000)
 
 
 def with_kinds(*kinds: Kind) -> Registry:
@@ -39,8 +38,8 @@ def place_of(path: Path, request: pytest.FixtureRequest) -> str:
 
 def opened(place: str, registry: Registry, path: Path) -> Memory:
     """Open a store whose products are those of a registry."""
-    store, objects = open_store(place, clock=CLOCK, registry=registry, objects=f"{path}.objects")
-    return over(store, objects, clock=CLOCK, principal="ana", settings=Settings(inline_bytes=64))
+    settings = Settings(inline_bytes=64)
+    return on(place, clock=CLOCK, registry=registry, objects=f"{path}.objects", principal="ana", settings=settings)
 
 
 def put(memory: Memory, writer: str, kind: Kind, name: str, fields: dict[str, Json] | None) -> None:

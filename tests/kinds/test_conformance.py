@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,10 @@ def place(tmp_path: Path, request: pytest.FixtureRequest) -> str:
     return place_of(tmp_path / "memory.db", request)
 
 
-@contextmanager
-def memory_at(place: str, tmp_path: Path) -> Iterator[Memory]:
-    with opened(place, WITH_SAMPLES, tmp_path / "memory.db") as memory:
-        yield memory
+@pytest.fixture
+def memory(place: str, tmp_path: Path) -> Iterator[Memory]:
+    with opened(place, WITH_SAMPLES, tmp_path / "memory.db") as found:
+        yield found
 
 
 def rows(memory: Memory) -> dict[str, list[Any]]:
@@ -172,103 +171,96 @@ def test_any_history_of_them_has_the_states_it_should_have_had(
 
 
 # ---------------------------------------------------------------------- verify and rebuild
-def test_any_edit_of_any_column_is_found_and_mended(place: str, tmp_path: Path) -> None:
-    with memory_at(place, tmp_path) as memory:
-        fill(memory)
-        whole = rows(memory)
-        for table in TABLES:
-            assert whole[table.name], "a table without a row tests nothing"
-            for column in table.names:
-                if column == "ws":
-                    continue
-                with reach.reader(memory) as view:
-                    value = view.index_rows(table)[0][table.shown.index(column)]
-                other = f"{value}x" if isinstance(value, str) else int(str(value)) + 7
-                edited(memory, f"UPDATE {table.name} SET {column} = ? WHERE ws = ? AND {column} = ?", other, 1, value)
-                faults = memory.verify().faults
-                assert {fault.table for fault in faults} == {table.name}, (table.name, column)
-                assert all(fault.reason.endswith("`cmc rebuild` mends it") for fault in faults)
-                assert memory.rebuild().holds
-                assert rows(memory) == whole
+def test_any_edit_of_any_column_is_found_and_mended(memory: Memory) -> None:
+    fill(memory)
+    whole = rows(memory)
+    for table in TABLES:
+        assert whole[table.name], "a table without a row tests nothing"
+        for column in table.names:
+            if column == "ws":
+                continue
+            with reach.reader(memory) as view:
+                value = view.index_rows(table)[0][table.shown.index(column)]
+            other = f"{value}x" if isinstance(value, str) else int(str(value)) + 7
+            edited(memory, f"UPDATE {table.name} SET {column} = ? WHERE ws = ? AND {column} = ?", other, 1, value)
+            faults = memory.verify().faults
+            assert {fault.table for fault in faults} == {table.name}, (table.name, column)
+            assert all(fault.reason.endswith("`cmc rebuild` mends it") for fault in faults)
+            assert memory.rebuild().holds
+            assert rows(memory) == whole
 
 
-def test_rows_that_are_gone_or_too_many_are_found_and_mended(place: str, tmp_path: Path) -> None:
-    with memory_at(place, tmp_path) as memory:
-        fill(memory)
-        whole = rows(memory)
-        for table in TABLES:
-            row = dict(zip(table.shown, whole[table.name][0], strict=True))
-            edited(memory, Keyed.of(table).delete, 1, *(row[name] for name in table.key))
-        assert {fault.table for fault in memory.verify().faults} == {table.name for table in TABLES}
-        assert memory.rebuild().holds
-        assert rows(memory) == whole
+def test_rows_that_are_gone_or_too_many_are_found_and_mended(memory: Memory) -> None:
+    fill(memory)
+    whole = rows(memory)
+    for table in TABLES:
+        row = dict(zip(table.shown, whole[table.name][0], strict=True))
+        edited(memory, Keyed.of(table).delete, 1, *(row[name] for name in table.key))
+    assert {fault.table for fault in memory.verify().faults} == {table.name for table in TABLES}
+    assert memory.rebuild().holds
+    assert rows(memory) == whole
 
 
-def test_a_listing_that_is_named_and_missing_is_a_fault(place: str, tmp_path: Path) -> None:
-    with memory_at(place, tmp_path) as memory:
-        with reach.writer(memory) as unit:
-            unit.put(listing("top", [LISTING.hash(b"nobody put this")]), domain=LISTING)
-            put_in(unit, SHELF, "main", {"listing": LISTING.hash(b"nor this").hex()})
-            unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
-        reasons = [fault.reason for fault in memory.verify().faults]
-        assert any("the listing of record" in reason for reason in reasons)
-        assert any("a part of payload" in reason for reason in reasons)
+def test_a_listing_that_is_named_and_missing_is_a_fault(memory: Memory) -> None:
+    with reach.writer(memory) as unit:
+        unit.put(listing("top", [LISTING.hash(b"nobody put this")]), domain=LISTING)
+        put_in(unit, SHELF, "main", {"listing": LISTING.hash(b"nor this").hex()})
+        unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
+    reasons = [fault.reason for fault in memory.verify().faults]
+    assert any("the listing of record" in reason for reason in reasons)
+    assert any("a part of payload" in reason for reason in reasons)
 
 
-def test_a_listing_is_no_content_though_its_bytes_are_the_same(place: str, tmp_path: Path) -> None:
-    with memory_at(place, tmp_path) as memory:
-        body = listing("same")
-        memory.remember(body.decode())
-        with reach.writer(memory) as unit:
-            pid = unit.put(body, domain=LISTING)
-            put_in(unit, SHELF, "main", {"listing": LISTING.hash(body).hex()})
-            unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
-        with reach.reader(memory) as view:
-            assert view.payload(pid) == body and view.payload_row(pid).domain == LISTING.number
-        assert memory.verify().faults == []
+def test_a_listing_is_no_content_though_its_bytes_are_the_same(memory: Memory) -> None:
+    body = listing("same")
+    memory.remember(body.decode())
+    with reach.writer(memory) as unit:
+        pid = unit.put(body, domain=LISTING)
+        put_in(unit, SHELF, "main", {"listing": LISTING.hash(body).hex()})
+        unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
+    with reach.reader(memory) as view:
+        assert view.payload(pid) == body and view.payload_row(pid).domain == LISTING.number
+    assert memory.verify().faults == []
 
 
 # ---------------------------------------------------------------------- undo, diff, erase, moving
-def test_a_shelf_keeps_what_the_second_put_there_when_the_first_is_undone(place: str, tmp_path: Path) -> None:
-    with memory_at(place, tmp_path) as memory:
-        put(memory, "ben", SHELF, "other", {"listing": tree(memory, "one")})
-        second = tree(memory, "two")
-        put(memory, "ana", SHELF, "other", {"listing": second})
-        memory.rollback(writer="ben")
-        assert held(memory, SHELF, "other") == {"listing": second}
-        assert memory.verify().faults == []
+def test_a_shelf_keeps_what_the_second_put_there_when_the_first_is_undone(memory: Memory) -> None:
+    put(memory, "ben", SHELF, "other", {"listing": tree(memory, "one")})
+    second = tree(memory, "two")
+    put(memory, "ana", SHELF, "other", {"listing": second})
+    memory.rollback(writer="ben")
+    assert held(memory, SHELF, "other") == {"listing": second}
+    assert memory.verify().faults == []
 
 
-def test_a_selective_undo_asks_the_kind_what_a_change_is_about(place: str, tmp_path: Path) -> None:
-    with memory_at(place, tmp_path) as memory:
-        about = memory.remember("poison", source="bad.md", tags={"from": "web"}).added[0][5:]
-        put(memory, "ana", TASK, "a", {"title": "about it", "about": about})
-        put(memory, "ana", TASK, "b", {"title": "about nothing"})
-        for asked in ({"tags": {"from": "web"}}, {"source": "bad.md"}):
-            plan = memory.rollback(dry_run=True, **asked)  # type: ignore[arg-type]
-            assert "about it" in [change.text for change in plan.diff.removed]
-            assert "about nothing" not in [change.text for change in plan.diff.removed]
+def test_a_selective_undo_asks_the_kind_what_a_change_is_about(memory: Memory) -> None:
+    about = memory.remember("poison", source="bad.md", tags={"from": "web"}).added[0][5:]
+    put(memory, "ana", TASK, "a", {"title": "about it", "about": about})
+    put(memory, "ana", TASK, "b", {"title": "about nothing"})
+    for asked in ({"tags": {"from": "web"}}, {"source": "bad.md"}):
+        plan = memory.rollback(dry_run=True, **asked)  # type: ignore[arg-type]
+        assert "about it" in [change.text for change in plan.diff.removed]
+        assert "about nothing" not in [change.text for change in plan.diff.removed]
 
 
-def test_an_erase_takes_the_words_out_of_what_quotes_them(place: str, tmp_path: Path) -> None:
-    with memory_at(place, tmp_path) as memory:
-        quoted = fill(memory)
-        assert ("blue",) in [row[:1] for row in rows(memory)["test_colours"]]
-        before = memory.snapshot().root
-        erase(memory, quoted)
-        assert (held(memory, TASK, "b") or {})["title"] == "[erased]"
-        assert "secret" not in str(held(memory, TASK, "b"))
-        with reach.reader(memory) as view:
-            bodies = b" ".join(row.body or b"" for row in view.all_payloads())
-            assert b"the secret" not in bodies
-        assert memory.verify().faults == [] and memory.snapshot().root != before
-        assert memory.rebuild().holds
+def test_an_erase_takes_the_words_out_of_what_quotes_them(memory: Memory) -> None:
+    quoted = fill(memory)
+    assert ("blue",) in [row[:1] for row in rows(memory)["test_colours"]]
+    before = memory.snapshot().root
+    erase(memory, quoted)
+    assert (held(memory, TASK, "b") or {})["title"] == "[erased]"
+    assert "secret" not in str(held(memory, TASK, "b"))
+    with reach.reader(memory) as view:
+        bodies = b" ".join(row.body or b"" for row in view.all_payloads())
+        assert b"the secret" not in bodies
+    assert memory.verify().faults == [] and memory.snapshot().root != before
+    assert memory.rebuild().holds
 
 
 def test_they_are_copied_into_another_store_of_either_backend_and_verify_there(
     place: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    with memory_at(place, tmp_path) as memory:
+    with opened(place, WITH_SAMPLES, tmp_path / "memory.db") as memory:
         fill(memory)
         whole, root = rows(memory), memory.snapshot().root
     source = StoreAddress(place, f"{tmp_path / 'memory.db'}.objects")
@@ -293,7 +285,7 @@ def test_rows_without_a_kind_are_kept_changed_removed_and_copied_if_their_table_
             put_in(unit, NOTICE, "n", {"leases": len(leases)})
             unit.flush(verb="put", principal="ana", arguments=b"{}", clock_us=CLOCK.now_us())
 
-    with memory_at(place, tmp_path) as memory:
+    with opened(place, WITH_SAMPLES, tmp_path / "memory.db") as memory:
         written(memory, ("a", 1), ("b", 1))
         written(memory, ("a", 2))
         with reach.writer(memory) as unit:
@@ -314,14 +306,13 @@ def test_rows_without_a_kind_are_kept_changed_removed_and_copied_if_their_table_
             assert len(view.index_rows(DRAFTS)) == drafts
 
 
-def test_a_write_that_is_refused_leaves_no_row(place: str, tmp_path: Path) -> None:
-    with memory_at(place, tmp_path) as memory:
-        fill(memory)
-        whole = rows(memory)
-        with pytest.raises(CmcError), reach.writer(memory) as unit:
-            put_in(unit, TASK, "c", {"title": "never", "team": "red", "colour": "grey"})
-            raise CmcError("changed my mind")
-        assert rows(memory) == whole and memory.verify().faults == []
+def test_a_write_that_is_refused_leaves_no_row(memory: Memory) -> None:
+    fill(memory)
+    whole = rows(memory)
+    with pytest.raises(CmcError), reach.writer(memory) as unit:
+        put_in(unit, TASK, "c", {"title": "never", "team": "red", "colour": "grey"})
+        raise CmcError("changed my mind")
+    assert rows(memory) == whole and memory.verify().faults == []
 
 
 def test_a_kind_costs_one_file_and_a_migration_beside_its_line_of_identity() -> None:

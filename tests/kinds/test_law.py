@@ -16,8 +16,8 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.store.indexes import Delta, Index, Row
 from cmc_mcp.store.sql.unit import UnitOfWork
 from tests.memory.test_random_histories import _VERBS, _step
-from tests.moving.made import fill, opened
 from tests.support import reach
+from tests.support.everything import fill, opened
 
 STEPS = 25
 APART = {"state_nodes", "log_nodes", "traits", "speakers", "headings", "codes"}

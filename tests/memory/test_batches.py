@@ -15,6 +15,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Receipt
 from tests.support.embedders import CountingEmbedder
 from tests.support.memories import opened, root
+from tests.support.together import together
 
 
 def _plain(receipt: Receipt) -> Receipt:
@@ -88,11 +89,7 @@ def test_one_key_in_many_threads_is_executed_once(memory: Memory) -> None:
         barrier.wait()
         receipts.append(memory.remember("once", session="s", idempotency_key="k"))
 
-    threads = [threading.Thread(target=write) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(write, [()] * 6)
     assert len({_plain(receipt).model_dump_json() for receipt in receipts}) == 1
     assert memory.read_source("session:s") == b"once"
 

@@ -51,35 +51,32 @@ def test_an_expiring_entry_is_what_was_put_last_until_its_end(tmp_path_factory, 
         assert memory.verify().holds
 
 
-def test_gone_entries_go_in_the_transaction_of_those_put(tmp_path):
-    with Memory.open(tmp_path / "m.db", embedder=None) as memory:
-        entries = memory.collection("c")
-        entries.put([Entry("a", "one"), Entry("b", "two"), Entry("c", "three")])
-        (receipt,) = entries.put([Entry("a", "four")], gone=["a", "b", "none"])
-        assert [found.text for found in entries.entries()] == ["three", "four"]
-        assert memory.status()["transaction"] == receipt.transaction
-        assert entries.put([], gone=["c"]) == [] and [found.id for found in entries.entries()] == ["a"]
+def test_gone_entries_go_in_the_transaction_of_those_put(memory):
+    entries = memory.collection("c")
+    entries.put([Entry("a", "one"), Entry("b", "two"), Entry("c", "three")])
+    (receipt,) = entries.put([Entry("a", "four")], gone=["a", "b", "none"])
+    assert [found.text for found in entries.entries()] == ["three", "four"]
+    assert memory.status()["transaction"] == receipt.transaction
+    assert entries.put([], gone=["c"]) == [] and [found.id for found in entries.entries()] == ["a"]
 
 
-def test_the_last_changed_entries_come_first(tmp_path):
-    with Memory.open(tmp_path / "m.db", embedder=None) as memory:
-        entries = memory.collection("c")
-        for id in "abcd":
-            entries.put([Entry(id, id)])
-        entries.put([Entry("b", "b", {"changed": True})])
-        assert [found.id for found in entries.entries(newest=True)] == ["b", "d", "c", "a"]
-        assert [found.id for found in entries.entries(newest=True, limit=2, offset=1)] == ["d", "c"]
-        assert [found.id for found in entries.entries(newest=True, as_of=3)] == ["c", "b", "a"]
+def test_the_last_changed_entries_come_first(memory):
+    entries = memory.collection("c")
+    for id in "abcd":
+        entries.put([Entry(id, id)])
+    entries.put([Entry("b", "b", {"changed": True})])
+    assert [found.id for found in entries.entries(newest=True)] == ["b", "d", "c", "a"]
+    assert [found.id for found in entries.entries(newest=True, limit=2, offset=1)] == ["d", "c"]
+    assert [found.id for found in entries.entries(newest=True, as_of=3)] == ["c", "b", "a"]
 
 
-def test_a_bad_end_or_id_is_refused(tmp_path):
-    with Memory.open(tmp_path / "m.db", embedder=None) as memory:
-        entries = memory.collection("c")
-        entries.put([Entry("a", "a")])
-        for wrong in ({"a": "soon"}, {"a": None}, {7: START}):
-            try:
-                entries.prolong(wrong)
-            except InvalidInput:
-                continue
-            raise AssertionError(wrong)
-        assert entries.prolong({}) == 0 == entries.prolong({"none": START})
+def test_a_bad_end_or_id_is_refused(memory):
+    entries = memory.collection("c")
+    entries.put([Entry("a", "a")])
+    for wrong in ({"a": "soon"}, {"a": None}, {7: START}):
+        try:
+            entries.prolong(wrong)
+        except InvalidInput:
+            continue
+        raise AssertionError(wrong)
+    assert entries.prolong({}) == 0 == entries.prolong({"none": START})

@@ -12,6 +12,7 @@ from cmc_mcp.index.following import Follower
 from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.memory import Memory
 from cmc_mcp.workspace import Kept, Workspace
+from tests.support.memories import live
 
 
 def of(memory: Memory) -> Workspace:
@@ -19,23 +20,23 @@ def of(memory: Memory) -> Workspace:
 
 
 def test_principals_share_what_is_kept_and_models_and_workspaces_have_their_own(tmp_path: Path) -> None:
-    with Memory.open(tmp_path / "m.db", embedder=None) as memory:
-        mine, other = of(memory), of(memory.as_principal("other"))
-        assert other.principal == "other" and other.kept is mine.kept
-        assert of(memory.as_principal("other", "default")).kept is mine.kept
-        assert of(memory.with_embedder(None)).kept is not mine.kept
-        elsewhere = of(memory.as_principal("other", "elsewhere"))
-        assert elsewhere.kept is not mine.kept and elsewhere.ws != mine.ws
-        assert (elsewhere.name, elsewhere.principal, mine.principal) == ("elsewhere", "other", "local")
-        with pytest.raises(InvalidInput):
-            memory.as_principal("other", "No Such Name")
+    memory = live(tmp_path / "m.db")
+    mine, other = of(memory), of(memory.as_principal("other"))
+    assert other.principal == "other" and other.kept is mine.kept
+    assert of(memory.as_principal("other", "default")).kept is mine.kept
+    assert of(memory.with_embedder(None)).kept is not mine.kept
+    elsewhere = of(memory.as_principal("other", "elsewhere"))
+    assert elsewhere.kept is not mine.kept and elsewhere.ws != mine.ws
+    assert (elsewhere.name, elsewhere.principal, mine.principal) == ("elsewhere", "other", "local")
+    with pytest.raises(InvalidInput):
+        memory.as_principal("other", "No Such Name")
+    memory.close()
 
 
-def test_the_counter_of_tokens_is_loaded_once_for_every_view(tmp_path: Path) -> None:
-    with Memory.open(tmp_path / "m.db", embedder=None) as memory:
-        counter = of(memory).kept.counter()
-        assert of(memory.with_embedder(None)).kept.counter() is counter
-        assert of(memory.as_principal("other", "elsewhere")).kept.counter() is counter
+def test_the_counter_of_tokens_is_loaded_once_for_every_view(memory: Memory) -> None:
+    counter = of(memory).kept.counter()
+    assert of(memory.with_embedder(None)).kept.counter() is counter
+    assert of(memory.as_principal("other", "elsewhere")).kept.counter() is counter
 
 
 def test_a_thing_is_made_once_an_erasure_and_anew_after_the_next() -> None:
@@ -73,7 +74,7 @@ def test_an_index_is_of_one_model_and_one_erasure_and_a_broken_one_is_not_used_a
 def test_an_index_that_would_pass_its_bound_is_not_kept(tmp_path: Path) -> None:
     from cmc_mcp.config import Settings
 
-    with Memory.open(tmp_path / "m.db", embedder=None, settings=Settings(matrix_bytes_max=500)) as memory:
+    with live(tmp_path / "m.db", settings=Settings(matrix_bytes_max=500)) as memory:
         memory.remember("one")
         with of(memory).reader() as view:
             assert of(memory).index(view, Matrix, 0) is not None

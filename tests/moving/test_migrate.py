@@ -21,17 +21,17 @@ from cmc_mcp.cli.app import run
 from cmc_mcp.errors import Conflict, FutureStore, IntegrityError, InvalidInput, NotFound, WrongKey
 from cmc_mcp.history import transfer as history_moving
 from cmc_mcp.history.transfer import Phase, StoreAddress
-from cmc_mcp.memory import Memory
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store import row_copy
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.tables import in_order_of_moving
-from tests.moving.made import DOCUMENT, IMAGE, answers, dense, fill, opened, tables
 from tests.objects.kept import kept_in
 from tests.pg.backend import with_database
 from tests.pg.server import running
 from tests.support import reach
+from tests.support.everything import DOCUMENT, IMAGE, answers, dense, fill, opened, tables
+from tests.support.memories import live
 
 TABLES = in_order_of_moving(REGISTRY.tables)
 migrate = partial(history_moving.transfer, registry=REGISTRY)
@@ -146,7 +146,7 @@ def test_killed_anywhere_it_is_gone_on_with_and_nobody_can_open_the_half(
     rnd = random.Random(7)
     for page in sorted(rnd.sample(range(2, 24), 3)):
         assert _killed_at(page, original, target) == signal.SIGKILL
-        with Memory.open(target, workspace="elsewhere", embedder=None) as memory:
+        with live(target, workspace="elsewhere") as memory:
             assert [name for name in memory.workspaces() if not name.startswith("~")] == ["elsewhere"]
     migrate(StoreAddress(str(original)), StoreAddress(target))
     _equal(original, target, lexical=kind == "file")
@@ -189,7 +189,7 @@ def test_a_copy_that_was_damaged_on_the_way_is_noticed_and_gets_no_name(
     with pytest.raises(IntegrityError, match="does not verify"):
         migrate(StoreAddress(str(original)), StoreAddress(str(target)))
     with pytest.raises(NotFound):
-        Memory.open(target, embedder=None, read_only=True)
+        live(target, read_only=True)
 
 
 def test_a_source_that_went_on_meanwhile_is_not_mixed_with_the_half_that_is_there(
@@ -233,7 +233,7 @@ def test_what_is_refused_before_anything_is_written(original: Path, tmp_path: Pa
     with closing(apsw.Connection(str(damaged))) as connection:
         connection.execute("UPDATE transactions SET verb = 'rollback' WHERE seq = 3")
     future = tmp_path / "future.db"
-    Memory.open(future, embedder=None).close()
+    live(future).close()
     _future(future)
     for source, to, names, kind, said in (
         (here, StoreAddress(str(original)), None, InvalidInput, "same store"),
@@ -299,7 +299,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     said = capsys.readouterr().err
     assert "copy default, rows: " in said and "the same command goes on from there" in said
     with pytest.raises(NotFound):
-        Memory.open(target, embedder=None, read_only=True)
+        live(target, read_only=True)
     assert run(command) == 0
     shown = capsys.readouterr().out
     assert "every root equal" in shown
@@ -329,7 +329,7 @@ def test_every_table_of_the_store_is_copied_or_made_by_the_target(original: Path
 
 def test_memory_stays_flat_while_rows_are_copied(tmp_path: Path) -> None:
     source, target, size, count = tmp_path / "memory.db", tmp_path / "copy.db", 60_000, 800
-    with Memory.open(source, embedder=None) as memory:
+    with live(source) as memory:
         memory.remember_many(
             [
                 {"content": n.to_bytes(4, "big") * (size // 4), "modality": "image", "media_type": "image/png"}
@@ -337,8 +337,8 @@ def test_memory_stays_flat_while_rows_are_copied(tmp_path: Path) -> None:
             ]
         )
     with (
-        Memory.open(source, embedder=None, read_only=True) as one,
-        Memory.open(target, embedder=None, workspace="x") as two,
+        live(source, read_only=True) as one,
+        live(target, workspace="x") as two,
     ):
         mover = row_copy.Mover(
             reach.store(one),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.errors import InvalidInput
-from cmc_mcp.memory import Memory
 from cmc_mcp.store.objects.place import Bucket
+from tests.support.memories import live
 
 WRONG = (
     "s3://",
@@ -37,7 +37,7 @@ WRONG = (
 @pytest.mark.parametrize("place", WRONG)
 def test_an_address_that_is_malformed_is_refused_before_anything_is_made(place: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"^objects: "):
-        Memory.open(tmp_path / "m.db", embedder=None, objects=place)
+        live(tmp_path / "m.db", objects=place)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -53,7 +53,7 @@ def test_an_address_that_is_malformed_is_refused_before_anything_is_made(place: 
 )
 def test_credentials_in_an_address_are_refused_and_never_repeated(place: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
-        Memory.open(tmp_path / "m.db", embedder=None, objects=place)
+        live(tmp_path / "m.db", objects=place)
     assert "hush" not in caught.value.message and "AKIASECRET" not in caught.value.message
     assert caught.value.__cause__ is None
 

@@ -13,7 +13,6 @@ import pytest
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.config import Settings
 from cmc_mcp.errors import CmcError, IntegrityError, StoreError
-from cmc_mcp.memory import Memory
 from cmc_mcp.store.objects import open_objects
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.objects.place import Bucket
@@ -21,6 +20,7 @@ from cmc_mcp.store.objects.s3 import Bounds, S3Objects
 from tests.objects.server import CREDENTIALS, Proxy, Server, proxy, signed_in
 from tests.support import reach
 from tests.support.load import Stopwatch
+from tests.support.memories import live
 
 DATA = b"some bytes that are too many for the database " * 40
 HASH = payload_hash(DATA)
@@ -88,7 +88,7 @@ def test_a_write_that_fails_twice_is_tried_again_and_is_kept_once(rig: Rig, faul
 
 @pytest.mark.parametrize("fault", ["stall", "503", "BadDigest"])
 def test_a_write_that_always_fails_says_that_nothing_was_changed(rig: Rig, tmp_path: Path, fault: str) -> None:
-    with Memory.open(tmp_path / "m.db", embedder=None, settings=Settings(inline_bytes=64), objects=rig.place) as memory:
+    with live(tmp_path / "m.db", settings=Settings(inline_bytes=64), objects=rig.place) as memory:
         reach.alter(memory, objects=rig.objects)  # of the short bounds
         memory.remember("a note")
         before = memory.snapshot().root
@@ -114,7 +114,7 @@ def test_a_server_without_conditional_writes_is_asked_first_and_nothing_is_overw
 
 def test_an_erase_whose_object_could_not_be_removed_is_finished_by_the_next_open(rig: Rig, tmp_path: Path) -> None:
     settings = Settings(inline_bytes=64)
-    with Memory.open(tmp_path / "m.db", embedder=None, settings=settings, objects=rig.place) as memory:
+    with live(tmp_path / "m.db", settings=settings, objects=rig.place) as memory:
         reach.alter(memory, objects=rig.objects)
         added = memory.remember("secret " * 100, modality="event").added
         plan = memory.forget(added, erase=True, dry_run=True)
@@ -122,7 +122,7 @@ def test_an_erase_whose_object_could_not_be_removed_is_finished_by_the_next_open
         receipt = memory.forget(added, erase=True, digest=plan.digest).receipt
         assert receipt is not None and receipt.pages_pending
         assert len(rig.stored()) == 1
-    with Memory.open(tmp_path / "m.db", embedder=None, settings=settings, objects=rig.place) as memory:
+    with live(tmp_path / "m.db", settings=settings, objects=rig.place) as memory:
         assert rig.stored() == []
         assert memory.verify().holds
 
@@ -156,7 +156,7 @@ def test_a_bucket_that_refuses_is_found_when_the_store_is_opened_and_nothing_is_
 ) -> None:
     rig.told.spoil("GET", code, 100)
     with pytest.raises(StoreError, match=said) as caught:
-        Memory.open(tmp_path / "m.db", embedder=None, objects=rig.place)
+        live(tmp_path / "m.db", objects=rig.place)
     assert list(tmp_path.iterdir()) == []
     shown = caught.value.message
     assert not any(secret in shown for secret in CREDENTIALS.values())
@@ -167,16 +167,16 @@ def test_a_bucket_that_does_not_exist_a_server_that_is_not_there_and_no_credenti
 ) -> None:
     address = rig.place.partition("?")[2]
     with pytest.raises(StoreError, match=r"the bucket no-such-bucket does not exist"):
-        Memory.open(tmp_path / "m.db", embedder=None, objects=f"s3://no-such-bucket?{address}")
+        live(tmp_path / "m.db", objects=f"s3://no-such-bucket?{address}")
     with pytest.raises(StoreError, match=r"could not be opened .*check the network"):
         S3Objects.open(Bucket.of("s3://bucket?endpoint=http://127.0.0.1:1"), bounds=QUICK)
     for name in CREDENTIALS:
         monkeypatch.delenv(name)
     with pytest.raises(StoreError, match=r"no credentials were found .*AWS_PROFILE"):
-        Memory.open(tmp_path / "m.db", embedder=None, objects=rig.place)
+        live(tmp_path / "m.db", objects=rig.place)
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(StoreError, match=r"nobody.*AWS_PROFILE"):
-        Memory.open(tmp_path / "m.db", embedder=None, objects=rig.place)
+        live(tmp_path / "m.db", objects=rig.place)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,12 +194,12 @@ def test_a_list_longer_than_a_page_is_whole_sorted_and_without_what_is_not_ours(
 
 def test_a_backup_of_a_store_with_a_bucket_is_a_store_with_a_folder(rig: Rig, tmp_path: Path) -> None:
     text, settings, key = "word " * 100, Settings(inline_bytes=64), b"k" * 32
-    with Memory.open(tmp_path / "m.db", embedder=None, settings=settings, objects=rig.place, key=key) as memory:
+    with live(tmp_path / "m.db", settings=settings, objects=rig.place, key=key) as memory:
         memory.remember(text, modality="event", source="log")
         rig.told.spoil("GET", "cut")
         memory.backup(tmp_path / "copy.db")
         assert text.encode() not in b"".join(rig.stored())
-    with Memory.open(tmp_path / "copy.db", embedder=None, key=key, read_only=True) as copy:
+    with live(tmp_path / "copy.db", key=key, read_only=True) as copy:
         assert copy.read_source("log") == text.encode()
         assert copy.verify().holds
     (hash_,) = FileObjects(tmp_path / "copy.db.objects", key).hashes(1)
@@ -233,7 +233,7 @@ def test_without_the_driver_the_message_has_the_command(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "boto3", None)
     monkeypatch.delitem(sys.modules, "cmc_mcp.store.objects.s3")
     with pytest.raises(StoreError, match=r"pip install 'cmc-mcp\[s3\]'"):
-        Memory.open(tmp_path / "m.db", embedder=None, objects="s3://bucket")
+        live(tmp_path / "m.db", objects="s3://bucket")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cmc_mcp.memory import Memory
+from tests.support.memories import live
 
 CALLS = ("link", "rename", "unlink", "mkdir", "fsync")
 
@@ -48,7 +49,7 @@ def clumsy(store: Path) -> None:
 
 
 def backup(store: Path) -> None:
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         memory.backup(store.parent / "taken.db")
 
 
@@ -60,7 +61,7 @@ def look(store: Path, job: str) -> str:
     for path in (store, *store.parent.glob("memory.db.before-restore-?"), *store.parent.glob("taken.db")):
         if not path.exists():
             return f"wrong: {path.name} is not there"
-        with Memory.open(path, embedder=None) as memory:
+        with live(path) as memory:
             if faults := memory.verify().faults:
                 return f"wrong: {path.name}: {faults[0].table} {faults[0].reason}"
             if path == store:

@@ -20,17 +20,14 @@ from cmc_mcp.store.sqlite.connection import Location
 from scripts.make_golden import KEY, picture
 from tests.operations.test_golden import Golden
 from tests.serving.wire import CMC, environment
+from tests.support.memories import live
 
 LARGE = picture()
 
 
-def opened(path: Path, **more: Any) -> Memory:
-    return Memory.open(path, embedder=None, **more)
-
-
 def made(path: Path, **more: Any) -> str:
     """A store with notes and an object; gives a checkpoint of it."""
-    with opened(path, **more) as memory:
+    with live(path, **more) as memory:
         memory.remember("old news", source="news")
         memory.remember(LARGE, modality="image", media_type="image/png", title="harbour", source="harbour")
         return memory.checkpoint(bytes(32)).checkpoint
@@ -38,14 +35,14 @@ def made(path: Path, **more: Any) -> str:
 
 def grown(path: Path, **more: Any) -> str:
     """More of it, with an object of its own."""
-    with opened(path, **more) as memory:
+    with live(path, **more) as memory:
         memory.remember("late news", source="news")
         memory.remember(LARGE + b"later", modality="image", media_type="image/png", title="later", source="later")
         return memory.checkpoint(bytes(32)).checkpoint
 
 
 def news(path: Path, **more: Any) -> str:
-    with opened(path, **more) as memory:
+    with live(path, **more) as memory:
         assert memory.verify().holds
         assert memory.read_source("harbour") == LARGE
         return memory.read_source("news").decode()
@@ -62,7 +59,7 @@ def store(tmp_path: Path) -> Path:
     """A store of late news, whose backup has the old."""
     path = tmp_path / "memory.db"
     made(path)
-    with opened(path) as memory:
+    with live(path) as memory:
         memory.backup(tmp_path / "backup.db")
     grown(path)
     return path
@@ -74,7 +71,7 @@ def test_a_backup_is_switched_in_and_the_store_before_is_kept_aside_whole(store:
     aside = store.parent / "memory.db.before-restore-1"
     assert str(aside) in done.stdout
     assert (news(store), news(aside)) == ("old news", "late news")
-    with opened(aside) as memory:
+    with live(aside) as memory:
         assert memory.read_source("later") == LARGE + b"later"
     assert len(list(Path(f"{store}.objects").glob("*/*/*"))) == 1
     assert news(store.parent / "backup.db") == "old news"
@@ -98,7 +95,7 @@ def test_a_backup_is_restored_to_a_new_place_and_nowhere_over_something(store: P
 
 def test_python_restores_as_the_command_does_and_is_held_to_a_checkpoint(store: Path) -> None:
     backup = store.parent / "backup.db"
-    with opened(store) as memory:
+    with live(store) as memory:
         head = memory.checkpoint(bytes(32))
     signed = {"checkpoint": head.checkpoint, "public_key": head.public_key}
     refused = Memory.restore(backup, store, replace=True, **signed)
@@ -134,7 +131,7 @@ def test_a_damaged_backup_is_refused_and_nothing_is_changed(store: Path) -> None
 
 def test_a_backup_older_than_the_checkpoint_is_refused_with_sizes(store: Path) -> None:
     backup = store.parent / "backup.db"
-    with opened(store) as memory:
+    with live(store) as memory:
         head = memory.checkpoint(bytes(32))
     file = store.parent / "head.txt"
     file.write_text(head.checkpoint)
@@ -175,7 +172,7 @@ def test_a_running_writer_is_refused_by_its_lock(store: Path, monkeypatch: pytes
 
 
 def test_a_store_that_was_replaced_while_open_says_so_and_takes_no_write(store: Path) -> None:
-    with opened(store) as memory:
+    with live(store) as memory:
         memory.recall("news")
         restored = store.parent / "other.db"
         shutil.copy(store.parent / "backup.db", restored)
@@ -188,7 +185,7 @@ def test_a_store_that_was_replaced_while_open_says_so_and_takes_no_write(store: 
 def test_an_encrypted_store_is_backed_up_and_restored_encrypted(tmp_path: Path) -> None:
     path, backup = tmp_path / "m.db", tmp_path / "b.db"
     made(path, key=KEY)
-    with opened(path, key=KEY) as memory:
+    with live(path, key=KEY) as memory:
         memory.backup(backup)
     Memory.restore(backup, path, key=KEY, replace=True)
     assert news(path, key=KEY) == "old news"
@@ -206,7 +203,7 @@ def test_a_backup_of_an_older_format_is_restored_in_the_present_one(name: str, t
     done = Memory.restore(golden.path, place, key=golden.key)
     assert done.faults == [] and migrate.is_current(Location(place, golden.key))
     assert golden.path.read_bytes() == before
-    with opened(place, key=golden.key) as memory:
+    with live(place, key=golden.key) as memory:
         assert memory.read_source("harbour.png") == picture()
 
 
@@ -223,7 +220,7 @@ def test_a_backup_taken_while_four_write_is_a_prefix_and_verifies(tmp_path: Path
     made(path)
 
     def write(name: str) -> None:
-        with opened(path, principal=name) as memory:
+        with live(path, principal=name) as memory:
             number = 0
             while not stop.is_set():
                 memory.remember(f"{name} {number}", source=f"{name}/{number}")
@@ -239,7 +236,7 @@ def test_a_backup_taken_while_four_write_is_a_prefix_and_verifies(tmp_path: Path
         writer.start()
     try:
         assert all(begun.acquire(timeout=60) for _ in writers)  # a busy machine may start them late
-        with opened(path) as memory:
+        with live(path) as memory:
             for number in range(3):
                 memory.backup(tmp_path / f"backup-{number}.db")
     finally:
@@ -247,10 +244,10 @@ def test_a_backup_taken_while_four_write_is_a_prefix_and_verifies(tmp_path: Path
         for writer in writers:
             writer.join()
     sizes = []
-    with opened(path) as memory:
+    with live(path) as memory:
         final = memory.status()["transaction"]
         for number in range(3):
-            with opened(tmp_path / f"backup-{number}.db") as copy:
+            with live(tmp_path / f"backup-{number}.db") as copy:
                 head = copy.checkpoint(bytes(32))
                 assert copy.verify().holds
             sizes.append(head.transaction)

@@ -16,9 +16,9 @@ from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Delta, Index
 from cmc_mcp.store.sql.unit import UnitOfWork
 from tests.memory.test_random_histories import _VERBS, _step
-from tests.moving.made import fill, opened
 from tests.oracle.derived import Ledger, expected
 from tests.support import reach
+from tests.support.everything import fill, opened
 
 Row = tuple[Any, ...]
 STEPS = 30

@@ -21,9 +21,9 @@ from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.search import PostgresView
 from cmc_mcp.store.postgres.store import PostgresStore
 from cmc_mcp.store.rows import Filter
-from tests.pg.made import on
 from tests.pg.server import running
 from tests.support import reach
+from tests.support.memories import on
 
 FILTERS = {"a half": ("half", "0", 2), "a tenth": ("tenth", "3", 10), "a hundredth": ("hundredth", "7", 100)}
 _LATENT, _CLUSTERS, _BATCH = 32, 300, 1_000

@@ -28,12 +28,12 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
 from cmc_mcp.memory import Memory
-from tests.pg.made import on
 from tests.pg.server import Server as Database
 from tests.pg.server import running as database
 from tests.serving.wire import CMC, Server
 from tests.soak import Job, Outcome, Soak
 from tests.support import reach
+from tests.support.memories import on
 
 HOUR_US = 3_600_000_000
 CLIENTS = 8

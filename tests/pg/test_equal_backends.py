@@ -22,10 +22,10 @@ from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.retrieve import Selection
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.pg.backend import Databases
-from tests.pg.made import START_US, on
 from tests.read.made import asked, point_at
 from tests.support import reach
 from tests.support.embedders import HashVectors
+from tests.support.memories import NOON_US, on
 
 _TEXT = "deploy target heroku fly limit 10 100 now no longer not budget $4,000 maya zoe release friday naïve 東京"
 _SET = Path(__file__).parents[3] / "shared" / "eval" / "squadshifts"
@@ -132,7 +132,7 @@ def assert_equal(places: tuple[Path, str], seed: int) -> None:
     """Do one workload on both, and compare everything that is hashed, found and told."""
     settings = Settings(inline_bytes=64)
     stores = [
-        on(place, embedder=HashVectors(), clock=FixedClock(START_US, step_us=1_000), settings=settings)
+        on(place, embedder=HashVectors(), clock=FixedClock(NOON_US, step_us=1_000), settings=settings)
         for place in places
     ]
     for memory in stores:

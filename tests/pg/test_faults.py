@@ -13,17 +13,17 @@ import pytest
 from psycopg import errors as pg
 
 from cmc_mcp.clock import SystemClock
-from cmc_mcp.errors import Busy, CmcError, OutcomeUnknown, StoreError
+from cmc_mcp.errors import Busy, OutcomeUnknown, StoreError
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.postgres import writing
 from cmc_mcp.store.postgres.connection import Address, Connection
 from cmc_mcp.store.postgres.pool import OPEN_S, Breaker, Pool
 from cmc_mcp.store.postgres.store import PostgresStore
 from tests.pg.backend import Databases
-from tests.pg.made import on
 from tests.pg.server import Server, running
 from tests.support import reach
-from tests.support.memories import erase
+from tests.support.memories import erase, on
+from tests.support.together import together
 
 _WRITERS, _EACH, _KILLS = 3, 12, 2
 
@@ -295,22 +295,13 @@ def test_servers_take_turns_and_their_caches_catch_up(databases: Databases, tmp_
 
     clock = SystemClock()
     servers = [on(databases.of(tmp_path / "pg"), embedder=HashVectors(), clock=clock) for _ in range(3)]
-    failures: list[CmcError] = []
 
-    def work(server: Memory, name: int) -> None:
+    def work(name: int, server: Memory) -> None:
         for number in range(8):
-            try:
-                server.remember(f"server {name} says {number}")
-                server.recall(f"server {(name + 1) % 3} says {number}")
-            except CmcError as error:
-                failures.append(error)
+            server.remember(f"server {name} says {number}")
+            server.recall(f"server {(name + 1) % 3} says {number}")
 
-    threads = [threading.Thread(target=work, args=(server, n)) for n, server in enumerate(servers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    together(work, enumerate(servers))
     gone = servers[0].recall("server 1 says 3", limit=1).items[0]
     erase(servers[1], [gone.id])
     answers = []

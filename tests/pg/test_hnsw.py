@@ -15,10 +15,10 @@ from cmc_mcp.errors import InvalidInput
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.store import PostgresStore
-from tests.pg.made import on, run_sql
 from tests.pg.nearby import Clustered, cases, fill
 from tests.support import reach
-from tests.support.memories import erase
+from tests.support.memories import erase, on
+from tests.support.stores import run_sql
 
 NO_MATRIX = Settings(matrix_bytes_max=0)
 

@@ -19,13 +19,13 @@ from cmc_mcp.store.postgres.connection import Address
 from cmc_mcp.store.postgres.schema import MIGRATIONS
 from cmc_mcp.store.postgres.store import PostgresStore
 from tests.pg.backend import Databases
-from tests.pg.made import on, run_sql
 from tests.pg.nearby import Clustered, fill
 from tests.pg.server import running
 from tests.pg.test_equal_backends import assert_equal
 from tests.support import reach
 from tests.support.embedders import HashVectors
-from tests.support.memories import erase
+from tests.support.memories import erase, on
+from tests.support.stores import run_sql
 
 PARTS = 3
 WHOLE = {"workspaces", "migrations", "embedding_models"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from cmc_mcp.clock import SystemClock
 from cmc_mcp.config import Settings
 from cmc_mcp.environment import Configuration, shown
 from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, InvalidInput, NotFound, StoreError
-from cmc_mcp.memory import Memory
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.postgres import connection, migrate, statistics
 from cmc_mcp.store.postgres.connection import Address
@@ -24,10 +22,11 @@ from cmc_mcp.store.postgres.schema import MIGRATIONS
 from cmc_mcp.store.sql.schema import MIGRATIONS as ON_SQLITE
 from cmc_mcp.write.erase import finish_erasures
 from tests.pg.backend import Databases, with_database
-from tests.pg.made import on, run_sql
 from tests.pg.server import running
 from tests.support import reach
-from tests.support.memories import erase
+from tests.support.memories import erase, live, on
+from tests.support.stores import run_sql
+from tests.support.together import together
 
 _SECRET = "hunter2hunter2"
 
@@ -90,20 +89,7 @@ def test_migrations_go_back_and_forth(url: str) -> None:
 
 
 def test_many_servers_that_start_at_once_make_one_set_of_tables(bare: str) -> None:
-    failures: list[BaseException] = []
-
-    def start() -> None:
-        try:
-            on(bare).close()
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=start) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
+    together(lambda: on(bare).close(), [()] * 4)
     assert run_sql(bare, "SELECT number FROM cmc.migrations ORDER BY 1") == [(m.number,) for m in MIGRATIONS]
 
 
@@ -127,7 +113,7 @@ def test_a_migration_that_fails_leaves_nothing_of_it(bare: str) -> None:
 )
 def test_an_address_that_leads_nowhere_is_said_without_its_password(place: str) -> None:
     with pytest.raises((InvalidInput, StoreError)) as caught:
-        Memory.open(place, embedder=None)
+        live(place)
     said = [str(caught.value), repr(caught.value), str(caught.value.as_dict())]
     error: BaseException | None = caught.value
     while error is not None:
@@ -201,19 +187,19 @@ def test_a_schema_from_the_future_and_an_edited_one_are_refused(url: str) -> Non
 
 def test_reading_only_makes_nothing(bare: str, url: str) -> None:
     with pytest.raises(StoreError, match="open it once for writing"):
-        Memory.open(bare, embedder=None, read_only=True)
+        live(bare, read_only=True)
     assert run_sql(bare, "SELECT 1 FROM pg_namespace WHERE nspname = 'cmc'") == []
     on(url, workspace="there").close()
     with pytest.raises(NotFound, match="opened read-only"):
-        Memory.open(url, embedder=None, read_only=True, workspace="elsewhere")
-    with Memory.open(url, embedder=None, read_only=True, workspace="there") as memory:
+        live(url, read_only=True, workspace="elsewhere")
+    with live(url, read_only=True, workspace="there") as memory:
         with pytest.raises(StoreError, match="read-only"):
             memory.remember("note")
 
 
 def test_a_key_is_for_files(url: str) -> None:
     with pytest.raises(InvalidInput, match="its server encrypt"):
-        Memory.open(url, embedder=None, key=b"k" * 32)
+        live(url, key=b"k" * 32)
 
 
 def test_a_backup_is_the_databases_own(url: str, tmp_path: Path) -> None:
@@ -303,7 +289,7 @@ def test_erased_rows_leave_the_tables_as_soon_as_no_reader_can_see_them(url: str
             receipt = other.remember("a canary in the other mine")
             other.forget(receipt.added, erase=True, digest=other.forget(receipt.added, erase=True, dry_run=True).digest)
             assert run_sql(url, "SELECT pages_pending FROM cmc.workspaces WHERE name = 'other'") == [(0,)]
-    with Memory.open(url, embedder=None) as memory:
+    with live(url) as memory:
         assert not reach.store(memory).pages_pending()
     assert run_sql(url, "SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'payloads'") is not None
 

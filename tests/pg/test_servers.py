@@ -27,11 +27,11 @@ from cmc_mcp.store.postgres.store import PostgresStore
 from tests.objects.server import CREDENTIALS, endpoint
 from tests.objects.server import Server as Objects
 from tests.pg.backend import Databases
-from tests.pg.made import on
 from tests.pg.server import Server as Database
 from tests.pg.server import running as database
 from tests.pg.servers import CLIENTS, HOUR_US, call, client, faults_of, fleet, judge, ledger_of, load, token, with_clock
 from tests.server.rig import MODES
+from tests.support.memories import on
 
 pytestmark = pytest.mark.slow
 _LONG = "The minutes of the harbour board, at length. " * 2_000  # past what is kept in a row

@@ -9,8 +9,9 @@ import pytest
 from cmc_mcp.errors import IntegrityError, InvalidInput
 from cmc_mcp.memory import Memory
 from tests.pg.backend import Databases
-from tests.pg.made import on, run_sql
 from tests.support.embedders import HashVectors
+from tests.support.memories import on
+from tests.support.stores import run_sql
 
 ALTERED = {
     "DROP INDEX cmc.pieces_from": ("pg_catalog", "index pieces_from", "is missing"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.postgres.schema import OWN_TABLES
 from tests.pg.backend import Databases
-from tests.pg.made import run_sql
+from tests.support.stores import run_sql
 
 COLUMNS = (
     "SELECT relname::text, array_agg(attname::text ORDER BY attnum) FROM pg_class c JOIN pg_attribute a ON attrelid = c.oid"

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cmc_mcp.memory import Memory
 from tests.serving.http_rig import call, result
 from tests.serving.wire import CMC, Server
 from tests.soak import Job, Outcome, Soak
+from tests.support.memories import live
 
 WRITERS = 10  # one connection in so many remembers something
 KNOWN = 50
@@ -47,7 +47,7 @@ def crowd(folder: Path, connections: int, seed: int, command: Sequence[str] = WI
         )
     told = Crowd(seed)
     store = folder / "memory.db"
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         memory.remember_many([{"content": f"Heron number{n:04} stands at weir {n}"} for n in range(KNOWN)])
     began = time.monotonic()
     with Server(command, folder) as server:
@@ -55,7 +55,7 @@ def crowd(folder: Path, connections: int, seed: int, command: Sequence[str] = WI
         if server.process.poll() is not None:
             told.failures.append(f"the server ended: {server.stderr()}")
     told.seconds, told.slowest_s = round(time.monotonic() - began, 2), round(max(times, default=0.0), 2)
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         wrong = [n for n in range(0, connections, WRITERS) if memory.read_source(f"crowd-{n}") != f"Crowd {n}".encode()]
         told.failures += [f"write {n} is not there" for n in wrong]
         if not memory.verify().holds:

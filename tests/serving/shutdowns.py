@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmc_mcp.errors import NotFound
-from cmc_mcp.memory import Memory
 from tests.serving.wire import (
     CMC,
     CMC_MCP,
@@ -31,7 +30,6 @@ from tests.serving.wire import (
     event,
     http_request,
     lock_held,
-    lock_is_free,
     members,
     read_answer,
     tool,
@@ -40,6 +38,8 @@ from tests.serving.wire import (
 )
 from tests.soak import Job, Outcome, Soak
 from tests.support.load import Stopwatch
+from tests.support.locks import is_free
+from tests.support.memories import live
 
 BAR_S = 2.0
 KNOWN = "The acknowledged one: the ferry leaves at noon"
@@ -89,7 +89,7 @@ class Ended:
 def run_case(case: Case, folder: Path, rng: random.Random) -> Ended:
     """Start a server, bring it into the state, end it, and judge."""
     store = folder / "memory.db"
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         memory.remember(KNOWN, source="known")
     wrong: list[str] = []
     with ExitStack() as stack:
@@ -126,9 +126,9 @@ def _codes(case: Case) -> set[int]:
 def judge(store: Path, acknowledged: bool) -> list[str]:
     """What is wrong with the store that an ended server left."""
     wrong = []
-    if not lock_is_free(store):
+    if not is_free(f"{store}.lock", create=True):
         wrong.append("the lock is held")
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         if memory.read_source("known") != KNOWN.encode():
             wrong.append("what was acknowledged before is gone")
         for origin, text in (("second", "Second, acknowledged"), ("long", LONG)):

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cmc_mcp.memory import Memory
 from tests.serving.shutdowns import BAR_S, Case, cases, judge, run_case
 from tests.serving.wire import CMC, Server, environment, members, until
 from tests.support.load import ended
+from tests.support.memories import live
 
 # each way of ending, each state, each command and transport, at least once
 CHOSEN = [
@@ -72,7 +72,7 @@ def test_a_process_that_stays_and_its_child_are_seen(tmp_path: Path) -> None:
 
 def test_a_loss_half_a_write_and_a_held_lock_are_seen(tmp_path: Path) -> None:
     store = tmp_path / "memory.db"
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         memory.remember("another text", source="known")
         memory.remember("half", source="long")
     assert judge(store, acknowledged=True) == [
@@ -85,7 +85,7 @@ def test_a_loss_half_a_write_and_a_held_lock_are_seen(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("filled") / "memory.db"
-    with Memory.open(path, embedder=None) as memory:
+    with live(path) as memory:
         memory.remember_many([{"content": f"note {n} about herons"} for n in range(1000)])
     return path
 
@@ -94,7 +94,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ctrl_c_ends_a_command_with_130_and_leaves_nothing_half_made(verb: str, tmp_path: Path, filled: Path) -> None:
     store, target = tmp_path / "memory.db", tmp_path / "copy.db"
     shutil.copy(filled, store)
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         before = memory.snapshot().snapshot
     lines = tmp_path / "lines.jsonl"
     lines.write_text("".join(f'{{"content": "line {n}"}}\n' for n in range(9_000)))
@@ -114,11 +114,11 @@ def test_ctrl_c_ends_a_command_with_130_and_leaves_nothing_half_made(verb: str, 
         assert ended(process, BAR_S) is not None and process.returncode in {0, 130}  # 0: it was done before
     assert "Traceback" not in said
     assert not list(tmp_path.glob("*.part*"))
-    with Memory.open(store, embedder=None, read_only=True) as memory:
+    with live(store, read_only=True) as memory:
         assert memory.verify().holds
         assert verb == "import" or memory.snapshot().snapshot == before
     if target.exists():
-        with Memory.open(target, embedder=None, read_only=True) as memory:
+        with live(target, read_only=True) as memory:
             assert memory.snapshot().snapshot == before
 
 

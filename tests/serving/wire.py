@@ -192,18 +192,6 @@ def lock_held(store: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def lock_is_free(store: Path) -> bool:
-    """Return whether the write lock can be had at once."""
-    descriptor = os.open(f"{store}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
 def until(condition: Any, what: str, within_s: float = PATIENCE_S) -> None:
     """Look until something holds."""
     end = time.monotonic() + within_s

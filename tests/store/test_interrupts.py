@@ -8,9 +8,9 @@ from typing import Any
 import apsw
 import pytest
 
-from cmc_mcp.memory import Memory
 from cmc_mcp.store.sqlite.store import SqliteStore
 from tests.support import reach
+from tests.support.memories import live
 
 
 def _interrupted(_: apsw.Cursor, statement: str, __: Any) -> bool:
@@ -21,7 +21,7 @@ def _interrupted(_: apsw.Cursor, statement: str, __: Any) -> bool:
 
 @pytest.fixture
 def store(tmp_path: Path) -> SqliteStore:
-    memory = Memory.open(tmp_path / "memory.db", embedder=None)
+    memory = live(tmp_path / "memory.db")
     memory.remember("The deploy target is Fly.io")
     assert isinstance(reach.store(memory), SqliteStore)
     return reach.store(memory)

@@ -12,8 +12,9 @@ import pytest
 
 from cmc_mcp.errors import Busy, StoreError
 from cmc_mcp.store.sqlite.lock import WriteLock
-from tests.store.made import memory
 from tests.support import reach
+from tests.support.locks import is_free
+from tests.support.stores import memory
 
 HOLDER = """
 import fcntl, os, sys
@@ -38,18 +39,6 @@ def holder(path: Path) -> subprocess.Popen[str]:
 def end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
-
-
-def is_free(path: Path) -> bool:
-    """Return whether anybody else could take the lock now."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def test_the_lock_is_held_inside_and_free_outside(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from cmc_mcp.store.migrations import Migration
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, connect
-from tests.store.made import NOON_US, contents, memory, raw, store
 from tests.support.embedders import HashVectors
+from tests.support.stores import NOON_US, contents, memory, raw, store
 
 CLOCK = FixedClock(NOON_US)
 LAST = MIGRATIONS[-1].number

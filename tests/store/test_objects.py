@@ -10,7 +10,8 @@ from cmc_mcp.errors import IntegrityError, StoreError
 from cmc_mcp.store.objects import files
 from cmc_mcp.store.objects.files import FileObjects
 from tests.objects.kept import PLACES, Kept, kept_in
-from tests.store.made import memory
+from tests.support.stores import memory
+from tests.support.together import together
 
 DATA = b"some bytes that are too many for the database"
 HASH = payload_hash(DATA)
@@ -86,22 +87,13 @@ def test_an_object_is_written_once(kept: Kept) -> None:
 
 def test_many_threads_may_write_the_same_object_at_once(kept: Kept) -> None:
     objects = kept.open()
-    failed: list[BaseException] = []
     ready = threading.Barrier(8)
 
     def put() -> None:
-        try:
-            ready.wait(10)
-            objects.put(1, HASH, DATA)
-        except BaseException as error:
-            failed.append(error)
+        ready.wait(10)
+        objects.put(1, HASH, DATA)
 
-    threads = [threading.Thread(target=put) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    together(put, [()] * 8)
     assert objects.get(1, HASH) == DATA
     assert [HASH.hex()] == [name.rpartition("/")[2] for name in kept.raw()]
 

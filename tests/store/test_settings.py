@@ -11,7 +11,7 @@ from cmc_mcp.store import folders
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import connection
 from cmc_mcp.store.sqlite.connection import APPLICATION_ID, Location, connect, filesystem, prepare_folder
-from tests.store.made import memory, mode, raw, store
+from tests.support.stores import memory, mode, raw, store
 
 
 @pytest.mark.parametrize(

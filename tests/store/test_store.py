@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.errors import CmcError, Conflict, NotFound, StoreError
-from tests.store.made import as_nobody, contents, memory, store
+from tests.support.stores import as_nobody, contents, memory, store
 
 
 # ---------------------------------------------------------------------- backup

@@ -14,7 +14,8 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.store.sqlite import checksums
 from cmc_mcp.store.sqlite.connection import Location, connect, look
 from tests.soak import Job
-from tests.store.made import store
+from tests.support.memories import live
+from tests.support.stores import store
 from tests.tamper.bitrot import Patient, Rot, run
 from tests.tamper.rich import build
 
@@ -51,12 +52,12 @@ def test_without_checksums_the_same_flips_do_get_through(tmp_path: Path, monkeyp
 
 
 def test_every_page_of_a_new_store_has_a_checksum_and_doctor_is_told(tmp_path: Path) -> None:
-    with Memory.open(tmp_path / "memory.db", embedder=None) as memory:
+    with live(tmp_path / "memory.db") as memory:
         assert memory.inspect()["page_checksums"] == "on"
         memory.backup(tmp_path / "copy.db")
-    with Memory.open(tmp_path / "copy.db", embedder=None) as memory:
+    with live(tmp_path / "copy.db") as memory:
         assert memory.inspect()["page_checksums"] == "on", "a copy keeps them"
-    with Memory.open(tmp_path / "secret.db", embedder=None, key=KEY) as memory:
+    with live(tmp_path / "secret.db", key=KEY) as memory:
         assert memory.inspect()["page_checksums"] == "by the cipher"
     store(tmp_path / "named.db", vfs="unix").close()
     connection = connect(Location(tmp_path / "named.db"))
@@ -73,7 +74,7 @@ def test_a_flipped_bit_in_any_page_is_an_error_that_says_what_to_do(tmp_path: Pa
     body[place] ^= 1
     path.write_bytes(body)
     with (
-        Memory.open(path, embedder=None) as memory,
+        live(path) as memory,
         pytest.raises(IntegrityError, match=r"checksum.*last backup in its place"),
     ):
         memory.recall("note 77")
@@ -81,11 +82,11 @@ def test_a_flipped_bit_in_any_page_is_an_error_that_says_what_to_do(tmp_path: Pa
 
 def test_looking_at_a_store_with_checksums_changes_no_byte_of_it(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
-    with Memory.open(path, embedder=None) as memory:
+    with live(path) as memory:
         memory.remember("one")
     before = path.read_bytes()
     look(Location(path)).close()
-    with Memory.open(path, embedder=None, read_only=True) as memory:
+    with live(path, read_only=True) as memory:
         memory.recall("one")
     assert path.read_bytes() == before
 
@@ -114,14 +115,14 @@ def test_where_the_driver_has_no_checksums_a_store_that_has_them_is_read_and_not
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "memory.db"
-    with Memory.open(path, embedder=None) as memory:
+    with live(path) as memory:
         memory.remember("one")
     monkeypatch.setattr(checksums, "VFS", "not there")  # as on a platform whose wheel lacks the extension
     monkeypatch.setattr(checksums, "available", lambda: False)
-    with Memory.open(path, embedder=None, read_only=True) as memory:
+    with live(path, read_only=True) as memory:
         assert memory.recall("one").items
         assert memory.inspect()["page_checksums"] == "off"
     with pytest.raises(Exception, match="cannot keep them"):
-        Memory.open(path, embedder=None)
-    with Memory.open(tmp_path / "new.db", embedder=None) as memory:
+        live(path)
+    with live(tmp_path / "new.db") as memory:
         assert memory.inspect()["page_checksums"] == "off"

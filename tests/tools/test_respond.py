@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from cmc_mcp import errors
 from cmc_mcp.limits import ANSWER_CHARS_MAX
-from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import (
     Diff,
     ForgetResult,
@@ -24,6 +23,7 @@ from cmc_mcp.tools import TOOLS, respond
 from cmc_mcp.tools.recall import TOOL as RECALL
 from cmc_mcp.tools.tool import Call
 from cmc_mcp.verbs.models import Recall
+from tests.support.memories import live
 
 LEAVES = [
     kind
@@ -90,7 +90,7 @@ def test_what_is_small_is_not_touched():
 
 
 def test_recall_that_no_answer_could_hold_names_what_it_left_out(tmp_path):
-    with Memory.open(tmp_path / "memory.db", embedder=None) as memory:
+    with live(tmp_path / "memory.db") as memory:
         memory.remember_many({"content": f"tea {number} " + "leaf " * 1_500} for number in range(60))
         asked = Recall("tea", limit=60, budget_tokens=100_000, detail="concise")
         whole = memory.recall("tea", limit=60, budget_tokens=100_000, detail="concise")

@@ -1,4 +1,4 @@
-"""Stores for the tests of this folder."""
+"""Stores without the facade, and what lies in their files and tables behind their backs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
+import psycopg
 import pytest
 import sqlite_vec
 
@@ -17,9 +19,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
-from tests.support.memories import at
-
-NOON_US = 1_780_000_000_000_000
+from tests.support.memories import NOON_US, at
 
 
 def memory(path: Path, *, key: bytes | None = None, read_only: bool = False, inline_bytes: int = 65_536) -> Memory:
@@ -40,18 +40,47 @@ def raw(path: Path) -> apsw.Connection:
     return apsw.Connection(str(path))
 
 
+def run_sql(url: str, *statements: str) -> list[tuple[object, ...]]:
+    """Run statements of PostgreSQL's own; return the rows of the last."""
+    with psycopg.connect(url, autocommit=True) as raw:
+        rows: list[tuple[object, ...]] = []
+        for statement in statements:
+            cursor = raw.execute(statement.encode())
+            rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+
+class LookAtDatabase:
+    """Sees whether anything was committed to the tables of a store: how many rows there are, and which wrote them."""
+
+    def __init__(self, store: Any) -> None:
+        self._raw = psycopg.connect(store.address.conninfo, autocommit=True)
+        tables = self._raw.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'cmc'::regnamespace AND relkind = 'r' AND relpersistence = 'p'"
+        ).fetchall()
+        self._asked = " UNION ALL ".join(
+            f"SELECT count(*), sum(xmin::text::bigint) FROM cmc.{name}" for (name,) in sorted(tables)
+        ).encode()
+
+    def __call__(self) -> object:
+        return self._raw.execute(self._asked).fetchall()
+
+    def close(self) -> None:
+        self._raw.close()
+
+
 def mode(path: Path) -> int:
-    """The permission bits of a file or folder."""
+    """Return the permission bits of a file or folder."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes."""
+    """Return every file below a folder with its bytes."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def as_nobody(work: Callable[[], str]) -> str:
-    """Run something in a child without root's rights, where permissions count; gives what it says.
+    """Run something in a child without root's rights, where permissions count; return what it says.
 
     The tests may run as root, to whom every folder is writable. Skips where that child could not read the installation.
     """
