@@ -28,7 +28,7 @@ class Opening(NamedTuple):
                 what it has already.
         """
         if (self.path is None) == (self.memory is None):
-            raise refusal.at("path", "give a path to a file, or an open memory")
+            raise refusal.at("path", "pass a path to a file, or an open memory")
         if self.memory is not None and (self.workspace, self.principal, self.key) != ("default", None, None):
             raise refusal.at(
                 "memory", "has its workspace, principal and key: use memory.as_principal(principal, workspace)"

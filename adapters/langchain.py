@@ -229,7 +229,7 @@ def _field(path: tuple[str, ...], value: object, here: str, depth: int) -> Where
     if not isinstance(value, Mapping):
         return Compare(path, _eq, _value("$eq", value, here))
     if not value:
-        raise BadFilter.at(here, "is empty; give an operator such as {'$gt': 1}")
+        raise BadFilter.at(here, "is empty; pass an operator such as {'$gt': 1}")
     parts: list[Where] = []
     for name, operand in value.items():
         place = f"{here}.{name!s:.40}"
@@ -531,7 +531,7 @@ class CMCRecordManager(RecordManager):
         """
         super().__init__(namespace)
         if (store is None) == (memory is None):
-            raise BadArgument.at("store", "give the vector store that is indexed into, or a memory")
+            raise BadArgument.at("store", "pass the vector store that is indexed into, or a memory")
         self._memory = memory if store is None else store.memory
         assert self._memory is not None
         self._documents = None if store is None else store.collection

@@ -386,7 +386,7 @@ class CMCStore(BaseStore):
 
     # ------------------------------------------------------------------ what LangGraph has no word for
     def at(self, as_of: str | int | None = None, valid_at: TimeLike | None = None) -> Self:
-        """Return the same store as it was: at a snapshot, label, transaction or time. It refuses to be written.
+        """Return the same store as it was: at a snapshot, label, transaction or time. That store refuses writes.
 
         `valid_at` asks for another instant of valid time than that state's own: an item with a TTL ends there.
         """
@@ -397,7 +397,7 @@ class CMCStore(BaseStore):
     def witness(self, namespace: tuple[str, ...], key: str) -> dict[str, JsonValue] | None:
         """Return the provenance of an item; None when it is not there.
 
-        It is kept out of values: `atom_id`, `writer`, `recorded_at`, `content_hash`, `snapshot_id` and so on.
+        The provenance is kept out of values: `atom_id`, `writer`, `recorded_at`, `content_hash`, `snapshot_id` and so on.
         """
         entry = self._held([(namespace, key)]).get((namespace, key))
         return None if entry is None else entry.vif

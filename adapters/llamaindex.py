@@ -188,7 +188,7 @@ def _joined(filters: MetadataFilters, path: str, depth: int) -> Where:
 
 def _compared(given: MetadataFilter, path: str) -> Where:
     if not given.key:
-        raise BadArgument.at(f"{path}.key", "is empty; give the name of a metadata field")
+        raise BadArgument.at(f"{path}.key", "is empty; pass the name of a metadata field")
     test = _OPERATORS.get(given.operator)
     if test is None:
         raise BadArgument.at(f"{path}.operator", f"{given.operator!s:.40} is an unknown operator here")
@@ -455,7 +455,7 @@ class CMCVectorStore(BasePydanticVectorStore):
         search = _SEARCHES.get(query.mode)
         if search is None:
             raise BadArgument.at(
-                "mode", f"{query.mode!s:.40} is not here; modes are {', '.join(m.name for m in _SEARCHES)}"
+                "mode", f"{query.mode!s:.40} is an unknown mode; use one of {', '.join(m.name for m in _SEARCHES)}"
             )
         if query.output_fields is not None or query.embedding_field is not None:
             raise BadArgument.at(
@@ -555,7 +555,7 @@ _SEARCHES: Final = MappingProxyType(
 class CMCKVStore(BaseKVStore):
     """A key-value store in a memory: each of its collections is one there, with values that are never searched.
 
-    What is put again is revised, and what is deleted is no longer believed: the history of both is kept.
+    A value that is put again is revised, and a deleted value is no longer believed: the history of both is kept.
     """
 
     def __init__(self, memory: Memory, name: str = COLLECTION) -> None:

@@ -180,7 +180,7 @@ def run_demo(keep: Path | None = None, *, fast: bool = False, quiet: bool = Fals
     try:
         folder_kept.mkdir(parents=True, exist_ok=True, mode=0o700)
         if any(folder_kept.iterdir()):
-            raise Conflict(f"{folder_kept} is not empty; give --keep a new folder")
+            raise Conflict(f"{folder_kept} is not empty; pass a new folder to --keep")
     except OSError as error:
         raise StoreError(f"the folder {folder_kept} cannot be made ({error.strerror})") from error
     return _run(folder_kept, folder_kept / "memory.db", fast=fast, quiet=quiet)

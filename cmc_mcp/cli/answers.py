@@ -174,9 +174,9 @@ def rolled_back(out: Out, result: RollbackResult) -> None:
     """Print the plan of a rollback, or its effects."""
     diff(out, result.diff)
     for ids, said in (
-        (result.orphaned, "later changes to what is gone, dropped"),
+        (result.orphaned, "later changes to memories that are gone, dropped"),
         (result.stale, "stay, but rest on something undone"),
-        (result.erased, "were erased since, and cannot come back"),
+        (result.erased, "have been erased since, and cannot come back"),
     ):
         if ids:
             out.line(Styled(f"! {len(ids)} {said}:", "yellow"))

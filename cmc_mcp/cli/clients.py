@@ -45,7 +45,7 @@ def snippets(session: Session, client: str | None) -> list[Snippet]:
         InvalidInput: the client is unknown.
     """
     if client is not None and client not in CLIENTS:
-        raise InvalidInput.at("client", f"{client!r:.40} is not known here; known are {', '.join(CLIENTS)}")
+        raise InvalidInput.at("client", f"{client!r:.40} is unknown; use one of {', '.join(CLIENTS)}")
     project = session.workspace or "auto"
     named = session.workspace or session.configuration().workspace
     in_project, anywhere = command_of(session, project), command_of(session, named)

@@ -1,4 +1,4 @@
-"""Doctor: probes everything, and says what to do about each finding. It changes nothing."""
+"""Doctor: checks everything, and says what to do about each finding. The doctor changes nothing."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def examine(session: Session, *, deep: bool, quick: bool, progress: Progress) ->
         findings.append(_fault("store", f"{path} is a folder", f"name the file, such as {path / 'memory.db'}"))
     elif not path.exists():
         findings += _folder(path)
-        findings.append(_note("store", f"there is none at {path} yet", "`cmc remember` or `cmc import` creates it"))
+        findings.append(_note("store", f"no store exists at {path} yet", "`cmc remember` or `cmc import` creates it"))
     else:
         findings += _folder(path)
         findings += _file(path)
@@ -165,7 +165,7 @@ def _model() -> Finding:
     near, far, length = float(first @ paraphrase), float(first @ unrelated), float(first @ first)
     says = f"{model.identity.model_id} loads and embeds in {took_ms:.0f} ms; paraphrase {near:.2f}, unrelated {far:.2f}"
     if not (abs(length - 1) < 1e-3 and near > far + 0.1):
-        return _fault("model", f"{says}: these are no sane vectors", "install cmc-mcp again: its model file is damaged")
+        return _fault("model", f"{says}: the vectors make no sense", "install cmc-mcp again: its model file is damaged")
     return _ok("model", says)
 
 
@@ -212,7 +212,7 @@ def _folder(path: Path) -> Iterator[Finding]:
         except CmcError as error:
             yield _fault("file system", error.message, "put the store on a local disk (--store or CMC_STORE)")
     if not os.access(folder, os.W_OK):
-        yield _fault("folder", f"{folder} is not writable for you", f"give yourself the right: chmod u+w {folder}")
+        yield _fault("folder", f"{folder} is not writable by you", f"grant yourself the right: chmod u+w {folder}")
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
@@ -245,7 +245,7 @@ def _file(path: Path) -> Iterator[Finding]:
     wal = Path(f"{path}-wal")
     size = wal.stat().st_size if wal.exists() else 0
     if size > _WAL_BYTES_MAX:
-        yield _note("journal", f"{size / 1e6:.0f} MB", "a reader is open for long; close idle servers, and it shrinks")
+        yield _note("journal", f"{size / 1e6:.0f} MB", "a long-lived reader keeps it; close idle servers")
     else:
         yield _ok("journal", f"{size / 1e6:.1f} MB")
 
@@ -262,7 +262,7 @@ def _copies(path: Path) -> Iterator[Finding]:
         yield _note(
             "copies",
             f"old copies beside the store: {', '.join(kept)}; what was erased since is in them still",
-            "delete those that you need no more, each with its .objects folder",
+            "delete the copies that you no longer need, each with its .objects folder",
         )
 
 
@@ -313,7 +313,7 @@ def _refused(error: CmcError) -> Finding:
     if isinstance(error, FutureStore):
         do = "upgrade cmc-mcp, or restore the backup that the newer version made"
     elif isinstance(error, WrongKey):
-        do = "choose another --store, or give its key in CMC_KEY or CMC_KEY_FILE"
+        do = "choose another --store, or set CMC_KEY or CMC_KEY_FILE to its key"
     elif error.code == "integrity":
         do = "`cmc restore BACKUP` puts the last backup in its place, and keeps this file aside"
     elif "older version" in error.message:
@@ -334,10 +334,12 @@ def _opened(memory: Memory) -> Iterator[Finding]:
     yield _ok("store", "opens; " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()))
     if settings.get("page_checksums") == "off":
         says = "its pages have no checksums, so that only `cmc verify` finds what the disk does to them"
-        yield _note("bit rot", says, "cmc rebuild, which gives them checksums where this installation can keep them")
+        yield _note("bit rot", says, "cmc rebuild, which adds checksums where this installation supports them")
     if "unfinished" in indexed:
         yield _note(
-            "index", f"{indexed}: one was not finished, and serves nobody", "cmc index makes it anew, --drop ends it"
+            "index",
+            f"{indexed}: one was not finished and is not used",
+            "cmc index rebuilds it, --drop removes it",
         )
     elif indexed:
         yield _ok("index", f"{indexed}: where no matrix is in memory, the nearest are found approximately")

@@ -107,7 +107,7 @@ def stages(out: Out, trace: Sequence[StageTrace]) -> None:
 
 
 def _said(value: JsonValue) -> str:
-    """Say a note in words; nothing for what is empty.
+    """Return a note in words; an empty text for an empty note.
 
     >>> _said({"fly": 3, "deploy": 1}), _said(["the"]), _said([]), _said(0.25)
     ('fly 3, deploy 1', 'the', '', '0.25')

@@ -21,7 +21,7 @@ class Held(NamedTuple):
 
 
 def holder_of(lock: Path, patience_s: float = _PATIENCE_S) -> Held:
-    """Try a lock for a while, and give it back at once."""
+    """Try a lock for a while, and release the lock at once."""
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

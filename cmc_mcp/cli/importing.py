@@ -33,7 +33,7 @@ LINES_SUFFIXES: Final = frozenset({".jsonl", ".ndjson"})
 IGNORED: Final = frozenset({"node_modules", "__pycache__", "venv", "site-packages"})
 _CODE: Final = frozenset({"text/x-sh", "text/x-sql"})  # code without a grammar
 _PROBLEMS_MAX: Final = 20
-_NO_FILE: Final = "is no regular file"
+_NO_FILE: Final = "is not a regular file"
 
 
 class Skipped(NamedTuple):
@@ -231,7 +231,9 @@ def _read_lines(path: Path, origin: str, problems: list[Problem]) -> Iterator[tu
                 try:
                     yield number, _arguments(line, origin, seen)
                 except (ValueError, RecursionError) as error:
-                    problems.append(Problem(f"{path}:{number}", f"is no JSON object as `remember` takes it: {error}"))
+                    problems.append(
+                        Problem(f"{path}:{number}", f"is not a JSON object with arguments of `remember`: {error}")
+                    )
                     if len(problems) >= _PROBLEMS_MAX:
                         return
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What keeps a memory outside its store: checkpoint, backup, restore."""
+"""Commands that keep a memory outside its store: checkpoint, backup, restore."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def checkpoint(
     context: typer.Context,
     key: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The signing key: 64 hex digits; made when there is no such file."),
+        typer.Option(metavar="FILE", help="The signing key: 64 hex digits; created if the file does not exist."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the checkpoint to a file.")] = None,
 ) -> None:
-    """Sign the present state, to be kept outside the store.
+    """Sign the present state; keep the checkpoint outside the store.
 
     `cmc verify --checkpoint FILE` then finds edits, deletions, truncation and older copies.
     """
@@ -56,7 +56,7 @@ def backup(
 ) -> None:
     """Copy the live store to a new file, while others read and write.
 
-    The copy is a store: use it with --store, or put it in the place of a damaged one.
+    The copy is itself a store: name it with --store, or put it in the place of a damaged one.
     """
     from cmc_mcp.cli.show import Styled
 
@@ -74,7 +74,7 @@ def backup(
 @command("restore", PROOF, "cmc restore /mnt/backup/memory-2026-06-01.db --checkpoint head.txt")
 def restore_(
     context: typer.Context,
-    backup: Annotated[Path, typer.Argument(help="What `cmc backup` wrote; it is only read.")],
+    backup: Annotated[Path, typer.Argument(help="The file that `cmc backup` wrote; it is only read.")],
     to: Annotated[
         str | None, typer.Option("--to", metavar="PATH", help="Restore to this new place, and leave the store alone.")
     ] = None,
@@ -82,13 +82,14 @@ def restore_(
         Path | None, typer.Option(metavar="FILE", help="A signed checkpoint that the backup must hold; - is stdin.")
     ] = None,
     public_key: Annotated[
-        str | None, typer.Option(metavar="HEX", help="The key that must have signed it; one's own by default.")
+        str | None,
+        typer.Option(metavar="HEX", help="The key that must have signed the checkpoint; your own by default."),
     ] = None,
 ) -> None:
     """Verify a backup, and put it in the place of the store; the store that was there is kept aside.
 
-    Nothing is changed until a copy beside the store has been verified whole. Stop servers first: a store that anybody
-    has open is not switched. Exits with 1 when the backup does not verify.
+    Nothing is changed until a copy beside the store has been verified whole. Stop the servers first: a store
+    that another process has open is not replaced. Exits with 1 when the backup does not verify.
     """
     from cmc_mcp.cli.options import checkpoint_text
     from cmc_mcp.cli.show import Styled

@@ -1,4 +1,4 @@
-"""What looks back and proves: snapshot, rollback, history (also as show, log and diff), verify."""
+"""Commands that look back and prove: snapshot, rollback, history (also as show, log and diff), verify."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cmc_mcp.verbs.models import History, Rollback, Snapshot, Verify
 
 @verb(Snapshot, TIME, "cmc snapshot 'before the refactor'")
 def snapshot(session: Session, asked: Snapshot) -> None:
-    """Give the present state's id, and name it.
+    """Return the present state's id, and name that state.
 
     The same state has the same id. Without a label nothing is written.
     """
@@ -27,9 +27,9 @@ def snapshot(session: Session, asked: Snapshot) -> None:
 
 @verb(Rollback, TIME, "cmc rollback 'before the refactor' --dry-run")
 def rollback(session: Session, asked: Rollback) -> None:
-    """Go back to a state; or undo only what one writer, source or tag did.
+    """Go back to a state, or undo only the changes of one writer, source or tag.
 
-    A rollback is itself a change on top: it can be rolled back.
+    A rollback is a new change on top, so it can be rolled back too.
     """
     from cmc_mcp.cli import answers
 

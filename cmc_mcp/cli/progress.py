@@ -23,7 +23,7 @@ def progress(label: str, total: int | None, patience_s: float) -> Iterator[Progr
 
 
 class _Lines:
-    """One line at the first step, then at most one in two seconds, then one at the end."""
+    """Prints one line at the first step, then at most one every two seconds, then one at the end."""
 
     def __init__(self, label: str, total: int | None, patience_s: float) -> None:
         self._label, self._total = label, total or 0

@@ -1,4 +1,4 @@
-"""What sets a memory up and looks after it: serve, config, doctor, demo, version."""
+"""Commands that set a memory up and look after it: serve, config, doctor, demo, version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from cmc_mcp.errors import InvalidInput
 def serve(
     context: typer.Context,
     http: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP there instead of stdio, at /mcp.")
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Serve streamable HTTP at this address, under /mcp, instead of stdio."),
     ] = None,
     allow_host: Annotated[
         list[str] | None,
@@ -121,9 +122,9 @@ def config(
 def doctor(
     context: typer.Context,
     deep: Annotated[bool, typer.Option("--deep", help="Also embed every text again and compare.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Leave the integrity of the whole store out.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Do not check the integrity of the whole store.")] = False,
 ) -> None:
-    """Probe everything, and say what to do about each finding.
+    """Check everything, and say what to do about each finding.
 
     Versions, settings and where they come from, the file, the write lock, the model, the tokenizer, full text, disk
     space, what waits, and integrity. Exits with 1 when something is wrong. Changes nothing.
@@ -153,13 +154,13 @@ def doctor(
 def demo(
     context: typer.Context,
     keep: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Work in this new folder, and leave it there.")
+        Path | None, typer.Option(metavar="DIR", help="Work in this new folder, and keep the folder.")
     ] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Fewer memories and questions.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Use fewer memories and questions.")] = False,
 ) -> None:
     """Watch the whole job: remember, recall, correct, be poisoned, roll back, prove.
 
-    It starts the real MCP server on a store of its own and drives it with the official client. Touches nothing of yours.
+    The demo starts the real MCP server on a store of its own and drives it with the official client. Nothing of yours is touched.
     """
     from cmc_mcp.demo import run_demo
 

@@ -24,12 +24,16 @@ def import_(
     context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files, folders, JSONL files.")],
     tag: Annotated[
-        list[str] | None, typer.Option("--tag", "-t", metavar="NAME=VALUE", help="A tag for all; may be repeated.")
+        list[str] | None,
+        typer.Option("--tag", "-t", metavar="NAME=VALUE", help="A tag for every file; may be repeated."),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option("--exclude", "-x", metavar="GLOB", help="Leave out files and folders so named.")
+        list[str] | None,
+        typer.Option("--exclude", "-x", metavar="GLOB", help="Leave out files and folders that match."),
     ] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Also what begins with a dot (never .git).")] = False,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Also import names that begin with a dot (never .git).")
+    ] = False,
     prefix: Annotated[
         str, typer.Option(metavar="TEXT", help="Put this in front of every origin, such as 'docs/'.")
     ] = "",
@@ -37,7 +41,7 @@ def import_(
     """Remember files, whole folders, and JSONL files line by line.
 
     A line of JSONL holds the arguments of remember, or session, speaker, occurred_at and text. A file's origin is its
-    path in the folder given. Importing again skips what is unchanged, and makes new versions of what is not; Ctrl-C
+    path in the folder given. A second import skips unchanged files and makes new versions of changed ones; Ctrl-C
     keeps whole batches, and the same command goes on from there. Lines that were forgotten or corrected since are
     remembered again, and the summary counts them.
     """
@@ -155,12 +159,13 @@ def sources(context: typer.Context) -> None:
 @command("read-source", TIME, "cmc read-source docs/runbook.md --as-of 'before the refactor' > runbook.md")
 def read_source(
     context: typer.Context,
-    origin: Annotated[str, typer.Argument(help="The source's origin, as `cmc sources` lists it.")],
+    origin: Annotated[str, typer.Argument(help="The origin of the source, as `cmc sources` lists it.")],
     as_of: Annotated[
-        str | None, typer.Option(metavar="STATE", help="As it was then: a snapshot, label, transaction or time.")
+        str | None,
+        typer.Option(metavar="STATE", help="Read the source as of then: a snapshot, label, transaction or time."),
     ] = None,
 ) -> None:
-    """Write a source to standard output as it came, every byte."""
+    """Write a source to standard output, byte for byte as it was stored."""
     state = session_of(context)
     with state.memory() as memory:
         data = memory.read_source(origin, as_of)

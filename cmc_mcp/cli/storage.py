@@ -1,4 +1,4 @@
-"""What a memory is stored in: the key of its file, its place, the indexes and parts of its database."""
+"""Commands about where a memory is stored: the key of its file, its place, the indexes and parts of its database."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ def rekey(
         Path | None,
         typer.Option(metavar="FILE", help="The new key: 64 hex digits or a passphrase (or CMC_NEW_KEY[_FILE])."),
     ] = None,
-    decrypt: Annotated[bool, typer.Option("--decrypt", help="No key from now on: everything in the clear.")] = False,
+    decrypt: Annotated[
+        bool, typer.Option("--decrypt", help="Use no key from now on: store everything in the clear.")
+    ] = False,
 ) -> None:
-    """Encrypt the store, its objects included, with another key; or for the first time.
+    """Encrypt the store and its objects with another key, or for the first time.
 
-    CMC_KEY or CMC_KEY_FILE is the present key. End the servers that use the store first. A copy under the new key is made
-    beside the store and takes its place, so it needs as much space again. Cut short, the store opens with the old key, or,
-    from the moment the copy was whole, with the new one. Backups made earlier keep their key; so may old blocks of a
-    flash disk.
+    CMC_KEY or CMC_KEY_FILE is the present key. Stop the servers that use the store first. A copy under the new key is made
+    beside the store and takes its place, so as much space is needed again. After an interruption the store opens with the
+    old key, or, once the copy was whole, with the new one. Earlier backups keep their key; so may old blocks of a flash
+    disk.
     """
     from cmc_mcp.cli.show import Styled
     from cmc_mcp.environment import key_from
@@ -44,7 +46,7 @@ def rekey(
     if decrypt == (new is not None):
         raise InvalidInput.at(
             "--new-key-file",
-            "give the new key (or CMC_NEW_KEY, CMC_NEW_KEY_FILE), or --decrypt for none, one of the two",
+            "pass either the new key (or set CMC_NEW_KEY or CMC_NEW_KEY_FILE) or --decrypt, and not both",
         )
     asked = state.configuration()
     path = whole_file(asked)
@@ -60,14 +62,15 @@ def rekey(
 @command("migrate", PROOF, "cmc migrate --from memory.db --to postgresql://cmc@db.internal/memory")
 def migrate(
     context: typer.Context,
-    source: Annotated[str, typer.Option("--from", metavar="PATH_OR_URL", help="The store that has the memory.")],
-    target: Annotated[str, typer.Option("--to", metavar="PATH_OR_URL", help="The store that is to have it.")],
+    source: Annotated[str, typer.Option("--from", metavar="PATH_OR_URL", help="The store to copy the memory from.")],
+    target: Annotated[str, typer.Option("--to", metavar="PATH_OR_URL", help="The store to copy it to.")],
     from_objects: Annotated[
         str | None,
-        typer.Option(metavar="PLACE", help="Where the source keeps large content; default: with the rest of it."),
+        typer.Option(metavar="PLACE", help="Where the source keeps large content; default: with the rest."),
     ] = None,
     to_objects: Annotated[
-        str | None, typer.Option(metavar="PLACE", help="Where the target is to keep it; default: with the rest of it.")
+        str | None,
+        typer.Option(metavar="PLACE", help="Where the target keeps large content; default: with the rest."),
     ] = None,
 ) -> None:
     """Copy a memory into another store, exactly: the same ids, snapshots, hashes and history.
@@ -116,7 +119,7 @@ def migrate(
 @command("index", CARE, "cmc index --store postgresql://cmc@db.internal/memory --workspace team")
 def index(
     context: typer.Context,
-    drop: Annotated[bool, typer.Option("--drop", help="Take the index away: every answer is exact again.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove the index: every answer is exact again.")] = False,
 ) -> None:
     """Have PostgreSQL find the nearest vectors of a workspace through an HNSW index.
 
@@ -142,13 +145,13 @@ def index(
 @command("partition", CARE, "cmc partition 32 --store postgresql://cmc@db.internal/memory")
 def partition(
     context: typer.Context,
-    parts: Annotated[int, typer.Argument(help="Into how many parts, 2 to 256.", metavar="PARTS", show_default=False)],
+    parts: Annotated[int, typer.Argument(help="The number of parts, 2 to 256.", metavar="PARTS", show_default=False)],
 ) -> None:
     """Make the tables of an empty PostgreSQL database in parts, by a hash of the workspace.
 
     For very many workspaces, or very large ones: a workspace lies in one part of each table, and what looks after tables
-    (vacuum, new indexes, moving) works on a part at a time. Nothing else changes: the same ids, snapshots and answers. It is
-    decided once, before the first memory.
+    (vacuum, new indexes, moving) works on a part at a time. Nothing else changes: ids, snapshots and answers stay the same.
+    The choice is made once, before the first memory.
     """
     from cmc_mcp.cli.show import Styled
     from cmc_mcp.clock import SystemClock

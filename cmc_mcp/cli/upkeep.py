@@ -1,4 +1,4 @@
-"""What looks after a memory: missing vectors, derived tables, quarantine, policies."""
+"""Commands that look after a memory: missing vectors, derived tables, quarantine, policies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cmc_mcp.errors import InvalidInput
 
 @command("embed", CARE, "cmc embed")
 def embed(context: typer.Context) -> None:
-    """Make the vectors that are still missing; can be interrupted and called again."""
+    """Make the missing vectors; the command can be interrupted and run again."""
     state = session_of(context)
     if not state.model:
         raise InvalidInput.at("--no-model", "cannot be combined with embed, which needs the model")
@@ -29,7 +29,7 @@ def embed(context: typer.Context) -> None:
 
 @command("rebuild", CARE, "cmc rebuild")
 def rebuild(context: typer.Context) -> None:
-    """Write indexes, trees and full text anew from the ledger; answers stay what they were.
+    """Rebuild indexes, trees and full text from the ledger; answers stay the same.
 
     Mends what `cmc verify` finds wrong with derived tables. Refused, changing nothing, when the ledger itself does not
     verify: then restore the last backup. Exits with 1 when something does not hold even so.
@@ -47,7 +47,7 @@ def rebuild(context: typer.Context) -> None:
 # ---------------------------------------------------------------------- quarantine and policies
 _quarantine = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
-    _quarantine, name="quarantine", rich_help_panel=CARE, help="List what the gate kept back, and let it in.",
+    _quarantine, name="quarantine", rich_help_panel=CARE, help="List the entries that the gate kept back, and release them.",
     epilog="Example:  cmc quarantine list",
 )  # fmt: skip
 
@@ -70,7 +70,7 @@ def quarantine_list(context: typer.Context) -> None:
 def quarantine_release(
     context: typer.Context, id: Annotated[str, typer.Argument(help="The entry's id, from `cmc quarantine list`.")]
 ) -> None:
-    """Let something out of quarantine: it is remembered as it came."""
+    """Release an entry from quarantine: the entry is remembered exactly as it came."""
     from cmc_mcp.cli import answers
 
     state = session_of(context)
@@ -81,7 +81,7 @@ def quarantine_release(
 
 _policy = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(
-    _policy, name="policy", rich_help_panel=CARE, help="Set what the workspace's gate asks for.",
+    _policy, name="policy", rich_help_panel=CARE, help="Set the policies of the workspace's gate.",
     epilog="Example:  cmc policy set gate.min_confidence 0.5",
 )  # fmt: skip
 
@@ -92,7 +92,7 @@ def policy_set(
     name: Annotated[str, typer.Argument(help="The policy: gate.min_confidence.")],
     value: Annotated[str, typer.Argument(help="A number from 0 to 1; 'none' removes the policy.")],
 ) -> None:
-    """Set a policy of the workspace; what the gate then refuses is kept in quarantine."""
+    """Set a policy of the workspace; whatever the gate then refuses is kept in quarantine."""
     state = session_of(context)
     try:
         number = None if value == "none" else float(value)

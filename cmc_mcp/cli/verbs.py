@@ -1,4 +1,4 @@
-"""What is remembered, recalled, revised, marked and forgotten."""
+"""Commands that remember, recall, revise, mark and forget."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def revise(session: Session, asked: Revise) -> None:
 
 @verb(Mark, DAILY, "cmc mark used atom_3f9a atom_7c21 --reason 'cited in the release notes'")
 def mark(session: Session, asked: Mark) -> None:
-    """Report what became of memories, in one transaction.
+    """Report how memories turned out, in one transaction.
 
     What is used fades later; right and wrong measure each writer's confidence, which `cmc doctor` shows.
     """

@@ -193,7 +193,7 @@ class GatedServer(Server):
 
 
 def _descriptors_for(connections: int) -> int:
-    """Raise the bound of open files as far as it is allowed and needed; gives how many connections it allows."""
+    """Raise the bound of open files as far as it is allowed and needed; return how many connections that bound allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + _DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -17,7 +17,7 @@ _PROGRESS_EVERY_S: Final = 0.25
 
 
 class Meter:
-    """How far a call is, written by its thread and read by the loop. What it gives never goes back."""
+    """How far a call is, written by its thread and read by the loop. The reported progress never decreases."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

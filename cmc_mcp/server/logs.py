@@ -31,7 +31,7 @@ def configure() -> None:
 
 
 def log() -> structlog.stdlib.BoundLogger:
-    """Return our logger. It loads on first use: a server that has nothing to say does not pay for it."""
+    """Return our logger. The logger loads on first use: a server that logs nothing does not pay for it."""
     import structlog
 
     def flattened(logger: object, method: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:

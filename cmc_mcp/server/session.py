@@ -46,7 +46,7 @@ class Provider(Protocol):
         ...
 
     def memory(self, caller: Caller) -> Memory:
-        """Return a caller's memory, opening the store when it is the first. It may block, so it runs in a worker thread.
+        """Return a caller's memory, opening the store for the first caller. The method may block, so it runs in a worker thread.
 
         Raises:
             StoreError: the store cannot be opened.
@@ -54,7 +54,7 @@ class Provider(Protocol):
         ...
 
     def probe(self) -> None:
-        """Read from the store, opening it when nobody has yet. It may block.
+        """Read from the store, opening the store when nobody has yet. The method may block.
 
         Raises:
             CmcError: the store cannot be opened or read.
@@ -62,7 +62,7 @@ class Provider(Protocol):
         ...
 
     def warm(self) -> None:
-        """Load what the first call will need, where that changes nothing. It may block."""
+        """Load what the first call will need, where that changes nothing. The method may block."""
         ...
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class Provider(Protocol):
 
 
 class Stores:
-    """Opens one store on first use, and gives each caller their view of it."""
+    """Opens one store on first use, and hands each caller their own view of the store."""
 
     def __init__(self, open_: Callable[[Caller], Memory]) -> None:
         self._open = open_
@@ -197,7 +197,7 @@ def open_memory(configuration: Configuration, caller: Caller, embedder: Embedder
 
 
 def check_rate(caller: Caller, memory: Memory) -> None:
-    """Count a call, and refuse it when the principal has made all that it may in this minute, whichever server it asked.
+    """Count a call, and refuse the call when the principal has used up this minute's calls, on whichever server.
 
     Raises:
         RateLimited: the caller has used up the calls of this minute.

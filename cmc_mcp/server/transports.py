@@ -201,7 +201,7 @@ def http_app(
 
 def _health(session: Provider) -> Callable[[Request], Awaitable[Response]]:
     async def health(request: Request) -> Response:
-        """Return whether the store can be read. It is open to all, so it says no more than that."""
+        """Return whether the store can be read. The address is open to all, so the answer says no more than that."""
         from starlette.responses import JSONResponse
 
         try:

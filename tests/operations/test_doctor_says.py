@@ -22,6 +22,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.store.sqlite import checksums, connection
 from cmc_mcp.store.sqlite.connection import Location
 from tests.operations.test_golden import Golden
+from tests.support.memories import live
 
 Break = Callable[[Path, pytest.MonkeyPatch], None]
 
@@ -177,7 +178,7 @@ def _round_trip_finds_nothing(store: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def _quarantined(store: Path, patch: pytest.MonkeyPatch) -> None:
-    with Memory.open(store, embedder=None) as memory:
+    with live(store) as memory:
         memory.set_policy("gate.min_confidence", 0.5)
         memory.remember("perhaps", confidence=0.1)
 
@@ -205,7 +206,7 @@ CASES = {
     ),
     "the model file is missing": Bad("model", "fault", "tokenizer.json cannot be read", "install cmc-mcp again", _no_model, ()),
     "the model file is damaged": Bad("model", "fault", "model", "install cmc-mcp again", _damaged_model, ()),
-    "the model gives nonsense": Bad("model", "fault", "no sane vectors", "damaged", _mad_model, ()),
+    "the model gives nonsense": Bad("model", "fault", "the vectors make no sense", "damaged", _mad_model, ()),
     "the vocabulary is missing": Bad("tokenizer", "note", "an upper bound", "install cmc-mcp again", _no_vocabulary),
     "the temporary folder is missing": Bad("round trip", "fault", "FileNotFoundError", "check TMPDIR", _no_temporary_folder),
     "what was remembered is not found": Bad(
@@ -229,7 +230,7 @@ CASES = {
     "the lock is held": Bad("write lock", "fault", f"process {os.getpid()}", "hangs can be ended", _held),
     "the lock cannot be opened": Bad("write lock", "fault", "cannot be opened", "make it readable", _lock_is_a_loop),
     "the store is a folder": Bad("store", "fault", "is a folder", "name the file", _folder),
-    "there is no store": Bad("store", "note", "there is none", "cmc remember", _moved),
+    "there is no store": Bad("store", "note", "no store exists", "cmc remember", _moved),
     "an older format": Bad("store", "note", "older version", "making a backup", _older),
     "a future format": Bad("store", "fault", "format 999", "upgrade cmc-mcp", lambda s, _: _raw(s, "PRAGMA user_version = 999")),
     "a wrong key": Bad("store", "fault", "another key", "CMC_KEY", lambda s, p: p.setenv("CMC_KEY", "k" * 32)),
@@ -266,7 +267,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "memory.db"
     monkeypatch.setenv("CMC_STORE", str(path))
     monkeypatch.setenv("CMC_CONFIG", str(tmp_path / "none.toml"))
-    with Memory.open(path, embedder=None) as memory:
+    with live(path) as memory:
         memory.remember_many([{"content": f"note {n}"} for n in range(12)])
     return path
 

@@ -22,7 +22,7 @@ from tests.adapters.suites.llamaindex_made import Mode, does, everything, four, 
 def test_modes_that_are_not_here_are_refused(store):
     store.add(four())
     for mode in (Mode.SVM, Mode.LINEAR_REGRESSION, Mode.LOGISTIC_REGRESSION, Mode.SEMANTIC_HYBRID, "nearest"):
-        with pytest.raises(BadArgument, match="modes are DEFAULT"):
+        with pytest.raises(BadArgument, match="use one of DEFAULT"):
             store.query(everything(mode=mode, query_str="x"))
 
 
