@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from cmc_mcp.ids import Pid, Rid
 from cmc_mcp.kernel.intervals import Intervals
 from cmc_mcp.kernel.kinds import Kind, Record
+from cmc_mcp.store.tables import Row as Row
 from cmc_mcp.store.tables import Table
 
 if TYPE_CHECKING:
     from cmc_mcp.store.audit import Audit
     from cmc_mcp.store.ports import LedgerView, WriteUnit
 
-Row = tuple[object, ...]
-"""A row of an index as `verify` compares it: the columns that `Table.shown` names."""
 WITNESS: Final = -1
 """The feed of witnesses, which are contents among others in the tables; the feed of any other payload is its domain."""
 

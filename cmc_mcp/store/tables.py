@@ -14,6 +14,8 @@ WORKSPACE_SHIFT: Final = 40
 NODE_SHIFT: Final = 38
 """The number of a node of a state tree is workspace number << 38 | tree and path."""
 
+Row = tuple[object, ...]
+"""A row as `verify` compares it: the columns that `Table.shown` names."""
 Role = Literal["committed", "derived", "operational"]
 Number = Literal["", "rid", "pid", "vid", "vids", "model", "node", "vector"]
 

@@ -11,8 +11,7 @@ from cmc_mcp.store.ports.search import ReadView
 from cmc_mcp.store.rows import OwnRow, PieceEvent
 
 if TYPE_CHECKING:
-    from cmc_mcp.store.indexes import Row
-    from cmc_mcp.store.tables import Table
+    from cmc_mcp.store.tables import Row, Table
 
 
 class AuditView(ReadView, Protocol):

@@ -31,9 +31,8 @@ from cmc_mcp.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from cmc_mcp.store.indexes import Row
     from cmc_mcp.store.registry import Registry
-    from cmc_mcp.store.tables import Table
+    from cmc_mcp.store.tables import Row, Table
 
 
 class Transactions(Protocol):

@@ -20,8 +20,8 @@ from cmc_mcp.store.ports.ledger import LedgerView
 from cmc_mcp.store.rows import Head
 
 if TYPE_CHECKING:
-    from cmc_mcp.store.indexes import Index, Row
-    from cmc_mcp.store.tables import Table
+    from cmc_mcp.store.indexes import Index
+    from cmc_mcp.store.tables import Row, Table
 
 
 class Stating(Protocol):
