@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, NamedTuple
 
 from cmc_mcp.ids import Pid, Rid, Seq
@@ -64,6 +64,22 @@ class _Links(Behaviour):
             return super().describe(view, rid)
         source, target = atom_name(view.record(edge.source).key), atom_name(view.record(edge.target).key)
         return Named(f"edge_{view.record(rid).key.hex()}", f"{source} {edge.type} {target}")
+
+    def resting(self, view: LedgerView, taken: Collection[Rid], stays: Callable[[Rid], bool]) -> Collection[Rid]:
+        """Return the memories derived from, or put in place of, what goes; and those of them, as far as links lead."""
+        out: list[Rid] = []
+        seen, layer = set(taken), list(taken)
+        while layer:
+            following = []
+            for edge in view.edges(layer, incoming=True):
+                if not stays(edge.rid):
+                    continue  # the link goes too
+                if edge.type.encode() in _LINKS and edge.source not in seen and view.intervals(edge.source):
+                    seen.add(edge.source)
+                    following.append(edge.source)
+            out += following
+            layer = following
+        return out
 
 
 class _Search:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
-from cmc_mcp.ids import Pid, Rid
+from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.kinds import ATOM
+from cmc_mcp.kernel.kinds import ATOM, ERASURE, Record
+from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.behaviours import Behaviour, Named
 from cmc_mcp.store.ports import LedgerView
@@ -25,6 +27,22 @@ class _Memories(Behaviour):
 
     def describe(self, view: LedgerView, rid: Rid) -> Named:
         return Named(atom_name(view.record(rid).key), _preview(view, rid))
+
+    def listed(self, record: Record) -> str | None:
+        return atom_name(record.key)
+
+    def gone(self, view: LedgerView, since: Seq) -> Collection[Rid]:
+        """Return the memories whose content or facts an erasure names."""
+        out: set[Rid] = set()
+        for rid, _ in view.records(ERASURE.code):
+            for row in view.interval_rows(rid):
+                if row.tx_from <= since or row.tx_to != OPEN:
+                    continue
+                pid = view.pid(PayloadHash(bytes.fromhex(str(view.facts(row.facts).fields["hash"]))))
+                if pid is not None:
+                    out.update(atom.rid for atom in view.atoms_with_content(pid))
+                    out.update(user for user in view.facts_used(pid) if view.record(user).kind == ATOM.code)
+        return out
 
 
 def _preview(view: LedgerView, rid: Rid) -> str | None:

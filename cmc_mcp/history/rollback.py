@@ -13,11 +13,10 @@ from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
 from cmc_mcp.history.references import PointLike, plain_text, resolve_point
-from cmc_mcp.ids import NO_PAYLOAD, START, PayloadHash, Rid, Seq, Ws
-from cmc_mcp.kernel.identity import atom_name, snapshot_name
+from cmc_mcp.ids import NO_PAYLOAD, START, Rid, Seq, Ws
+from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.kernel.intervals import Interval, Intervals, leaf
-from cmc_mcp.kernel.kinds import ATOM, ERASURE
-from cmc_mcp.kernel.transaction import OPEN, ROLLBACK, UNDO
+from cmc_mcp.kernel.transaction import ROLLBACK, UNDO
 from cmc_mcp.kernel.undo import Step, effective, replayed
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.model.calls import Cancel, check_cancelled
@@ -126,7 +125,8 @@ def _answer(view: LedgerView, head: Head, plan: _Plan, *, dry_run: bool) -> Roll
 
     def names(rids: list[Rid]) -> list[str]:
         records = [view.record(rid) for rid in sorted(set(rids))]
-        return [atom_name(record.key) for record in records if record.kind == ATOM.code]
+        listed = [view.registry.behaviour[record.kind].listed(record) for record in records]
+        return [name for name in listed if name is not None]
 
     return RollbackResult(
         dry_run=dry_run,
@@ -168,17 +168,8 @@ def _with(view: LedgerView, root: bytes, leaves: Mapping[bytes, bytes]) -> bytes
 
 
 def _erased_since(view: LedgerView, seq: Seq) -> set[Rid]:
-    """Return the atoms whose content or facts were erased after a transaction, and were not told again since."""
-    out: set[Rid] = set()
-    for rid, _ in view.records(ERASURE.code):
-        for _, _, tx_from, tx_to, facts in view.interval_rows(rid):
-            if tx_from <= seq or tx_to != OPEN:
-                continue
-            pid = view.pid(PayloadHash(bytes.fromhex(str(view.facts(facts).fields["hash"]))))
-            if pid is not None:
-                out.update(row.rid for row in view.atoms_with_content(pid))
-                out.update(user for user in view.facts_used(pid) if view.record(user).kind == ATOM.code)
-    return out
+    """Return the records whose words were erased after a transaction, and were not told again since."""
+    return {rid for one in view.registry.behaviours for rid in one.gone(view, seq)}
 
 
 # ---------------------------------------------------------------------- selective
@@ -300,19 +291,10 @@ def _arguments(row: TransactionRow) -> Mapping[str, Json]:
 
 
 def _resting_on(view: LedgerView, plan: _Plan) -> list[Rid]:
-    """Return live atoms that were derived from, or put in place of, something the plan takes away."""
-    taken = [rid for rid, (_, after) in plan.changes.items() if not after and view.record(rid).kind == ATOM.code]
-    out: list[Rid] = []
-    layer = taken
-    seen = set(taken)
-    while layer:
-        following = []
-        for edge in view.edges(layer, incoming=True):
-            if not plan.changes.get(edge.rid, (None, view.intervals(edge.rid)))[1]:
-                continue  # the link goes too
-            if edge.type in ("derives", "supersedes") and edge.source not in seen and view.intervals(edge.source):
-                seen.add(edge.source)
-                following.append(edge.source)
-        out += following
-        layer = following
-    return out
+    """Return the live records that rest on something the plan takes away."""
+    taken = [rid for rid, (_, after) in plan.changes.items() if not after]
+
+    def stays(rid: Rid) -> bool:
+        return bool(plan.changes[rid][1] if rid in plan.changes else view.intervals(rid))
+
+    return [rid for one in view.registry.behaviours for rid in one.resting(view, taken, stays)]

@@ -5,12 +5,12 @@ A kind without one is a record like any other: it is about itself, named by its 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from cmc_mcp.ids import Pid, Rid, Seq
-from cmc_mcp.kernel.kinds import Kind
+from cmc_mcp.kernel.kinds import Kind, Record
 from cmc_mcp.model.facts import FactFields
 from cmc_mcp.store.rows import AtomRow
 
@@ -81,6 +81,21 @@ class Behaviour:
         origin = self.origin(view, rid)
         body = None if origin is None else view.payload(origin)
         return Named(f"{self.kind.name}_{view.record(rid).key.hex()}", None if body is None else body.decode())
+
+    def listed(self, record: Record) -> str | None:
+        """Return the id under which an undo tells of a record beside its diff; None for a kind of which it does not."""
+        return None
+
+    def gone(self, view: LedgerView, since: Seq) -> Collection[Rid]:
+        """Return the records whose words were erased after a transaction, not told again: no undo brings them back."""
+        return ()
+
+    def resting(self, view: LedgerView, taken: Collection[Rid], stays: Callable[[Rid], bool]) -> Collection[Rid]:
+        """Return the live records that rest, by records of this kind, on what an undo takes away.
+
+        `stays` says of any record whether the undo leaves it in force.
+        """
+        return ()
 
     def redact(self, unit: WriteUnit, gone: Gone) -> Collection[Pid]:
         """Take the words of erased memories out of this kind's records; return the payloads that held them."""
