@@ -57,6 +57,7 @@ from cmc_mcp.read.source import read_source
 from cmc_mcp.read.versions import memory_versions, source_versions
 from cmc_mcp.store.opening import open_store, rekey, restore
 from cmc_mcp.store.ports import ReadView
+from cmc_mcp.store.rows import IndexSize
 from cmc_mcp.verbs.check import Check, checked
 from cmc_mcp.verbs.models import DETAILS, Forget, History, Mark, Outcome, Recall, Revise, Rollback, Snapshot, Verify
 from cmc_mcp.workspace import Workspace
@@ -602,7 +603,7 @@ class Memory:
         self._workspace.kept.clear()  # what was read from damaged tables goes, whoever looks through it
         return self.verify()
 
-    def index(self, *, drop: bool = False, progress: Progress | None = None) -> list[tuple[int, int]]:
+    def index(self, *, drop: bool = False, progress: Progress | None = None) -> list[IndexSize]:
         """Have the database find the nearest vectors approximately, by an HNSW index a model; or end that.
 
         It matters where no matrix is kept in memory (`Settings.matrix_bytes_max`). Gives (model, bytes) of each index.

@@ -24,13 +24,12 @@ LONG_FILES: Final = {
 MANY_PARAMETERS: Final = {
     "adapters/llamaindex.py __init__",
     "cmc_mcp/collection.py recall",
-    "cmc_mcp/embed/http.py __init__",
     "cmc_mcp/memory.py forget",
     "cmc_mcp/memory.py open",
     "cmc_mcp/memory.py recall",
     "cmc_mcp/memory.py revise",
 }
-"""What users call: the facade, the adapters' constructors, an endpoint's settings."""
+"""What users call: the facade, the adapters' constructors."""
 
 
 def modules() -> list[Path]:

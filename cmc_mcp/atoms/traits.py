@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final, cast
 
 from cmc_mcp.ids import Rid
-from cmc_mcp.model.traits import derived_traits
+from cmc_mcp.model.traits import NO_TRAITS, PackedTraits, derived_traits
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Delta, Index, Row, difference
 from cmc_mcp.store.ports import RebuildView, WriteUnit
@@ -22,9 +22,10 @@ class _Traits(Index):
 
     def whole(self, audit: Audit) -> Iterator[Row]:
         view = audit.view
-        stored = {rid: (traits, speaker) for rid, _, _, traits, speaker in view.traits([a.rid for a in audit.atoms])}
+        found = view.traits([atom.rid for atom in audit.atoms])
+        stored = {row.rid: PackedTraits(row.traits, row.speaker) for row in found}
         for atom in audit.atoms:
-            made = (0, 0)
+            made = NO_TRAITS
             row = audit.payloads[atom.content]
             if MODALITIES[atom.modality] not in BINARY and (row.object or row.pid in audit.inline):
                 said = audit.body(atom.discriminator)

@@ -150,13 +150,15 @@ def places_of(
     out: dict[Rid, tuple[str | None, str | None]] = {}
     turns = {item.row.rid: item for item in loaded if "session" in item.discriminator}
     items = view.items_of(list(turns)) if turns else []
-    held = view.intervals_of([rid for _, _, rid in items], seq) if items else {}
+    held = view.intervals_of([place.rid for place in items], seq) if items else {}
     for rid, item in turns.items():
         session = str(item.discriminator["session"])
         out[rid] = (session, None)
-        for atom, position, place in items:
-            if atom == rid and any(p.facts.fields.get("atom") == item.row.key.hex() for p in held.get(place, ())):
-                out[rid] = (f"{session}#{position + 1}", None)
+        for place in items:
+            if place.atom == rid and any(
+                p.facts.fields.get("atom") == item.row.key.hex() for p in held.get(place.rid, ())
+            ):
+                out[rid] = (f"{session}#{place.position + 1}", None)
                 break
     current: dict[str, PayloadHash | None] = {}
     for item in loaded:

@@ -11,8 +11,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from cmc_mcp.embed.answer import read_vectors
@@ -44,6 +45,42 @@ class _Answer(NamedTuple):
     retry_after_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """How an endpoint is spoken to: the optional arguments of `HttpEmbedder`, with their defaults."""
+
+    api_key_env: str = "CMC_EMBED_API_KEY"
+    timeout_s: float = EMBED_TIMEOUT_S
+    batch_max: int = EMBED_BATCH_MAX
+    retries: int = 3
+    maximum_tokens: int = 0
+    transport: httpx.BaseTransport | None = None
+    sleep: Callable[[float], None] = time.sleep
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with them."""
+        problems: list[Problem] = []
+        if not 0 < self.timeout_s < float("inf"):
+            problems.append(Problem("timeout_s", "must be a positive number of seconds"))
+        if not 1 <= self.batch_max <= EMBED_BATCH_MAX:
+            problems.append(Problem("batch_max", f"must be from 1 to {EMBED_BATCH_MAX}"))
+        if self.retries < 0:
+            problems.append(Problem("retries", "must not be negative"))
+        return problems
+
+
+class HttpOptions(TypedDict, total=False):
+    """The optional arguments of `HttpEmbedder`, for type checkers."""
+
+    api_key_env: str
+    timeout_s: float
+    batch_max: int
+    retries: int
+    maximum_tokens: int
+    transport: httpx.BaseTransport | None
+    sleep: Callable[[float], None]
+
+
 class HttpEmbedder:
     """Embed through an OpenAI-compatible endpoint. Threads may share an instance.
 
@@ -70,31 +107,16 @@ class HttpEmbedder:
     HttpEmbedder('https://embeddings.example/v1', 'small', dimension=8)
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        model: str,
-        *,
-        dimension: int,
-        api_key_env: str = "CMC_EMBED_API_KEY",
-        timeout_s: float = EMBED_TIMEOUT_S,
-        batch_max: int = EMBED_BATCH_MAX,
-        retries: int = 3,
-        maximum_tokens: int = 0,
-        transport: httpx.BaseTransport | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        _check_settings(base_url, model, dimension, timeout_s, batch_max, retries)
+    def __init__(self, base_url: str, model: str, *, dimension: int, **options: Unpack[HttpOptions]) -> None:
+        asked = _Options(**options)
+        if problems := [*_problems(base_url, model, dimension), *asked.problems()]:
+            raise InvalidInput.of(problems)
         import httpx
 
         self._base_url = base_url.rstrip("/")
-        self._identity = EmbeddingIdentity(model, "", "remote", dimension, maximum_tokens)
-        self._api_key_env = api_key_env
-        self._batch_max = batch_max
-        self._retries = retries
-        self._sleep = sleep
-        self._timeout_s = timeout_s
-        self._client = httpx.Client(timeout=timeout_s, transport=transport)
+        self._identity = EmbeddingIdentity(model, "", "remote", dimension, asked.maximum_tokens)
+        self._options = asked
+        self._client = httpx.Client(timeout=asked.timeout_s, transport=asked.transport)
 
     def __repr__(self) -> str:
         identity = self._identity
@@ -117,8 +139,8 @@ class HttpEmbedder:
         import numpy as np
 
         rows = np.empty((len(texts), self._identity.dimension), dtype=np.float32)
-        for start in range(0, len(texts), self._batch_max):
-            batch = list(texts[start : start + self._batch_max])
+        for start in range(0, len(texts), self._options.batch_max):
+            batch = list(texts[start : start + self._options.batch_max])
             body = self._request(batch)
             rows[start : start + len(batch)] = read_vectors(body, len(batch), self._identity.dimension)
         return rows
@@ -131,7 +153,7 @@ class HttpEmbedder:
         if self._client.is_closed:
             raise EmbedderError("this embedder is closed; make a new one")
         payload = json.dumps({"model": self._identity.model_id, "input": batch}, ensure_ascii=False).encode("utf-8")
-        attempts_left, wait_s = self._retries, BACKOFF_FIRST_S
+        attempts_left, wait_s = self._options.retries, BACKOFF_FIRST_S
         while True:
             answer = self._post(payload, len(batch))
             if answer.status == 200 and not answer.failure:
@@ -141,7 +163,7 @@ class HttpEmbedder:
             if not passing or attempts_left == 0 or asked_s > RETRY_AFTER_MAX_S:
                 raise self._refusal(answer)
             attempts_left -= 1
-            self._sleep(max(wait_s, asked_s))
+            self._options.sleep(max(wait_s, asked_s))
             wait_s = min(wait_s * 2, BACKOFF_MAX_S)
 
     def _post(self, payload: bytes, count: int) -> _Answer:
@@ -165,10 +187,10 @@ class HttpEmbedder:
             return _Answer(0, b"", type(error).__name__)
 
     def _key(self) -> str:
-        key = os.environ.get(self._api_key_env, "").strip()
+        key = os.environ.get(self._options.api_key_env, "").strip()
         if key and not (key.isascii() and key.isprintable()):
             raise EmbedderError(
-                f"the key in {self._api_key_env} has characters that no HTTP header can carry; set it anew"
+                f"the key in {self._options.api_key_env} has characters that no HTTP header can carry; set it anew"
             )
         return key
 
@@ -176,15 +198,17 @@ class HttpEmbedder:
         where, status = f"the embedding endpoint {self._base_url}", answer.status
         if status == 0:
             return EmbedderError(
-                f"{where} cannot be reached ({answer.failure}, {self._retries + 1} attempts, "
-                f"time-out {self._timeout_s:g} s); check that it runs and that the address is right",
+                f"{where} cannot be reached ({answer.failure}, {self._options.retries + 1} attempts, "
+                f"time-out {self._options.timeout_s:g} s); check that it runs and that the address is right",
                 status=0,
             )
         if answer.failure:
             return EmbedderError(f"{where} sent {answer.failure}; check that it is one", status=status)
         if status in (401, 403):
             # The endpoint's message is left out: endpoints quote the key.
-            return EmbedderError(f"{where} refused the key (HTTP {status}); set {self._api_key_env}", status=status)
+            return EmbedderError(
+                f"{where} refused the key (HTTP {status}); set {self._options.api_key_env}", status=status
+            )
         detail = self._detail(answer.body)
         if status == 429:
             wait = f" and asks to wait {answer.retry_after_s:g} s" if answer.retry_after_s else ""
@@ -219,7 +243,7 @@ class HttpEmbedder:
         return f": {clean[:_DETAIL_CHARS_MAX]}"
 
 
-def _check_settings(base_url: str, model: str, dimension: int, timeout_s: float, batch_max: int, retries: int) -> None:
+def _problems(base_url: str, model: str, dimension: int) -> list[Problem]:
     problems: list[Problem] = []
     try:
         url = urlsplit(base_url)
@@ -236,14 +260,7 @@ def _check_settings(base_url: str, model: str, dimension: int, timeout_s: float,
         problems.append(Problem("model", "must not be empty"))
     if dimension < 1:
         problems.append(Problem("dimension", "must be at least 1"))
-    if not 0 < timeout_s < float("inf"):
-        problems.append(Problem("timeout_s", "must be a positive number of seconds"))
-    if not 1 <= batch_max <= EMBED_BATCH_MAX:
-        problems.append(Problem("batch_max", f"must be from 1 to {EMBED_BATCH_MAX}"))
-    if retries < 0:
-        problems.append(Problem("retries", "must not be negative"))
-    if problems:
-        raise InvalidInput.of(problems)
+    return problems
 
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:

@@ -24,7 +24,7 @@ def totals(audit: Audit, report: Report) -> None:
     rows = audit.rows
     _numbers("last_rid", [(row.seq, row.last_rid) for row in rows], first_rid.items(), late_rid.items(), report)
     _numbers("last_pid", [(row.seq, row.last_pid) for row in rows], first_pid.items(), first_pid.items(), report)
-    vectors = {vid: seq for vid, _, _, seq, _ in audit.view.all_vectors()}
+    vectors = {row.vid: row.seq for row in audit.view.all_vectors()}
     _numbers("last_vid", [(row.seq, row.last_vid) for row in rows], vectors.items(), vectors.items(), report)
 
 

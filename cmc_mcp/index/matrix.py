@@ -15,7 +15,7 @@ from cmc_mcp.index.columns import Column, best, window
 from cmc_mcp.index.following import Follower
 from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
-from cmc_mcp.store.rows import TEXTUAL, Filter, Head
+from cmc_mcp.store.rows import TEXTUAL, Filter, Head, PieceClosed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,10 +137,10 @@ class Matrix(Follower):
         rows = view.vector_columns(self.model, last, before)
         for start in range(0, len(rows), 4096):
             part = rows[start : start + 4096]
-            vectors = np.frombuffer(b"".join([row[2] for row in part]), np.float32).reshape(len(part), -1)
+            vectors = np.frombuffer(b"".join([row.vector for row in part]), np.float32).reshape(len(part), -1)
             codes8, errors32 = quantise(vectors)
-            self._vid.extend(np.array([row[0] for row in part], np.int64))
-            self._vector_seq.extend(np.array([row[1] for row in part], np.int64))
+            self._vid.extend(np.array([row.vid for row in part], np.int64))
+            self._vector_seq.extend(np.array([row.seq for row in part], np.int64))
             self._error.extend(errors32)
             self._codes.extend(codes8)
 
@@ -210,13 +210,13 @@ class Matrix(Follower):
                 column.extend(value)
         self._close(closed)
 
-    def _close(self, rows: Sequence[tuple[Rid, int, Seq, Seq]]) -> None:
+    def _close(self, rows: Sequence[PieceClosed]) -> None:
         import numpy as np
 
         if not rows:
             return
         ends: dict[tuple[int, int, int], Seq] = {(rid, start, tx_from): tx_to for rid, start, tx_from, tx_to in rows}
-        atoms = np.searchsorted(self._rid.rows, np.array([row[0] for row in rows], np.int64))
+        atoms = np.searchsorted(self._rid.rows, np.array([row.rid for row in rows], np.int64))
         touched = np.zeros(self._rid.size, np.bool_)
         touched[atoms] = True
         for place in np.flatnonzero(touched[self._atom.rows]):

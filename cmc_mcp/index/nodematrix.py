@@ -94,13 +94,13 @@ class NodeMatrix(Follower):
                 self._waiting.setdefault(key, []).append(place)
         if rows:
             for column, values in (
-                (self._source, [row[0] for row in rows]),
-                (self._tx_from, [row[2] for row in rows]),
-                (self._tx_to, [row[3] for row in rows]),
-                (self._vector, [self._of_key.get(row[4], -1) for row in rows]),
+                (self._source, [row.source for row in rows]),
+                (self._tx_from, [row.tx_from for row in rows]),
+                (self._tx_to, [row.tx_to for row in rows]),
+                (self._vector, [self._of_key.get(row.key, -1) for row in rows]),
             ):
                 column.extend(np.array(values, np.int64))
-        for source, path, tx_from, tx_to in view.nodes_closed(self.seq, seq) if self.seq else ():
+        for source, path, tx_from, tx_to, _ in view.nodes_closed(self.seq, seq) if self.seq else ():
             self._tx_to.rows[self._places[source, path, tx_from]] = tx_to
 
     def nearest(
@@ -149,13 +149,13 @@ def nearest_by_rows(
     import numpy as np
 
     vectors = {key: vector for key, _, vector in view.node_vectors(model, START, seq)}
-    rows = [row for row in view.nodes_opened(START, seq) if row[3] > seq and row[4] in vectors]
+    rows = [row for row in view.nodes_opened(START, seq) if row.tx_to > seq and row.key in vectors]
     if sources is not None:
         wanted = set(sources)
-        rows = [row for row in rows if row[0] in wanted]
+        rows = [row for row in rows if row.source in wanted]
     if not rows:
         return []
-    packed = np.frombuffer(b"".join([vectors[row[4]] for row in rows]), np.float32).reshape(len(rows), -1)
+    packed = np.frombuffer(b"".join([vectors[row.key] for row in rows]), np.float32).reshape(len(rows), -1)
     scores = exact(query, packed).tolist()
     found = sorted((-score, key, source, path) for score, (source, path, _, _, key) in zip(scores, rows, strict=True))
     return [Near(source, path, -score) for score, _, source, path in found[:count]]

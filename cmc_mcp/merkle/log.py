@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from cmc_mcp.errors import InvalidInput
 
@@ -20,6 +20,14 @@ LEAF_PREFIX: Final = b"\x00"
 NODE_PREFIX: Final = b"\x01"
 EMPTY_ROOT: Final = sha256().digest()
 """The root of an empty log."""
+
+
+class LogNode(NamedTuple):
+    """The hash of the complete subtree over leaves [index << level, (index + 1) << level)."""
+
+    level: int
+    position: int
+    hash: bytes
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -40,8 +48,8 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(NODE_PREFIX + left + right).digest()
 
 
-def append(size: int, leaf: bytes, get: Get) -> list[tuple[int, int, bytes]]:
-    """Return the nodes (level, index, hash) to store when `leaf` is appended to a log of `size` leaves.
+def append(size: int, leaf: bytes, get: Get) -> list[LogNode]:
+    """Return the nodes to store when `leaf` is appended to a log of `size` leaves.
 
     `leaf` is the hash of a leaf, not the leaf's data. The leaf comes first, then each subtree that the leaf completes: on
     average two nodes a leaf. `get` is called only for nodes of the first `size` leaves.
@@ -57,12 +65,12 @@ def append(size: int, leaf: bytes, get: Get) -> list[tuple[int, int, bytes]]:
         raise InvalidInput.at("size", "must not be negative")
     if len(leaf) != len(EMPTY_ROOT):
         raise InvalidInput.at("leaf", "must be a hash of 32 bytes")
-    nodes = [(0, size, leaf)]
+    nodes = [LogNode(0, size, leaf)]
     level, index, top = 0, size, leaf
     while index & 1:
         top = node_hash(get(level, index - 1), top)
         level, index = level + 1, index >> 1
-        nodes.append((level, index, top))
+        nodes.append(LogNode(level, index, top))
     return nodes
 
 

@@ -31,6 +31,17 @@ YEAR_BITS: Final = 11
 MONTH_BITS: Final = 14
 
 
+class PackedTraits(NamedTuple):
+    """A passage's traits in one number, and the number of its speaker (0 for none)."""
+
+    traits: int
+    speaker: int
+
+
+NO_TRAITS: Final = PackedTraits(0, 0)
+"""Those of a passage without text."""
+
+
 class Traits(NamedTuple):
     """A passage's traits. The years are those that the text names; the month of `occurred_at` is year · 12 + month - 1.
 
@@ -67,14 +78,14 @@ def traits_of(data: bytes, *, turn: bool = False, speaker: str = "", occurred_us
     return packed | _month(occurred_us) << MONTH_SHIFT | heading << HEADING_SHIFT
 
 
-def derived_traits(content: bytes, discriminator: bytes | None) -> tuple[int, int]:
+def derived_traits(content: bytes, discriminator: bytes | None) -> PackedTraits:
     """Return the packed traits and the speaker's number that follow from a content and its discriminator."""
     said = json.loads(discriminator) if discriminator else {}
     if "session" not in said:
-        return traits_of(content), 0
+        return PackedTraits(traits_of(content), 0)
     occurred, speaker = said.get("occurred_at"), str(said["speaker"])
     when = None if occurred is None else int(occurred)
-    return traits_of(content, turn=True, speaker=speaker, occurred_us=when), speaker_key(speaker)
+    return PackedTraits(traits_of(content, turn=True, speaker=speaker, occurred_us=when), speaker_key(speaker))
 
 
 def unpacked(packed: int) -> Traits:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
-from cmc_mcp.ids import ModelNumber, PayloadHash, Pid, Rid, Seq, Vid
+from cmc_mcp.ids import ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid
 from cmc_mcp.kernel.kinds import DOMAINS, Domains
 from cmc_mcp.model.modality import BINARY as BINARY
 from cmc_mcp.model.modality import MODALITIES as MODALITIES
@@ -136,6 +136,14 @@ class ItemRow(NamedTuple):
     rid: Rid
 
 
+class ItemPlace(NamedTuple):
+    """A place that an atom ever had in a conversation, with the record that says so."""
+
+    atom: Rid
+    position: int
+    rid: Rid
+
+
 class KeyUse(NamedTuple):
     """What an idempotency key was used for: the hash of the request, the transaction, the receipt."""
 
@@ -173,6 +181,86 @@ class PieceEvent(NamedTuple):
     valid_from: int
     valid_to: int
     facts: Pid
+
+
+class VectorRow(NamedTuple):
+    """A vector (fp32) of a content under a model, and the transaction that made it."""
+
+    vid: Vid
+    model: ModelNumber
+    content: Pid
+    seq: Seq
+    vector: bytes
+
+
+class NodeVectorRow(NamedTuple):
+    """A vector (fp32) of a node under a model; `nid` numbers them in the order of making."""
+
+    nid: int
+    model: ModelNumber
+    key: NodeKey
+    seq: Seq
+    vector: bytes
+
+
+class VectorMade(NamedTuple):
+    """A vector (fp32) of a known model."""
+
+    vid: Vid
+    seq: Seq
+    vector: bytes
+
+
+class Unembedded(NamedTuple):
+    """How many text atoms lack a vector: those that hold at a read point, and all of them."""
+
+    holding: int
+    recorded: int
+
+
+class NodeSpan(NamedTuple):
+    """A node of a source, from the transaction that began it to the one that ended it (`OPEN` for none)."""
+
+    source: Rid
+    path: str
+    tx_from: Seq
+    tx_to: Seq
+    key: NodeKey
+
+
+class PieceClosed(NamedTuple):
+    """The end of a piece, told by its record, its start and the transaction that opened it."""
+
+    rid: Rid
+    valid_from: int
+    tx_from: Seq
+    tx_to: Seq
+
+
+class GateEntry(NamedTuple):
+    """What waits in quarantine: the gate's record, and the payload of the request."""
+
+    rid: Rid
+    request: Pid
+
+
+class EntryRow(NamedTuple):
+    """What an atom of a collection holds: its id (16 bytes), its first transaction, its piece."""
+
+    rid: Rid
+    key: bytes
+    seq: Seq
+    witness: Pid
+    valid_from: int
+    valid_to: int
+    facts: Pid
+
+
+class IndexSize(NamedTuple):
+    """The approximate index of a model, and its size."""
+
+    model: int
+    bytes: int
 
 
 class OwnRow(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cmc_mcp.atoms.edges import EDGES, Edge
 from cmc_mcp.canon import Json, digest, payload_hash
@@ -41,6 +42,21 @@ class Staged:
     contents: dict[Pid, PayloadHash] = field(default_factory=dict)  # payload number → hash, of searchable atoms
     nodes: dict[NodeKey, None] = field(default_factory=dict)  # keys of the nodes of documents
     claims: list[tuple[Rid, Mapping[str, Json]]] = field(default_factory=list)
+
+
+class _Text(NamedTuple):
+    """A text of a source, by what its atom's id covers; a `content` below zero is one that the store does not have yet."""
+
+    modality: int
+    media_type: Pid
+    content: Pid
+
+
+class _Twin(NamedTuple):
+    """One of the equal texts of a source, numbered from 0."""
+
+    text: _Text
+    number: int
 
 
 TurnIdentity = tuple[str, str, str, bytes, bytes]
@@ -239,7 +255,7 @@ class Batch:
             self._assert(draft, draft.parts[0], part.atom, witness, origin, b"", stands=True)
         return [part.atom for part in previous.parts]
 
-    def _held(self, rid: Rid, known: Mapping[tuple[tuple[int, int, int], int], AtomRow]) -> list[bytes]:
+    def _held(self, rid: Rid, known: Mapping[_Twin, AtomRow]) -> list[bytes]:
         """Return the live atoms of a source whose manifest was erased."""
         return [row.key for row in known.values()] if self.unit.intervals(rid) else []
 
@@ -252,13 +268,13 @@ class Batch:
         body = None if pid is None else self.unit.payload(pid)
         return None if body is None else decode_manifest(body)
 
-    def _texts_of(self, origin: Pid) -> dict[tuple[tuple[int, int, int], int], AtomRow]:
+    def _texts_of(self, origin: Pid) -> dict[_Twin, AtomRow]:
         """Return every atom ever recorded of an origin, by text and twin number."""
-        out: dict[tuple[tuple[int, int, int], int], AtomRow] = {}
+        out: dict[_Twin, AtomRow] = {}
         for row in self.unit.atoms_with_origin(origin):
             number = self._twin(row)
             if number is not None:
-                out.setdefault(((row.modality, row.media_type, row.content), number), row)
+                out.setdefault(_Twin(_Text(row.modality, row.media_type, row.content), number), row)
         return out
 
     def _twin(self, row: AtomRow) -> int | None:
@@ -276,7 +292,7 @@ class Batch:
         self,
         draft: Draft,
         previous: Manifest | None,
-        known: Mapping[tuple[tuple[int, int, int], int], AtomRow],
+        known: Mapping[_Twin, AtomRow],
         witness: Witness,
         origin: bytes,
     ) -> list[tuple[bytes, bytes]]:
@@ -285,12 +301,12 @@ class Batch:
         media = self.unit.put(draft.media_type.encode())
         by_key = {row.key: text for text, row in known.items()}
         before = [by_key[part.atom] for part in previous.parts if part.atom in by_key] if previous else []
-        texts = [(modality, media, self.unit.pid(part.hash) or -1 - i) for i, part in enumerate(draft.parts)]
-        firsts: dict[PayloadHash, tuple[int, Pid, int]] = {}
+        texts = [_Text(modality, media, self.unit.pid(part.hash) or Pid(-1 - i)) for i, part in enumerate(draft.parts)]
+        firsts: dict[PayloadHash, _Text] = {}
         texts = [firsts.setdefault(p.hash, t) for p, t in zip(draft.parts, texts, strict=True)]
         out = []
         for part, (text, number) in zip(draft.parts, aligned(before, texts), strict=True):
-            row = known.get((text, number))
+            row = known.get(_Twin(text, number))
             discriminator = twin_discriminator(number)
             key = (
                 row.key

@@ -13,7 +13,7 @@ from cmc_mcp.documents.nodes import Node, nodes_of, texts_of
 from cmc_mcp.ids import NodeKey, PayloadHash
 from cmc_mcp.kernel.identity import note_origin
 from cmc_mcp.model.time import format_time
-from cmc_mcp.model.traits import speaker_key, traits_of
+from cmc_mcp.model.traits import NO_TRAITS, PackedTraits, speaker_key, traits_of
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.atomize import atomize, media_type_of
 from cmc_mcp.write.atomize.blocks import Block, segments
@@ -66,15 +66,15 @@ class Draft:
         """Whether the parts are text: embedded, and found by full text."""
         return self.request.modality not in BINARY
 
-    def traits(self, part: Part) -> tuple[int, int]:
+    def traits(self, part: Part) -> PackedTraits:
         """Return a part's packed traits and the number of its speaker; 0 and 0 for a part without text."""
         request, turn = self.request, self.stream == "turn"
         if not self.searchable:
-            return 0, 0
+            return NO_TRAITS
         if not turn:
-            return traits_of(part.data), 0
+            return PackedTraits(traits_of(part.data), 0)
         traits = traits_of(part.data, turn=True, speaker=request.speaker, occurred_us=request.occurred_us)
-        return traits, speaker_key(request.speaker)
+        return PackedTraits(traits, speaker_key(request.speaker))
 
     def heading(self, part: Part) -> str:
         """Return the heading of a part for full text: its title, sections, speaker and date.

@@ -18,7 +18,7 @@ from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
 from cmc_mcp.model.facts import facts_of, number_of
 from cmc_mcp.model.results import QuarantineEntry
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE, format_time
-from cmc_mcp.model.traits import derived_traits
+from cmc_mcp.model.traits import NO_TRAITS, derived_traits
 from cmc_mcp.store.ports import LedgerView, WriteUnit
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.draft import Draft
@@ -79,7 +79,7 @@ def readmit(unit: WriteUnit, draft: Draft, inline_bytes: int) -> dict[Pid, Paylo
         for row in unit.atoms_with_content(content):
             unit.add_passage(row.rid, draft.heading(part), part.data.decode() if draft.searchable else "")
             said = unit.payload(row.discriminator) if row.discriminator else None  # the row's own, not the request's
-            unit.set_traits(row.rid, *(derived_traits(part.data, said) if draft.searchable else (0, 0)))
+            unit.set_traits(row.rid, *(derived_traits(part.data, said) if draft.searchable else NO_TRAITS))
         if draft.searchable:
             back[content] = part.hash
     return back

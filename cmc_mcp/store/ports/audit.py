@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from cmc_mcp.ids import ModelNumber, NodeKey, Pid, Rid, Seq, Vid
+from cmc_mcp.ids import Rid, Seq, Vid
 from cmc_mcp.kernel.kinds import Record
 from cmc_mcp.store.ports.search import ReadView
-from cmc_mcp.store.rows import OwnRow, PieceEvent
+from cmc_mcp.store.rows import NodeVectorRow, OwnRow, PieceEvent, VectorRow
 
 if TYPE_CHECKING:
     from cmc_mcp.store.tables import Row, Table
@@ -25,7 +25,7 @@ class AuditView(ReadView, Protocol):
         """Return every record by its number."""
         ...
 
-    def all_vectors(self) -> Iterator[tuple[Vid, ModelNumber, Pid, Seq, bytes]]:
+    def all_vectors(self) -> Iterator[VectorRow]:
         """Yield every vector as (vid, model, content, seq, vector), by number."""
         ...
 
@@ -33,7 +33,7 @@ class AuditView(ReadView, Protocol):
         """Return the number of the first vector past another, or None."""
         ...
 
-    def all_node_vectors(self) -> Iterator[tuple[int, ModelNumber, NodeKey, Seq, bytes]]:
+    def all_node_vectors(self) -> Iterator[NodeVectorRow]:
         """Yield every vector of a node as (number, model, key, seq, vector), in the order in which they were made."""
         ...
 

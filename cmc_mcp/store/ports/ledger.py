@@ -19,9 +19,11 @@ from cmc_mcp.store.rows import (
     AtomRow,
     ContentAtom,
     EdgeRow,
+    GateEntry,
     Head,
     Holder,
     IntervalRow,
+    ItemPlace,
     ItemRow,
     KeyUse,
     PayloadRow,
@@ -238,7 +240,7 @@ class Atoms(Protocol):
         """Return the positions `low` to `high` of a conversation in order, retracted ones included."""
         ...
 
-    def items_of(self, atoms: Sequence[Rid]) -> list[tuple[Rid, int, Rid]]:
+    def items_of(self, atoms: Sequence[Rid]) -> list[ItemPlace]:
         """Return the places that atoms ever had in conversations as (atom, position, item), by atom and item."""
         ...
 
@@ -281,7 +283,7 @@ class Atoms(Protocol):
         """Return the first atom of every speaker as (speaker, rid), in no particular order."""
         ...
 
-    def quarantined(self) -> list[tuple[Rid, Pid]]:
+    def quarantined(self) -> list[GateEntry]:
         """Return what is in quarantine as (gate record, payload of the request), in order."""
         ...
 

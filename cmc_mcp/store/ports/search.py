@@ -12,7 +12,7 @@ from typing import Protocol
 
 from cmc_mcp.ids import ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid
 from cmc_mcp.store.ports.ledger import LedgerView
-from cmc_mcp.store.rows import Filter, ModelRow, TraitsRow
+from cmc_mcp.store.rows import EntryRow, Filter, ModelRow, NodeSpan, PieceClosed, TraitsRow, Unembedded, VectorMade
 
 
 class Words(Protocol):
@@ -118,7 +118,7 @@ class Vectors(Protocol):
         """Return how many text atoms hold at a read point without a vector under a model."""
         ...
 
-    def unembedded(self, model: ModelNumber, seq: Seq, valid_at: int, after: Rid, upto: Rid) -> tuple[int, int]:
+    def unembedded(self, model: ModelNumber, seq: Seq, valid_at: int, after: Rid, upto: Rid) -> Unembedded:
         """Return how many text atoms in (after, upto] had no vector at a transaction: those that hold, and all."""
         ...
 
@@ -140,7 +140,7 @@ class Columns(Protocol):
         """Yield atoms' pieces opened in (after, upto] as (rid, valid_from, valid_to, tx_from, tx_to, facts), in order."""
         ...
 
-    def closed_columns(self, after: Seq, upto: Seq) -> Iterator[tuple[Rid, int, Seq, Seq]]:
+    def closed_columns(self, after: Seq, upto: Seq) -> Iterator[PieceClosed]:
         """Yield atoms' pieces closed in (after, upto] as (rid, valid_from, tx_from, tx_to), in no particular order."""
         ...
 
@@ -148,7 +148,7 @@ class Columns(Protocol):
         """Yield the packed segments of int8 codes as (segment, vids, seqs, errors, codes), in order."""
         ...
 
-    def vector_columns(self, model: ModelNumber, after: Vid, before: Vid) -> list[tuple[Vid, Seq, bytes]]:
+    def vector_columns(self, model: ModelNumber, after: Vid, before: Vid) -> list[VectorMade]:
         """Return the vectors with a number in (after, before) as (vid, seq, vector), ascending."""
         ...
 
@@ -168,12 +168,12 @@ class Sections(Protocol):
         """Return the nodes of present versions without a vector under a model, with their sources, by path."""
         ...
 
-    def nodes_opened(self, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq, NodeKey]]:
-        """Return the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key), by source and path."""
+    def nodes_opened(self, after: Seq, upto: Seq) -> list[NodeSpan]:
+        """Return the nodes that begin in (after, upto] by source and path."""
         ...
 
-    def nodes_closed(self, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq]]:
-        """Return the nodes that end in (after, upto] as (source, path, tx_from, tx_to), in no particular order."""
+    def nodes_closed(self, after: Seq, upto: Seq) -> list[NodeSpan]:
+        """Return the nodes that end in (after, upto] in no particular order."""
         ...
 
     def node_vectors(self, model: ModelNumber, after: Seq, upto: Seq) -> list[tuple[NodeKey, Seq, bytes]]:
@@ -195,9 +195,7 @@ class Collections(Protocol):
         """
         ...
 
-    def intervals_of_origin(
-        self, origin: Pid, seq: Seq, valid_at: int
-    ) -> list[tuple[Rid, bytes, Seq, Pid, int, int, Pid]]:
+    def intervals_of_origin(self, origin: Pid, seq: Seq, valid_at: int) -> list[EntryRow]:
         """Return what atoms of an origin hold at a read point, by record.
 
         Each row is (rid, atom id, first transaction, witness, valid_from, valid_to, facts).

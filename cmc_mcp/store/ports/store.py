@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from cmc_mcp.ids import PayloadHash, Ws
 from cmc_mcp.store.ports.audit import AuditView, RebuildView
 from cmc_mcp.store.ports.unit import WriteUnit
+from cmc_mcp.store.rate_limit import CallCount
+from cmc_mcp.store.rows import IndexSize
 
 if TYPE_CHECKING:
     from cmc_mcp.store.registry import Registry
@@ -135,7 +137,7 @@ class Store(Protocol):
 
     def index(
         self, ws: Ws, *, drop: bool = False, progress: Callable[[int, int], None] | None = None
-    ) -> list[tuple[int, int]]:
+    ) -> list[IndexSize]:
         """Make (or drop) the approximate indexes of a workspace's vectors; return (dimension, bytes) of each.
 
         Raises:
@@ -143,7 +145,7 @@ class Store(Protocol):
         """
         ...
 
-    def count_call(self, ws: Ws, principal: str) -> tuple[int, int]:
+    def count_call(self, ws: Ws, principal: str) -> CallCount:
         """Count a call; return the principal's calls in this minute, and the seconds left of the minute."""
         ...
 

@@ -16,6 +16,7 @@ from psycopg import errors as pg
 from cmc_mcp.ids import Ws
 from cmc_mcp.store.postgres.connection import is_lost
 from cmc_mcp.store.postgres.pool import Pool
+from cmc_mcp.store.rate_limit import CallCount
 
 TABLE: Final = "rates"
 _MAKE: Final = (
@@ -30,7 +31,7 @@ _COUNT: Final = (
 )
 
 
-def count(pool: Pool, ws: Ws, principal: str) -> tuple[int, int]:
+def count(pool: Pool, ws: Ws, principal: str) -> CallCount:
     """Count a call; return how many this makes in the present minute, and the seconds until the next."""
     while True:
         connection = pool.take()
@@ -38,7 +39,7 @@ def count(pool: Pool, ws: Ws, principal: str) -> tuple[int, int]:
         try:
             row = connection.execute(_COUNT, (ws, principal)).fetchone()
             assert row is not None
-            return int(row[0]), max(1, int(row[1]))
+            return CallCount(int(row[0]), max(1, int(row[1])))
         except pg.UndefinedTable:
             with suppress(pg.UniqueViolation, pg.DuplicateTable):  # another server was first
                 connection.run(_MAKE)

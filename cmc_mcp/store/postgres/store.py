@@ -24,7 +24,9 @@ from cmc_mcp.store.postgres.rebuild_view import PostgresRebuild, passages_of
 from cmc_mcp.store.postgres.schema import OWN_TABLES
 from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
 from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
+from cmc_mcp.store.rate_limit import CallCount
 from cmc_mcp.store.registry import Registry
+from cmc_mcp.store.rows import IndexSize
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
@@ -158,7 +160,7 @@ class PostgresStore(SqlStore):
                 connection.rollback()
                 self.pool.give(connection)
 
-    def index(self, ws: Ws, *, drop: bool = False, progress: Progress | None = None) -> list[tuple[int, int]]:
+    def index(self, ws: Ws, *, drop: bool = False, progress: Progress | None = None) -> list[IndexSize]:
         """Make, or drop, what finds the nearest vectors of a workspace approximately; return (model, bytes) of each.
 
         Raises:
@@ -166,7 +168,7 @@ class PostgresStore(SqlStore):
         """
         self.check_writable()
         found = hnsw.drop(self.address, ws) if drop else hnsw.make(self.address, ws, progress=progress)
-        return [(graph.model, graph.bytes) for graph in found]
+        return [IndexSize(graph.model, graph.bytes) for graph in found]
 
     def scrub(self, ws: Ws, erasure_count: int) -> bool:
         """Vacuum what was erased, so that dead rows leave the tables; False when a reader may still see them.
@@ -217,7 +219,7 @@ class PostgresStore(SqlStore):
             for table, _ in structure.tables(connection):
                 connection.run(f"REINDEX TABLE {table}")
 
-    def count_call(self, ws: Ws, principal: str) -> tuple[int, int]:
+    def count_call(self, ws: Ws, principal: str) -> CallCount:
         """Count a call of a principal; return how many it made in this minute over all servers, and the seconds left of it.
 
         Where nothing can be written, a standby, each server counts for itself.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cmc_mcp.ids import ModelNumber, NodeKey, Pid, Rid, Seq, Vid
+from cmc_mcp.ids import Rid, Seq, Vid
 from cmc_mcp.kernel.kinds import ATOM, Record
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.rows import TEXTUAL, OwnRow, PieceEvent
+from cmc_mcp.store.rows import TEXTUAL, NodeVectorRow, OwnRow, PieceEvent, VectorRow
 from cmc_mcp.store.sql.view import View
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
@@ -32,12 +32,13 @@ class AuditView(View):
         rows = self._c.execute("SELECT rid, kind, key FROM records WHERE ws = ?", (self.ws,))
         return {rid: Record(kind, key) for rid, kind, key in rows}
 
-    def all_vectors(self) -> Iterator[tuple[Vid, ModelNumber, Pid, Seq, bytes]]:
+    def all_vectors(self) -> Iterator[VectorRow]:
         """Yield every vector as (vid, model, content, seq, fp32), in order."""
-        return iter(
+        return map(
+            VectorRow._make,
             self._c.execute(
                 "SELECT vid, model, content, seq, vector FROM vectors WHERE ws = ? ORDER BY vid", (self.ws,)
-            )
+            ),
         )
 
     def next_vector(self, after: Vid) -> Vid | None:
@@ -48,12 +49,13 @@ class AuditView(View):
         ).fetchone()
         return Vid(row[0]) if row else None
 
-    def all_node_vectors(self) -> Iterator[tuple[int, ModelNumber, NodeKey, Seq, bytes]]:
+    def all_node_vectors(self) -> Iterator[NodeVectorRow]:
         """Yield every vector of a node as (nid, model, key, seq, fp32), in order of making."""
-        return iter(
+        return map(
+            NodeVectorRow._make,
             self._c.execute(
                 "SELECT nid, model, node, seq, vector FROM node_vectors WHERE ws = ? ORDER BY nid", (self.ws,)
-            )
+            ),
         )
 
     def all_keys(self) -> Iterator[tuple[str, bytes, Seq, bytes]]:

@@ -8,6 +8,7 @@ from typing import cast
 
 from cmc_mcp.ids import ModelNumber, NodeKey, Rid, Seq, Ws
 from cmc_mcp.kernel.transaction import OPEN
+from cmc_mcp.store.rows import NodeSpan
 from cmc_mcp.store.sql.connection import Connection
 
 
@@ -42,25 +43,23 @@ def embedded(connection: Connection, ws: Ws, model: ModelNumber, keys: Sequence[
     return {cast(NodeKey, key) for (key,) in rows}
 
 
-def opened(connection: Connection, ws: Ws, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq, NodeKey]]:
-    """Return the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
-    return list(
-        connection.execute(
-            "SELECT source, path, tx_from, tx_to, node FROM nodes WHERE ws = ? AND tx_from > ? AND tx_from <= ?"
-            " ORDER BY source, path, tx_from",
-            (ws, after, upto),
-        )
+def opened(connection: Connection, ws: Ws, after: Seq, upto: Seq) -> list[NodeSpan]:
+    """Return the nodes that begin in (after, upto], by source and path."""
+    rows = connection.execute(
+        "SELECT source, path, tx_from, tx_to, node FROM nodes WHERE ws = ? AND tx_from > ? AND tx_from <= ?"
+        " ORDER BY source, path, tx_from",
+        (ws, after, upto),
     )
+    return list(map(NodeSpan._make, rows))
 
 
-def closed(connection: Connection, ws: Ws, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq]]:
-    """Return the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
-    return list(
-        connection.execute(
-            "SELECT source, path, tx_from, tx_to FROM nodes WHERE ws = ? AND tx_to > ? AND tx_to <= ?",
-            (ws, after, upto),
-        )
+def closed(connection: Connection, ws: Ws, after: Seq, upto: Seq) -> list[NodeSpan]:
+    """Return the nodes that end in (after, upto]."""
+    rows = connection.execute(
+        "SELECT source, path, tx_from, tx_to, node FROM nodes WHERE ws = ? AND tx_to > ? AND tx_to <= ?",
+        (ws, after, upto),
     )
+    return list(map(NodeSpan._make, rows))
 
 
 def vectors(

@@ -9,7 +9,7 @@ from typing import cast
 from cmc_mcp.ids import NO_RECORD, ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid, Ws
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.rows import Filter, ModelRow, TraitsRow
+from cmc_mcp.store.rows import EntryRow, Filter, ModelRow, NodeSpan, PieceClosed, TraitsRow, Unembedded, VectorMade
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.audit import AuditView
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
@@ -119,9 +119,9 @@ class SearchView(AuditView):
 
     def count_pending(self, model: ModelNumber, seq: Seq, valid_at: int) -> int:
         """Count the text atoms that hold at a read point without a vector under a model."""
-        return self.unembedded(model, seq, valid_at, NO_RECORD, Rid(OPEN))[0]
+        return self.unembedded(model, seq, valid_at, NO_RECORD, Rid(OPEN)).holding
 
-    def unembedded(self, model: ModelNumber, seq: Seq, valid_at: int, after: Rid, upto: Rid) -> tuple[int, int]:
+    def unembedded(self, model: ModelNumber, seq: Seq, valid_at: int, after: Rid, upto: Rid) -> Unembedded:
         """Count the text atoms recorded in (after, upto] without a vector at a transaction: those that hold, and all."""
         rows = self._c.execute(
             "SELECT count(CASE WHEN EXISTS (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_from <= ?3"
@@ -137,7 +137,7 @@ class SearchView(AuditView):
                 min(upto, (self.ws + 1 << WORKSPACE_SHIFT) - 1),
             ),
         ).fetchall()
-        return cast("tuple[int, int]", rows[0])
+        return Unembedded(*rows[0])
 
     # ------------------------------------------------------------------ entries of collections
     def pids(self, hashes: Sequence[PayloadHash]) -> dict[PayloadHash, Pid]:
@@ -161,18 +161,19 @@ class SearchView(AuditView):
             )
         )
 
-    def intervals_of_origin(
-        self, origin: Pid, seq: Seq, valid_at: int
-    ) -> list[tuple[Rid, bytes, Seq, Pid, int, int, Pid]]:
+    def intervals_of_origin(self, origin: Pid, seq: Seq, valid_at: int) -> list[EntryRow]:
         """Return the facts of an origin's atoms at a read point: (rid, id, first seq, witness, valid_from, valid_to, facts)."""
         return list(
-            self._c.execute(
-                "SELECT a.rid, r.key, a.seq, a.witness, p.valid_from, p.valid_to, p.facts FROM atoms a INDEXED BY"
-                " atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid"
-                " JOIN records r ON r.ws = a.ws AND r.rid = a.rid"
-                " WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND +p.tx_from <= ?3 AND +p.tx_to > ?3"
-                " AND +p.valid_from <= ?4 AND +p.valid_to > ?4 ORDER BY a.rid",
-                (self.ws, origin, seq, valid_at),
+            map(
+                EntryRow._make,
+                self._c.execute(
+                    "SELECT a.rid, r.key, a.seq, a.witness, p.valid_from, p.valid_to, p.facts FROM atoms a INDEXED BY"
+                    " atoms_origin CROSS JOIN pieces p ON p.ws = a.ws AND p.rid = a.rid"
+                    " JOIN records r ON r.ws = a.ws AND r.rid = a.rid"
+                    " WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND +p.tx_from <= ?3 AND +p.tx_to > ?3"
+                    " AND +p.valid_from <= ?4 AND +p.valid_to > ?4 ORDER BY a.rid",
+                    (self.ws, origin, seq, valid_at),
+                ),
             )
         )
 
@@ -213,12 +214,12 @@ class SearchView(AuditView):
         """Return the nodes of present versions without a vector under a model, as (source, key)."""
         return nodes.pending(self._c, self.ws, model)
 
-    def nodes_opened(self, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq, NodeKey]]:
-        """Return the nodes that begin in (after, upto] as (source, path, tx_from, tx_to, key)."""
+    def nodes_opened(self, after: Seq, upto: Seq) -> list[NodeSpan]:
+        """Return the nodes that begin in (after, upto] ."""
         return nodes.opened(self._c, self.ws, after, upto)
 
-    def nodes_closed(self, after: Seq, upto: Seq) -> list[tuple[Rid, str, Seq, Seq]]:
-        """Return the nodes that end in (after, upto] as (source, path, tx_from, tx_to)."""
+    def nodes_closed(self, after: Seq, upto: Seq) -> list[NodeSpan]:
+        """Return the nodes that end in (after, upto] ."""
         return nodes.closed(self._c, self.ws, after, upto)
 
     def node_vectors(self, model: ModelNumber, after: Seq, upto: Seq) -> list[tuple[NodeKey, Seq, bytes]]:
@@ -280,14 +281,15 @@ class SearchView(AuditView):
             )
         )
 
-    def closed_columns(self, after: Seq, upto: Seq) -> Iterator[tuple[Rid, int, Seq, Seq]]:
+    def closed_columns(self, after: Seq, upto: Seq) -> Iterator[PieceClosed]:
         """Yield atoms' pieces closed in (after, upto]: (rid, valid_from, tx_from, tx_to)."""
-        return iter(
+        return map(
+            PieceClosed._make,
             self._c.execute(
                 "SELECT p.rid, p.valid_from, p.tx_from, p.tx_to FROM pieces p JOIN records r USING(ws, rid)"
                 " WHERE p.ws = ? AND p.tx_to > ? AND p.tx_to <= ? AND p.tx_to < 4611686018427387903 AND r.kind = ?",
                 (self.ws, after, upto, ATOM.code),
-            )
+            ),
         )
 
     def packed_codes(self, model: ModelNumber) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:
@@ -299,14 +301,13 @@ class SearchView(AuditView):
             )
         )
 
-    def vector_columns(self, model: ModelNumber, after: Vid, before: Vid) -> list[tuple[Vid, Seq, bytes]]:
+    def vector_columns(self, model: ModelNumber, after: Vid, before: Vid) -> list[VectorMade]:
         """Return vectors with a number between two others as (vid, seq, vector)."""
-        return list(
-            self._c.execute(
-                "SELECT vid, seq, vector FROM vectors WHERE +ws = ?1 AND vid > ?3 AND vid < ?4 AND +model = ?2 ORDER BY vid",
-                (self.ws, model, after, before),
-            )
+        rows = self._c.execute(
+            "SELECT vid, seq, vector FROM vectors WHERE +ws = ?1 AND vid > ?3 AND vid < ?4 AND +model = ?2 ORDER BY vid",
+            (self.ws, model, after, before),
         )
+        return list(map(VectorMade._make, rows))
 
     def late_vectors(self, model: ModelNumber, after: Vid, upto_rid: Rid) -> list[tuple[Rid, Vid]]:
         """Return atoms recorded before whose vector came later: (rid, vid) with a vector number past `after`."""

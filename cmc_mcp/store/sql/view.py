@@ -9,7 +9,7 @@ from typing import cast
 from cmc_mcp.ids import Pid, Rid, Seq
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.rows import AtomRow, ContentAtom, EdgeRow, Holder, ItemRow, KeyUse, erased_key
+from cmc_mcp.store.rows import AtomRow, ContentAtom, EdgeRow, GateEntry, Holder, ItemPlace, ItemRow, KeyUse, erased_key
 from cmc_mcp.store.sql.ledger import LedgerRows
 from cmc_mcp.store.tables import NODE_SHIFT, WORKSPACE_SHIFT, Table
 
@@ -142,15 +142,14 @@ class View(LedgerRows):
             if self.intervals(rid):
                 return ItemRow(before, rid)
 
-    def items_of(self, atoms: Sequence[Rid]) -> list[tuple[Rid, int, Rid]]:
+    def items_of(self, atoms: Sequence[Rid]) -> list[ItemPlace]:
         """Return the places several atoms ever had in conversations as (atom, position, rid of the item)."""
-        return list(
-            self._c.execute(
-                "SELECT atom, position, rid FROM items WHERE ws = ?1 AND atom IN (SELECT value FROM json_each(?2))"
-                " ORDER BY atom, rid",
-                (self.ws, json.dumps(atoms)),
-            )
+        rows = self._c.execute(
+            "SELECT atom, position, rid FROM items WHERE ws = ?1 AND atom IN (SELECT value FROM json_each(?2))"
+            " ORDER BY atom, rid",
+            (self.ws, json.dumps(atoms)),
         )
+        return list(map(ItemPlace._make, rows))
 
     def item_of(self, atom: Rid) -> list[ItemRow]:
         """Return the places an atom ever had in conversations as (position, rid of the item)."""
@@ -206,9 +205,10 @@ class View(LedgerRows):
         ).fetchone()
         return KeyUse(*row) if row else None
 
-    def quarantined(self) -> list[tuple[Rid, Pid]]:
+    def quarantined(self) -> list[GateEntry]:
         """Return the entries in quarantine as (rid of the gate record, payload of the request), in order."""
-        return list(self._c.execute("SELECT rid, request FROM quarantine WHERE ws = ? ORDER BY rid", (self.ws,)))
+        rows = self._c.execute("SELECT rid, request FROM quarantine WHERE ws = ? ORDER BY rid", (self.ws,))
+        return list(map(GateEntry._make, rows))
 
     def witnesses_of(self, writer: str) -> list[Pid]:
         """Return the witness payloads of a writer."""

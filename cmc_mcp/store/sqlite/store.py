@@ -18,7 +18,9 @@ from cmc_mcp.ids import NO_WORKSPACE, Ws
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.store.folders import make_folder
 from cmc_mcp.store.ports import Objects
+from cmc_mcp.store.rate_limit import CallCount
 from cmc_mcp.store.registry import Registry
+from cmc_mcp.store.rows import IndexSize
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
@@ -84,7 +86,7 @@ class SqliteStore(SqlStore):
             migrate.run(location, clock, registry)
         return store
 
-    def count_call(self, ws: Ws, principal: str) -> tuple[int, int]:
+    def count_call(self, ws: Ws, principal: str) -> CallCount:
         """Count a call of a principal; return how many it made in this minute of this process, and the seconds left of it."""
         return self._call_counter.count(ws, principal, self._clock.now_us())
 
@@ -345,7 +347,7 @@ class SqliteStore(SqlStore):
 
     def index(
         self, ws: Ws, *, drop: bool = False, progress: Callable[[int, int], None] | None = None
-    ) -> list[tuple[int, int]]:
+    ) -> list[IndexSize]:
         """Refuse: a file is read by the process that searches it.
 
         Raises:
