@@ -25,6 +25,7 @@ from cmc_mcp.history import rollback as rollbacks
 from cmc_mcp.history import snapshot as snapshots
 from cmc_mcp.history.rebuild import rebuild
 from cmc_mcp.history.references import PointLike, resolve_point
+from cmc_mcp.history.restore import check_arguments
 from cmc_mcp.history.verify import Verifier, text_and_file
 from cmc_mcp.ids import START
 from cmc_mcp.kernel.identity import snapshot_name
@@ -572,14 +573,21 @@ class Memory:
         `checkpoint` is a signed head of `workspace` that the backup must hold, `public_key` as in `verify`.
 
         Raises:
+            InvalidInput: an argument has the wrong type or form, or `public_key` is given without `checkpoint`.
             NotFound: the backup does not exist, or lacks the workspace of `checkpoint`.
             Conflict: something is at the path, and `replace` is not given.
-            Busy: another process has the store open; a memory of this process must be closed first.
-            WrongKey: `key` does not open the backup.
+            Busy: another process, or a memory of this one, has the store open.
+            WrongKey: the backup is no CMC store, or `key` does not open it.
             FutureStore: a newer version wrote the backup.
-            IntegrityError: the backup cannot be read.
+            IntegrityError: the backup is damaged.
             StoreError: the disk refused.
         """
+        check_arguments(
+            {
+                "backup": backup, "path": path, "key": key, "replace": replace, "checkpoint": checkpoint,
+                "public_key": public_key, "workspace": workspace, "progress": progress,
+            }
+        )  # fmt: skip
 
         def verified(staged: Path, names: Sequence[str]) -> Iterator[tuple[str, VerifyResult]]:
             if checkpoint is not None and workspace not in names:

@@ -195,3 +195,32 @@ def test_a_write_behind_a_locked_store_changes_nothing_and_reads_go_on(tmp_path:
             end(process)
         opened.remember("after")
         assert opened.verify().holds
+
+
+def test_who_waited_for_a_lock_file_that_was_removed_holds_the_one_that_others_find(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first, second, third = WriteLock(path), WriteLock(path), WriteLock(path, wait_ms=50)
+    waiting, got, leave = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        second._open()  # the file that is about to go
+        waiting.set()
+        with second.held():
+            got.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=wait)
+    with first.held():
+        thread.start()
+        assert waiting.wait(30)
+        first.remove()
+    try:
+        assert got.wait(30)
+        assert not is_free(path), "the one that waited holds a file that nobody can find"
+        with pytest.raises(Busy), third.held():
+            pass
+    finally:
+        leave.set()
+        thread.join()
+    for lock in (first, second, third):
+        lock.close()

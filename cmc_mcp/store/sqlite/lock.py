@@ -41,8 +41,7 @@ class WriteLock:
         if not self._queue.acquire(self._wait_s):
             raise self._busy("another thread of this process")
         try:
-            descriptor = self._open()
-            self._lock(descriptor)
+            descriptor = self._taken()
             try:
                 # a hint for whoever waits in vain; the lock itself is the kernel's
                 os.pwrite(descriptor, f"{os.getpid():<{_PID_CHARS - 1}}\n".encode(), 0)
@@ -63,8 +62,12 @@ class WriteLock:
             if got:
                 self._queue.release()
 
+    def remove(self) -> None:
+        """Remove the side file while it is held: it is of a store that was not made. Whoever waits for it opens another."""
+        self._path.unlink(missing_ok=True)
+
     def close(self) -> None:
-        """Close the side file, when no thread writes. It stays on disk: removing it would let two holders in."""
+        """Close the side file, when no thread writes. It stays on disk, for whoever has it open."""
         if self._descriptor is not None and self._pid == os.getpid():
             os.close(self._descriptor)
         self._descriptor = None
@@ -76,6 +79,15 @@ class WriteLock:
                 os.close(self._descriptor)
         self._descriptor = None
         self._queue = _Queue()
+
+    def _taken(self) -> int:
+        """Open the side file and lock it; again, if it was removed before the lock came."""
+        while True:
+            descriptor = self._open()
+            self._lock(descriptor)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+            self.close()
 
     def _open(self) -> int:
         if self._descriptor is None or self._pid != os.getpid():  # a forked child must not share the parent's lock

@@ -31,7 +31,7 @@ def is_current(location: Location, migrations: Migrations = MIGRATIONS) -> bool:
         FutureStore: a newer version wrote the file.
         IntegrityError: a migration was edited.
     """
-    return _looked(location, migrations) == migrations[-1].number
+    return version_of(location, migrations) == migrations[-1].number
 
 
 def run(location: Location, clock: Clock, registry: Registry) -> None:
@@ -45,7 +45,7 @@ def run(location: Location, clock: Clock, registry: Registry) -> None:
     """
     migrations = registry.migrations
     if location.path.exists() and location.path.stat().st_size:
-        _looked(location, migrations)  # before the first setting is written into a file that may not be ours
+        version_of(location, migrations)  # before the first setting is written into a file that may not be ours
 
     def apply(connection: apsw.Connection, version: int) -> None:
         connection.execute(BOOKKEEPING)
@@ -72,7 +72,7 @@ def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> No
         IntegrityError: a migration was edited.
         StoreError: a migration cannot be undone without loss; open the backup made before it instead.
     """
-    version = _looked(location, migrations)
+    version = version_of(location, migrations)
     steps = migration_steps.steps_down(
         version, to, migrations, lambda v: f"open the backup that was made before it, {backup_path(location, v)}"
     )
@@ -116,7 +116,14 @@ def _in_one_transaction(
         raise
 
 
-def _looked(location: Location, migrations: Migrations) -> int:
+def version_of(location: Location, migrations: Migrations = MIGRATIONS) -> int:
+    """Return the version of a file's tables, 0 for a file without any; refuse one as `is_current` does.
+
+    Raises:
+        WrongKey: the file is not a store.
+        FutureStore: a newer version wrote the file.
+        IntegrityError: a migration was edited.
+    """
     connection = look(location)
     try:
         with translated():

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import apsw
+
 from cmc_mcp.clock import SystemClock
-from cmc_mcp.errors import Busy, CmcError, Conflict, NotFound, StoreError
+from cmc_mcp.errors import Busy, CmcError, Conflict, IntegrityError, NotFound, StoreError, WrongKey
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.model.results import RestoreResult, VerifyResult
 from cmc_mcp.store.folders import sync_folder
 from cmc_mcp.store.objects.files import FileObjects
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sqlite import migrate
-from cmc_mcp.store.sqlite.connection import Location, connect, has_log, look, prepare_folder
+from cmc_mcp.store.sqlite.connection import Location, check_regular, connect, has_log, look, prepare_folder, translated
 from cmc_mcp.store.sqlite.lock import WriteLock
-from cmc_mcp.store.sqlite.store import SqliteStore
+from cmc_mcp.store.sqlite.store import SqliteStore, is_open_here
 
 _PATIENCE_MS: Final = 1_000
+_BESIDE: Final = re.compile(r"(\.v[0-9]+\.backup)?(\.part)?(-wal|-shm|-journal|\.lock|\.objects|\.part)?")
 _SQLITE_LOCKS: Final = (0x40000000, 512)
 """Where SQLite locks a file (https://sqlite.org/fileformat.html#the_lock_byte_page): whoever has it open holds some of it."""
 
@@ -44,27 +48,23 @@ def restore(
     Raises:
         NotFound: the backup does not exist.
         Conflict: the new place is occupied.
-        Busy: another process has the store open.
-        WrongKey: the backup has another key.
+        Busy: somebody has the store open.
+        WrongKey: the backup is no store, or has another key.
         FutureStore: a newer version wrote the backup.
         IntegrityError: the backup is damaged.
         StoreError: the disk refused.
     """
     backup, target = backup.expanduser().absolute(), target.expanduser().absolute()
-    if not backup.is_file():
-        raise NotFound(f"no backup exists at {backup}; name the file that `cmc backup` wrote")
-    if target.exists() and (not replace or backup.samefile(target)):
-        raise Conflict(
-            f"{target} exists; name a new place (--to), or replace the store there (leave --to out; in Python, replace=True)"
-        )
-    prepare_folder(target)
     staged = Path(f"{target}.restoring")
     try:
-        with WriteLock(Path(f"{target}.lock"), wait_ms=_PATIENCE_MS).held():
+        _check_places(backup, target, staged, replace=replace)
+        _check_store(Location(backup, key), registry)  # before anything is made beside the target
+        with _claimed(target) as kept:
             _discard(staged)
             try:
-                _copy(backup, staged, key, progress)
-                verified = dict(verify(staged, _workspaces(staged, key, registry)))
+                with _reading(backup):
+                    _copy(backup, staged, key, progress)
+                    verified = dict(verify(staged, _workspaces(staged, key, registry)))
                 transactions = {name: result.transaction for name, result in verified.items()}
                 if faults := [fault for result in verified.values() for fault in result.faults]:
                     return RestoreResult(path=str(target), transactions=transactions, faults=faults)
@@ -73,6 +73,7 @@ def restore(
                     aside = _free_name(target)
                     _settle(target, key)
                 with _nobody_else(target):
+                    kept.append(target)
                     _switch(staged, target, aside)
                 return RestoreResult(
                     path=str(target), aside=None if aside is None else str(aside), transactions=transactions
@@ -80,7 +81,91 @@ def restore(
             finally:
                 _discard(staged)
     except OSError as error:
-        raise StoreError(f"the backup cannot be restored ({error.strerror}: {error.filename})") from error
+        raise StoreError(
+            f"the backup cannot be restored ({error.strerror}: {error.filename}); nothing was changed. Check the disk and "
+            "the folder, then try again"
+        ) from error
+
+
+def _check_places(backup: Path, target: Path, staged: Path, *, replace: bool) -> None:
+    if not backup.is_file():
+        raise NotFound(f"no backup exists at {backup}; name the file that `cmc backup` wrote")
+    if target.is_symlink():
+        raise Conflict(f"{target} is a link; name the file that it leads to, {target.resolve()}")
+    if target.exists() and (not replace or backup.samefile(target)):
+        raise Conflict(
+            f"{target} exists; name a new place (--to), or replace the store there (leave --to out; in Python, replace=True)"
+        )
+    check_regular(target)
+    if _is_staged(backup, staged):
+        raise Conflict(f"{backup} has a name that a restore to {target} uses for itself; rename the backup")
+    if target.exists() and is_open_here(target):
+        raise _open_here(target)
+
+
+def _check_store(backup: Location, registry: Registry) -> None:
+    with _reading(backup.path):
+        version = migrate.version_of(backup, registry.migrations) if backup.path.stat().st_size else 0
+    if not version:
+        raise WrongKey(
+            f"{backup.path} is empty, and no CMC store; nothing was changed. Name the file that `cmc backup` wrote"
+        )
+
+
+@contextmanager
+def _claimed(target: Path) -> Iterator[list[Path]]:
+    """Hold the write lock of a place, made if need be; what was made for it goes again unless something is kept there."""
+    made = [folder for folder in target.parents if not folder.exists()]
+    lock_file = Path(f"{target}.lock")
+    fresh = not lock_file.exists()
+    kept: list[Path] = []
+    try:
+        prepare_folder(target)
+        lock = WriteLock(lock_file, wait_ms=_PATIENCE_MS)
+        try:
+            with lock.held():
+                try:
+                    yield kept
+                finally:
+                    if fresh and not kept:
+                        lock.remove()
+        finally:
+            lock.close()
+    finally:
+        if not kept:
+            with suppress(OSError):  # somebody else may have put something there
+                for folder in made:
+                    folder.rmdir()
+
+
+@contextmanager
+def _reading(backup: Path) -> Iterator[None]:
+    """Say of what goes wrong with a backup, or with its copy, that it is the backup's."""
+    try:
+        with translated():
+            yield
+    except WrongKey as error:
+        raise WrongKey(
+            f"{backup} is not a CMC store, or is encrypted with another key; nothing was changed. Name the file that "
+            "`cmc backup` wrote, and the key that the store had then (CMC_KEY; in Python, key=)"
+        ) from error
+    except IntegrityError as error:
+        raise _damaged(backup, error) from error
+    except StoreError as error:
+        if isinstance(error.__cause__, apsw.SQLError):  # tables that are not as a store has them
+            raise _damaged(backup, error) from error
+        raise
+
+
+def _damaged(backup: Path, error: CmcError) -> IntegrityError:
+    return IntegrityError(
+        f"the backup {backup} is damaged ({error.__cause__ or error}); nothing was changed. Take another backup",
+        table="file",
+    )
+
+
+def _open_here(target: Path) -> Busy:
+    return Busy(f"a memory of this process has {target} open; nothing was changed. Close it, then restore again")
 
 
 def _copy(backup: Path, staged: Path, key: bytes | None, progress: Progress | None) -> None:
@@ -89,7 +174,10 @@ def _copy(backup: Path, staged: Path, key: bytes | None, progress: Progress | No
         migrate.copy_to(source, staged, key, progress)
     finally:
         source.close()
-    FileObjects(Path(f"{backup}.objects")).copy_to(Path(f"{staged}.objects"))
+    objects = Path(f"{backup}.objects")
+    if not objects.exists():  # of a backup that is reached by a link
+        objects = Path(f"{backup.resolve()}.objects")
+    FileObjects(objects).copy_to(Path(f"{staged}.objects"))
 
 
 def _workspaces(staged: Path, key: bytes | None, registry: Registry) -> list[str]:
@@ -114,6 +202,8 @@ def _nobody_else(target: Path) -> Iterator[None]:
     if not target.exists():
         yield
         return
+    if is_open_here(target):
+        raise _open_here(target)
     start, length = _SQLITE_LOCKS
     with target.open("r+b") as file:
         try:
@@ -160,8 +250,20 @@ def _free_name(target: Path) -> Path:
 
 
 def _discard(staged: Path) -> None:
-    for path in staged.parent.glob(f"{staged.name}*"):
+    for path in list(staged.parent.iterdir()):
+        if not _is_staged(path, staged):
+            continue
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _is_staged(path: Path, staged: Path) -> bool:
+    """Return whether a path is one that a restore makes beside its target: the copy, and what a store has beside it."""
+    name = path.name
+    return (
+        path.parent == staged.parent
+        and name.startswith(staged.name)
+        and _BESIDE.fullmatch(name.removeprefix(staged.name)) is not None
+    )

@@ -397,6 +397,14 @@ _STORES: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
 _AROUND_FORK: list[ExitStack] = []
 
 
+def is_open_here(path: Path) -> bool:
+    """Return whether this process has a file open as a store: its locks keep others out, and this process not."""
+    for store in list(_STORES):
+        if not store._closed.is_set() and store.location.path.exists() and store.location.path.samefile(path):
+            return True
+    return False
+
+
 def _before_fork() -> None:
     stack = ExitStack()
     for store in list(_STORES):
