@@ -59,6 +59,14 @@ class _Twin(NamedTuple):
     number: int
 
 
+class _Telling(NamedTuple):
+    """A draft with its witness, and the payload of the origin that its atoms have (0 for none)."""
+
+    draft: Draft
+    witness: Witness
+    origin: Pid
+
+
 TurnIdentity = tuple[str, str, str, bytes, bytes]
 """The identity of a turn: origin, modality, media type, content hash, and the speaker, time and session."""
 
@@ -114,7 +122,7 @@ class Batch:
                 *text, payload_hash(draft.origin.encode()), payload_hash(b""), witness.key
             )
             self._notes[text] = key
-        return self._assert(draft, part, key, witness, origin=NO_PAYLOAD, discriminator=b"")
+        return self._assert(_Telling(draft, witness, NO_PAYLOAD), part, key, b"")
 
     def _known_note(self, text: tuple[str, str, PayloadHash]) -> bytes | None:
         """Return the id of the note with the same words, by any writer, or None."""
@@ -138,7 +146,7 @@ class Batch:
             request.modality, draft.media_type, part.hash, origin, payload_hash(discriminator), witness.key
         )
         stands = key in self._turns or self._has_place(key)
-        self._assert(draft, part, key, witness, origin_pid, discriminator)
+        self._assert(_Telling(draft, witness, origin_pid), part, key, discriminator)
         if request.occurred_us is not None:
             self._said[_words(draft, part, discriminator)] = key
         if stands:
@@ -203,7 +211,7 @@ class Batch:
             payload_hash(discriminator),
             witness.key,
         )
-        self._assert(draft, part, key, witness, origin, discriminator)
+        self._assert(_Telling(draft, witness, origin), part, key, discriminator)
         mine = (Interval(request.valid_from, request.valid_to, facts_of({})),)
         for row in versions:
             if row.key != key and (before := unit.intervals(row.rid)):
@@ -236,8 +244,9 @@ class Batch:
             return self._again(draft, previous, witness, origin)
         held = [part.atom for part in previous.parts] if previous else self._held(rid, known)
         keys = self._align(draft, previous, known, witness, origin_hash)
+        telling = _Telling(draft, witness, origin)
         for part, (key, discriminator) in zip(draft.parts, keys, strict=True):
-            self._assert(draft, part, key, witness, origin, discriminator)
+            self._assert(telling, part, key, discriminator)
         ids = [key for key, _ in keys]
         # a source told again under another title keeps its version and its nodes
         indexed = nodes_in(previous) if same and previous is not None else draft.indexed
@@ -252,7 +261,7 @@ class Batch:
     def _again(self, draft: Draft, previous: Manifest, witness: Witness, origin: Pid) -> list[bytes]:
         """Re-affirm the atoms of the same bytes in their earlier division, which may be an older atomizer's."""
         for part in previous.parts:
-            self._assert(draft, draft.parts[0], part.atom, witness, origin, b"", stands=True)
+            self._assert(_Telling(draft, witness, origin), draft.parts[0], part.atom, b"", stands=True)
         return [part.atom for part in previous.parts]
 
     def _held(self, rid: Rid, known: Mapping[_Twin, AtomRow]) -> list[bytes]:
@@ -334,20 +343,13 @@ class Batch:
 
     # ------------------------------------------------------------------ one atom
     def _assert(
-        self,
-        draft: Draft,
-        part: Part,
-        key: bytes,
-        witness: Witness,
-        origin: Pid,
-        discriminator: bytes,
-        *,
-        stands: bool = False,
+        self, telling: _Telling, part: Part, key: bytes, discriminator: bytes, *, stands: bool = False
     ) -> bytes:
+        draft = telling.draft
         # an id covers the content, so an unseen content proves that the atom is new
         rid, new = self.unit.intern(atom_record(key), unknown=not stands and self.unit.pid(part.hash) is None)
         if new:
-            self._add(rid, draft, part, witness, origin, discriminator)
+            self._add(rid, telling, part, discriminator)
             intervals: Intervals = (Interval(draft.request.valid_from, draft.request.valid_to, self._facts_of(draft)),)
             self.staged.added.append(key)
         else:
@@ -377,7 +379,8 @@ class Batch:
             self._facts = (fields, facts_of(merged({}, fields)))
         return self._facts[1]
 
-    def _add(self, rid: Rid, draft: Draft, part: Part, witness: Witness, origin: Pid, discriminator: bytes) -> None:
+    def _add(self, rid: Rid, telling: _Telling, part: Part, discriminator: bytes) -> None:
+        draft, witness, origin = telling
         unit, request = self.unit, draft.request
         content = unit.put(part.data, hash_=part.hash, object_=len(part.data) > self.inline_bytes)
         unit.add_atom(
