@@ -26,7 +26,8 @@ from cmc_mcp.errors import (
 from cmc_mcp.memory import Memory
 from scripts.make_golden import KEY
 from tests.operations.test_golden import Golden
-from tests.operations.test_restore import cmc, grown, made, news, opened
+from tests.operations.test_restore import cmc, grown, made, news
+from tests.support.memories import live
 
 Breaking = Callable[[Path], None]
 
@@ -36,7 +37,7 @@ def store(tmp_path: Path) -> Path:
     """A store of late news beside a backup of the old, closed, its lock file taken away."""
     path = tmp_path / "memory.db"
     made(path)
-    with opened(path) as memory:
+    with live(path) as memory:
         memory.backup(tmp_path / "backup.db")
     grown(path)
     Path(f"{path}.lock").unlink()
@@ -265,7 +266,7 @@ def test_a_public_key_without_a_checkpoint_is_not_passed_over(store: Path) -> No
 # ---------------------------------------------------------------------- open here
 def test_a_store_that_this_process_has_open_is_not_switched_under_it(store: Path) -> None:
     backup = store.parent / "backup.db"
-    with opened(store) as memory:
+    with live(store) as memory:
         memory.recall("news")
         with pytest.raises(Busy, match="a memory of this process"):
             Memory.restore(backup, store, replace=True)
@@ -279,7 +280,7 @@ def test_a_store_that_this_process_has_open_is_not_switched_under_it(store: Path
 
 def test_a_backup_that_is_open_as_a_store_is_restored(store: Path) -> None:
     backup = store.parent / "backup.db"
-    with opened(backup) as memory:
+    with live(backup) as memory:
         memory.remember("newer than the backup was", source="later")
         done = Memory.restore(backup, store, replace=True)
         assert memory.remember("and it can still be written", source="later still").transaction == 4
