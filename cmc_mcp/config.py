@@ -9,7 +9,7 @@ from typing import Final
 from cmc_mcp import limits
 from cmc_mcp.canon import canonical, payload_hash
 
-PIPELINE_VERSION: Final = "cmc-recall/3"
+PIPELINE_VERSION: Final = "cmc-recall/4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +137,13 @@ class Settings:
     navigate_depth: int = 50  # the first candidates that quality, decay and DVNS order
     slots: Slots = Slots()
     supersede: bool = True  # pair statements of one slot, the newer before the older
-    dedupe: bool = True
+    dedupe: bool = True  # show what is equal in everything once
     reconcile: bool = True
     compress: Compress = Compress()
     both_ends: bool = False  # the strongest at both ends of an answer, in place of the strongest first
-    near_dedupe: bool = True  # what says the same in other words, among what is about to be shown
-    near_cosine: float = 0.88
-    near_far: float = 0.4  # texts whose vectors are farther apart are no duplicates, whatever their words
-    near_jaccard: float = 0.8  # over shingles of three words
-    near_cosine_chars: int = 1_000  # of a longer text the model sees a part
-    near_firm_cost: float = 0.1  # of the duplicate score, for a number, a date or a negation that differs
-    near_name_cost: float = 0.02  # for a name or a value that differs
-    near_window: int = 12  # groups that are formed at once: a page, and whether there is more
-    near_window_max: int = 256  # candidates that are compared at once
-    stands_relevance: float = 0.6  # of who stands for a group
-    stands_recency: float = 0.2
-    stands_authority: float = 0.2
+    near_window: int = 12  # items that are arranged at once: a page, and whether there is more
+    near_window_max: int = 4_096  # candidates that are looked at for them
+    occurrences_max: int = 5  # of one text among them; what is more comes later
     wins_relevance: float = 0.5  # of who wins a conflict of equal times
     wins_recency: float = 0.2
     wins_authority: float = 0.3

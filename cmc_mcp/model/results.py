@@ -124,7 +124,7 @@ class Item(Result):
     stale_premises: list[str] = []
     around: list[Neighbour] = []
     duplicates: list[str] = Field(
-        default=[], description="ids that this one stands for, of the same or nearly the same content"
+        default=[], description="ids that this one stands for, equal in words and in all else that is shown"
     )
     tokens: int = 0
     level: Literal["full", "detailed", "brief", "reference"] = "full"

@@ -12,13 +12,11 @@ import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final
 
 from cmc_mcp.ids import Pid
+from cmc_mcp.read.equality import equality_key
 from cmc_mcp.read.words import stem, words
-
-Kind = Literal["number", "date", "name", "negation", "value"]
-
 
 SLOT_WORD: Final = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
 STEM: Final = 5  # letters that stand for a word, so that its inflections meet
@@ -32,7 +30,6 @@ _NUMBER: Final = re.compile(
 _PLAIN_NUMBER: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
 _ISO_DATE: Final = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T ]?(\d{1,2}:\d{2}.*))?")
 _CLOCK: Final = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?\s*([ap]\.?m\.?)?(?:z|utc)?", re.IGNORECASE)
-_WORDS: Final = re.compile(r"\w+")
 _NEGATING_PREFIXES: Final = ("un", "non", "dis", "in", "im", "ir", "de")
 _PREFIXED_MIN: Final = 5  # letters of the rest: "in-valid", not "in-form"
 
@@ -52,11 +49,6 @@ class Asserted:
     def vocabulary(self) -> frozenset[str]:
         """The distinct words."""
         return frozenset(self.words)
-
-    @property
-    def speaks_of_now(self) -> bool:
-        """Whether it dates something by its own time: "yesterday", "last week"."""
-        return not self.dates.isdisjoint(words().relative) or any(" " in date for date in self.dates)
 
     @cached_property
     def _stem_of(self) -> dict[str, str]:
@@ -326,33 +318,6 @@ def _is_ideogram(letter: str) -> bool:
     return "\u2e80" <= letter <= "\u9fff" or "\uf900" <= letter <= "\ufaff" or "\U00020000" <= letter <= "\U0003ffff"
 
 
-def differences(a: Asserted, b: Asserted) -> frozenset[Kind]:
-    """Return in what kinds of assertion two texts differ; empty when one may stand for the other.
-
-    `value` is one open-class word in an otherwise equal text put in another's place ("we use postgres", "we use
-    mysql").
-
-    >>> sorted(differences(asserted("the limit is 10"), asserted("the limit is 100")))
-    ['number']
-    >>> sorted(differences(asserted("We deploy to Fly.io"), asserted("Fly.io is where we deploy to")))
-    []
-    """
-    kinds: set[Kind] = set()
-    if a.numbers != b.numbers:
-        kinds.add("number")
-    if a.dates != b.dates:
-        kinds.add("date")
-    if a.negations != b.negations or negated_words(a, b):
-        kinds.add("negation")
-    if not (a.names <= b.vocabulary and b.names <= a.vocabulary) or (
-        a.starts - b.vocabulary and b.starts - a.vocabulary
-    ):
-        kinds.add("name")
-    if not kinds and _substituted(a.words, b.words):
-        kinds.add("value")
-    return frozenset(kinds)
-
-
 def negated_words(a: Asserted, b: Asserted) -> frozenset[str]:
     """Return the words of one that the other has with a negating prefix, and those: "unsupported", "supported"."""
     found = {
@@ -363,16 +328,6 @@ def negated_words(a: Asserted, b: Asserted) -> frozenset[str]:
         for part in (word, rest)
     }
     return frozenset(found)
-
-
-def _substituted(a: tuple[str, ...], b: tuple[str, ...]) -> bool:
-    if len(a) != len(b):
-        return False
-    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x != y]
-    if len(pairs) != 1:
-        return False
-    x, y = pairs[0]
-    return not (x in words().function and y in words().function) and not is_inflection(x, y)
 
 
 @dataclass(frozen=True)
@@ -387,27 +342,15 @@ class Statement:
         return asserted(self.text)
 
     @cached_property
-    def words(self) -> tuple[str, ...]:
-        """Its words, in lower case: cheap, and enough for shingles."""
-        return tuple(_WORDS.findall(self.text.lower()))
+    def key(self) -> str:
+        """What is equal for two texts of which one may stand for the other, of prose."""
+        return equality_key(self.text, code=False)
 
     @cached_property
     def stems(self) -> frozenset[str]:
         """The beginnings of its content words, case folded."""
         found, function = SLOT_WORD.findall(self.text.casefold()), words().function
         return frozenset(word[:STEM] for word in found if word not in function)
-
-    @cached_property
-    def shingles(self) -> frozenset[str]:
-        """The runs of three words; of fewer words, the whole (w-shingling; Broder, 1997).
-
-        >>> sorted(Statement("we deploy on Monday").shingles)
-        ['deploy on monday', 'we deploy on']
-        """
-        mine = self.words
-        # as text: thousands of tuples would wake the garbage collector
-        runs = frozenset([f"{a} {b} {c}" for a, b, c in zip(mine, mine[1:], mine[2:], strict=False)])
-        return runs or frozenset({" ".join(mine)})
 
 
 class Statements:
@@ -427,13 +370,3 @@ class Statements:
                 self._known.clear()
             known = self._known[content] = Statement(text)
         return known
-
-
-def is_inflection(x: str, y: str) -> bool:
-    """Return whether two words share a stem: all but the last three letters of the longer, and three at least.
-
-    >>> is_inflection("deploy", "deploying"), is_inflection("mysql", "postgres")
-    (True, False)
-    """
-    stem = max(3, max(len(x), len(y)) - 3)
-    return x[:stem] == y[:stem]

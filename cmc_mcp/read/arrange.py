@@ -1,7 +1,9 @@
-"""Arrange: candidates become what a reader sees in order: each statement once, what supersedes before what it supersedes.
+"""Arrange: candidates become what a reader sees in order, what supersedes before what it supersedes.
 
-The order is made window by window. A window takes candidates, best first, until they form `near_window` groups, so that a
-group may be of any size, and its bounds follow from the order alone: pages cut from the sequence never change it.
+The order is made window by window. A window takes candidates, best first, until they form `near_window` groups of what is
+equal in everything (`read/dedupe.py`). Its bounds follow from the order alone: pages cut from the sequence never change
+it. The same words of others, or of other days, are items of their own; where there are many, `occurrences_max` of them come
+in a window, and the rest in those after it.
 """
 
 from __future__ import annotations
@@ -10,28 +12,23 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from cmc_mcp.documents.loading import Loaded, load
-from cmc_mcp.ids import Pid, Rid
-from cmc_mcp.model.facts import claim_of
+from cmc_mcp.ids import Rid
 from cmc_mcp.read import navigate
 from cmc_mcp.read.agree import Statement
-from cmc_mcp.read.dedupe import first_of_each
+from cmc_mcp.read.dedupe import Occurrences, Same, same_of, text_key
 from cmc_mcp.read.detect import Detector, by_words
-from cmc_mcp.read.near import Closeness, Grouping
+from cmc_mcp.read.near import Closeness
 from cmc_mcp.read.notes import Notes
-from cmc_mcp.read.precedence import Relevance, Shares, irrelevant, precedence, since_us
+from cmc_mcp.read.precedence import Relevance, irrelevant
 from cmc_mcp.read.rank import Hit
 from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.reconcile import note_newer, note_possible, reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.slots import Candidate, reordered, slot_pairs
 from cmc_mcp.read.trace import Trace
-from cmc_mcp.store.rows import MODALITIES, AtomRow
-
-if TYPE_CHECKING:
-    pass
+from cmc_mcp.store.rows import MODALITIES
 
 _WINNERS_DEPTH_MAX = 10
 _COMPARED = frozenset(map(MODALITIES.index, ("text", "event")))  # in code and in calls every sign may matter
@@ -49,13 +46,13 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class LoadedHit:
-    """A candidate as it was loaded, and its text (None when it is not compared) and vector as they are compared."""
+    """A candidate as it was loaded, its text as it is compared (None when it is not), and what it is an item by."""
 
     hit: Hit
     loaded: Loaded
     notes: Notes
     statement: Statement | None
-    vector: bytes | None
+    text: str
 
 
 class Arranged:
@@ -79,83 +76,109 @@ class Arranged:
         self._chunk = max(chunk, settings.near_window)
         self._model, self._relevance, self._detector, self._query = reading.model, relevance, detector, query
         self._statements = reading.statements
-        self._read: set[Pid] = set()  # contents
-        self._seen: set[Pid] = set()  # contents
         self._placed: set[Rid] = set()
-        self._ahead: deque[LoadedHit] = deque()
+        self._ahead: deque[LoadedHit | navigate.Candidate] = deque()  # what need not be loaded yet, as a candidate
+        self._occurrences = Occurrences(settings.occurrences_max)
         self._said: dict[Rid, Notes] = {}  # in this window
-        self._closeness = Closeness(min(settings.near_cosine, settings.possible_cosine))
+        self._closeness = Closeness(settings.possible_cosine)
         self.merged = self.annotated = 0
 
     def __iter__(self) -> Iterator[Placed]:
         """Yield every memory once, in order; it reads on only as far as it is read."""
         while groups := self._window():
-            shown = [self._who_stands(group) for group in groups]
+            shown = [group[0] for group in groups]
             self._said = {found.hit.rid: found.notes for found in shown}
+            self._measure(shown)
             if not self._placed:
-                order = self._newer_first(shown)
-                shown, groups = [shown[place] for place in order], [groups[place] for place in order]
-            self._mark_possible(shown)
-            self._trace.lap("reconcile", len(shown), annotated=self.annotated)
-            for found, group in zip(shown, groups, strict=True):
-                if not self._is_shown(found.loaded.row):
-                    others = tuple(other.loaded for other in group if other is not found)
-                    hit = group[0].hit._replace(rid=found.hit.rid)  # a group is as good a match as its best
-                    yield from self._with_winners(hit, found.loaded, found.notes, others)
+                groups = [groups[place] for place in self._newer_first(shown)]
+            self._mark_possible([group[0] for group in groups])
+            self._trace.lap("reconcile", len(groups), annotated=self.annotated)
+            for group in groups:
+                left = [each for each in group if each.hit.rid not in self._placed]
+                if left:  # else it was drawn in meanwhile
+                    stands_for = tuple(other.loaded for other in left[1:])
+                    yield from self._with_winners(left[0].hit, left[0].loaded, left[0].notes, stands_for)
 
     def _window(self) -> list[list[LoadedHit]]:
-        """Take candidates until there are enough groups of them."""
-        settings, members = self._settings, dict[Rid, LoadedHit]()
-        self._closeness = Closeness(min(settings.near_cosine, settings.possible_cosine))
-        near = 0  # how many of those ahead are in it
-        grouping = Grouping(self._closeness, settings, lambda a, b: are_apart(members[a], members[b]))
-        while len(grouping.groups) < settings.near_window and len(members) < settings.near_window_max:
-            if not self._ahead and not self._read_on():
+        """Take candidates until there are enough groups of them; what one text has too many of waits for the next."""
+        groups: list[list[LoadedHit]] = []
+        while not groups and (self._ahead or self._occurrences or self._read_on()):
+            self._fill(groups)
+        self.merged += sum(map(len, groups)) - len(groups)
+        return groups
+
+    def _fill(self, groups: list[list[LoadedHit]]) -> None:
+        settings, group_of, looked_at = self._settings, dict[Same, list[LoadedHit]](), 0
+        waiting = self._occurrences.released()
+        while len(groups) < settings.near_window:
+            if waiting:
+                candidate: LoadedHit | navigate.Candidate = waiting.popleft()[1]
+            elif looked_at < settings.near_window_max and (self._ahead or self._read_on()):
+                candidate = self._ahead.popleft()
+                looked_at += 1
+            else:
                 break
-            if not near:
-                part = list(islice(self._ahead, settings.near_window))
-                self._closeness.add({each.hit.rid: each.vector for each in part if each.vector is not None})
-                near = len(part)
-            near -= 1
-            found = self._ahead.popleft()
-            if not self._is_shown(found.loaded.row):
-                members[found.hit.rid] = found
-                merges = settings.near_dedupe and found.notes.is_empty  # who is disputed stands for itself
-                grouping.add(found.hit.rid, found.statement if merges else None)
-        self.merged += len(members) - len(grouping.groups)
-        return [[members[rid] for rid in group] for group in grouping.groups]
+            found = self._taken(candidate)
+            if found is None:
+                continue
+            folds = settings.dedupe and found.notes.is_empty  # who is disputed stands for itself
+            same = same_of(found.loaded, found.text) if folds else None
+            if same is not None and same in group_of:
+                group_of[same].append(found)
+                continue
+            groups.append([found])
+            self._occurrences.take(found.text)
+            if same is not None:
+                group_of[same] = groups[-1]
+        self._occurrences.give_back(waiting)
+
+    def _taken(self, candidate: LoadedHit | navigate.Candidate) -> LoadedHit | None:
+        """Return a candidate as it is loaded; None if it has its place, has to wait, or is not there."""
+        loaded = candidate if isinstance(candidate, LoadedHit) else None
+        plain = candidate if not isinstance(candidate, LoadedHit) else (candidate.hit, candidate.loaded.row)
+        if plain[0].rid in self._placed:
+            return None
+        if self._occurrences.is_too_many(plain[1]):
+            self._occurrences.hold_back(plain)
+            return None
+        return loaded or next(iter(self._loaded([plain])), None)
 
     def _read_on(self) -> bool:
-        """Load more candidates; say whether there were any."""
+        """Read more candidates; say whether there were any. What has to wait anyway is not loaded."""
         while chunk := list(islice(self._candidates, self._chunk)):
-            loaded = self._loaded(chunk)
+            wanted = [each for each in chunk if not self._occurrences.is_too_many(each[1])]
+            loaded = {found.hit.rid: found for found in self._loaded(wanted)}
             self._trace.lap("load", len(loaded))
-            notes = self._notes(list(loaded.values()))
-            found = self._to_compare([(hit, loaded[hit.rid]) for hit, _ in chunk if hit.rid in loaded], notes)
+            later = {hit.rid for hit, _ in chunk} - {hit.rid for hit, _ in wanted}
+            found = [loaded.get(each[0].rid, each) for each in chunk if each[0].rid in loaded or each[0].rid in later]
             self._ahead.extend(found)
             if found:
                 return True
         return False
 
-    def _loaded(self, chunk: list[tuple[Hit, AtomRow]]) -> dict[Rid, Loaded]:
-        rids = [hit.rid for hit, _ in chunk]
-        if self._settings.dedupe:
-            rids = first_of_each([(hit.rid, row.content) for hit, row in chunk], self._read | self._seen)
-            self._read.update(row.content for _, row in chunk)
-            self.merged += len(chunk) - len(rids)
+    def _loaded(self, chunk: list[navigate.Candidate]) -> list[LoadedHit]:
+        """Load candidates, without those that were erased, and find what is to be said of each."""
+        if not chunk:
+            return []
         rows = {row.rid: row for _, row in chunk}
-        found = load(self._view, self._objects, rids, self._point.head.seq, self._point.valid_at, rows)
-        return {rid: item for rid, item in found.items() if item.data is not None}
+        found = load(self._view, self._objects, list(rows), self._point.head.seq, self._point.valid_at, rows)
+        here = {rid: item for rid, item in found.items() if item.data is not None}
+        notes, out = self._notes(list(here.values())), []
+        for hit, row in chunk:
+            if hit.rid in here:
+                item = here[hit.rid]
+                text = text_key(item, self._statements)
+                self._occurrences.know(row, text)
+                said = self._statements.of(row.content, item.text) if row.modality in _COMPARED else None
+                out.append(LoadedHit(hit, item, notes[hit.rid], said, text))
+        return out
 
-    def _to_compare(self, loaded: list[tuple[Hit, Loaded]], notes: dict[Rid, Notes]) -> list[LoadedHit]:
-        settings, statements = self._settings, self._statements
-        wanted = settings.near_dedupe or (settings.reconcile and (settings.possible_conflicts or settings.supersede))
-        compared = [(hit.rid, item) for hit, item in loaded if wanted and item.row.modality in _COMPARED]
-        said = {rid: statements.of(item.row.content, item.text) for rid, item in compared}
-        vectors: dict[Rid, bytes] = {}
-        if said and self._model:
-            vectors = self._view.vectors_of(self._model, list(said), self._point.head.seq)
-        return [LoadedHit(hit, item, notes[hit.rid], said.get(hit.rid), vectors.get(hit.rid)) for hit, item in loaded]
+    def _measure(self, shown: list[LoadedHit]) -> None:
+        """Take in the vectors of what a window shows, where they are compared."""
+        settings, said = self._settings, [found.hit.rid for found in shown if found.statement is not None]
+        self._closeness = Closeness(settings.possible_cosine)
+        if len(said) > 1 and self._model and settings.reconcile and (settings.possible_conflicts or settings.supersede):
+            self._closeness.add(self._view.vectors_of(self._model, said, self._point.head.seq))
 
     def _notes(self, loaded: list[Loaded]) -> dict[Rid, Notes]:
         if not self._settings.reconcile:
@@ -163,23 +186,6 @@ class Arranged:
         notes = reconcile(self._view, self._point, loaded, self._relevance, self._settings)
         self.annotated += sum(1 for said in notes.values() if said.conflicts or said.stale)
         return notes
-
-    def _who_stands(self, group: list[LoadedHit]) -> LoadedHit:
-        """Choose the member that represents a group: the highest precedence, then the first."""
-        if len(group) == 1:
-            return group[0]
-        settings, point = self._settings, self._point
-        shares = Shares(settings.stands_relevance, settings.stands_recency, settings.stands_authority)
-        recorded = self._view.times_of(found.loaded.row.seq for found in group)
-
-        def stands(found: LoadedHit) -> float:
-            item = found.loaded
-            occurred = item.discriminator.get("occurred_at")
-            since = since_us(item.interval.valid_from, recorded[item.row.seq], point)
-            since = since if occurred is None else int(str(occurred))
-            return precedence(found.hit.score, since, item.fields, point, shares, settings.quality)
-
-        return max(group, key=lambda found: (stands(found), -group.index(found)))
 
     def _newer_first(self, shown: list[LoadedHit]) -> list[int]:
         """Put a statement before an older one of its slot, and mark both; return the order of what is shown first."""
@@ -217,16 +223,12 @@ class Arranged:
             said_by_one = [each for each in possible if _speaker(loaded[each.first]) == _speaker(loaded[each.second])]
             self.annotated += note_possible(said_by_one, loaded, self._said)
 
-    def _is_shown(self, row: AtomRow) -> bool:
-        return row.rid in self._placed or (self._settings.dedupe and row.content in self._seen)
-
     def _with_winners(
         self, hit: Hit, loaded: Loaded, notes: Notes, others: tuple[Loaded, ...] = (), depth: int = 0
     ) -> Iterator[Placed]:
         """Put what supersedes a memory right before it, drawing it in when it was not found by itself."""
         self._placed.add(hit.rid)
         self._placed.update(other.row.rid for other in others)
-        self._seen.update(item.row.content for item in (loaded, *others))
         winners = [rid for rid in notes.superseded_by if rid not in self._placed]
         if winners and depth < _WINNERS_DEPTH_MAX:
             yield from self._drawn_in(winners, hit, depth)
@@ -240,25 +242,10 @@ class Arranged:
         found = load(self._view, self._objects, mine, self._point.head.seq, self._point.valid_at)
         notes = self._notes([item for item in found.values() if item.data is not None]) | self._said
         for rid in mine:
-            if rid in notes and not self._is_shown(found[rid].row):
+            if rid in notes and rid not in self._placed:
                 hit = Hit(rid, loser.score, 0.0, 0.0)
                 yield from self._with_winners(hit, found[rid], notes[rid], depth=depth + 1)
 
 
 def _speaker(loaded: Loaded) -> object:
     return loaded.discriminator.get("speaker")
-
-
-def are_apart(a: LoadedHit, b: LoadedHit) -> bool:
-    """Return whether two memories stay apart whatever their words are.
-
-    What two speakers say, what different claims state, and what two days call "yesterday" is not the same.
-    """
-    one, two = a.loaded, b.loaded
-    if one.row.modality != two.row.modality or _speaker(one) != _speaker(two):
-        return True
-    if claim_of(one.fields) != claim_of(two.fields):
-        return True
-    if one.discriminator.get("occurred_at") == two.discriminator.get("occurred_at"):
-        return False
-    return any(found.statement is not None and found.statement.asserted.speaks_of_now for found in (a, b))

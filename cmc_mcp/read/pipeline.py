@@ -19,7 +19,6 @@ from cmc_mcp.read.asking import Meaning
 from cmc_mcp.read.candidates import Candidates
 from cmc_mcp.read.clues import Clues
 from cmc_mcp.read.compress import Level, Passages, level_of
-from cmc_mcp.read.dedupe import stood_for
 from cmc_mcp.read.fit import Page, both_ends, fit
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
@@ -236,9 +235,6 @@ class _Sequence:
         reading, asked = self._reading, self._asked
         view, seq = reading.view, reading.point.head.seq
         places = places_of(view, reading.manifests, [placed.loaded for placed in chunk], seq)
-        same: dict[Rid, list[str]] = {}
-        if reading.settings.dedupe:
-            same = stood_for(self._selection, {p.hit.rid: [p.loaded.row, *(o.row for o in p.others)] for p in chunk})
         loads = [placed.loaded for placed in chunk]
         beside = neighbours(view, reading.objects, reading.manifests, reading.point, loads, asked.question.around)
         out = []
@@ -257,7 +253,7 @@ class _Sequence:
                     conflicts=notes.conflicts,
                     superseded_by=[atom_name(view.record(rid).key) for rid in notes.superseded_by],
                     stale_premises=notes.stale,
-                    duplicates=same.get(hit.rid, []),
+                    duplicates=[other.name for other in placed.others],
                     around=beside.get(hit.rid, []),
                     why=self._why(placed, place) if asked.explain else None,
                 )

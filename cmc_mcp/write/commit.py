@@ -88,7 +88,7 @@ class Batch:
     inline_bytes: int
     staged: Staged = field(default_factory=Staged)
     _tails: dict[str, _Tail] = field(default_factory=dict)
-    _notes: dict[tuple[str, str, PayloadHash], bytes] = field(default_factory=dict)
+    _notes: dict[tuple[str, str, str, PayloadHash], bytes] = field(default_factory=dict)
     _turns: set[bytes] = field(default_factory=set)
     _said: dict[TurnIdentity, bytes | None] = field(default_factory=dict)
     _facts: tuple[Mapping[str, Json], Facts] | None = None
@@ -116,24 +116,30 @@ class Batch:
     def _note(self, draft: Draft, witness: Witness) -> bytes:
         part, request = draft.parts[0], draft.request
         text = (request.modality, draft.media_type, part.hash)
-        key = self._notes.get(text)
+        key = self._notes.get((witness.writer, *text))
         if key is None:
-            key = self._known_note(text) or atom_id(
+            key = self._known_note(text, witness.writer) or atom_id(
                 *text, payload_hash(draft.origin.encode()), payload_hash(b""), witness.key
             )
-            self._notes[text] = key
+            self._notes[witness.writer, *text] = key
         return self._assert(_Telling(draft, witness, NO_PAYLOAD), part, key, b"")
 
-    def _known_note(self, text: tuple[str, str, PayloadHash]) -> bytes | None:
-        """Return the id of the note with the same words, by any writer, or None."""
+    def _known_note(self, text: tuple[str, str, PayloadHash], writer: str) -> bytes | None:
+        """Return the id of the note with the same words by a writer, or None: what two say is said twice."""
         pid = self.unit.pid(text[2])
         if pid is None:
             return None
         media = self.unit.pid(payload_hash(text[1].encode()))
         for row in self.unit.atoms_with_content(pid):
-            if (row.origin, row.discriminator, row.media_type) == (0, 0, media) and MODALITIES[row.modality] == text[0]:
+            same = (row.origin, row.discriminator, row.media_type) == (0, 0, media)
+            if same and MODALITIES[row.modality] == text[0] and self._writer(row.witness) == writer:
                 return row.key
         return None
+
+    def _writer(self, witness: Pid) -> str | None:
+        """Return the writer of a witness; None when it was erased."""
+        body = self.unit.payload(witness)
+        return None if body is None else str(json.loads(body)["writer"])
 
     def _turn(self, draft: Draft, witness: Witness) -> bytes:
         part, request = draft.parts[0], draft.request

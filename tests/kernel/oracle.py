@@ -165,11 +165,12 @@ class Oracle:
             state.setdefault((("edge", source, kind, target), cell), encoded({}))
 
     def note(
-        self, state: State, text: str, media: str, cells: range, changes: Changes, premises: Sequence[Name] = ()
-    ) -> Name | None:
+        self, state: State, writer: str, text: str, media: str, cells: range, changes: Changes,
+        premises: Sequence[Name] = (),
+    ) -> Name | None:  # fmt: skip
         if self.kept_back([text]):
             return None
-        name = ("note", media, text)
+        name = ("note", media, text, writer)
         self.put(state, name, cells, changes, premises)
         return name
 
@@ -225,8 +226,8 @@ class Oracle:
                 state.pop((name, cell), None)
 
     def revise(
-        self, state: State, name: Name, changes: Changes, *, replace_tags: bool, low: int | None, high: int | None,
-        text: str | None,
+        self, state: State, writer: str, name: Name, changes: Changes, *, replace_tags: bool, low: int | None,
+        high: int | None, text: str | None,
     ) -> Name | None:  # fmt: skip
         """Revise an atom; None where that is to be refused."""
         held = self.facts(name)
@@ -248,7 +249,7 @@ class Oracle:
             return name
         if self.kept_back([text]):
             return None
-        other = ("note", name[1] if name[0] == "note" else name[2], text)
+        other = ("note", name[1] if name[0] == "note" else name[2], text, writer)
         before = {cell: state[other, cell] for cell in CELLS if (other, cell) in state}
         self.put(state, other, CELLS, {})
         self.remove(state, [other])

@@ -69,13 +69,13 @@ class Reading:
         content = view.payload_row(row.content)
         body = content.body if content.body is not None else objects.get(view.ws, content.hash)
         text, media = body.decode(), (view.payload(row.media_type) or b"").decode()
+        writer = json.loads(view.payload(row.witness) or b"{}")["writer"]
         if not row.origin:
-            return ("note", media, text)
+            return ("note", media, text, writer)
         origin = (view.payload(row.origin) or b"").decode()
         told = json.loads(view.payload(row.discriminator) or b"{}") if row.discriminator else {}
         if "session" not in told:
             return ("part", origin, media, text, told.get("twin", 0))
-        writer = json.loads(view.payload(row.witness) or b"{}")["writer"]
         last = ("at", told["occurred_at"]) if "occurred_at" in told else ("nth", told["ordinal"])
         return ("turn", origin, media, text, writer, told["speaker"], *last)
 

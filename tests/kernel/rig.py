@@ -120,7 +120,7 @@ class Rig:
             else:
                 premises = item.get("premises", ())
                 call |= {"content": item["text"], "derived_from": [self.id(name) for name in premises]}
-                self.oracle.note(state, item["text"], PLAIN, cells, changes, premises)
+                self.oracle.note(state, who, item["text"], PLAIN, cells, changes, premises)
             arguments.append(call)
         receipt = (
             self.as_(who).remember(**arguments[0]) if len(arguments) == 1 else self.as_(who).remember_many(arguments)
@@ -140,7 +140,9 @@ class Rig:
         done = (
             None
             if idle or (low is not None and high is not None and low >= high)
-            else self.oracle.revise(state, name, wanted, replace_tags=tags is not None, low=low, high=high, text=text)
+            else self.oracle.revise(
+                state, who, name, wanted, replace_tags=tags is not None, low=low, high=high, text=text
+            )
         )
         arguments: dict[str, Any] = {"content": text, "tags": tags}
         if low is not None:

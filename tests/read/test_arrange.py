@@ -1,4 +1,4 @@
-"""What says the same is shown once, and paging, the way of reading and later writes never change the sequence."""
+"""Each memory has a place, and paging, the way of reading and later writes never change the sequence."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from cmc_mcp.model.results import Item
 from tests.read.made import opened, without_matrix
 from tests.support import reach
 
-PLAIN = Settings(near_dedupe=False, possible_conflicts=False)
-
 
 def _paged(memory: Memory, query: str, limit: int, *, as_of: int | None = None) -> list[Item]:
     answer = memory.recall(query, limit=limit, as_of=as_of, budget_tokens=100_000)
@@ -24,18 +22,6 @@ def _paged(memory: Memory, query: str, limit: int, *, as_of: int | None = None) 
         answer = memory.recall(query, limit=limit, cursor=answer.next_cursor, budget_tokens=100_000)
         items += answer.items
     return items
-
-
-def test_what_says_the_same_is_shown_once_and_names_the_rest(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        said = ("we deploy~ each morning", "we deploy~ in the morning, each", "we deploy~ on the morning of each")
-        ids = [memory.remember(text).added[0] for text in said]
-        other = memory.remember("we deploy~ each Monday morning").added[0]
-        items = memory.recall("deploy", limit=10).items
-        assert len(items) == 2
-        one = next(item for item in items if item.id != other)
-        assert sorted([one.id, *one.duplicates]) == sorted(ids)
-        assert next(item for item in items if item.id == other).duplicates == []
 
 
 def test_statements_that_differ_in_a_number_are_both_shown_and_marked(tmp_path: Path) -> None:
@@ -64,32 +50,6 @@ def test_a_newer_value_comes_before_the_older_and_both_are_marked(tmp_path: Path
         assert notes[new] == [("newer", old, "100 for 10")] and notes[old] == [("older", new, "100 for 10")]
         before = memory.recall("what is the limit of the queue?", as_of=2).items
         assert before[0].id == old and not before[0].conflicts
-
-
-def test_copies_of_what_is_stood_for_are_named_too(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        ids = [
-            memory.remember(
-                "we deploy~ each morning", session="s", speaker="p", occurred_at=f"2026-05-0{day}T00:00:00Z"
-            ).added[0]
-            for day in (1, 2)
-        ]
-        ids.append(
-            memory.remember(
-                "we deploy~ in the morning, each", session="s", speaker="p", occurred_at="2026-05-03T00:00:00Z"
-            ).added[0]
-        )
-        (item,) = memory.recall("deploy").items
-        assert sorted([item.id, *item.duplicates]) == sorted(ids)
-
-
-def test_the_more_authoritative_stands_for_the_rest(tmp_path: Path) -> None:
-    with opened(tmp_path) as memory:
-        memory.remember("we deploy~ here each morning")
-        best = memory.remember("we deploy~ each morning here", tags={"verified": "true"}).added[0]
-        memory.remember("we deploy~ each here, morning")
-        (item,) = memory.recall("deploy").items
-        assert item.id == best and len(item.duplicates) == 2
 
 
 @pytest.mark.parametrize(
@@ -142,19 +102,9 @@ def test_pages_of_any_size_are_the_one_large_page_either_way_of_reading(
         large = memory.recall("we deploy nice~", limit=200, budget_tokens=100_000, as_of=point)
         assert large.next_cursor is None
         shown = [item.id for item in large.items]
-        stood = [name for item in large.items for name in item.duplicates]
-        assert len(set(shown + stood)) == len(shown + stood) == len(set(texts))  # each once, none lost
+        assert len(set(shown)) == len(shown) == len(set(texts))  # each once, none lost
+        assert {item.text for item in large.items} == set(texts)
         memory.remember("a~ very very nice and we deploy 2 times")
         for reader in (memory, without_matrix(memory)):
             again = _paged(reader, "we deploy nice~", limit, as_of=point)
             assert [item.model_dump() for item in again] == [item.model_dump() for item in large.items]
-
-
-def test_without_near_dedupe_each_content_is_shown(tmp_path: Path) -> None:
-    with opened(tmp_path, settings=PLAIN) as memory:
-        for i in range(30):
-            memory.remember("we deploy~ " + "very " * i + "often")
-        assert len(_paged(memory, "deploy", 7)) == 30
-        reach.alter(memory, settings=Settings())
-        (item,) = memory.recall("deploy").items
-        assert len(item.duplicates) == 29
