@@ -9,7 +9,7 @@ from typing import Final
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
-from cmc_mcp.ids import START, Rid, Seq
+from cmc_mcp.ids import START, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import (
     ATOM_PREFIX,
     ID_BYTES,
@@ -21,9 +21,11 @@ from cmc_mcp.kernel.identity import (
 )
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
+from cmc_mcp.model.names import name_key
 from cmc_mcp.model.time import PointLike as PointLike
 from cmc_mcp.model.time import is_time, parse_time
 from cmc_mcp.store.ports import LedgerView
+from cmc_mcp.store.rows import checked
 
 _HEX: Final = re.compile(r"[0-9a-f]+\Z")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}\Z")
@@ -61,18 +63,62 @@ def resolve_atoms(view: LedgerView, references: Sequence[str], path: str = "ids"
 
 
 def resolve_origin(view: LedgerView, reference: str, path: str = "source") -> str:
-    """Find the origin that a text names: itself, or the one that bears the source id given.
+    """Find the origin that a text names: itself, the one with the source id given, or the one that is spelled alike.
+
+    An exact spelling alone is meant where there is one.
 
     Raises:
         InvalidInput: the reference is not text that can be stored.
+        Ambiguous: several origins are spelled alike, and none exactly so.
     """
     origin = plain_text(reference, path)
-    if origin.startswith(SOURCE_PREFIX) and view.pid(payload_hash(origin.encode())) is None:
-        for pid in view.origins():
-            body = view.payload(pid)
-            if body is not None and source_name(body.decode()) == origin:
-                return body.decode()
-    return origin
+    pid = view.pid(payload_hash(origin.encode()))
+    if origin.startswith("note:") or (pid is not None and (pid in view.origins() or view.atoms_with_origin(pid))):
+        return origin
+    if origin.startswith(SOURCE_PREFIX):
+        for name in _origins(view):
+            if source_name(name) == origin:
+                return name
+    found = origins_like(view, origin)
+    if len(found) > 1:
+        raise Ambiguous(
+            f"{path}: {reference!r:.80} could be any of {', '.join(map(repr, found))}; spell the one that is meant as it is",
+            candidates=found,
+        )
+    return found[0] if found else origin
+
+
+def origins_like(view: LedgerView, name: str) -> list[str]:
+    """Return the origins of documents and conversations that are spelled like a name, itself among them if it is one.
+
+    Every name is read: about 10 µs for each document or conversation.
+    """
+    key = name_key(name)
+    return [origin for origin in _origins(view) if name_key(origin) == key]
+
+
+def facts_tagged(view: LedgerView, name: str, value: str) -> list[Pid]:
+    """Return the bodies of facts with a tag, in any spelling of its name and value: equal after NFC and case folding.
+
+    The names of tags and the values of those that match are read: under 1 µs for each body of facts that has one.
+    """
+    wanted = name_key(name), name_key(value)
+    spelled = [each for each in view.tag_names() if name_key(each) == wanted[0]]
+    pairs = [(each, said) for each in spelled for said in view.tag_values(each) if name_key(said) == wanted[1]]
+    return list(dict.fromkeys(pid for pair in pairs for pid in view.facts_with_tag(*pair)))
+
+
+def witnesses_like(view: LedgerView, writer: str) -> list[Pid]:
+    """Return the witnesses of a writer, in any spelling: equal after NFC and case folding. Every writer is read."""
+    key = name_key(writer)
+    return [pid for each in view.writers() if name_key(each) == key for pid in view.witnesses_of(each)]
+
+
+def _origins(view: LedgerView) -> list[str]:
+    pids = list(dict.fromkeys(view.origins()))
+    rows = view.payload_rows(pids)
+    bodies = [checked(rows[pid]) for pid in pids if pid in rows]
+    return [body.decode() for body in bodies if body is not None]
 
 
 def plain_text(value: str, path: str) -> str:

@@ -12,7 +12,7 @@ from cmc_mcp.canon import Json, canonical, digest, payload_hash
 from cmc_mcp.clock import Clock
 from cmc_mcp.errors import Conflict, IntegrityError, InvalidInput
 from cmc_mcp.history.diff import compare
-from cmc_mcp.history.references import PointLike, plain_text, resolve_point
+from cmc_mcp.history.references import PointLike, plain_text, resolve_origin, resolve_point
 from cmc_mcp.ids import NO_PAYLOAD, START, Rid, Seq, Ws
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.kernel.intervals import Interval, Intervals, leaf
@@ -225,7 +225,7 @@ def _selective(view: LedgerView, target: Target) -> _Plan:
     if target.writer is not None:
         arguments["writer"] = target.writer
     if target.source is not None:
-        arguments["source"] = target.source
+        arguments["source"] = resolve_origin(view, target.source)
     if target.tags:
         arguments["tags"] = [list(pair) for pair in target.tags]
     matcher = _Matcher(view, arguments)

@@ -62,18 +62,6 @@ def equality_key(text: str, *, code: bool) -> str:
     return _without_capitals(_without_edges(plain))
 
 
-def name_key(name: str) -> str:
-    """Return what is equal for two spellings of a name: a tag, its value, a source, a writer.
-
-    >>> name_key("Cafe\\u0301") == name_key("CAFÉ")
-    True
-    """
-    if name.isascii():
-        return name.lower()
-    # once more: what is folded may compose, and what is composed may fold
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold()))
-
-
 def _typed_alike(text: str) -> str:
     """Return a text without what only typing makes different outside ASCII."""
     text = _ZERO_WIDTH.sub("", _IGNORED.sub("", text))

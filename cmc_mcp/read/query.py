@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cmc_mcp.canon import Json, canonical, payload_hash
+from cmc_mcp.history.references import facts_tagged, origins_like, witnesses_like
 from cmc_mcp.ids import PayloadHash, Pid, Rid
 from cmc_mcp.model.facts import TAG
 from cmc_mcp.store.ports import LedgerView
@@ -58,18 +59,20 @@ def question(asked: Recall) -> Question:
 def limits_of(view: LedgerView, asked: Question) -> Filter | None:
     """Turn a question's filters into numbers; None when nothing here can pass them.
 
+    Names of tags, sources and writers match whatever is equal to them after NFC and case folding, as of any state.
     A note, having no source of its own, is named by its origin `note:…`.
     """
     facts: list[tuple[Pid, ...]] = []
     for name, value in asked.tags:
-        facts.append(tuple(view.facts_with_tag(name.removeprefix(TAG), value)))
+        facts.append(tuple(facts_tagged(view, name.removeprefix(TAG), value)))
     if asked.min_confidence is not None:
         facts.append(tuple(view.facts_with_confidence(round(asked.min_confidence * 1_000_000))))
     if not all(facts):
         return None
-    origins = tuple(pid for o in asked.sources if (pid := view.pid(payload_hash(o.encode()))) is not None)
+    named = dict.fromkeys(each for o in asked.sources for each in (o, *origins_like(view, o)))
+    origins = tuple(pid for o in named if (pid := view.pid(payload_hash(o.encode()))) is not None)
     notes = tuple(rid for o in asked.sources if o.startswith("note:") for rid in _note(view, o))
-    witnesses = tuple(pid for writer in asked.writers for pid in view.witnesses_of(writer))
+    witnesses = tuple(pid for writer in asked.writers for pid in witnesses_like(view, writer))
     if (asked.sources and not origins and not notes) or (asked.writers and not witnesses):
         return None
     if origins and notes:  # named by either, not by both

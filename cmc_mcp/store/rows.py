@@ -121,14 +121,6 @@ class Holder(NamedTuple):
     facts: Pid
 
 
-class ContentAtom(NamedTuple):
-    """An atom with its id (16 bytes) and its content."""
-
-    rid: Rid
-    key: bytes
-    content: Pid
-
-
 class ItemRow(NamedTuple):
     """A position of a conversation, with the record that says what stands there."""
 

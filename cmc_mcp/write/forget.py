@@ -9,7 +9,16 @@ from cmc_mcp import limits
 from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, StoreError
-from cmc_mcp.history.references import PointLike, plain_text, resolve_atom, resolve_atoms, resolve_origin, resolve_point
+from cmc_mcp.history.references import (
+    PointLike,
+    facts_tagged,
+    plain_text,
+    resolve_atom,
+    resolve_atoms,
+    resolve_origin,
+    resolve_point,
+    witnesses_like,
+)
 from cmc_mcp.ids import PayloadHash, Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.calls import Cancel
@@ -156,7 +165,7 @@ def select(view: LedgerView, selection: Selection, *, also_dead: bool = False) -
         narrow(_of_source(view, selection.source))
     seq = view.head().seq
     for name, value in selection.tags:
-        facts = view.facts_with_tag(name, value)
+        facts = facts_tagged(view, name, value)
         if also_dead:
             narrow([rid for pid in facts for rid in view.facts_used(pid)])
         else:
@@ -185,7 +194,7 @@ def _of_source(view: LedgerView, reference: str) -> list[Rid]:
 
 
 def _written(view: LedgerView, writer: str, among: set[Rid] | None) -> list[Rid]:
-    witnesses = set(view.witnesses_of(writer))
+    witnesses = set(witnesses_like(view, writer))
     rows = view.all_atoms() if among is None else iter(view.atoms(sorted(among)).values())
     return [row.rid for row in rows if row.witness in witnesses]
 

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.memory import Memory
+from cmc_mcp.model.names import name_key
 from cmc_mcp.model.results import Item
-from cmc_mcp.read.equality import equality_key, name_key
+from cmc_mcp.read.equality import equality_key
 from cmc_mcp.tools.recall import write
 from cmc_mcp.verbs.models import Recall
 from tests.read.made import opened, without_matrix
@@ -142,7 +143,7 @@ def _stored(memory: Memory, cases: list[tuple[str, str]], among: int, two: dict[
         memory.remember_many([{"content": f"Shelf {n} holds box {n * 7}"} for n in range(among)])
     memory.remember_many([{"content": a} for a, _ in cases])
     other = memory.as_principal("bob") if two else memory
-    other.remember_many([{"content": b, **two} for _, b in cases])
+    other.remember_many([{"content": b, **two} for _, b in cases])  # type: ignore[typeddict-item]
 
 
 TWO: list[dict[str, Any]] = [
@@ -245,8 +246,9 @@ def test_whatever_folds_is_equal_in_words_and_fields(
 
 def test_many_equal_texts_do_not_fill_a_page_and_none_is_lost(tmp_path: Path) -> None:
     with opened(tmp_path) as memory:
-        many = [{"content": "ping failed", "session": f"s{n}", "speaker": "bot"} for n in range(300)]
-        memory.remember_many([*many, *({"content": f"ping failed because of fan {n}"} for n in range(6))])
+        many: list[Any] = [{"content": "ping failed", "session": f"s{n}", "speaker": "bot"} for n in range(300)]
+        many += [{"content": f"ping failed because of fan {n}"} for n in range(6)]
+        memory.remember_many(many)
         first = memory.recall("ping failed", limit=10, budget_tokens=8_000)
         assert sum(item.text != "ping failed" for item in first.items) >= 5
         for reader in (memory, without_matrix(memory)):  # by the matrix, and by SQL

@@ -17,7 +17,6 @@ from cmc_mcp.kernel.transaction import Change
 from cmc_mcp.model.facts import Facts
 from cmc_mcp.store.rows import (
     AtomRow,
-    ContentAtom,
     EdgeRow,
     GateEntry,
     Head,
@@ -200,10 +199,6 @@ class Atoms(Protocol):
         """Yield every atom ever recorded, in order of first recording."""
         ...
 
-    def atoms_of(self, contents: Sequence[Pid]) -> list[ContentAtom]:
-        """Return the atoms with one of some contents, in order of first recording."""
-        ...
-
     def atoms_with_content(self, content: Pid) -> list[AtomRow]:
         """Return the atoms of a content, in order of first recording."""
         ...
@@ -285,6 +280,18 @@ class Atoms(Protocol):
 
     def quarantined(self) -> list[GateEntry]:
         """Return what is in quarantine as (gate record, payload of the request), in order."""
+        ...
+
+    def writers(self) -> list[str]:
+        """Return the writers there are, in order; reads the index of witnesses."""
+        ...
+
+    def tag_names(self) -> list[str]:
+        """Return the names of tags there are, in order; reads the index of tags."""
+        ...
+
+    def tag_values(self, name: str) -> list[str]:
+        """Return the values there are of a tag, in order; reads its part of the index."""
         ...
 
     def witnesses_of(self, writer: str) -> list[Pid]:

@@ -9,7 +9,7 @@ from typing import cast
 from cmc_mcp.ids import Pid, Rid, Seq
 from cmc_mcp.kernel.kinds import ATOM
 from cmc_mcp.kernel.transaction import OPEN
-from cmc_mcp.store.rows import AtomRow, ContentAtom, EdgeRow, GateEntry, Holder, ItemPlace, ItemRow, KeyUse, erased_key
+from cmc_mcp.store.rows import AtomRow, EdgeRow, GateEntry, Holder, ItemPlace, ItemRow, KeyUse, erased_key
 from cmc_mcp.store.sql.ledger import LedgerRows
 from cmc_mcp.store.tables import NODE_SHIFT, WORKSPACE_SHIFT, Table
 
@@ -44,19 +44,6 @@ class View(LedgerRows):
             (self.ws,),
         ):
             yield AtomRow(*row)
-
-    def atoms_of(self, contents: Sequence[Pid]) -> list[ContentAtom]:
-        """Return the atoms of several contents as (rid, id, content), in order of first recording."""
-        return list(
-            map(
-                ContentAtom._make,
-                self._c.execute(
-                    "SELECT a.rid, r.key, a.content FROM atoms a JOIN records r USING(ws, rid) WHERE a.ws = ?1"
-                    " AND a.content IN (SELECT value FROM json_each(?2)) ORDER BY a.rid",
-                    (self.ws, json.dumps(contents)),
-                ),
-            )
-        )
 
     def atoms_with_content(self, content: Pid) -> list[AtomRow]:
         """Return the atoms of a content, in order of first recording."""
@@ -214,6 +201,24 @@ class View(LedgerRows):
         """Return the witness payloads of a writer."""
         rows = self._c.execute("SELECT witness FROM witnesses WHERE ws = ? AND writer = ?", (self.ws, writer))
         return [pid for (pid,) in rows]
+
+    def writers(self) -> list[str]:
+        """Return the writers there are, in order; reads the index of witnesses."""
+        return [
+            name
+            for (name,) in self._c.execute("SELECT DISTINCT writer FROM witnesses WHERE ws = ? ORDER BY 1", (self.ws,))
+        ]
+
+    def tag_names(self) -> list[str]:
+        """Return the names of tags there are, in order; reads the index of tags."""
+        return [
+            name for (name,) in self._c.execute("SELECT DISTINCT name FROM tags WHERE ws = ? ORDER BY 1", (self.ws,))
+        ]
+
+    def tag_values(self, name: str) -> list[str]:
+        """Return the values there are of a tag, in order; reads its part of the index."""
+        rows = self._c.execute("SELECT DISTINCT value FROM tags WHERE ws = ? AND name = ? ORDER BY 1", (self.ws, name))
+        return [value for (value,) in rows]
 
     # ------------------------------------------------------------------ indexes
     def index_rows(self, table: Table, **equal: int | str) -> list[tuple[object, ...]]:
