@@ -1,10 +1,10 @@
-"""Duplicates and contradictions in sentence pairs, by the scores with which the product decides.
+"""Contradictions in sentence pairs, by the score with which the product decides.
 
 Usage: python -m benchmarks.recall.pairs [--eval FOLDER] [--vectors FILE.npz]
 
-Average precision of `read.near.similarity` on STS-B (a duplicate scores 4.5 of 5 or more) and of `read.detect.conflict_score`
-on SICK, with the bundled model's vectors; beside them the cosine alone, and what the product would do at its settings. The
-figures of the open split do not judge anything: the constants were chosen there by hand. Nothing is learnt from either.
+Average precision of `read.detect.conflict_score` on SICK, with the bundled model's vectors; beside it the cosine alone, and
+what the product would do at its settings. The figures of the open split do not judge anything: the constants were chosen
+there by hand. Nothing is learnt from it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from cmc_mcp.config import Settings
 from cmc_mcp.embed import MiniLM
 from cmc_mcp.read.agree import Statement
 from cmc_mcp.read.detect import by_words, conflict_score
-from cmc_mcp.read.near import Closeness, Grouping, is_duplicate, similarity
+from cmc_mcp.read.near import Closeness
 
-BARS: Final = {"duplicate AP": (0.60, 0.68), "contradiction AP": (0.90, 0.93)}  # of the sealed split
+BARS: Final = {"contradiction AP": (0.90, 0.93)}  # of the sealed split
 PAGE: Final = 10
 
 
@@ -54,19 +54,13 @@ def figures(folder: Path, vectors: Path | None = None, settings: Settings | None
     said = {text: Statement(text) for text in texts}
     for pair in pairs:
         pair["cosine"] = round(float(rows[pair["a"]] @ rows[pair["b"]]), 6)
-    same, other = [p for p in pairs if p["kind"] == "stsb"], [p for p in pairs if p["kind"] == "sick"]
-    is_same, is_other = [p["duplicate"] for p in same], [p["label"] == "contradiction" for p in other]
-    alike = [similarity(said[p["a"]], said[p["b"]], p["cosine"], settings) for p in same]
-    merged = [is_duplicate(said[p["a"]], said[p["b"]], p["cosine"], settings) for p in same]
+    other = [p for p in pairs if p["kind"] == "sick"]
+    is_other = [p["label"] == "contradiction" for p in other]
     against = [conflict_score(said[p["a"]], said[p["b"]], p["cosine"], settings)[0] for p in other]
     marked = [score >= settings.possible_min for score in against]
     return {
-        "duplicate AP": average_precision(alike, is_same),
-        "duplicate AP, cosine alone": average_precision([p["cosine"] for p in same], is_same),
         "contradiction AP": average_precision(against, is_other),
         "contradiction AP, cosine alone": average_precision([p["cosine"] for p in other], is_other),
-        **_decided("merged", merged, is_same),
-        "merged, human score": float(np.mean([p["score"] for p, one in zip(same, merged, strict=True) if one])),
         **_decided("marked", marked, is_other),
         **_cost([p["a"] for p in other], rows, settings),
     }
@@ -86,7 +80,7 @@ def _decided(name: str, decided: Sequence[bool], truth: Sequence[bool]) -> dict[
 
 
 def _cost(texts: Sequence[str], rows: dict[str, Any], settings: Settings) -> dict[str, float]:
-    """Time grouping and detecting for pages of texts that were not compared before (median, ms)."""
+    """Time detecting for pages of texts that were not compared before (median, ms)."""
     texts = list(dict.fromkeys(texts))
     taken = []
     for start in range(0, len(texts) - PAGE, PAGE):
@@ -96,12 +90,9 @@ def _cost(texts: Sequence[str], rows: dict[str, Any], settings: Settings) -> dic
         closeness = Closeness(settings.possible_cosine)
         closeness.add(data)
         said = {i: Statement(text) for i, text in enumerate(page)}
-        grouping = Grouping(closeness, settings)
-        for i, one in said.items():
-            grouping.add(i, one)
         by_words(said, closeness, settings)
         taken.append(1_000 * (perf_counter() - began))
-    return {f"near and detect, ms for {PAGE} short texts": float(np.median(taken))}
+    return {f"detect, ms for {PAGE} short texts": float(np.median(taken))}
 
 
 def main() -> None:

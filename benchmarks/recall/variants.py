@@ -46,8 +46,6 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
     "no floor under BM25's scale": Ablation({"lexical_ideal_min": 0.0}),
     "no heading column": Ablation({"heading_weight": 0.0}),
     "no dedupe": Ablation({"dedupe": False}),
-    "no near-duplicates": Ablation({"near_dedupe": False}),
-    "no near-duplicates, in 2k": Ablation({"near_dedupe": False}, IN_BUDGET),
     "no shortening, in 2k": Ablation({"compress.passage_tokens": _ENDLESS}, IN_BUDGET),
     "no reconcile": Ablation({"reconcile": False}),
     "no possible conflicts": Ablation({"possible_conflicts": False}),
