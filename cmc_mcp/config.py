@@ -93,6 +93,8 @@ class Slots:
     depth: int = 5  # of the first statements both must be among
     chars_max: int = 1_500  # a longer text holds many values, and not one statement
     shared_words: float = 0.5  # of the shorter, where no speaker says that both are one person's
+    short: int = 20  # words of a sentence in which nothing but the value may differ
+    short_spoken: int = 12  # the same where both are one speaker's, who need not say it in one way
 
 
 @dataclass(frozen=True, slots=True)

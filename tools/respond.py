@@ -170,6 +170,12 @@ def receipt_lines(receipt: Receipt) -> list[str]:
         lines += listed(name, getattr(receipt, name))
     lines += [f"quarantined: {kept.id} ({'; '.join(kept.reasons)})" for kept in receipt.quarantined]
     lines += listed("CONFLICTS with", (conflict(note) for note in receipt.conflicts))
+    if receipt.more_conflicts:
+        lines.append(f"and {receipt.more_conflicts:,} more disagree")
+    if receipt.echo_of:
+        lines.append(
+            f"echo of: {', '.join(receipt.echo_of)}; superseded, and stays so; to go back, revise the successor"
+        )
     if receipt.source:
         lines.append(f"source: {receipt.source}")
     if receipt.pending:

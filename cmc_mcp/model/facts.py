@@ -146,6 +146,11 @@ class Claim:
     object: str
     many: bool = False
 
+    @property
+    def about(self) -> tuple[str, str]:
+        """The subject and predicate."""
+        return self.subject, self.predicate
+
     def register(self) -> dict[str, Json]:
         """Encode the claim as the value of the field `claim`."""
         value: dict[str, Json] = {"subject": self.subject, "predicate": self.predicate, "object": self.object}

@@ -57,6 +57,8 @@ class Receipt(Result):
     quarantined: list[Quarantined] = []
     pending: int = Field(default=0, description="without a vector yet")
     conflicts: list[ConflictNote] = []
+    more_conflicts: int = Field(default=0, description="others that disagree, not named")
+    echo_of: list[str] = Field(default=[], description="superseded memories that it repeats")
     source: str | None = None
     transactions: int = Field(default=1, description="that a batch took")
     first_transaction: int | None = Field(default=None, description="of a batch of several")
@@ -120,6 +122,7 @@ class Item(Result):
     priority: float | None = None
     witness: WitnessModel | None = None
     conflicts: list[ConflictNote] = []
+    more_conflicts: int = Field(default=0, description="others that disagree, not named")
     superseded_by: list[str] = []
     stale_premises: list[str] = []
     around: list[Neighbour] = []

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Final
 
 from cmc_mcp.ids import Pid
-from cmc_mcp.read.equality import equality_key
+from cmc_mcp.model.equality import equality_key
 from cmc_mcp.read.words import stem, words
 
 SLOT_WORD: Final = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word

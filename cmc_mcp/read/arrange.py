@@ -15,16 +15,19 @@ from itertools import islice
 
 from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.ids import Rid
+from cmc_mcp.model.facts import claim_of
 from cmc_mcp.read import navigate
 from cmc_mcp.read.agree import Statement
 from cmc_mcp.read.dedupe import Occurrences, Same, same_of, text_key
 from cmc_mcp.read.detect import Detector, by_words
+from cmc_mcp.read.echoes import Known
 from cmc_mcp.read.near import Closeness
 from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.precedence import Relevance, irrelevant
 from cmc_mcp.read.rank import Hit
 from cmc_mcp.read.reading import Reading
-from cmc_mcp.read.reconcile import note_newer, note_possible, reconcile
+from cmc_mcp.read.reconcile import are_keyed, note_newer, note_possible, reconcile
+from cmc_mcp.read.retold import note_retold
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.slots import Candidate, reordered, slot_pairs
 from cmc_mcp.read.trace import Trace
@@ -81,6 +84,7 @@ class Arranged:
         self._occurrences = Occurrences(settings.occurrences_max)
         self._said: dict[Rid, Notes] = {}  # in this window
         self._closeness = Closeness(settings.possible_cosine)
+        self._known = Known.at(self._view, self._point, relevance, settings, reading.superseded)
         self.merged = self.annotated = 0
 
     def __iter__(self) -> Iterator[Placed]:
@@ -91,7 +95,9 @@ class Arranged:
             self._measure(shown)
             if not self._placed:
                 groups = [groups[place] for place in self._newer_first(shown)]
+            groups = [groups[place] for place in self._claimed_later_first([group[0] for group in groups])]
             self._mark_possible([group[0] for group in groups])
+            self._mark_retold([group[0] for group in groups])
             self._trace.lap("reconcile", len(groups), annotated=self.annotated)
             for group in groups:
                 left = [each for each in group if each.hit.rid not in self._placed]
@@ -183,9 +189,16 @@ class Arranged:
     def _notes(self, loaded: list[Loaded]) -> dict[Rid, Notes]:
         if not self._settings.reconcile:
             return {item.row.rid: Notes() for item in loaded}
-        notes = reconcile(self._view, self._point, loaded, self._relevance, self._settings)
+        notes = reconcile(self._view, self._point, loaded, self._relevance, self._settings, self._known)
         self.annotated += sum(1 for said in notes.values() if said.conflicts or said.stale)
         return notes
+
+    def _claimed_later_first(self, shown: list[LoadedHit]) -> list[int]:
+        """Return the order of what is shown, with whoever claims something later before whom that contradicts."""
+        if not self._settings.reconcile:
+            return list(range(len(shown)))
+        told = [(found.hit.rid, claim_of(found.loaded.fields) if found.notes.conflicts else None) for found in shown]
+        return self._known.claims.order(told)
 
     def _newer_first(self, shown: list[LoadedHit]) -> list[int]:
         """Put a statement before an older one of its slot, and mark both; return the order of what is shown first."""
@@ -200,6 +213,7 @@ class Arranged:
             self._settings.slots,
         )
         pairs = [pair._replace(older=kept[pair.older], newer=kept[pair.newer]) for pair in pairs]
+        pairs = [pair for pair in pairs if not are_keyed(shown[pair.older].loaded, shown[pair.newer].loaded)]
         self.annotated += note_newer(pairs, [found.loaded for found in shown], [found.notes for found in shown])
         return reordered(len(shown), pairs)
 
@@ -223,13 +237,18 @@ class Arranged:
             said_by_one = [each for each in possible if _speaker(loaded[each.first]) == _speaker(loaded[each.second])]
             self.annotated += note_possible(said_by_one, loaded, self._said)
 
+    def _mark_retold(self, shown: list[LoadedHit]) -> None:
+        if self._settings.reconcile and self._settings.possible_conflicts:
+            told = [(found.loaded, found.statement, found.notes) for found in shown]
+            self.annotated += note_retold(self._view, self._point, told, self._known)
+
     def _with_winners(
         self, hit: Hit, loaded: Loaded, notes: Notes, others: tuple[Loaded, ...] = (), depth: int = 0
     ) -> Iterator[Placed]:
         """Put what supersedes a memory right before it, drawing it in when it was not found by itself."""
         self._placed.add(hit.rid)
         self._placed.update(other.row.rid for other in others)
-        winners = [rid for rid in notes.superseded_by if rid not in self._placed]
+        winners = [rid for rid in (*notes.superseded_by, *notes.after) if rid not in self._placed]
         if winners and depth < _WINNERS_DEPTH_MAX:
             yield from self._drawn_in(winners, hit, depth)
         yield Placed(hit, loaded, notes, others)

@@ -7,7 +7,6 @@ learnt weights: it asks whether two texts speak of the same thing, and whether t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple, Protocol
 
@@ -15,7 +14,8 @@ from cmc_mcp.config import Settings
 from cmc_mcp.ids import Rid
 from cmc_mcp.read.agree import Statement, negated_words
 from cmc_mcp.read.near import Cosine
-from cmc_mcp.read.words import stem, words
+from cmc_mcp.read.subject import amounts, asks, opposites, other_subject
+from cmc_mcp.read.words import stem
 
 
 class Possible(NamedTuple):
@@ -43,19 +43,9 @@ class Sign(NamedTuple):
     words: frozenset[str] = frozenset()  # stems that the sign itself consists of
 
 
-@lru_cache(maxsize=1)
-def _opposite() -> Mapping[str, frozenset[str]]:
-    """Return the stems that are opposite to each stem."""
-    out: dict[str, frozenset[str]] = {}
-    for pair in words().opposites:
-        x, y = map(stem, pair)
-        out[x], out[y] = out.get(x, frozenset()) | {y}, out.get(y, frozenset()) | {x}
-    return out
-
-
 def _opposites(mine: frozenset[str], theirs: frozenset[str]) -> frozenset[str]:
     """Return the stems on both sides that are opposite to each other."""
-    known = _opposite()
+    known = opposites()
     found = {word for x in (mine & known.keys()) - theirs for y in (known[x] & theirs) - mine for word in (x, y)}
     return frozenset(found)
 
@@ -77,7 +67,7 @@ def sign_of(a: Statement, b: Statement, *, is_close: bool = True) -> Sign | None
         return Sign(0.75, "they use opposite words", pairs)
     if x.dates - y.dates and y.dates - x.dates:
         return Sign(0.75, f"their dates differ: {_listed(x.dates - y.dates)}, {_listed(y.dates - x.dates)}")
-    if x.numbers - y.numbers and y.numbers - x.numbers:
+    if x.numbers - y.numbers and y.numbers - x.numbers and amounts(x.numbers) != amounts(y.numbers):
         return Sign(0.75, f"their numbers differ: {_listed(x.numbers - y.numbers)}, {_listed(y.numbers - x.numbers)}")
     return None
 
@@ -112,22 +102,18 @@ def conflict_score(a: Statement, b: Statement, cosine: float | None, settings: S
     >>> score, why
     (1.0, 'one of them is negated')
     """
-    if _asks(a.text) or _asks(b.text) or (cosine is not None and cosine < settings.possible_cosine):
+    if asks(a.text) or asks(b.text) or (cosine is not None and cosine < settings.possible_cosine):
         return 0.0, ""
     sign = sign_of(a, b, is_close=cosine is None or cosine >= settings.possible_cosine_value)
-    if sign is None:
+    if sign is None or other_subject(a, b, short=settings.slots.short):
         return 0.0, ""
     return round(sign.strength * same_matter(a, b, sign, settings), 6), sign.reason
-
-
-def _asks(text: str) -> bool:
-    return text.rstrip()[-1:] in ("?", "？", "؟")
 
 
 def by_words(texts: Mapping[Rid, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
     """Compare every two texts, in the order given; pairs whose vectors are far apart cost next to nothing."""
     out = []
-    stating = [(name, text) for name, text in texts.items() if not _asks(text.text)]
+    stating = [(name, text) for name, text in texts.items() if not asks(text.text)]
     for (first, a), (second, b) in combinations(stating, 2):
         near = cosine(first, second)
         if near is None or near >= settings.possible_cosine:

@@ -51,6 +51,8 @@ def render(item: Item) -> str:
             parts.append(f"{note.kind.upper()} than {short(note.with_id)} ({part(note.reason)})")
         elif note.kind == "possible":
             parts.append(f"MAY CONFLICT with {short(note.with_id)}")
+    if item.more_conflicts:
+        parts.append(f"and {item.more_conflicts:,} more disagree")
     if item.stale_premises:
         parts.append(f"STALE premises {', '.join(short(name) for name in item.stale_premises)}")
     if item.original_tokens:

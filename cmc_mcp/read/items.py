@@ -55,6 +55,7 @@ def item_of(
             band=band(confidence),
         ),
         conflicts=more.get("conflicts", []),
+        more_conflicts=more.get("more_conflicts", 0),
         superseded_by=more.get("superseded_by", []),
         stale_premises=more.get("stale_premises", []),
         duplicates=more.get("duplicates", []),
@@ -69,6 +70,7 @@ class More(TypedDict, total=False):
     place: str | None
     dependency_hash: str | None
     conflicts: list[ConflictNote]
+    more_conflicts: int
     superseded_by: list[str]
     stale_premises: list[str]
     duplicates: list[str]

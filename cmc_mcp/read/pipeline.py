@@ -19,12 +19,13 @@ from cmc_mcp.read.asking import Meaning
 from cmc_mcp.read.candidates import Candidates
 from cmc_mcp.read.clues import Clues
 from cmc_mcp.read.compress import Level, Passages, level_of
+from cmc_mcp.read.echoes import Known
 from cmc_mcp.read.fit import Page, both_ends, fit
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
 from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.navigate import Candidate, navigated
-from cmc_mcp.read.notes import Notes
+from cmc_mcp.read.notes import Notes, brief
 from cmc_mcp.read.point import Cursor
 from cmc_mcp.read.quality import parts
 from cmc_mcp.read.query import Question, limits_of
@@ -177,7 +178,8 @@ class _Sequence:
         view, point, settings = reading.view, reading.point, reading.settings
         rids, rows = [hit.rid for hit, _ in first], {row.rid: row for _, row in first}
         found = load(view, reading.objects, rids, point.head.seq, point.valid_at, rows)
-        notes = reconcile(view, point, list(found.values()), self._relevance, settings)
+        known = Known.at(view, point, self._relevance, settings, reading.superseded)
+        notes = reconcile(view, point, list(found.values()), self._relevance, settings, known)
         places = places_of(view, reading.manifests, list(found.values()), point.head.seq)
         return {rid: self._quality(loaded, notes[rid], places[rid][0]) for rid, loaded in found.items()}
 
@@ -237,7 +239,7 @@ class _Sequence:
         places = places_of(view, reading.manifests, [placed.loaded for placed in chunk], seq)
         loads = [placed.loaded for placed in chunk]
         beside = neighbours(view, reading.objects, reading.manifests, reading.point, loads, asked.question.around)
-        out = []
+        out, count = [], reading.workspace.kept.counter().count
         for placed in chunk:
             hit, loaded, notes = placed.hit, placed.loaded, placed.notes
             place, hash_ = places[hit.rid]
@@ -250,7 +252,8 @@ class _Sequence:
                     detailed=asked.detailed,
                     place=place,
                     dependency_hash=hash_ if asked.detailed else None,
-                    conflicts=notes.conflicts,
+                    conflicts=[brief(note, count) for note in notes.conflicts],
+                    more_conflicts=notes.more,
                     superseded_by=[atom_name(view.record(rid).key) for rid in notes.superseded_by],
                     stale_premises=notes.stale,
                     duplicates=[other.name for other in placed.others],

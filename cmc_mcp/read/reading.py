@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cmc_mcp.atoms.superseded import Superseded
 from cmc_mcp.config import Settings
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.ids import NO_PAYLOAD, ModelNumber, Pid
@@ -31,6 +32,7 @@ class Reading:
     statements: Statements
     embedded: Embedded
     tables: Tables
+    superseded: Superseded
     origin: Pid = NO_PAYLOAD  # of the collection that is read; 0 for none, or one that is not there yet
 
     @property
@@ -64,5 +66,6 @@ def reading_at(workspace: Workspace, view: ReadView, point: Point, origin: Pid =
         statements=kept.of(erasure_count, Statements),
         embedded=kept.of(erasure_count, Embedded),
         tables=kept.of(erasure_count, Tables),
+        superseded=kept.of(erasure_count, Superseded),
         origin=origin,
     )

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.config import Slots
 from cmc_mcp.read.agree import SLOT_WORD, STEM, Statement
+from cmc_mcp.read.subject import amounts, other_subject
 from cmc_mcp.read.words import words as word_lists
 
 _RATIO: Final = re.compile(r"\d+[/:]\d+")  # "4/5" and "5/5" differ, though their numbers are the same
@@ -143,7 +144,9 @@ def _pairing(
     if score < settings.bar:
         return None
     was, now = _values(older.said), _values(newer.said)
-    if not (was - now and now - was):
+    if not (was - now and now - was) or amounts(was) == amounts(now):
+        return None
+    if other_subject(older.said, newer.said, short=settings.short_spoken if older.speaker else settings.short):
         return None
     return Pairing(old, new, min(score, 1.0), f"{_listed(now - was)} for {_listed(was - now)}")
 

@@ -9,20 +9,20 @@ from functools import partial
 from itertools import islice
 
 from cmc_mcp.atoms.erasures import is_erased
+from cmc_mcp.atoms.superseded import Superseded
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, StoreError
 from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX
 from cmc_mcp.model.calls import Cancel, Progress
-from cmc_mcp.model.facts import Claim, claim_of
-from cmc_mcp.model.results import ConflictNote, Quarantined, Receipt, SnapshotPair
+from cmc_mcp.model.results import Quarantined, Receipt, SnapshotPair
 from cmc_mcp.store.ports import LedgerView, WriteUnit
 from cmc_mcp.store.rows import Head
 from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch, Staged
+from cmc_mcp.write.disagree import Disagreement, conflicts_of, echoes_of
 from cmc_mcp.write.draft import Draft, draft
 from cmc_mcp.write.enrich import Vectors, enrich, unembedded
 from cmc_mcp.write.gate import keep_back, let_in, readmit, reasons
@@ -173,6 +173,7 @@ def _transact(
             return known  # nothing was collected, so leaving commits nothing
         batch = Batch(unit, writer or workspace.principal, workspace.settings.inline_bytes)
         kept_back: list[Quarantined] = []
+        told: list[tuple[Sequence[bytes], Draft]] = []
         unit.prefetch([part.hash for item in drafts for part in item.parts])
         for item in drafts:
             why = reasons(unit, item) if gate is None else []
@@ -182,12 +183,13 @@ def _transact(
             if gate is not None:
                 let_in(unit, gate)
                 batch.staged.contents.update(readmit(unit, item, workspace.settings.inline_bytes))
-            batch.stage(item)
+            told.append((batch.stage(item), item))
         clock.lap("index")
         pending = index_vectors(workspace, unit, batch.staged, vectors)
         conflicts = conflicts_of(unit, batch.staged)
+        echoes = echoes_of(unit, workspace.kept.of(unit.erasure_count(), Superseded), told)
         arguments: dict[str, Json] = {"requests": payload_hash(b"".join(r.digest() for r in requests)).hex()}
-        receipt = partial(_receipt, unit, batch.staged, kept_back, pending, conflicts, drafts)
+        receipt = partial(_receipt, unit, batch.staged, kept_back, pending, (conflicts, echoes), drafts)
         if (key := requests[0].idempotency_key) is not None:
             body = receipt(unit.before, {}).model_dump_json(exclude={"snapshot"})
             unit.add_key(key, requests[0].digest(), body.encode())
@@ -237,46 +239,12 @@ def index_vectors(workspace: Workspace, unit: WriteUnit, staged: Staged, vectors
     return pending
 
 
-def conflicts_of(view: LedgerView, staged: Staged) -> list[ConflictNote]:
-    """Find live claims about the same subject and predicate that say something else at a common time."""
-    notes: list[ConflictNote] = []
-    if not staged.claims:
-        return notes
-    claims = [(rid, claim) for rid, fields in staged.claims if (claim := claim_of(fields)) and not claim.many]
-    together: dict[tuple[str, str], list[Rid]] = {}
-    for rid, claim in claims:
-        together.setdefault((claim.subject, claim.predicate), []).append(rid)
-    seq = view.head().seq
-    for rid, claim in claims:
-        topic = (claim.subject, claim.predicate)
-        facts = view.facts_with_claim(*topic)
-        held = {other for other, *_ in view.holders(facts, seq)} if facts else set()
-        mine = [p for p in view.intervals(rid) if claim_of(p.facts.fields) == claim]
-        for other in sorted((held | set(together[topic])) - {rid}):
-            theirs = _rival(view, other, claim, mine)
-            if theirs is not None:
-                reason = f"{claim.subject} · {claim.predicate}: it says {theirs!r}, this says {claim.object!r}"
-                notes.append(ConflictNote(with_id=atom_name(view.record(other).key), kind="claim", reason=reason))
-    return notes
-
-
-def _rival(view: LedgerView, other: Rid, claim: Claim, mine: Sequence[Interval]) -> str | None:
-    """Return the object that another memory claims instead, at a time when both hold."""
-    for start, end, held in view.intervals(other):
-        theirs = claim_of(held.fields)
-        if theirs is None or theirs.many or (theirs.subject, theirs.predicate) != (claim.subject, claim.predicate):
-            continue
-        if theirs.object != claim.object and any(p.valid_from < end and start < p.valid_to for p in mine):
-            return theirs.object
-    return None
-
-
 def _receipt(
     unit: WriteUnit,
     staged: Staged,
     kept_back: list[Quarantined],
     pending: int,
-    conflicts: list[ConflictNote],
+    others: tuple[Disagreement, Disagreement],
     drafts: Sequence[Draft],
     after: Head,
     timings_ms: dict[str, float],
@@ -291,7 +259,9 @@ def _receipt(
         retired=_names(staged.retired),
         quarantined=kept_back,
         pending=pending,
-        conflicts=conflicts,
+        conflicts=[note for each in others for note in each.notes],
+        more_conflicts=sum(each.more for each in others),
+        echo_of=[name for each in others for name in each.echo_of],
         source=drafts[0].origin if len(drafts) == 1 and drafts[0].stream != "note" else None,
     )
 
@@ -319,6 +289,8 @@ def _sum(receipts: Sequence[Receipt], start: int) -> Receipt:
         retired=[name for receipt in receipts for name in receipt.retired],
         quarantined=[entry for receipt in receipts for entry in receipt.quarantined],
         conflicts=[note for receipt in receipts for note in receipt.conflicts],
+        more_conflicts=sum(receipt.more_conflicts for receipt in receipts),
+        echo_of=list(dict.fromkeys(name for receipt in receipts for name in receipt.echo_of)),
         pending=sum(receipt.pending for receipt in receipts),
         transactions=len(fresh),
         first_transaction=first.transaction,

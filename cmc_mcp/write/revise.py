@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from cmc_mcp.atoms.superseded import Superseded
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.errors import InvalidInput, NotFound
@@ -23,10 +24,11 @@ from cmc_mcp.verbs.check import Check, fields
 from cmc_mcp.verbs.models import Revise
 from cmc_mcp.workspace import Workspace
 from cmc_mcp.write.commit import Batch, link
+from cmc_mcp.write.disagree import conflicts_of, echoes_of
 from cmc_mcp.write.draft import Draft, Part, draft
 from cmc_mcp.write.enrich import Unembedded, enrich, unembedded
 from cmc_mcp.write.gate import reasons
-from cmc_mcp.write.pipeline import conflicts_of, index_vectors
+from cmc_mcp.write.pipeline import index_vectors
 from cmc_mcp.write.receipts import pair
 from cmc_mcp.write.validate import RememberArguments, Request, validate
 
@@ -86,7 +88,9 @@ def revise(workspace: Workspace, asked: Revise, *, cancel: Cancel | None = None)
         key = unit.record(rid).key
         apply_revision(unit, batch, rid, change, new)
         pending = 0 if new is None else index_vectors(workspace, unit, batch.staged, vectors)
-        notes = conflicts_of(unit, batch.staged)
+        others = conflicts_of(unit, batch.staged)
+        told = [] if new is None else [([_worded(batch)], new)]
+        echoes = echoes_of(unit, workspace.kept.of(unit.erasure_count(), Superseded), told)
         arguments: dict[str, Json] = {"id": atom_name(key)}
         if reason:
             arguments["reason"] = reason
@@ -99,8 +103,15 @@ def revise(workspace: Workspace, asked: Revise, *, cancel: Cancel | None = None)
         restored=[atom_name(k) for k in batch.staged.restored],
         revised=[atom_name(key)],
         pending=pending,
-        conflicts=notes,
+        conflicts=[*others.notes, *echoes.notes],
+        more_conflicts=others.more,
+        echo_of=list(echoes.echo_of),
     )
+
+
+def _worded(batch: Batch) -> bytes:
+    """Return the id of the new wording."""
+    return (*batch.staged.added, *batch.staged.reaffirmed, *batch.staged.restored)[-1]
 
 
 def apply_revision(unit: WriteUnit, batch: Batch, rid: Rid, change: Revision, new: Draft | None = None) -> None:
@@ -185,4 +196,23 @@ def _supersede(unit: WriteUnit, batch: Batch, old: Rid, before: Intervals, held:
     rid, _ = unit.intern(atom_record(key))
     unit.set_intervals(rid, overlaid(unit.intervals(rid, unit.before.seq), held))
     unit.set_intervals(old, without(before, held))
+    _reopen(unit, rid, old)
     link(unit, rid, "supersedes", old)
+
+
+def _reopen(unit: WriteUnit, new: Rid, old: Rid) -> None:
+    """Where the new wording superseded the old one before, retract the links by which it was superseded since.
+
+    The link cannot be made anew, and the latest of a circle wins: nothing older than this revision may stand above it.
+    """
+    links = [edge for edge in unit.edges([old], incoming=True) if edge.type == "supersedes" and edge.source == new]
+    if not any(unit.intervals(edge.rid) for edge in links):
+        return
+    below, layer = {old}, [old]
+    while layer:
+        found = unit.edges(layer)
+        layer = [e.target for e in found if e.type == "supersedes" and unit.intervals(e.rid) and e.target not in below]
+        below.update(layer)
+    for edge in unit.edges([new], incoming=True):
+        if edge.type == "supersedes" and edge.source in below:
+            unit.set_intervals(edge.rid, ())

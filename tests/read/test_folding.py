@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.memory import Memory
+from cmc_mcp.model.equality import equality_key
 from cmc_mcp.model.names import name_key
 from cmc_mcp.model.results import Item
-from cmc_mcp.read.equality import equality_key
 from cmc_mcp.tools.recall import write
 from cmc_mcp.verbs.models import Recall
 from tests.read.made import opened, without_matrix

@@ -198,8 +198,12 @@ def test_a_contradiction_counts_on_both_sides_and_a_change_only_on_the_older(mem
 
     heroku, fly = told("We deploy to Heroku", "Heroku"), told("We deploy to Fly.io", "Fly.io")
     assert scores(memory, heroku)["dd"] == scores(memory, fly)["dd"] == 0.7
-    render = told("We deploy to Render", "Render", valid_from="2026-01-01")
-    assert scores(memory, render)["dd"] == 0.0 and scores(memory, heroku)["dd"] >= 0.5
+    older = told("We deploy to Render", "Render", valid_from="2026-01-01")
+    assert scores(memory, older)["dd"] == 0.7  # who names no time is not older than who does
+    for undated in (heroku, fly):
+        memory.forget(undated)
+    newer = told("We deploy to Hetzner", "Hetzner", valid_from="2026-02-01")
+    assert scores(memory, newer)["dd"] == 0.0 and scores(memory, older)["dd"] >= 0.5
 
 
 def test_a_stale_premise_makes_what_rests_on_it_worth_less(memory: Memory) -> None:

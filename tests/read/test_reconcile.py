@@ -31,7 +31,7 @@ def test_claims_about_the_same_time_conflict_on_both_sides(tmp_path: Path) -> No
 
 def test_the_latest_claim_comes_first_and_is_drawn_in(tmp_path: Path) -> None:
     with opened(tmp_path) as memory:
-        old = memory.remember("the target is Heroku", claim={**CLAIM, "object": "Heroku"}).added[0]
+        old = _claimed(memory, "the target is Heroku", "Heroku", valid_from="2026-01-01")
         middle = memory.remember(
             "moved away in May", claim={**CLAIM, "object": "Render"}, valid_from="2026-05-01"
         ).added[0]
@@ -55,7 +55,7 @@ def _ids_noted(item: Item) -> set[str]:
 
 def test_a_winner_that_the_filter_excludes_is_named_but_not_drawn_in(tmp_path: Path) -> None:
     with opened(tmp_path) as memory:
-        memory.remember("the target is Heroku", claim={**CLAIM, "object": "Heroku"}, tags={"t": "a"})
+        _claimed(memory, "the target is Heroku", "Heroku", tags={"t": "a"}, valid_from="2026-01-01")
         new = memory.remember("other words", claim={**CLAIM, "object": "Fly.io"}, valid_from="2026-06-01").added[0]
         found = memory.recall("target", tags={"t": "a"}, valid_at="2026-07-01").items
         assert [item.text for item in found] == ["the target is Heroku"]
@@ -152,7 +152,10 @@ def test_a_conflict_names_the_winner_on_both_sides(tmp_path: Path) -> None:
         assert {note.with_id for note in found[one].conflicts} == {best, same}
         for mine in (one, best, same):
             assert found[mine].conflicts and not found[mine].superseded_by
-            assert all(f"{best} stands best, with 'Fly.io'" in note.reason for note in found[mine].conflicts)
+        assert ["; it stands best" in note.reason for note in found[one].conflicts] == [
+            note.with_id == best for note in found[one].conflicts
+        ]
+        assert "this one stands best" in found[best].conflicts[0].reason
         assert [note.with_id for note in found[same].conflicts] == [one]  # who agrees with the winner is no loser
 
 
@@ -209,7 +212,7 @@ def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Pa
 
 def test_a_premise_is_stale_when_a_later_claim_supersedes_it(tmp_path: Path) -> None:
     with opened(tmp_path) as memory:
-        base = _claimed(memory, "it runs on Heroku", "Heroku")
+        base = _claimed(memory, "it runs on Heroku", "Heroku", valid_from="2026-01-01")
         memory.remember("so the dashboard is at Heroku", derived_from=[base])
         _claimed(memory, "quite other words", "Fly.io", valid_from="2026-06-01")
         before, after = (

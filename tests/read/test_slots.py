@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cmc_mcp.config import Slots
 from cmc_mcp.read.agree import Statement
 from cmc_mcp.read.slots import Candidate, Pairing, reordered, slot_pairs
+from cmc_mcp.read.subject import other_subject
 
 OLD, NEW = "The budget for the move is $4,000", "The budget for the move is now $5,000"
 ASKED = "What is the budget for the move?"
@@ -138,6 +139,8 @@ def naive(query: str, candidates: list[Candidate], cosine: float, settings: Slot
         if newer.order <= older.order or older.speaker != newer.speaker:
             return 0.0
         mine, theirs = terms(older.said.text), terms(newer.said.text)
+        if other_subject(older.said, newer.said, short=settings.short_spoken if older.speaker else settings.short):
+            return 0.0
         if not older.speaker and len(mine & theirs) < settings.shared_words * max(1, min(len(mine), len(theirs))):
             return 0.0
         was, now = values(older.said.text), values(newer.said.text)

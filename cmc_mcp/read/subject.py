@@ -1,0 +1,276 @@
+"""Subject: whether two statements speak of the same thing, so that a value in which they differ may be its newer one.
+
+"Alice's birthday is 3 May" and "Carol's birthday is 9 July" are worded alike and differ in a date, and yet neither is newer.
+So the words in which two statements differ are told apart: one value on each side may differ, and nothing else that names
+what they are about: no name, no noun, no number of a room, an invoice or a month. It errs towards different subjects: a mark
+that is missed costs a reader a look, one that is wrong says something false of somebody. It knows little of any language:
+which words are alike on both sides, and where they stand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from cmc_mcp.read.agree import Statement, negated_words
+from cmc_mcp.read.words import stem, words
+
+_TOKEN: Final = re.compile(
+    r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]"
+)
+_AMOUNT: Final = re.compile(r"[/:%$€£¥]|,\d{3}")  # never the number of a room or an invoice
+_SENTENCE: Final = re.compile(r"(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])")
+_ASKS: Final = frozenset("?？؟")
+_CLAUSE: Final = re.compile(r"[,;:，；：、]")
+_IDENTIFIER_PLACE: Final = 1  # "room 101", "release 1.4": the first or second word that is not a function word
+_WITHIN_VALUE: Final = frozenset(
+    ["at", "of", "on", "the", "to", "and", "um", "am", "den", "à", "le", "el", "la", "de", "del", "a", "в"]
+)
+"""Words between the parts of one value: "3 May at 9:00"."""
+_CHANGING: Final = frozenset(
+    (
+        "actually", "again", "already", "changed", "corrected", "correction", "currently", "decreased", "down",
+        "dropped", "finally", "fell", "grew", "grown", "increased", "instead", "longer", "lowered", "moved", "new",
+        "newly", "now", "only", "postponed", "raised", "recently", "reduced", "rescheduled", "risen", "rose", "set",
+        "shrank", "still", "today", "updated", "went", "gone",
+    )
+)  # fmt: skip
+"""English words that say that a value changed, or stands, and name no subject."""
+
+
+class _Token(NamedTuple):
+    """A word as it is compared: case-folded but for a lone capital letter, which is a name ("trial A")."""
+
+    word: str
+    is_value: bool
+    is_content: bool
+
+
+class Contrast(NamedTuple):
+    """In what two statements differ: whether they name another subject, and the values that only one of them has."""
+
+    is_other_subject: bool
+    values: int  # how many values stand in each other's place
+
+
+@lru_cache(maxsize=1)
+def _calendar() -> frozenset[str]:
+    known = words()
+    return frozenset((*known.months, *known.days)) - known.dates_too
+
+
+@lru_cache(maxsize=1)
+def opposites() -> Mapping[str, frozenset[str]]:
+    """Return the stems that are opposite to each stem."""
+    out: dict[str, frozenset[str]] = {}
+    for pair in words().opposites:
+        x, y = map(stem, pair)
+        out[x], out[y] = out.get(x, frozenset()) | {y}, out.get(y, frozenset()) | {x}
+    return out
+
+
+def asks(text: str) -> bool:
+    """Return whether a text ends by asking.
+
+    >>> asks("Is the server up?"), asks("It is up.")
+    (True, False)
+    """
+    return text.rstrip()[-1:] in _ASKS
+
+
+def only_asks(text: str, short: int) -> bool:
+    """Return whether a text asks and states nothing: it is short, and no clause before its end states something.
+
+    >>> only_asks("Is the server up?", 20), only_asks("The budget is now $700, is that enough?", 20)
+    (True, False)
+    """
+    if not asks(text):
+        return False
+    found = _TOKEN.findall(text.casefold())
+    if len(found) > short or any(end in text.rstrip()[:-1] for end in (". ", "! ", "\n", "。", "！")):
+        return False
+    return not _CLAUSE.search(text) or bool(found and found[0] in words().asking and found[0] not in _OWN)
+
+
+_OWN: Final = frozenset(("i", "we", "my", "our", "the", "a", "an", "it", "he", "she", "they"))
+
+
+def amounts(values: frozenset[str]) -> frozenset[str]:
+    """Return values without signs of money: "$4,000" is 4000 dollars.
+
+    >>> sorted(amounts(frozenset({"4000", "$"}))) == sorted(amounts(frozenset({"4000$"})))
+    True
+    """
+    return frozenset(value.strip("$€£¥") for value in values) - {""}
+
+
+def contrast(a: Statement, b: Statement) -> Contrast:
+    """Compare two short statements, each of one sentence.
+
+    >>> contrast(Statement("Room 101 seats 12 people"), Statement("Room 101 now seats 16 people"))
+    Contrast(is_other_subject=False, values=1)
+    >>> contrast(Statement("Room 101 seats 12 people"), Statement("Room 102 seats 16 people")).is_other_subject
+    True
+    """
+    x, y = _tokens(a.text), _tokens(b.text)
+    spans = _differing(x, y)
+    values = sum(span.is_value for span in spans)
+    mine, theirs = _left(x, y), _left(y, x)
+    negated = negated_words(a.asserted, b.asserted)
+    mine, theirs = mine - negated, theirs - negated
+    turned = bool(negated) or _turned(x, y)
+    if bool(a.asserted.negations) != bool(b.asserted.negations):  # but "it is not 10 but 100" does differ in a value
+        turned |= not (a.asserted.numbers <= b.asserted.numbers or b.asserted.numbers <= a.asserted.numbers)
+    other = bool(mine and theirs) or values > 1 or any(span.names for span in spans) or bool(values and turned)
+    return Contrast(other, values)
+
+
+def _turned(x: list[_Token], y: list[_Token]) -> bool:
+    """Return whether each has a word that the other turns into its opposite, or might."""
+    one, other = ({stem(token.word) for token in side} for side in (x, y))
+    return any(not opposites()[word].isdisjoint(other - one) for word in (one - other) & opposites().keys())
+
+
+class _Span(NamedTuple):
+    """Words that stand in each other's place."""
+
+    is_value: bool
+    names: bool  # what the statement is about: a number that belongs to a noun, or the time it holds for
+
+
+def _tokens(text: str) -> list[_Token]:
+    known, calendar = words(), _calendar()
+    out: list[_Token] = []
+    for place, found in enumerate(_TOKEN.findall(text)):
+        low = found.casefold()
+        lone = len(found) == 1 and found.isupper() and found.isascii() and (place > 0 and found != "I")
+        word = found if lone else low
+        dated = low in known.dates_too and found[:1].isupper() and (place > 0 or low not in ("may", "march", "mar"))
+        value = (
+            any(map(str.isdigit, found)) or low in known.numerals or low in known.ordinals or low in calendar or dated
+            or low in known.relative or low in "%$€£¥"
+        )  # fmt: skip
+        named = found[:1].isupper() and place > 0 and low in known.negations  # "Mai" is a month, and never in Italian
+        content = lone or named or not (value or low in known.empty or low in _CHANGING)
+        out.append(_Token(word, value, content))
+    return out
+
+
+def _left(x: list[_Token], y: list[_Token]) -> frozenset[str]:
+    """Return the content words of one that the other has in no form."""
+    theirs = {token.word for token in y}
+    stems = {stem(word) for word in theirs}
+    return frozenset(
+        token.word
+        for token in x
+        if token.is_content
+        and token.word not in theirs
+        and stem(token.word) not in stems
+        and stems.isdisjoint(opposites().get(stem(token.word), ()))
+        and not (
+            len(token.word) > 3
+            and token.word.isalpha()
+            and any(is_inflection(token.word, other) for other in theirs if len(other) > 3)
+        )
+    )
+
+
+def _is_inflected(word: str, others: set[str]) -> bool:
+    return any(is_inflection(word, other) for other in others if len(other) > 3)
+
+
+def is_inflection(x: str, y: str) -> bool:
+    """Return whether two words share a stem: all but the last three letters of the longer, and three at least.
+
+    >>> is_inflection("deploy", "deploying"), is_inflection("mysql", "postgres")
+    (True, False)
+    """
+    shared = max(3, max(len(x), len(y)) - 3)
+    return x[:shared] == y[:shared]
+
+
+def _differing(x: list[_Token], y: list[_Token]) -> list[_Span]:
+    """Return the runs of words that stand in each other's place, those that make one value as one."""
+    codes = SequenceMatcher(None, [t.word for t in x], [t.word for t in y], autojunk=False).get_opcodes()
+    runs: list[tuple[int, int, int, int]] = []
+    for tag, i, j, k, end in codes:
+        if tag == "equal":
+            continue
+        if runs and tag == "replace":
+            _, before, _, other = runs[-1]
+            between = x[before:i]
+            if len(between) <= 2 and all(t.word in _WITHIN_VALUE or t.is_value for t in between) and k - other <= 2:
+                runs[-1] = (runs[-1][0], j, runs[-1][2], end)
+                continue
+        runs.append((i, j, k, end))
+    return [_span(x, y, run) for run in runs]
+
+
+def _span(x: list[_Token], y: list[_Token], run: tuple[int, int, int, int]) -> _Span:
+    start, stop, other, end = run
+    mine, theirs = x[start:stop], y[other:end]
+    is_value = any(t.is_value for t in mine) and any(t.is_value for t in theirs)
+    names = is_value and (_is_of_noun(x, start, stop) or _is_of_noun(y, other, end))
+    return _Span(is_value, names)
+
+
+def _is_of_noun(tokens: list[_Token], start: int, stop: int) -> bool:
+    """Return whether a value at the beginning of a statement says which thing it is about."""
+    first = next((place for place in range(start, stop) if tokens[place].is_value), start)
+    if _AMOUNT.search(tokens[first].word):
+        return False
+    before = [t for t in tokens[:first] if t.word in words().function and t.word not in ("is", "are", "was", "has")]
+    place = first - (len(before) if len(before) == 1 and tokens[0].word in words().function else 0)
+    if place > _IDENTIFIER_PLACE:
+        return False
+    return any(token.is_content or token.word not in words().empty for token in tokens[stop:])
+
+
+def other_subject(a: Statement, b: Statement, *, short: int) -> bool:
+    """Return whether nothing shows that two statements speak of one subject in one way.
+
+    Compared are the sentences that hold what differs. Of two with no more than `short` words each, nothing but the value
+    may differ. In longer ones, people say more than one thing: there, neither may name what the other does not. A question
+    and a statement never speak in one way.
+    """
+    if only_asks(a.text, short) != only_asks(b.text, short):
+        return True
+    one, other = _telling(a, b), _telling(b, a)
+    if max(len(_TOKEN.findall(one.text)), len(_TOKEN.findall(other.text))) <= short:
+        return contrast(one, other).is_other_subject
+    return bool(_named(one) - b.asserted.vocabulary and _named(other) - a.asserted.vocabulary)
+
+
+def _named(said: Statement) -> frozenset[str]:
+    found = said.asserted
+    return frozenset(name for name in found.names if not any(map(str.isdigit, name)))
+
+
+def _telling(a: Statement, b: Statement) -> Statement:
+    """Return the sentence of one that has most in common with the other, of those with a value that the other has not."""
+    parts = [part for part in _SENTENCE.split(a.text) if part and part.strip()]
+    if len(parts) < 2:
+        return a
+    theirs = b.asserted
+    best: tuple[int, int, int] | None = None
+    chosen = a
+    for place, part in enumerate(parts):
+        said = Statement(part.strip())
+        found = said.asserted
+        fresh = bool(found.numbers - theirs.numbers or found.dates - theirs.dates)
+        rank = (int(fresh), len(said.stems & b.stems), -place)
+        if best is None or rank > best:
+            best, chosen = rank, said
+    return chosen
+
+
+def told_words(said: Statement) -> frozenset[str]:
+    """Return the stems of the words that say something: content and values."""
+    return frozenset(
+        token.word if token.is_value else stem(token.word)
+        for token in _tokens(said.text)
+        if token.is_value or token.is_content
+    )
