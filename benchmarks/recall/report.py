@@ -46,11 +46,13 @@ class Grid:
         return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in self.rows)]) + "\n"
 
 
-def _cell(value: float | None) -> str:
+def cell(value: float | None) -> str:
+    """Write a share, without its leading zero; a dash for none."""
     return "–" if value is None else f"{value:.3f}".replace("0.", ".", 1)
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Write a difference."""
     return f"{value:+.3f}"
 
 
@@ -66,12 +68,12 @@ def quality(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
         if not mine:
             continue
         low, high = metrics.interval(mine, "R@10")
-        cells = [_cell(metrics.mean_of(mine, metric)) for metric in _METRICS]
-        rows.append((name, str(len(mine)), *cells, f"{_cell(low)}–{_cell(high)}"))
+        cells = [cell(metrics.mean_of(mine, metric)) for metric in _METRICS]
+        rows.append((name, str(len(mine)), *cells, f"{cell(low)}–{cell(high)}"))
         categories = dict.fromkeys(str(row["category"]) for row in mine)
         for category in categories if len(categories) > 1 else ():
             part = _of(mine, category)
-            rows.append((f"· {category}", str(len(part)), *(_cell(metrics.mean_of(part, m)) for m in _METRICS), ""))
+            rows.append((f"· {category}", str(len(part)), *(cell(metrics.mean_of(part, m)) for m in _METRICS), ""))
     return Grid("The product, default settings", ("set", "n", *_METRICS, "R@10, 95 %"), rows)
 
 
@@ -86,11 +88,11 @@ def compared(figures: Mapping[str, SetFigures], metrics: ModuleType, metric: str
         gain = ""
         if "sum" in found.rows:
             mean, low, high = metrics.paired_difference(found.rows["sum"], mine, metric)
-            gain = f"{_signed(mean)} ({_signed(low)} … {_signed(high)})"
-        others = [_cell(metrics.mean_of(found.rows.get(way, []), metric)) for way in WAYS]
+            gain = f"{signed(mean)} ({signed(low)} … {signed(high)})"
+        others = [cell(metrics.mean_of(found.rows.get(way, []), metric)) for way in WAYS]
         published = REFERENCE.get(name)
-        last = (_cell(published[3]), _cell(published[4])) if published else ("–", "–")
-        rows.append((name, _cell(metrics.mean_of(mine, metric)), *others, gain, *last))
+        last = (cell(published[3]), cell(published[4])) if published else ("–", "–")
+        rows.append((name, cell(metrics.mean_of(mine, metric)), *others, gain, *last))
     return Grid(f"{metric} beside simple ways", columns, rows)
 
 
@@ -103,16 +105,16 @@ def bars(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
         if value is None:
             continue
         low, high = metrics.interval(mine, metric)
-        said = "stretch" if value >= stretch else "target" if value >= target else f"{_signed(value - target)}"
+        said = "stretch" if value >= stretch else "target" if value >= target else f"{signed(value - target)}"
         what = f"{metric}, {category}" if category else metric
-        rows.append((name, what, _cell(value), f"{_cell(low)}–{_cell(high)}", _cell(target), _cell(stretch), said))
+        rows.append((name, what, cell(value), f"{cell(low)}–{cell(high)}", cell(target), cell(stretch), said))
     return Grid("Open split beside the bars", ("set", "metric", "found", "95 %", "target", "stretch", "reached"), rows)
 
 
 def ablations(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
     """Return what each stage is worth: the metric as shipped less the metric without it, on the same questions."""
     names = [name for name, found in figures.items() if found.rows.get(SHIPPED)]
-    ten = [_cell(metrics.mean_of(figures[name].rows.get(FIRST_TEN, []), "R@10")) for name in names]
+    ten = [cell(metrics.mean_of(figures[name].rows.get(FIRST_TEN, []), "R@10")) for name in names]
     rows: list[tuple[str, ...]] = [("nothing: as shipped", "R@10", *ten, "")]
     for variant, one in known().items():
         cells, harms = [], []
@@ -124,7 +126,7 @@ def ablations(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
             mean, low, high = metrics.paired_difference(found[variant], found[compared_with(one)], one.metric)
             if mean < -LOSS_MAX:
                 harms.append(name)
-            cells.append("0" if mean == low == high == 0 else f"{_signed(mean)} ({_signed(low)}…{_signed(high)})")
+            cells.append("0" if mean == low == high == 0 else f"{signed(mean)} ({signed(low)}…{signed(high)})")
         if any(cell != "–" for cell in cells):
             rows.append((variant, one.metric, *cells, ", ".join(harms) or "none"))
     title = "What each stage is worth: shipped − without it (paired, 95 %)"
@@ -158,7 +160,7 @@ def latency(sizes: Sequence[Latency]) -> Grid:
 def wire(one: Served) -> Grid:
     """Return what came over MCP, beside the library."""
     columns = ("scope", "questions", f"R@{LIMIT} by MCP", "by the library", "same answers", "round trip p50, ms")
-    row = (f"{one.set}/{one.scope}", str(one.questions), _cell(one.recall), _cell(one.recall_library),
+    row = (f"{one.set}/{one.scope}", str(one.questions), cell(one.recall), cell(one.recall_library),
            f"{one.same} of {one.questions}", f"{one.p50_ms:.1f}")  # fmt: skip
     return Grid("Through the MCP server over stdio (tools/call recall, official client)", columns, [row])
 

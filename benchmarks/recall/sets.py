@@ -47,12 +47,13 @@ class Ask(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One conversation or one corpus: what one store holds, and what is asked of it."""
+    """One conversation or one corpus: what one store holds, and what is asked of it. A mixture has scopes as its parts."""
 
     set: str
     name: str
     docs: tuple[Doc, ...]
     asks: tuple[Ask, ...]
+    parts: tuple[Scope, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,15 +71,16 @@ def build(keep: Path, scope: Scope, written: str) -> None:
 
 def _remember(memory: Memory, scope: Scope) -> dict[str, list[str]]:
     """Remember the documents; return those of every atom that is of any."""
-    things = list(remembered(scope.docs))
-    receipt = memory.remember_many([thing.item for thing in things])
-    align = Aligner([doc for thing in things for doc in thing.docs])
     documents: dict[str, list[str]] = {}
-    for name in receipt.added:
-        kept = memory.history(name).memory
-        assert kept is not None
-        if of := align(kept.text):
-            documents[name] = of
+    for part in scope.parts or (scope,):
+        things = list(remembered(part.docs))
+        receipt = memory.remember_many([thing.item for thing in things])
+        align = Aligner([doc for thing in things for doc in thing.docs])
+        for name in receipt.added:
+            kept = memory.history(name).memory
+            assert kept is not None
+            if of := align(kept.text):
+                documents[name] = of
     lost = {doc["id"] for doc in scope.docs} - {doc for of in documents.values() for doc in of} - _repeated(scope)
     if lost:
         some = ", ".join(sorted(lost)[:5])

@@ -14,6 +14,7 @@ from cmc_mcp.ids import NO_RECORD, ModelNumber, Pid, Rid, Seq, Vid, Ws
 from cmc_mcp.index.columns import Column, best, window
 from cmc_mcp.index.following import Follower
 from cmc_mcp.index.lexicon import Lexicon
+from cmc_mcp.index.sessions import groups
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
 from cmc_mcp.store.rows import TEXTUAL, Filter, Head, PieceClosed
 
@@ -33,7 +34,7 @@ _GATHER_SHARE: Final = 0.15  # below this share, scan only the rows that pass
 _SPARE: Final = 14  # candidates beyond k before the bound is known
 _DOT_ERROR: Final = 3e-5  # of a float32 dot product of 384 terms, with room
 _WIDENED_MAX: Final = 4_096  # more candidates than this inside the error bound: the exact path is as good
-ROW_BYTES: Final = 496
+ROW_BYTES: Final = 504
 """Bytes in memory of one atom with one vector and one interval, all columns."""
 
 
@@ -50,12 +51,13 @@ class _Selected(NamedTuple):
 
 
 class Described(NamedTuple):
-    """The features of some atoms beside their words: one row each."""
+    """The features of some atoms beside their words: one row each. `group` numbers the session of a turn, else the origin."""
 
     modality: npt.NDArray[np.int64]
     origin: npt.NDArray[np.int64]
     traits: npt.NDArray[np.int64]
     speaker: npt.NDArray[np.int64]
+    group: npt.NDArray[np.int64]
 
 
 class Matrix(Follower):
@@ -66,7 +68,8 @@ class Matrix(Follower):
         self.lexicon = Lexicon(ws)
         self._rid, self._modality = Column("int64"), Column("int8")
         self._origin, self._witness, self._vector = Column("int64"), Column("int64"), Column("int32")
-        self._traits, self._speaker = Column("int64"), Column("int64")
+        self._traits, self._speaker, self._group = Column("int64"), Column("int64"), Column("int64")
+        self._origins: dict[Pid, int] = {}  # what the origins of turns say of their sessions
         self._atom, self._facts = Column("int32"), Column("int64")
         self._valid_from, self._valid_to = Column("int64"), Column("int64")
         self._tx_from, self._tx_to = Column("int64"), Column("int64")
@@ -106,7 +109,8 @@ class Matrix(Follower):
         for column in (self._vid, self._vector_seq, self._error, self._codes, self._first) if self.model else ():
             column.reserve(head.last_vid - low)
         for column in (
-            self._rid, self._modality, self._origin, self._witness, self._vector, self._traits, self._speaker
+            self._rid, self._modality, self._origin, self._witness, self._vector, self._traits, self._speaker,
+            self._group,
         ):  # fmt: skip
             column.reserve(head.passages)
         for column in (self._atom, self._facts, self._valid_from, self._valid_to, self._tx_from, self._tx_to):
@@ -147,9 +151,9 @@ class Matrix(Follower):
     def _load_atoms(self, view: ReadView, after: Rid, upto: Rid) -> None:
         columns = view.atom_columns(self.model, after, upto)
         while rows := list(islice(columns, _CHUNK)):  # a million rows at once would outweigh the matrix
-            self._add_atoms(rows)
+            self._add_atoms(view, rows)
 
-    def _add_atoms(self, rows: list[tuple[Rid, int, Pid, Pid, int, int, Vid | None]]) -> None:
+    def _add_atoms(self, view: ReadView, rows: list[tuple[Rid, int, Pid, Pid, int, int, Vid | None]]) -> None:
         import numpy as np
 
         rids, modalities, origins, witnesses, traits, speakers, vids = zip(*rows, strict=True)
@@ -159,6 +163,8 @@ class Matrix(Follower):
         self._witness.extend(np.array(witnesses, np.int64))
         self._traits.extend(np.array(traits, np.int64))
         self._speaker.extend(np.array(speakers, np.int64))
+        columns = (np.array(column, np.int64) for column in (rids, origins, traits))
+        self._group.extend(groups(view, *columns, self._origins))
         self._said_by.update(speakers)
         places = self._places(np.array([-1 if v is None else v for v in vids], np.int64))
         first = self._vector.size
@@ -334,11 +340,11 @@ class Matrix(Follower):
         import numpy as np
 
         places = np.searchsorted(self._rid.rows, rids)
-        columns = (self._modality, self._origin, self._traits, self._speaker)
+        columns = (self._modality, self._origin, self._traits, self._speaker, self._group)
         return Described(*(column.rows[places].astype(np.int64) for column in columns))
 
     def neighbours(self, selected: _Selected, rids: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.int64]:
-        """Return the two selected atoms before and the two after each, of the same origin; see `Selection.neighbours`."""
+        """Return the two selected atoms before and the two after each, of the same session or document; see `Selection.neighbours`."""
         import numpy as np
 
         size = len(selected.atoms)
@@ -347,8 +353,8 @@ class Matrix(Follower):
         around = places[:, None] + steps
         inside = (around >= 0) & (around < size)
         around = np.where(inside, around, 0)
-        found = inside & selected.atoms[around] & (self._origin.rows[around] == self._origin.rows[places][:, None])
-        found &= (self._origin.rows[places] > 0)[:, None] & (np.abs(self._rid.rows[around] - rids[:, None]) <= reach)
+        found = inside & selected.atoms[around] & (self._group.rows[around] == self._group.rows[places][:, None])
+        found &= (self._group.rows[places] != 0)[:, None] & (np.abs(self._rid.rows[around] - rids[:, None]) <= reach)
         out = np.zeros((len(rids), 4), np.int64)
         for columns, half in (((1, 0), slice(0, reach)), ((2, 3), slice(reach, None))):
             there = found[:, half]

@@ -97,14 +97,14 @@ class Candidates:
         near = self._cosines(rids, cosines)
         if self._scale is None:
             # where no passage holds much of the question, its words say little and must not count in full
-            least = self._settings.lexical_ideal_min * self._words.ideal()
-            best = float(words.max())
-            self._scale = Scale(max(cosines.values(), default=0.0), max(best, least) if best > 0 else 0.0)
+            ideal, best = self._words.ideal(), float(words.max())
+            divisor = max(best, self._settings.lexical_ideal_min * ideal) if best > 0 else 0.0
+            sure = min(1.0, best / (self._settings.lexical_sure * ideal)) if self._settings.lexical_sure and ideal else 1.0
+            self._scale = Scale(max(cosines.values(), default=0.0), divisor, sure)
         base, near, words = candidacy.match(near, words, self._scale)
         candidacy.add(self._clues, lengths, self._words.holds_any(self._clues.year_terms, rids))
         candidacy.note("linked", dict.fromkeys(linked, self._settings.linked))
-        nearest = max(above.values(), default=1.0)
-        candidacy.note("above", {rid: self._settings.node_weight * near / nearest for rid, near in above.items()})
+        candidacy.placed(above, self._settings.node_weight)
         first = self._pool is None
         if self._pool is None:
             self._pool = Pool.of(candidacy.origins, candidacy.total(base), self._settings.pool_depth)

@@ -11,7 +11,7 @@ from cmc_mcp.config import Settings
 from cmc_mcp.ids import Rid
 from cmc_mcp.index.lexicon import Lexicon, Postings, in_text, weighted
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.read.words import words
+from cmc_mcp.read.words import capitals, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,20 +34,30 @@ class LexicalSearch:
     A frequent term adds to the scores of what the others find, and brings candidates of its own only where they find too
     few. Frequent is what is in an eighth of the passages, within the bounds of the settings (or a 200th of very many).
 
+    Function words are searched where a question consists of them, and where no other word of it is known to a search that
+    is `alone`. Beside a search by meaning they would only say which passages are long.
+
     Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009).
     """
 
     def __init__(
-        self, selection: Selection, query: str, settings: Settings, lexicon: Lexicon, names: Collection[str] = ()
+        self,
+        selection: Selection,
+        query: str,
+        settings: Settings,
+        lexicon: Lexicon,
+        names: Collection[str] = (),
+        *,
+        alone: bool = True,
     ) -> None:
         self._selection, self._settings, self._lexicon = selection, settings, lexicon
         self._head = selection.point.head
         view, upto = selection.view, self._head.last_rid
         every = view.terms(query) if self._head.passages else {}
         cap = _frequent(self._head.passages, settings)
-        words = _said(every, settings)
+        words = _said(every, query, settings)
         self.terms = {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
-        if not any(self.terms.values()) and len(words) < len(every):  # nothing else is known: then any word will do
+        if alone and not any(self.terms.values()) and len(words) < len(every):
             words = list(every.items())[: settings.terms_max]
             self.terms = {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
         known = sorted((stem for stem, n in self.terms.items() if n), key=lambda stem: (self.terms[stem], stem))
@@ -221,11 +231,11 @@ class LexicalSearch:
         return self._weight(stem) * (self._settings.bm25_k1 + 1) * tf / (tf + norm)
 
 
-def _said(terms: Mapping[str, str], settings: Settings) -> list[tuple[str, str]]:
-    """Return the search terms as (stem, word), without function words."""
-    asking = words().asking
-    said = [(s, word) for s, word in terms.items() if settings.function_words or word.lower() not in asking]
-    return said[: settings.terms_max]
+def _said(terms: Mapping[str, str], query: str, settings: Settings) -> list[tuple[str, str]]:
+    """Return the search terms as (stem, word), without function words unless they are all that was said."""
+    asking, named = words().asking, capitals(query)
+    said = [(s, w) for s, w in terms.items() if settings.function_words or w.lower() not in asking or w.lower() in named]
+    return (said or list(terms.items()))[: settings.terms_max]
 
 
 def _distinct(parts: list[Rids]) -> Rids:

@@ -124,7 +124,8 @@ class _Sequence:
         self._selection, self._trace = selection, trace
         limit, settings = asked.question.limit, reading.settings
         lexicon = Lexicon(reading.view.ws) if reading.matrix is None else reading.matrix.lexicon
-        words = LexicalSearch(selection, asked.question.query, settings, lexicon, clues.names)
+        alone = vector is None or not reading.model
+        words = LexicalSearch(selection, asked.question.query, settings, lexicon, clues.names, alone=alone)
         trace.lap("terms", len(words.terms))
         depth = max(settings.dense_candidates, 3 * limit)
         candidates = Candidates(reading, selection, words, clues, vector, depth, trace, self._above)

@@ -64,6 +64,7 @@ class Scale:
 
     cosine: float
     bm25: float
+    sure: float = 1.0  # the share of their share that words have: by how much of the question the best passage holds
 
 
 @dataclass(slots=True)
@@ -170,7 +171,8 @@ class Candidacy:
 
         near, word, share = np.zeros(len(words)), np.zeros(len(words)), np.ones(len(words))
         if scale.cosine > 0:
-            near, share = np.maximum(cosines, 0.0) / scale.cosine, self.weight("lexical")
+            near = np.maximum(cosines, 0.0) / scale.cosine
+            share = self.weight("lexical") * (scale.sure if scale.bm25 > 0 else 0.0)  # one score alone is the whole
         if scale.bm25 > 0:
             word = words / scale.bm25
         return share * word + (1.0 - share) * near, near, word
@@ -186,15 +188,28 @@ class Candidacy:
         """Add the share of the best candidates of the same source or session."""
         import numpy as np
 
-        sums = (pool.origins.get(origin, 0.0) for origin in self._known.origin.tolist())
+        sums = (pool.origins.get(origin, 0.0) for origin in self._known.group.tolist())
         self.extra["pool"] = self.weight("pool") * np.fromiter(sums, np.float64, len(self.rids))
+
+    def placed(self, above: Mapping[Rid, float], weight: float) -> None:
+        """Take off what stands below none of the nearest sections, among what stands below any.
+
+        So sections order what they hold, and put nothing before a memory that has no place in any.
+        """
+        import numpy as np
+
+        nearest = max(above.values(), default=0.0)
+        if nearest > 0:
+            found = (above.get(rid, 0.0) for rid in self.rids.tolist())
+            shares = np.fromiter(found, np.float64, len(self.rids)) / nearest - 1.0
+            self.extra["above"] = weight * shares * (~self.turn & (self._known.origin > 0))
 
     @property
     def origins(self) -> Rids:
         """The source or session of each, 0 for those that have none or are not pooled."""
         import numpy as np
 
-        return np.where(self.weight("pool") > 0, self._known.origin, 0)
+        return np.where(self.weight("pool") > 0, self._known.group, 0)
 
     def total(self, base: Floats) -> Floats:
         """Add up what was noted, in a fixed order.

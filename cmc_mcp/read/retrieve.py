@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from cmc_mcp.ids import ModelNumber, Rid
+from cmc_mcp.ids import ModelNumber, Pid, Rid
 from cmc_mcp.index.matrix import Described, Matrix
+from cmc_mcp.index.sessions import groups
 from cmc_mcp.read.point import Point
 from cmc_mcp.store.codes import exact
 from cmc_mcp.store.ports import ReadView
@@ -31,6 +32,8 @@ class Selection:
             matrix.catch_up(view, head.seq, head.last_rid)
             self._chosen = matrix.select(point.head.seq, point.valid_at, limits)
         self.approximate = False
+        self._origins: dict[Pid, int] = {}
+        self._grouped: dict[Rid, int] = {}
 
     def passing(self, rids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Return a mask of the atoms that pass the filter."""
@@ -72,7 +75,8 @@ class Selection:
         if self.matrix is not None:
             return self.matrix.described(rids)
         rows = np.array(self.view.traits(rids.tolist()), np.int64).reshape(-1, 5)
-        return Described(rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4])
+        group = groups(self.view, rows[:, 0], rows[:, 2], rows[:, 3], self._origins)
+        return Described(rows[:, 1], rows[:, 2], rows[:, 3], rows[:, 4], group)
 
     def neighbours(self, rids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the neighbours of atoms: the second and the first before, the first and the second after.
@@ -86,14 +90,24 @@ class Selection:
             return self.matrix.neighbours(self._chosen, rids, _REACH)
         out = np.zeros((len(rids), 4), np.int64)
         for place, rid in enumerate(rids.tolist()):
-            rows = self.view.between(rid - _REACH - 1, rid + _REACH + 1)
-            origin = dict(rows)[rid]
-            same = np.array([other for other, theirs in rows if theirs == origin and origin], np.int64)
+            near = [other for other, _ in self.view.between(rid - _REACH - 1, rid + _REACH + 1)]
+            mine = self._groups(near)
+            same = np.array([other for other in near if mine[other] == mine[rid] != 0], np.int64)
             same = same[self.passing(same)] if len(same) else same
             before, after = same[same < rid][-2:], same[same > rid][:2]
             out[place, 2 - len(before) : 2] = before
             out[place, 2 : 2 + len(after)] = after
         return out
+
+    def _groups(self, rids: Sequence[Rid]) -> dict[Rid, int]:
+        """Return the session or document of each of some atoms by SQL; each atom is looked up once."""
+        import numpy as np
+
+        missing = [rid for rid in rids if rid not in self._grouped]
+        if missing:
+            found = self.described(np.array(missing, np.int64)).group
+            self._grouped.update(zip(missing, found.tolist(), strict=True))
+        return self._grouped
 
     def texts(self, rows: Mapping[Rid, AtomRow]) -> dict[Rid, str]:
         """Return the texts of some atoms, checked; not those of binaries and of objects."""

@@ -5,11 +5,16 @@ Other languages lose nothing by a list that they have not: what is in none is a 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from typing import Final
+
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_SENTENCE_START: Final = re.compile(r"(?:\A|[.!?:;…]|\n)[^\w]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +92,25 @@ def stem(word: str) -> str:
                 word = word[: -len(ending)] + ("y" if ending in ("ied", "ies") else "")
                 break
     return word[:-1] if len(word) > 3 and (word[-1] == word[-2] or word[-1] == "e") else word
+
+
+def capitals(text: str) -> frozenset[str]:
+    """Return, in lower case, the words of a text whose capitals say that they are names: "US", "IT", or "Will" inside.
+
+    A first word has a capital anyway, and in a text that is all in capitals, or begins every word with one, they say nothing.
+
+    >>> sorted(capitals("Is the IT budget approved, and did Will see it?"))
+    ['it', 'will']
+    >>> capitals("Will it rain?"), capitals("IS IT"), capitals("Where Is The Key")
+    (frozenset(), frozenset(), frozenset())
+    """
+    found = list(_WORD.finditer(text))
+    lower = sum(match.group()[0].islower() for match in found)
+    named = set()
+    for match in found if lower or len(found) == 1 else ():
+        word = match.group()
+        if word.isupper() and len(word) > 1:
+            named.add(word.lower())
+        elif word[0].isupper() and len(word) > 1 and not _SENTENCE_START.search(text[: match.start()]):
+            named.add(word.lower())
+    return frozenset(named)
