@@ -310,7 +310,8 @@ class Collection:
         if text is None or (vector is not None and alpha >= 1):
             return cosines[:k]
         lexicon = Lexicon(here.view.ws) if here.matrix is None else here.matrix.lexicon
-        found = LexicalSearch(selection, text, settings, lexicon).best(max(depth, settings.lexical_candidates))
+        words = LexicalSearch(selection, text, settings, lexicon, alone=vector is None or not here.model)
+        found = words.best(max(depth, settings.lexical_candidates))
         if vector is None:
             return reading.in_order(here.view, found)[:k]
         among = {*dict(cosines), *(rid for rid, _ in found[:depth])}

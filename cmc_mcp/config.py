@@ -129,6 +129,7 @@ class Settings:
     linked_depth: int = 5  # candidates, by meaning and by words, whose links are followed
     lexical_ideal_min: float = 0.4  # BM25 is divided by its best, or by this share of a perfect match if that is more
     lexical_sure: float = 0.6  # the share of a perfect match from which words have their whole share; below, less
+    lexical_sureness: float = 2.0
     heading_weight: float = 0.6
     bm25_k1: float = 0.9
     bm25_b: float = 0.4

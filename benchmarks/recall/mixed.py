@@ -51,7 +51,11 @@ def _part(scopes: Sequence[Scope], place: int, count: int) -> Scope:
     elif place >= len(scopes):
         asks = ()
     return Scope(
-        scope.set, scope.name, scope.docs, tuple({**ask, "category": scope.set} for ask in asks), ()  # type: ignore[arg-type]
+        scope.set,
+        scope.name,
+        scope.docs,
+        tuple({**ask, "category": scope.set} for ask in asks),
+        (),  # type: ignore[arg-type]
     )
 
 
@@ -73,7 +77,9 @@ def beside_alone(mixed: SetFigures, alone: dict[str, SetFigures], metrics: Modul
         near = [row for row in cosine if row["category"] == name]
         cells = [cell(metrics.mean_of(own, "R@10") if own else None), cell(metrics.mean_of(part, "R@10"))]
         firsts = [cell(metrics.mean_of(part, "R@1")), cell(metrics.mean_of(near, "R@1") if near else None)]
-        rows.append((name, str(len(part)), *cells, change, said, cell(metrics.mean_of(near, "R@10") if near else None), *firsts))
+        rows.append(
+            (name, str(len(part)), *cells, change, said, cell(metrics.mean_of(near, "R@10") if near else None), *firsts)
+        )
     columns = ("set", "n", "R@10 alone", "R@10 mixed", "mixed − alone (95 %)", f"within {MIXED_LOSS_MAX}", "cosine, mixed",
                "R@1 mixed", "R@1 cosine")  # fmt: skip
     return Grid("Everything in one workspace", columns, rows)

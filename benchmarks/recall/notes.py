@@ -30,17 +30,19 @@ CUTS: Final = (1, 3, 5, 10)
 
 
 class Note(NamedTuple):
-    """A note, the question that it answers, and whether what it finds may be looked at."""
+    """A note, a question that it answers, and whether what the question finds may be looked at."""
 
+    number: int  # from 1
     text: str
     question: str
     seen: bool
 
 
 def notes() -> list[Note]:
-    """Return the notes."""
+    """Return the questions with their notes; most notes have two, one in the note's words and one in others."""
     rows = [json.loads(line) for line in (HERE / "notes.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [Note(row["note"], row["question"], place % 2 == 0) for place, row in enumerate(rows)]
+    asked = [(number, row["note"], question) for number, row in enumerate(rows, 1) for question in row["questions"]]
+    return [Note(*one, one[0] % 2 == 1) for one in asked]  # both questions of every second note
 
 
 def documents() -> list[tuple[str, str]]:
@@ -51,34 +53,42 @@ def documents() -> list[tuple[str, str]]:
 
 def notes_scope() -> Scope:
     """Return the notes as a set of one scope."""
-    docs: list[Doc] = []
+    docs: dict[str, Doc] = {}
     asks: list[Ask] = []
     for place, note in enumerate(notes(), 1):
-        name = f"note-{place}"
-        docs.append({"id": name, "scope": "notes", "session": None, "time": None, "speaker": None, "title": None,
-                     "text": note.text})  # fmt: skip
-        asks.append({"id": f"{name}?", "scope": "notes", "text": note.question, "category": "notes", "relevant": [name]})
-    return Scope("notes", "notes", tuple(docs), tuple(asks))
+        name = f"note-{note.number}"
+        docs[name] = {
+            "id": name, "scope": "notes", "session": None, "time": None, "speaker": None, "title": None,
+            "text": note.text,
+        }  # fmt: skip
+        ask: Ask = {"id": f"notes/{place}", "scope": "notes", "text": note.question, "category": "notes"}
+        asks.append({**ask, "relevant": [name]})
+    return Scope("notes", "notes", tuple(docs.values()), tuple(asks))
+
+
+def remember(memory: Memory) -> tuple[dict[int, str], list[str], list[str]]:
+    """Remember notes and documents; return the ids of the notes by number, all ids, and the text of each."""
+    texts = {note.number: note.text for note in notes()}
+    pages = memory.remember_many(
+        [{"content": text, "source": name, "media_type": "text/markdown"} for name, text in documents()]
+    )
+    mine = memory.remember_many([{"content": text} for text in texts.values()]).added
+    ids = [*pages.added, *mine]
+    said = [kept.text for name in ids if (kept := memory.history(name).memory) is not None]
+    return dict(zip(texts, mine, strict=True)), ids, said
 
 
 def places(memory: Memory, embedder: Embedder, limit: int) -> tuple[list[int], list[int]]:
-    """Remember notes and documents; return the place of each note for its question: in recall, and by plain cosine."""
-    asked = notes()
-    pages = memory.remember_many([{"content": text, "source": name, "media_type": "text/markdown"} for name, text in documents()])  # fmt: skip
-    mine = memory.remember_many([{"content": note.text} for note in asked]).added
-    texts = []
-    for name in (*pages.added, *mine):
-        kept = memory.history(name).memory
-        assert kept is not None
-        texts.append(kept.text)
-    vectors = embedder.embed(texts)
+    """Return the place of the note for each question: in recall, and by plain cosine over the same passages."""
+    mine, ids, texts = remember(memory)
+    vectors, asked = embedder.embed(texts), notes()
     recalled, near = [], []
-    for name, note in zip(mine, asked, strict=True):
+    for note, query in zip(asked, embedder.embed([note.question for note in asked]), strict=True):
+        name = mine[note.number]
         found = memory.recall(note.question, limit=limit, budget_tokens=50_000, detail="concise").items
         recalled.append(next((place for place, item in enumerate(found, 1) if item.id == name), limit + 1))
-        cosines = vectors @ embedder.embed([note.question])[0]
-        own = cosines[len(pages.added) + mine.index(name)]
-        near.append(1 + int(np.count_nonzero(cosines > own)))
+        cosines = vectors @ query
+        near.append(1 + int(np.count_nonzero(cosines > cosines[ids.index(name)])))
     return recalled, near
 
 
@@ -88,7 +98,7 @@ def figures() -> dict[str, float]:
     with TemporaryDirectory() as folder, Memory.open(Path(folder) / "memory.db", embedder=embedder) as memory:
         recalled, near = places(memory, embedder, max(CUTS))
     unseen = [place for place, note in enumerate(notes()) if not note.seen]
-    out: dict[str, float] = {"notes": len(recalled), "documents": len(documents())}
+    out: dict[str, float] = {"questions": len(recalled), "documents": len(documents())}
     for said, which in (("", list(range(len(recalled)))), (", only measured", unseen)):
         for way, found in (("recall", recalled), ("cosine", near)):
             out |= {f"found at {cut}, {way}{said}": _within(found, which, cut) for cut in CUTS}

@@ -344,7 +344,10 @@ class Matrix(Follower):
         return Described(*(column.rows[places].astype(np.int64) for column in columns))
 
     def neighbours(self, selected: _Selected, rids: npt.NDArray[np.int64], reach: int) -> npt.NDArray[np.int64]:
-        """Return the two selected atoms before and the two after each, of the same session or document; see `Selection.neighbours`."""
+        """Return the two selected atoms before and the two after each, of one session or document.
+
+        See `Selection.neighbours`.
+        """
         import numpy as np
 
         size = len(selected.atoms)

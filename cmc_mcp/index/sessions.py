@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.ids import Pid, Rid
-from cmc_mcp.store.rows import PayloadRow, checked
+from cmc_mcp.kernel.kinds import DOMAINS
+from cmc_mcp.store.rows import PayloadRow, is_sound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,9 @@ def session_number(origin: bytes) -> int:
     return -(int.from_bytes(payload_hash(origin)[:8], "big") >> 2) or -1
 
 
-def groups(view: ReadView, rids: Numbers, origins: Numbers, traits: Numbers, known: MutableMapping[Pid, int]) -> Numbers:
+def groups(
+    view: ReadView, rids: Numbers, origins: Numbers, traits: Numbers, known: MutableMapping[Pid, int]
+) -> Numbers:
     """Return the number of the conversation or document of each atom, 0 for none. `known` keeps what origins said."""
     import numpy as np
 
@@ -73,5 +76,5 @@ def _sessions(view: ReadView, rids: Sequence[Rid]) -> dict[int, int]:
 
 def _bodies(rows: Mapping[Pid, PayloadRow]) -> dict[Pid, bytes]:
     """Return those payloads that are left and sound; what was altered says nothing, and whoever shows it raises."""
-    found = {pid: row.body for pid, row in rows.items() if row.body is not None and is_sound(row)}
+    found = {pid: row.body for pid, row in rows.items() if row.body is not None and is_sound(row, DOMAINS)}
     return cast("dict[Pid, bytes]", found)

@@ -17,7 +17,7 @@ from cmc_mcp.embed.external import query_vector
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError
 from cmc_mcp.index.matrix import Matrix
-from cmc_mcp.read.clues import Clues, Naming
+from cmc_mcp.read.clues import Clues, Naming, askable
 from cmc_mcp.read.point import Point
 from cmc_mcp.store.ports import ReadView
 from cmc_mcp.workspace import Workspace
@@ -64,6 +64,7 @@ class Asking:
         resolves_first: bool = False,
     ) -> Asking:
         """Return a question as it is put to a workspace."""
+        query = askable(query)
         matrix = workspace.kept.at_hand(Matrix)
         speakers = None if matrix is None else matrix.speakers
         naming = Naming(query) if workspace.settings.mask_names else None

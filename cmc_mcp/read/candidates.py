@@ -99,7 +99,9 @@ class Candidates:
             # where no passage holds much of the question, its words say little and must not count in full
             ideal, best = self._words.ideal(), float(words.max())
             divisor = max(best, self._settings.lexical_ideal_min * ideal) if best > 0 else 0.0
-            sure = min(1.0, best / (self._settings.lexical_sure * ideal)) if self._settings.lexical_sure and ideal else 1.0
+            sure, most = 1.0, self._settings.lexical_sure * ideal
+            if most > 0:
+                sure = min(1.0, best / most) ** self._settings.lexical_sureness
             self._scale = Scale(max(cosines.values(), default=0.0), divisor, sure)
         base, near, words = candidacy.match(near, words, self._scale)
         candidacy.add(self._clues, lengths, self._words.holds_any(self._clues.year_terms, rids))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from cmc_mcp.model.traits import YEAR, speaker_key
-from cmc_mcp.read.words import words
+from cmc_mcp.read.words import capitals, words
 
 _WORD: Final = re.compile(r"\w+(?:['’]s)?(?!\w)|\w+")
 _POSSESSIVE: Final = re.compile(r"['’]s\Z")
 _PLAIN: Final = re.compile(r"\w+")
+_LONE: Final = re.compile(r"[\ud800-\udfff]")
 _YEARS_MAX: Final = 40  # a longer span is told by its ends alone
 _PHRASES_MAX: Final = 32
 
@@ -24,7 +26,7 @@ class Clues:
 
     `named` are the numbers of the speakers it names, `names` the words that do; `text` is the question without them,
     which is what is embedded. `years` are the first and the last that it names, `months` are 1 to 12. `phrases`
-    are pairs of words that stand together in it, lower case.
+    are pairs of words that stand together in it, lower case; and single words that are names by their capitals alone, as written.
     """
 
     text: str
@@ -42,13 +44,23 @@ class Clues:
         return [str(year) for year in range(self.years[0], self.years[1] + 1)]
 
 
+def askable(query: str) -> str:
+    """Return a question in the one form in which it is searched with: composed (NFC), without half of a surrogate pair.
+
+    >>> askable("Cafe\u0301"), askable("a \ud800 b") == "a \ufffd b"
+    ('Café', True)
+    """
+    return unicodedata.normalize("NFC", _LONE.sub("\ufffd", query))
+
+
 class Naming:
     """The words of a question that could be the names of speakers; read once, whoever is looked up."""
 
     def __init__(self, query: str) -> None:
         self._query = query
+        self._capitals = capitals(query)
         self._spans = [(match, _POSSESSIVE.sub("", match.group())) for match in _WORD.finditer(query)]
-        self._keys = {place: speaker_key(word) for place, (_, word) in enumerate(self._spans) if _may_name(word, query)}
+        self._keys = {place: speaker_key(word) for place, (_, word) in enumerate(self._spans) if self._may_name(word)}
         self.keys = sorted(set(self._keys.values()))
         self._read: dict[frozenset[int], Clues] = {}
 
@@ -69,8 +81,14 @@ class Naming:
             names=frozenset(spans[place][1] for place in hits),
             years=(min(years), max(years)) if years else None,
             months=_months(query),
-            phrases=_phrases(query),
+            phrases=_phrases(query, self._capitals),
         )
+
+    def _may_name(self, word: str) -> bool:
+        """A capitalised word names somebody; if the script or the writer lacks capitals, any word may."""
+        if word.casefold() in words().asking:
+            return word.lower() in self._capitals
+        return not word[0].islower() or self._query == self._query.lower()
 
 
 def clues_of(query: str, known: Callable[[Sequence[int]], Collection[int]]) -> Clues:
@@ -84,11 +102,6 @@ def clues_of(query: str, known: Callable[[Sequence[int]], Collection[int]]) -> C
     """
     naming = Naming(query)
     return naming.clues(known(naming.keys) if naming.keys else ())
-
-
-def _may_name(word: str, query: str) -> bool:
-    """A capitalised word names somebody; if the script or the writer lacks capitals, any word may."""
-    return word.casefold() not in words().asking and (not word[0].islower() or query == query.lower())
 
 
 def _without(query: str, spans: Sequence[tuple[int, int]]) -> str:
@@ -109,20 +122,23 @@ def _months(query: str) -> frozenset[int]:
     return frozenset(named)
 
 
-def _phrases(query: str) -> tuple[str, ...]:
-    asking, said = words().asking, [word.lower() for word in _PLAIN.findall(query)]
-    pairs = [f"{one} {two}" for one, two in pairwise(said) if not (one in asking and two in asking)]
-    return tuple(dict.fromkeys(pairs))[:_PHRASES_MAX]
+def _phrases(query: str, named: frozenset[str]) -> tuple[str, ...]:
+    asking, said = words().asking, _PLAIN.findall(query)
+    pairs = [f"{one} {two}" for one, two in pairwise(map(str.lower, said)) if not (one in asking and two in asking)]
+    exact = [word for word in said if not word.islower() and word.lower() in named and word.lower() in asking]
+    return tuple(dict.fromkeys((*exact, *pairs)))[:_PHRASES_MAX]
 
 
 def phrase_share(text: str, phrases: Sequence[str]) -> float:
     """Return the share of phrases that stand in a text, 0 to 1; punctuation between words does not count.
+
+    A phrase with a capital has to stand there as it is written.
 
     >>> phrase_share("The red-brick house.", ("red brick", "brick wall"))
     0.5
     """
     if not phrases:
         return 0.0
-    flat = " ".join(_PLAIN.findall(text.lower()))
-    padded = f" {flat} "
-    return sum(f" {phrase} " in padded for phrase in phrases) / len(phrases)
+    as_written = f" {' '.join(_PLAIN.findall(unicodedata.normalize('NFC', text)))} "
+    lower = as_written.lower()
+    return sum(f" {phrase} " in (lower if phrase.islower() else as_written) for phrase in phrases) / len(phrases)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
 from cmc_mcp.ids import Rid
 from cmc_mcp.index.lexicon import Lexicon, Postings, in_text, weighted
+from cmc_mcp.read.clues import askable
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.words import capitals, words
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     Rids = npt.NDArray[np.int64]
     Scores = npt.NDArray[np.float64]
+
+Counting = Callable[[Sequence[tuple[str, str]]], dict[str, int]]
+"""Returns in how many passages each of some terms is, given as (stem, word)."""
 
 _EVERY_MAX: Final = 4  # of a query of frequent words only, the rarest are tried together first
 _PAGE: Final = 2_000
@@ -51,15 +56,20 @@ class LexicalSearch:
         alone: bool = True,
     ) -> None:
         self._selection, self._settings, self._lexicon = selection, settings, lexicon
+        query = askable(query)
         self._head = selection.point.head
         view, upto = selection.view, self._head.last_rid
         every = view.terms(query) if self._head.passages else {}
         cap = _frequent(self._head.passages, settings)
-        words = _said(every, query, settings)
-        self.terms = {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
-        if alone and not any(self.terms.values()) and len(words) < len(every):
-            words = list(every.items())[: settings.terms_max]
-            self.terms = {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
+
+        def counted(words: Sequence[tuple[str, str]]) -> dict[str, int]:
+            return {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
+
+        said = _said(every, query, settings)
+        words, self.terms = self._first_known(said, counted)
+        if alone and not any(self.terms.values()) and len(said) < len(every):
+            words, self.terms = self._first_known(list(every.items()), counted)
+        words = self._decomposed(words, counted)
         known = sorted((stem for stem, n in self.terms.items() if n), key=lambda stem: (self.terms[stem], stem))
         self._word = dict(words)
         self._names = {stem for stem, word in words if word in names}
@@ -67,6 +77,39 @@ class LexicalSearch:
         self.frequent = [stem for stem in known if self.terms[stem] >= cap]
         self._postings: dict[str, Postings] = {}
         self._extra: dict[Rid, float] = {}  # what frequent terms add to passages
+
+    def _first_known(
+        self, words: Sequence[tuple[str, str]], counted: Counting
+    ) -> tuple[list[tuple[str, str]], dict[str, int]]:
+        """Return the first words of a question, as many as are searched with, and in how many passages each is.
+
+        Of a question that is longer, later ones are taken where none of the first is anywhere.
+        """
+        most = max(1, self._settings.terms_max)
+        for start in range(0, len(words), most):
+            part = list(words[start : start + most])
+            found = counted(part)
+            if any(found.values()):
+                return part, found
+        part = list(words[:most])
+        return part, counted(part)
+
+    def _decomposed(self, words: list[tuple[str, str]], counted: Counting) -> list[tuple[str, str]]:
+        """Add the words that are stored with their accents apart (NFD), where full text takes these for other words."""
+        out = []
+        for stem, word in words:
+            apart = unicodedata.normalize("NFD", word)
+            others = (
+                [] if apart == word else [one for one in self._selection.view.terms(apart).items() if one[0] != stem]
+            )
+            found = {one: n for one, n in counted(others).items() if n and one not in self.terms}
+            if found and not self.terms[stem]:
+                del self.terms[stem]
+            else:
+                out.append((stem, word))
+            self.terms |= found
+            out += [one for one in others if one[0] in found]
+        return out
 
     def best(self, k: int) -> list[tuple[Rid, float]]:
         """Find the best `k` as (rid, BM25), best first, ties in recorded order."""
@@ -234,8 +277,10 @@ class LexicalSearch:
 def _said(terms: Mapping[str, str], query: str, settings: Settings) -> list[tuple[str, str]]:
     """Return the search terms as (stem, word), without function words unless they are all that was said."""
     asking, named = words().asking, capitals(query)
-    said = [(s, w) for s, w in terms.items() if settings.function_words or w.lower() not in asking or w.lower() in named]
-    return (said or list(terms.items()))[: settings.terms_max]
+    said = [
+        (s, w) for s, w in terms.items() if settings.function_words or w.lower() not in asking or w.lower() in named
+    ]
+    return said or list(terms.items())
 
 
 def _distinct(parts: list[Rids]) -> Rids:

@@ -17,6 +17,7 @@ from cmc_mcp.model.traits import NO_TRAITS, PackedTraits, speaker_key, traits_of
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.atomize import atomize, media_type_of
 from cmc_mcp.write.atomize.blocks import Block, segments
+from cmc_mcp.write.atomize.guess import media_type_of_code
 from cmc_mcp.write.atomize.hhni import hierarchy
 from cmc_mcp.write.validate import Request
 
@@ -94,10 +95,10 @@ def draft(request: Request) -> Draft:
     whole = payload_hash(request.data)
     if request.session is not None:
         origin = request.source or f"session:{request.session}"
-        media_type = request.media_type or media_type_of(origin, request.modality)
+        media_type = request.media_type or _media_type(request, origin)
         return _single(request, "turn", origin, media_type, whole)
     origin = request.source or note_origin(request.data)
-    media_type = request.media_type or media_type_of(origin if request.source else "", request.modality)
+    media_type = request.media_type or _media_type(request, origin if request.source else "")
     if request.modality in BINARY:
         return _single(request, "document" if request.source else "note", origin, media_type, whole)
     blocks = atomize(request.data, modality=request.modality, media_type=media_type, origin=origin)
@@ -113,6 +114,15 @@ def draft(request: Request) -> Draft:
         else:
             literals[-1] += piece
     return _document(request, origin, media_type, whole, tuple(parts), tuple(literals))
+
+
+def _media_type(request: Request, name: str) -> str:
+    """Return the media type of a content that came without: by its name, and that of code by its text."""
+    known = media_type_of(name, request.modality)
+    # an event without a known extension is JSON: so it is told whether the name said "plain text"
+    if request.modality == "code" and media_type_of(name, "event") == "application/json" and known == "text/plain":
+        return media_type_of_code(request.data) or known
+    return known
 
 
 def _document(

@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Final
 
 _WORD: Final = re.compile(r"[^\W\d_]+")
-_SENTENCE_START: Final = re.compile(r"(?:\A|[.!?:;…]|\n)[^\w]*\Z")
+_SENTENCE_END: Final = re.compile(r"[.!?:;…\n。！？]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,13 @@ def capitals(text: str) -> frozenset[str]:
     (frozenset(), frozenset(), frozenset())
     """
     found = list(_WORD.finditer(text))
-    lower = sum(match.group()[0].islower() for match in found)
-    named = set()
+    lower = any(match.group()[0].islower() for match in found)
+    named: set[str] = set()
+    end = 0
     for match in found if lower or len(found) == 1 else ():
-        word = match.group()
-        if word.isupper() and len(word) > 1:
-            named.add(word.lower())
-        elif word[0].isupper() and len(word) > 1 and not _SENTENCE_START.search(text[: match.start()]):
+        word, between = match.group(), text[end : match.start()]
+        starts = not end or _SENTENCE_END.search(between) is not None
+        end = match.end()
+        if len(word) > 1 and (word.isupper() or (word[0].isupper() and not starts)):
             named.add(word.lower())
     return frozenset(named)
