@@ -109,7 +109,7 @@ class Settings:
     frequent_max: int = 2_048  # one in more, and in a 200th of the passages, always is
     terms_max: int = 32
     note: Weights = Weights(years=0.3, phrase=0.4)
-    document: Weights = Weights(context=0.3, pool=0.4, heading=0.4, years=0.3, phrase=0.4)
+    document: Weights = Weights(pool=0.4, heading=0.4, years=0.3, phrase=0.4)
     turn: Weights = Weights(
         context=0.4, pool=0.4, named=0.2, question=0.15, length=0.3, own=0.1, years=0.1, month=0.1, phrase=0.4
     )
@@ -128,8 +128,8 @@ class Settings:
     linked: float = 0.2  # for what the first candidates are linked to: premises, what rests on them, other wordings
     linked_depth: int = 5  # candidates, by meaning and by words, whose links are followed
     lexical_ideal_min: float = 0.4  # BM25 is divided by its best, or by this share of a perfect match if that is more
-    lexical_sure: float = 0.6  # the share of a perfect match from which words have their whole share; below, less
-    lexical_sureness: float = 2.0
+    lexical_sure: float = 0.45  # the share of a perfect match from which words have their whole share
+    lexical_sureness: float = 3.0  # the power of what part of that share is reached, below it
     heading_weight: float = 0.6
     bm25_k1: float = 0.9
     bm25_b: float = 0.4

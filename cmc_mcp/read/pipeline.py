@@ -64,6 +64,7 @@ def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) 
     if limits is not None and asked.narrow is not None:
         limits = asked.narrow(limits)
     page, more, hidden = Page(asked.offset, asked.given), False, 0
+    degraded = meaning.degraded
     if limits is None or not point.head.passages:
         trace.lap("filter", 0, passes="nothing")
     else:
@@ -78,6 +79,8 @@ def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) 
         shortened: list[JsonValue] = [item.id for item in page.items if item.original_tokens]
         trace.lap("fit", len(page.items), left_out=len(page.left_out), tokens=page.tokens, shortened=shortened)
         more = page.puts_off or sequence.has_more(page.offset)
+        if sequence.wordless and meaning.vector is None:
+            degraded = f"{degraded}; the question has no word to look for, so nothing could be found"
     model_name = None if meaning.vector is None else reading.model_name
     cursor = Cursor(point.head.seq, point.valid_at, point.reference_us, page.offset, page.given)
     return RecallResult(
@@ -86,7 +89,7 @@ def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) 
             retrieval="full_text" if meaning.vector is None else "hybrid",
             model=model_name,
             pending=_pending(reading),
-            degraded=meaning.degraded,
+            degraded=degraded,
             tokenizer=counter.name,
         ),
         tokens=page.tokens,
@@ -127,6 +130,7 @@ class _Sequence:
         alone = vector is None or not reading.model
         words = LexicalSearch(selection, asked.question.query, settings, lexicon, clues.names, alone=alone)
         trace.lap("terms", len(words.terms))
+        self.wordless = not words.terms
         depth = max(settings.dense_candidates, 3 * limit)
         candidates = Candidates(reading, selection, words, clues, vector, depth, trace, self._above)
         first = navigated(iter(candidates), settings, self._qualities, self._vectors)

@@ -24,7 +24,6 @@ from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.ports import WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow
-from cmc_mcp.write.atomize import ATOMIZER_VERSION
 from cmc_mcp.write.draft import Draft, Part
 
 ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
@@ -246,7 +245,7 @@ class Batch:
         previous = self._manifest(rid)
         known = {} if new else self._texts_of(origin)
         same = previous is not None and _is_version(previous, draft)
-        if same and previous is not None and previous.atomizer != ATOMIZER_VERSION:
+        if same and previous is not None and previous.atomizer != draft.atomizer:
             return self._again(draft, previous, witness, origin)
         held = [part.atom for part in previous.parts] if previous else self._held(rid, known)
         keys = self._align(draft, previous, known, witness, origin_hash)
@@ -443,7 +442,7 @@ def _is_version(manifest: Manifest, draft: Draft) -> bool:
 
 def _manifest_of(draft: Draft, ids: list[bytes]) -> Manifest:
     return Manifest(
-        ATOMIZER_VERSION,
+        draft.atomizer,
         draft.media_type,
         draft.request.modality,
         draft.whole,

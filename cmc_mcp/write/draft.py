@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cmc_mcp.canon import payload_hash
@@ -15,7 +15,7 @@ from cmc_mcp.kernel.identity import note_origin
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import NO_TRAITS, PackedTraits, speaker_key, traits_of
 from cmc_mcp.store.rows import BINARY
-from cmc_mcp.write.atomize import atomize, media_type_of
+from cmc_mcp.write.atomize import ATOMIZER_VERSION, GUESSED_VERSION, atomize, media_type_of
 from cmc_mcp.write.atomize.blocks import Block, segments
 from cmc_mcp.write.atomize.guess import media_type_of_code
 from cmc_mcp.write.atomize.hhni import hierarchy
@@ -51,6 +51,7 @@ class Draft:
     nodes: tuple[ManifestNode, ...] = ()  # the hierarchy of a document, atoms included
     places: tuple[str, ...] = ()  # of the parts, in that hierarchy
     entry: str = ""  # the id of an entry of a collection
+    atomizer: str = ATOMIZER_VERSION
 
     @property
     def indexed(self) -> tuple[Node, ...]:
@@ -95,13 +96,14 @@ def draft(request: Request) -> Draft:
     whole = payload_hash(request.data)
     if request.session is not None:
         origin = request.source or f"session:{request.session}"
-        media_type = request.media_type or _media_type(request, origin)
+        media_type = request.media_type or media_type_of(origin, request.modality)
         return _single(request, "turn", origin, media_type, whole)
     origin = request.source or note_origin(request.data)
-    media_type = request.media_type or _media_type(request, origin if request.source else "")
+    media_type = request.media_type or media_type_of(origin if request.source else "", request.modality)
     if request.modality in BINARY:
         return _single(request, "document" if request.source else "note", origin, media_type, whole)
-    blocks = atomize(request.data, modality=request.modality, media_type=media_type, origin=origin)
+    syntax = _syntax(request, media_type)
+    blocks = atomize(request.data, modality=request.modality, media_type=syntax, origin=origin)
     if request.source is None and len(blocks) <= 1:
         return _single(request, "note", origin, media_type, whole)
     parts: list[Part] = []
@@ -113,16 +115,18 @@ def draft(request: Request) -> Draft:
             literals.append(b"")
         else:
             literals[-1] += piece
-    return _document(request, origin, media_type, whole, tuple(parts), tuple(literals))
+    made = _document(request, origin, media_type, whole, tuple(parts), tuple(literals))
+    return made if syntax == media_type else replace(made, atomizer=GUESSED_VERSION)
 
 
-def _media_type(request: Request, name: str) -> str:
-    """Return the media type of a content that came without: by its name, and that of code by its text."""
-    known = media_type_of(name, request.modality)
-    # an event without a known extension is JSON: so it is told whether the name said "plain text"
-    if request.modality == "code" and media_type_of(name, "event") == "application/json" and known == "text/plain":
-        return media_type_of_code(request.data) or known
-    return known
+def _syntax(request: Request, media_type: str) -> str:
+    """Return the media type by whose syntax a content is divided: of code that came without one, what its text looks like.
+
+    What is recorded stays what the writer said, and with it the ids of what is not divided.
+    """
+    if request.modality == "code" and request.media_type is None and media_type == "text/plain":
+        return media_type_of_code(request.data) or media_type
+    return media_type
 
 
 def _document(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from cmc_mcp.config import Settings, Weights
 from cmc_mcp.index.lexicon import Lexicon
-from cmc_mcp.index.matrix import Matrix
+from cmc_mcp.index.matrix import Described, Matrix
 from cmc_mcp.memory import Memory
 from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.query import limits_of
-from cmc_mcp.read.rank import Pool
+from cmc_mcp.read.rank import Candidacy, Pool, Scale
 from cmc_mcp.read.retrieve import Selection
 from tests.read.made import asked, opened, point_at, without_matrix
 from tests.support import reach
@@ -174,3 +174,62 @@ def test_a_pool_is_the_mean_of_the_best_three_of_each_origin() -> None:
     origins = np.array([1, 1, 1, 1, 2, 0], np.int64)
     pool = Pool.of(origins, np.array([0.1, 0.9, 0.6, 0.3, 0.5, 1.0]), depth=10)
     assert pool.origins == {1: pytest.approx(0.6), 2: pytest.approx(0.5)}
+
+
+def test_a_turn_keeps_its_session_whatever_its_source(tmp_path: Path) -> None:
+    """With message ids as sources, turns have the neighbours, the pool and so the scores that they have without."""
+    said = [("Ana", "which harbour did you sail from?"), ("Bo", "Rotterdam"), ("Ana", "nice"), ("Bo", "cold though")]
+    answers = []
+    for name in ("none", "own", "mixed"):
+        with opened(tmp_path / name) as memory:
+            for number, (speaker, text) in enumerate(said):
+                own = name == "own" or (name == "mixed" and number % 2)
+                source = {"source": f"message-{number}"} if own else {}
+                turns(memory, [(speaker, text)], **source)
+            turns(memory, [("Ana", "hello there"), ("Bo", "good morning")], session="t")
+            for way in (memory, without_matrix(memory)):
+                found = way.recall("which harbour did Bo sail from?").items
+                answers.append([(item.text, item.score) for item in found])
+            with reach.reader(memory) as view:
+                limits = limits_of(view, asked())
+                assert limits is not None
+                matrix = reach.index(memory, view, Matrix, view.models()[0][0])
+                point = point_at(view)
+                rids = np.array(view.selected(point.head.seq, point.valid_at, limits), np.int64)
+                by_matrix, by_sql = (Selection(view, point, limits, way) for way in (matrix, None))
+                around = by_matrix.neighbours(rids)
+                assert np.array_equal(around, by_sql.neighbours(rids))
+                assert np.array_equal(by_matrix.described(rids).group, by_sql.described(rids).group)
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_sections_put_nothing_before_a_note_that_matches_as_well(tmp_path: Path) -> None:
+    """What stands below the nearest section gains over other passages with sections, and over nothing else."""
+    page = "# Ships\n\n## Harbour\n\nba ke mo\n\n## Market\n\nzu ri lo\n"
+    scores = []
+    for weight in (0.0, 0.1):
+        with opened(tmp_path / str(weight), settings=Settings(node_weight=weight, phrase_depth=0)) as memory:
+            memory.remember(page, source="page.md")
+            memory.remember("ba ke zu")
+            scores.append({item.text: item.score for item in memory.recall("ba ke", limit=10).items})
+    assert scores[1]["ba ke zu"] == scores[0]["ba ke zu"]
+    assert all(scores[1][text] <= scores[0][text] for text in scores[0])
+
+
+def test_words_that_say_little_of_a_question_leave_the_order_to_meaning() -> None:
+    """The share of words falls with what part of the question the best passage holds; one score alone is the whole."""
+    sure = Settings().lexical_sure
+    assert 0 < sure < 1
+    near, word = np.array([1.0, 0.5]), np.array([0.0, 8.0])
+    known = Described(*(np.zeros(2, np.int64) for _ in range(5)))
+    candidacy = Candidacy(np.array([1, 2], np.int64), known, Settings())
+    orders = []
+    for share in (0.0, 0.1, 1.0):
+        base, _, _ = candidacy.match(near, word, Scale(1.0, 8.0, share))
+        orders.append(int(base.argmax()))
+        assert base.max() <= 1.0
+    assert orders[0] == 0
+    alone, _, _ = candidacy.match(near, np.zeros(2), Scale(1.0, 0.0))
+    assert alone.tolist() == near.tolist()
+    unseen, _, _ = candidacy.match(np.zeros(2), word, Scale(0.0, 8.0))
+    assert unseen.tolist() == [0.0, 1.0]

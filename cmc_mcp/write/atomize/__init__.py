@@ -8,10 +8,21 @@ from cmc_mcp.write.atomize.blocks import Block, blank, check_blocks, segments
 from cmc_mcp.write.atomize.media import language_of, media_type_of
 from cmc_mcp.write.atomize.prose import prose
 
-__all__ = ["ATOMIZER_VERSION", "Block", "atomize", "check_blocks", "language_of", "media_type_of", "segments"]
+__all__ = [
+    "ATOMIZER_VERSION",
+    "GUESSED_VERSION",
+    "Block",
+    "atomize",
+    "check_blocks",
+    "language_of",
+    "media_type_of",
+    "segments",
+]
 
 ATOMIZER_VERSION: Final = "cmc-atomizer/1"
 """The version in every manifest; another division of the same bytes needs another version."""
+GUESSED_VERSION: Final = "cmc-atomizer/2"
+"""The version of code that came without a media type and is divided by the syntax that it looks like."""
 
 
 def atomize(data: bytes, *, modality: str, media_type: str, origin: str) -> tuple[Block, ...]:
