@@ -19,6 +19,7 @@ from types import ModuleType
 from rich.console import Console
 
 from benchmarks.recall import companions, page, report
+from benchmarks.recall.mixed import MIXED
 from benchmarks.recall.run import SetFigures, Way, measure
 from benchmarks.recall.sets import SETS, load_metrics
 from benchmarks.recall.shipped import stamp
@@ -46,6 +47,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--vectors", type=Path, nargs="*", default=[], help=".npz files of vectors made before (v, h)")
     parser.add_argument("--latency", default="", help="sizes, with commas: 1000,10000,100000,1000000")
     parser.add_argument("--mcp", action="store_true", help="also ask the smallest scope through the server over stdio")
+    parser.add_argument("--mixed", action="store_true", help="also ask everything where all sets are in one workspace")
     parser.add_argument("--companions", action="store_true", help="also run " + ", ".join(companions.COMPANIONS))
     parser.add_argument(
         "--page", type=Path, help="put tables and pictures into this Markdown file, between its markers"
@@ -119,6 +121,10 @@ def _quality(found: _Found, options: argparse.Namespace, keep: Path, console: Co
     if any(changes for _, changes in ways):
         found.grids["ablations"] = [report.ablations(figures, metrics)]
     found.grids["times"] = [report.times(figures)]
+    if options.mixed:
+        ways = [(SHIPPED, {}), (BASELINES, None)]
+        mixed = measure(options.eval, keep, [MIXED], ways, options.jobs, console)[MIXED]
+        found.grids["mixed"] = [report.mixed_beside_alone(mixed, figures, metrics)]
     if options.mcp and (scope := smallest(options.eval, names)) is not None:
         console.print(f"asking {scope.set}/{scope.name} over stdio")
         found.served = served(keep, scope, metrics)

@@ -1,11 +1,13 @@
-"""What the figures are held against: the baselines on the open split, and the bars of the sealed one.
+"""What the figures are held against: the baselines on the open split, the bars of the sealed one, and those of the open one.
 
-What they were measured on: `docs/recall.md`.
+The bars of the sealed split were set a margin above the best of many simple ways there, and on the open split these reach
+something else: on RealTalk .543 and not .674. So an open target is the open split's own best simple way with the same
+margin, where both are known; for other metrics there is none. What they were measured on: `docs/recall.md`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 # R@10 on the open split: BM25 porter, dense, RRF 60, plain sum, best simple way so far
 REFERENCE: Final[dict[str, tuple[float, float, float, float, float]]] = {
@@ -35,4 +37,36 @@ BARS: Final[tuple[tuple[str, str, str, float, float], ...]] = (
     ("cosqa", "R@10", "", 0.82, 0.85),
     ("cosqa", "MRR@10", "", 0.54, 0.58),
 )
+# R@10 of the best simple way on the sealed split, as `reference/retrieval.md` gives it
+SEALED_BEST: Final[dict[str, float]] = {
+    "locomo": 0.818, "realtalk": 0.674, "beam": 0.629, "timeqa": 0.911, "cosqa": 0.816,
+}  # fmt: skip
+
+
+class OpenBar(NamedTuple):
+    """A bar of the sealed split, and what it comes to on the open one; None where a baseline is not known."""
+
+    set: str
+    metric: str
+    category: str
+    target: float | None
+    stretch: float | None
+    sealed: float
+
+
+def open_bars() -> list[OpenBar]:
+    """Return every bar with its open target: the open best simple way, plus what the sealed bar is above the sealed one.
+
+    >>> [f"{bar.target:.3f}" for bar in open_bars() if bar.set == "realtalk" and bar.target]
+    ['0.569']
+    """
+    out = []
+    for name, metric, category, target, stretch in BARS:
+        known = metric == "R@10" and not category and name in SEALED_BEST
+        more = REFERENCE[name][4] - SEALED_BEST[name] if known else None
+        ends = (None, None) if more is None else (round(target + more, 3), round(stretch + more, 3))
+        out.append(OpenBar(name, metric, category, *ends, target))
+    return out
+
+
 LOSS_MAX: Final = 0.01  # of R@10 that a change may cost any set

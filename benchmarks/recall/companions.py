@@ -1,4 +1,4 @@
-"""What colleagues of this package measure by themselves: duplicates and contradictions in pairs, the settling of DVNS."""
+"""What colleagues of this package measure by themselves: pairs, DVNS, notes beside documents, look-alikes, languages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-COMPANIONS = ("pairs", "dvns")
+COMPANIONS = ("pairs", "dvns", "notes", "lookalikes", "languages")
 
 
 def figures(name: str, folder: Path, console: Console) -> dict[str, float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.recall.bars import BARS
+from benchmarks.recall.bars import open_bars
 from benchmarks.recall.baselines import WAYS
 from benchmarks.recall.report import Grid
 from benchmarks.recall.run import SetFigures
@@ -96,10 +96,10 @@ def _sets(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Figure:
     axes.errorbar(
         range(len(names)), means, errors, fmt="D", color=_INK[0], capsize=4, label="CMC, 95 % interval", zorder=3
     )
-    targets = {name: target for name, metric, category, target, _ in BARS if metric == "R@10" and not category}
+    targets = {bar.set: bar.target for bar in open_bars() if bar.target is not None}
     marks = [(place, targets[name]) for place, name in enumerate(names) if name in targets]
     axes.plot(
-        [x for x, _ in marks], [y for _, y in marks], "_", color="black", markersize=26, label="bar (sealed split)"
+        [x for x, _ in marks], [y for _, y in marks], "_", color="black", markersize=26, label="target (open split)"
     )
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel("R@10")

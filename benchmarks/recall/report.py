@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.recall.bars import BARS, LOSS_MAX, REFERENCE
+from benchmarks.recall.bars import LOSS_MAX, REFERENCE, open_bars
 from benchmarks.recall.baselines import WAYS
 from benchmarks.recall.run import SetFigures
 from benchmarks.recall.shipped import Row
@@ -97,18 +97,24 @@ def compared(figures: Mapping[str, SetFigures], metrics: ModuleType, metric: str
 
 
 def bars(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
-    """Set each barred metric beside its bar (which is for the sealed split; this is the open one)."""
+    """Set each barred metric beside the open split's target, and name the sealed split's bar, which is not for these."""
     rows: list[tuple[str, ...]] = []
-    for name, metric, category, target, stretch in BARS:
-        mine = _of(figures[name].rows.get(SHIPPED, []), category) if name in figures else []
-        value = metrics.mean_of(mine, metric) if mine else None
+    for bar in open_bars():
+        mine = _of(figures[bar.set].rows.get(SHIPPED, []), bar.category) if bar.set in figures else []
+        value = metrics.mean_of(mine, bar.metric) if mine else None
         if value is None:
             continue
-        low, high = metrics.interval(mine, metric)
-        said = "stretch" if value >= stretch else "target" if value >= target else f"{signed(value - target)}"
-        what = f"{metric}, {category}" if category else metric
-        rows.append((name, what, cell(value), f"{cell(low)}–{cell(high)}", cell(target), cell(stretch), said))
-    return Grid("Open split beside the bars", ("set", "metric", "found", "95 %", "target", "stretch", "reached"), rows)
+        low, high = metrics.interval(mine, bar.metric)
+        said = "–"
+        if bar.target is not None and bar.stretch is not None:
+            said = (
+                "stretch" if value >= bar.stretch else "target" if value >= bar.target else signed(value - bar.target)
+            )
+        what = f"{bar.metric}, {bar.category}" if bar.category else bar.metric
+        ends = (cell(bar.target), cell(bar.stretch), said, cell(bar.sealed))
+        rows.append((bar.set, what, cell(value), f"{cell(low)}–{cell(high)}", *ends))
+    columns = ("set", "metric", "found", "95 %", "open target", "open stretch", "reached", "sealed bar")
+    return Grid("Open split beside its own targets", columns, rows)
 
 
 def ablations(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
@@ -131,6 +137,32 @@ def ablations(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
             rows.append((variant, one.metric, *cells, ", ".join(harms) or "none"))
     title = "What each stage is worth: shipped − without it (paired, 95 %)"
     return Grid(title, ("left out", "metric", *names, f"sets it costs more than {LOSS_MAX}"), rows)
+
+
+def mixed_beside_alone(mixed: SetFigures, alone: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
+    """Set what each set finds in a mixture beside what it finds alone, on the same questions."""
+    mine = mixed.rows.get(SHIPPED, [])
+    cosine = mixed.rows.get("dense", [])
+    rows: list[tuple[str, ...]] = []
+    for name in dict.fromkeys(str(row["category"]) for row in mine):
+        part = [row for row in mine if row["category"] == name]
+        own = alone[name].rows.get(SHIPPED, []) if name in alone else []
+        asked = {row["id"] for row in part}
+        own = [row for row in own if row["id"] in asked]
+        change, said = "–", "–"
+        if own:
+            mean, low, high = metrics.paired_difference(own, part, "R@10")
+            change = f"{signed(mean)} ({signed(low)} … {signed(high)})"
+            said = "yes" if mean >= -LOSS_MAX else "no"
+        near = [row for row in cosine if row["category"] == name]
+        cells = [cell(metrics.mean_of(own, "R@10") if own else None), cell(metrics.mean_of(part, "R@10"))]
+        firsts = [cell(metrics.mean_of(part, "R@1")), cell(metrics.mean_of(near, "R@1") if near else None)]
+        rows.append(
+            (name, str(len(part)), *cells, change, said, cell(metrics.mean_of(near, "R@10") if near else None), *firsts)
+        )
+    columns = ("set", "n", "R@10 alone", "R@10 mixed", "mixed − alone (95 %)", f"within {LOSS_MAX}", "cosine, mixed",
+               "R@1 mixed", "R@1 cosine")  # fmt: skip
+    return Grid("Everything in one workspace", columns, rows)
 
 
 def times(figures: Mapping[str, SetFigures]) -> Grid:

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.recall import baselines, shipped
-from benchmarks.recall.sets import Scope, load, load_metrics
+from benchmarks.recall.mixed import MIXED, mixtures
+from benchmarks.recall.sets import SETS, Scope, load, load_metrics
 from benchmarks.recall.shipped import Answers, Row
 from benchmarks.recall.variants import FIRST_TEN, IN_BUDGET, SHIPPED, Changes, known
 
@@ -42,8 +43,15 @@ class SetFigures:
     stages_ms: dict[str, float] = field(default_factory=dict)
 
 
+def scopes_of(folder: Path, name: str) -> list[Scope]:
+    """Return the scopes of a set, the mixtures of all sets included."""
+    if name == MIXED:
+        return mixtures(folder, [one for one in SETS if (folder / one / "queries.jsonl").exists()])
+    return load(folder, name)
+
+
 def _scope(task: Task) -> Scope:
-    return next(scope for scope in load(task.eval, task.set) if scope.name == task.scope)
+    return next(scope for scope in scopes_of(task.eval, task.set) if scope.name == task.scope)
 
 
 def _build(task: Task) -> Task:
@@ -106,7 +114,7 @@ def measure(
 ) -> dict[str, SetFigures]:
     """Build the stores of the sets, then ask every question in every way."""
     written = shipped.stamp()
-    scopes = [(name, scope.name, len(scope.asks)) for name in names for scope in load(folder, name)]
+    scopes = [(name, scope.name, len(scope.asks)) for name in names for scope in scopes_of(folder, name)]
     builds = [Task(folder, keep, name, scope, "", {}, written) for name, scope, _ in scopes]
     for _ in _each(_build, builds, jobs, "remembering", console):
         pass

@@ -44,6 +44,7 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
     "function words searched": Ablation({"function_words": True}),
     "words and meaning half and half": Ablation({"*.lexical": 0.5}),
     "no floor under BM25's scale": Ablation({"lexical_ideal_min": 0.0}),
+    "words count in full however little they hold": Ablation({"lexical_sure": 0.0}),
     "no heading column": Ablation({"heading_weight": 0.0}),
     "no dedupe": Ablation({"dedupe": False}),
     "no shortening, in 2k": Ablation({"compress.passage_tokens": _ENDLESS}, IN_BUDGET),

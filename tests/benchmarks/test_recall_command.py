@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.recall import page, sets, variants
+from benchmarks.recall.bars import open_bars
+from benchmarks.recall.mixed import mixtures
+from benchmarks.recall.notes import documents, notes
 from benchmarks.recall.sets import Aligner, Doc, remembered
 from cmc_mcp.config import Settings
 
@@ -46,6 +49,43 @@ def test_atoms_are_brought_back_to_the_documents_that_they_run_over() -> None:
     assert [align(text) for text in ("same text", "same  text", "absent", "x\n\ny")] == [["a"], ["b"], [], ["c", "d"]]
 
 
+def test_a_mixture_holds_one_scope_of_each_set_and_asks_every_question_once(tmp_path: Path) -> None:
+    for name, scopes in (("many", 3), ("two", 2), ("one", 1)):
+        (tmp_path / name).mkdir()
+        docs = [doc(f"{name}-{scope}", "text") | {"scope": f"{name}{scope}"} for scope in range(scopes)]
+        asks = [
+            {"id": f"{name}-{scope}-{n}", "scope": f"{name}{scope}", "text": "?", "category": "x",
+             "relevant": [f"{name}-{scope}"]}
+            for scope in range(scopes) for n in range(4)
+        ]  # fmt: skip
+        for file, rows in (("docs", docs), ("queries", asks)):
+            (tmp_path / name / f"{file}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    made = mixtures(tmp_path, ("many", "two", "one"))
+    assert [[part.name for part in scope.parts[:3]] for scope in made] == [
+        ["many0", "two0", "one0"], ["many1", "two1", "one0"], ["many2", "two0", "one0"]
+    ]  # fmt: skip
+    asked = [ask["id"] for scope in made for ask in scope.asks if ask["category"] != "notes"]
+    assert len(asked) == len(set(asked)) == 4 * 6
+    assert all(set(ask["relevant"]) <= {one["id"] for one in scope.docs} for scope in made for ask in scope.asks)
+    assert {ask["category"] for scope in made for ask in scope.asks} == {"many", "two", "one", "notes"}
+
+
+def test_the_notes_beside_documents_are_short_and_the_documents_are_not() -> None:
+    asked = notes()
+    assert len({note.number for note in asked}) >= 60 <= len({note.question for note in asked})
+    assert sum(note.seen for note in asked) == pytest.approx(len(asked) / 2, abs=2)
+    assert max(len(note.text) for note in asked) < 100
+    pages = documents()
+    assert len(pages) >= 6
+    assert min(len(text) for _, text in pages) > 2_000
+
+
+def test_an_open_target_is_as_far_above_the_open_baseline_as_the_sealed_bar_is_above_the_sealed_one() -> None:
+    known = {bar.set: bar for bar in open_bars() if bar.target is not None}
+    assert known["realtalk"].target == pytest.approx(0.543 + 0.70 - 0.674)
+    assert all(bar.stretch is not None and bar.stretch > bar.target for bar in known.values() if bar.target)
+
+
 @pytest.mark.parametrize("name", variants.ABLATIONS)
 def test_every_ablation_can_be_run_and_changes_what_ships(name: str) -> None:
     one = variants.ABLATIONS[name]
@@ -68,7 +108,20 @@ def test_the_page_keeps_its_words_and_what_was_not_measured_now(tmp_path: Path) 
 
 
 def test_the_page_has_a_place_for_whatever_is_measured() -> None:
-    page_parts = ("quality", "baselines", "ablations", "times", "latency", "mcp", "pairs", "dvns")
+    page_parts = (
+        "quality",
+        "baselines",
+        "ablations",
+        "times",
+        "latency",
+        "mcp",
+        "pairs",
+        "dvns",
+        "mixed",
+        "notes",
+        "lookalikes",
+        "languages",
+    )
     text = (ROOT / "docs" / "recall.md").read_text()
     assert all(f"<!-- measured: {name} -->" in text and f"<!-- end: {name} -->" in text for name in page_parts)
 
