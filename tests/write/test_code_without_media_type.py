@@ -43,7 +43,7 @@ def test_code_is_divided_as_with_its_media_type(tmp_path: Path, media_type: str)
             said = [kept.text for name in added if (kept := memory.history(name).memory) is not None]
             assert said == [text.encode()[b.start : b.end].decode() for b in blocks] or len(blocks) == 1
             assert memory.remember(text, modality="code", source=source).added == []
-        assert memory.verify().ok
+        assert memory.verify().holds
 
 
 def test_what_was_divided_at_blank_lines_stays_when_it_is_told_again(
@@ -55,5 +55,5 @@ def test_what_was_divided_at_blank_lines_stays_when_it_is_told_again(
         monkeypatch.undo()
         again = memory.remember(PYTHON, modality="code", source="snippet")
         assert again.added == [] and again.retracted == []
-        assert memory.source("snippet") == PYTHON.encode()
-        assert len(before) > 1 and memory.verify().ok
+        assert memory.read_source("snippet") == PYTHON.encode()
+        assert len(before) > 1 and memory.verify().holds
