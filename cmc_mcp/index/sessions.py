@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.ids import Pid, Rid
@@ -76,5 +76,4 @@ def _sessions(view: ReadView, rids: Sequence[Rid]) -> dict[int, int]:
 
 def _bodies(rows: Mapping[Pid, PayloadRow]) -> dict[Pid, bytes]:
     """Return those payloads that are left and sound; what was altered says nothing, and whoever shows it raises."""
-    found = {pid: row.body for pid, row in rows.items() if row.body is not None and is_sound(row, DOMAINS)}
-    return cast("dict[Pid, bytes]", found)
+    return {pid: row.body for pid, row in rows.items() if row.body is not None and is_sound(row, DOMAINS)}
