@@ -45,7 +45,7 @@ class Clues:
 
 
 def askable(query: str) -> str:
-    """Return a question in the one form in which it is searched with: composed (NFC), without half of a surrogate pair.
+    r"""Return a question in the one form in which it is searched with: composed (NFC), without half of a surrogate pair.
 
     >>> askable("Cafe\u0301"), askable("a \ud800 b") == "a \ufffd b"
     ('Café', True)
