@@ -33,6 +33,7 @@ BATCH_ITEMS_MAX: Final = 1_000  # items in one transaction of remember_many
 FORGET_IDS_MAX: Final = 10_000
 QUERY_CHARS_MAX: Final = 8_192
 RECALL_ITEMS_MAX: Final = 200
+RECALL_TOKENS_MIN: Final = 60  # of a budget in which any memory can be shown, if only as an excerpt
 BUDGET_TOKENS_MAX: Final = 100_000
 HISTORY_ITEMS_MAX: Final = 1_000
 FILTER_NODES_MAX: Final = 10_000  # conditions, and values of lists, in one filter

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+from cmc_mcp.kernel.identity import ID_BYTES
 from cmc_mcp.model.results import HistoryResult, Item, TransactionModel, Version
-from cmc_mcp.read.fit import render
+from cmc_mcp.model.shown import escaped, value
+from cmc_mcp.read.frame import Names, lines_of
 from cmc_mcp.tools.respond import diff_lines, listed, quoted
 from cmc_mcp.tools.tool import Hints, ToolSpec, ask
 from cmc_mcp.verbs.models import History
@@ -22,7 +24,7 @@ def write(result: HistoryResult, asked: History) -> list[str]:
     """Write the answer."""
     lines: list[str] = []
     if result.memory is not None:
-        lines += [*render(result.memory).split("\n"), "", "---", *_facts(result.memory)]
+        lines += [*lines_of([result.memory], Names(least=2 * ID_BYTES)), "---", *_facts(result.memory)]
     lines += [_version(version) for version in result.versions]
     lines += listed("derived from", result.derived_from)
     lines += listed("premise of", result.supports)
@@ -31,10 +33,11 @@ def write(result: HistoryResult, asked: History) -> list[str]:
     for version in result.source_versions:
         size = "" if version.bytes is None else f", {version.bytes:,} bytes"
         lines.append(
-            f"version {version.version}: transaction {version.transaction}, {version.recorded_at}, {version.parts} parts{size}"
+            f"version {value(version.version)}: transaction {version.transaction}, {version.recorded_at}, {version.parts} parts{size}"
         )
     lines += [
-        f"{'  ' * (node.level - 1)}{node.path or '.'} {node.title} ({node.dependency_hash})" for node in result.nodes
+        f"level {node.level}: {value(node.path or '.')} {value(node.title)} ({node.dependency_hash})"
+        for node in result.nodes
     ]
     lines += _places(result)
     if result.diff is not None:
@@ -50,17 +53,19 @@ def _places(result: HistoryResult) -> list[str]:
     around = [("here", result.node), ("in", result.parent), *(("holds", node) for node in result.children)]
     around += [("beside", node) for node in result.siblings]
     return [
-        f"{role} {node.path or '.'} {node.id or node.title} ({node.dependency_hash})"
-        + (f": {node.text}" if node.text else "")
+        f"{role} {value(node.path or '.')} {node.id or value(node.title)} ({node.dependency_hash})"
+        + (f": {value(node.text)}" if node.text else "")
         for role, node in around
         if node is not None
     ]
 
 
 def _facts(item: Item) -> list[str]:
-    lines = [f"tag {name}={quoted(value)}" for name, value in item.tags.items()]
+    lines = [f"tag {value(name)}={value(said)}" for name, said in item.tags.items()]
+    if item.claim is not None:
+        lines.append("claim " + " | ".join(map(value, (item.claim.subject, item.claim.predicate, item.claim.object))))
     if item.witness is not None:
-        lines.append("; ".join(f"{name} {quoted(value)}" for name, value in item.witness.lean().items()))
+        lines.append("; ".join(f"{name} {quoted(said)}" for name, said in item.witness.lean().items()))
     return lines
 
 
@@ -68,7 +73,7 @@ def _version(version: Version) -> str:
     valid = f"valid {version.valid_from or 'always'} to {version.valid_to or 'further notice'}"
     known = f"believed since transaction {version.recorded}"
     ended = f" until {version.ended}" if version.ended is not None else ""
-    facts = f" {json.dumps(version.facts, ensure_ascii=False)}" if version.facts else ""
+    facts = f" {escaped(json.dumps(version.facts, ensure_ascii=False))}" if version.facts else ""
     return f"{known}{ended}: {valid}{facts}"
 
 
@@ -76,9 +81,9 @@ def _transaction(entry: TransactionModel) -> str:
     extras = [f"{entry.changes} changes, {entry.atoms} memories after"]
     if entry.reason:
         extras.append(f"reason: {quoted(entry.reason)}")
-    extras += [f"label {label!r}" for label in entry.labels]
+    extras += [f"label {value(label)}" for label in entry.labels]
     return (
-        f"{entry.transaction} {entry.recorded_at} {entry.verb} by {entry.principal}: "
+        f"{entry.transaction} {entry.recorded_at} {entry.verb} by {value(entry.principal)}: "
         f"{'; '.join(extras)}; {entry.snapshot}; hash {entry.hash}"
     )
 

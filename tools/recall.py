@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 
-from cmc_mcp.limits import ANSWER_CHARS_MAX
+from typing import Final
+
+from cmc_mcp.limits import ANSWER_CHARS_MAX, RECALL_TOKENS_MIN
 from cmc_mcp.model.results import Item, RecallResult
-from cmc_mcp.read.fit import SEPARATOR, render
+from cmc_mcp.model.shown import escaped, flat, value
+from cmc_mcp.read.fit import reduced
+from cmc_mcp.read.frame import DUPLICATES_NAMED, Names, lines_of
+from cmc_mcp.read.window import question_terms, window
 from cmc_mcp.tools.respond import listed, quoted
 from cmc_mcp.tools.tool import Hints, ToolSpec, ask
 from cmc_mcp.verbs.models import Recall
+
+_LEFT_OUT_NAMED: Final = 5
+_WINDOW_CHARS: Final = ANSWER_CHARS_MAX // 4  # of a memory that by itself is longer than an answer
 
 DESCRIPTION = """Search memory by meaning and by words; gives what matters within a token budget.
 Use it at the start of a task, before deciding something that may have been decided, and when the user refers to \
@@ -20,7 +28,7 @@ Example: {"query": "where do we deploy, and since when?", "budget_tokens": 800}"
 
 
 def shape(result: RecallResult, asked: Recall) -> RecallResult:
-    """Drop what a concise answer does not need, and name among `left_out` what no answer could hold."""
+    """Drop what a concise answer does not need, and name among `left_out` what no answer could hold; one is always left."""
     if asked.detail == "concise":
         mode = result.mode.model_copy(update={"tokenizer": ""})
         point = result.read_point.model_copy(update={"settings": "", "model": None})
@@ -30,10 +38,25 @@ def shape(result: RecallResult, asked: Recall) -> RecallResult:
     room, kept = ANSWER_CHARS_MAX * 3 // 4, 0
     while kept < len(sizes) and (room := room - sizes[kept]) >= 0:
         kept += 1
-    if kept < len(sizes):
-        left_out = [*(item.id for item in result.items[kept:]), *result.left_out]
-        result = result.model_copy(update={"items": result.items[:kept], "left_out": left_out})
-    return result
+    if kept == len(sizes):
+        return result
+    shown, gone = result.items[:kept] or [_shortened(result.items[0], asked.query)], result.items[max(1, kept) :]
+    sizes_of = {item.id: item.original_tokens or item.tokens for item in gone}
+    return result.model_copy(
+        update={
+            "items": shown,
+            "left_out": [*sizes_of, *result.left_out],
+            "left_out_tokens": sizes_of | result.left_out_tokens,
+        }
+    )
+
+
+def _shortened(item: Item, query: str) -> Item:
+    """Return a memory that no answer holds with a window of its words, and without what else may be long."""
+    *_, least = reduced(item)
+    words = window(item.text, question_terms(query), _WINDOW_CHARS, lambda text: len(text) <= _WINDOW_CHARS)
+    original = item.original_tokens or item.tokens or len(item.text)
+    return least.model_copy(update={"text": words, "level": "reference", "original_tokens": original})
 
 
 def _concise(item: Item) -> Item:
@@ -45,54 +68,66 @@ def _concise(item: Item) -> Item:
 
 def write(result: RecallResult, asked: Recall) -> list[str]:
     """Write the answer: the memories as the budget counted them, then what one must know about them."""
-    memories = SEPARATOR.join(render(item) for item in result.items)
-    lines = [*memories.split("\n"), "", "---"] if result.items else ["No memory matches."]
-    if asked.detail == "detailed" or asked.explain:
-        lines += [_about(item) for item in result.items]
-    lines += listed("left out, did not fit (raise budget_tokens, or ask for one with history)", result.left_out)
+    names = Names(result.id_digits)
+    lines = lines_of(result.items, names)
+    if not result.items and not result.left_out and asked.budget_tokens >= RECALL_TOKENS_MIN:
+        lines = ["Nothing more matches." if asked.cursor else "No memory matches."]
+    lines.append("---")
+    detailed = asked.detail == "detailed" or asked.explain
+    if detailed:
+        lines += [_about(item, names) for item in result.items]
+    lines += _left_out(result, names)
     if result.next_cursor:
-        lines.append(f"more: call recall with the same arguments and cursor={result.next_cursor}")
+        lines.append(f"more: cursor={result.next_cursor}")
     if result.hidden_erased:
         lines.append(f"hidden: {result.hidden_erased} whose content was erased")
-    lines.append(_mode(result))
-    point = result.read_point
-    lines.append(f"read at {point.snapshot}, transaction {point.transaction}, valid at {point.valid_at}")
+    lines += _footer(result, detailed)
     lines += [
         f"stage {stage.stage}: {stage.candidates} candidates, {stage.ms} ms"
-        + (f" {json.dumps(stage.notes, ensure_ascii=False)}" if stage.notes else "")
+        + (f" {escaped(json.dumps(stage.notes, ensure_ascii=False))}" if stage.notes else "")
         for stage in result.trace
     ]
     return lines
 
 
-def _mode(result: RecallResult) -> str:
-    mode = result.mode
-    parts = [f"found by {mode.retrieval.replace('_', ' ')}" + (f" with {mode.model}" if mode.model else "")]
+def _left_out(result: RecallResult, names: Names) -> list[str]:
+    sizes = [(name, result.left_out_tokens.get(name, 0)) for name in result.left_out]
+    said = [f"{names(name)} ({size:,} tokens)" for name, size in sizes[:_LEFT_OUT_NAMED]]
+    if rest := sizes[_LEFT_OUT_NAMED:]:
+        said.append(f"{len(rest):,} more ({sum(size for _, size in rest):,} tokens)")
+    return listed("left out", said)
+
+
+def _footer(result: RecallResult, detailed: bool) -> list[str]:
+    mode, point = result.mode, result.read_point
+    lines = [f"read at transaction {point.transaction}, {mode.retrieval.replace('_', ' ')}, {result.tokens:,} tokens"]
+    if detailed:
+        with_model = f", found with {value(mode.model)}" if mode.model else ""
+        lines.append(f"state {point.snapshot}, valid at {point.valid_at}{with_model}")
     if mode.degraded:
-        parts.append(f"DEGRADED: {mode.degraded}")
+        lines.append(f"DEGRADED: {flat(mode.degraded)}")
     if mode.pending:
-        parts.append(f"{mode.pending} memories have no vector yet, so full text alone finds them")
-    return f"{result.tokens} tokens; {'; '.join(parts)}"
+        lines.append(f"pending: {mode.pending} memories have no vector yet, so full text alone finds them")
+    return lines
 
 
-def _about(item: Item) -> str:
+def _about(item: Item, names: Names) -> str:
     """Write on one line what the memory's own text does not show."""
     parts = [f"score {item.score:g}", f"modality {item.modality}"]
-    parts += [f"{name} {quoted(value)}" for name, value in (("title", item.title), ("session", item.session)) if value]
     pairs = {
-        "recorded": item.recorded_at, "transaction": item.transaction,
-        "priority": item.priority, "media type": item.media_type, "dependency hash": item.dependency_hash,
+        "recorded": item.recorded_at, "transaction": item.transaction, "priority": item.priority,
+        "media type": item.media_type and value(item.media_type), "dependency hash": item.dependency_hash,
     }  # fmt: skip
-    parts += [f"{name} {value}" for name, value in pairs.items() if value is not None]
-    parts += [f"tag {name}={quoted(value)}" for name, value in item.tags.items()]
+    parts += [f"{name} {said}" for name, said in pairs.items() if said is not None]
     if item.claim:
-        parts.append("claim " + " | ".join(map(quoted, (item.claim.subject, item.claim.predicate, item.claim.object))))
+        parts.append("claim " + " | ".join(map(value, (item.claim.subject, item.claim.predicate, item.claim.object))))
     if item.witness:
-        parts += [f"{name} {quoted(value)}" for name, value in item.witness.lean().items()]
-    parts += listed("stands also for", item.duplicates)
+        parts += [f"{name} {quoted(said)}" for name, said in item.witness.lean().items()]
+    if len(item.duplicates) > DUPLICATES_NAMED:
+        parts += listed("stands also for", map(names, item.duplicates[DUPLICATES_NAMED:]))
     if item.why:
-        parts.append(" ".join(f"{name}={value:g}" for name, value in item.why.items()))
-    return f"{item.id}: {'; '.join(parts)}"
+        parts.append(" ".join(f"{name}={said:g}" for name, said in item.why.items()))
+    return f"{names(item.id)}: {'; '.join(parts)}"
 
 
 TOOL = ToolSpec(

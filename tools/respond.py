@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar, cast
 
@@ -13,9 +12,8 @@ from pydantic import JsonValue
 from cmc_mcp.errors import CmcError, InvalidInput
 from cmc_mcp.limits import ANSWER_CHARS_MAX
 from cmc_mcp.model.results import ConflictNote, Diff, Receipt, RecordChange, Result
-from cmc_mcp.model.shown import flat
+from cmc_mcp.model.shown import escaped, flat, value
 
-_PLAIN: Final = re.compile(r"[^\"\\;|=→\[\]\n]*\Z")
 R = TypeVar("R", bound=Result)
 Structure = dict[str, JsonValue]
 
@@ -143,22 +141,20 @@ def listed(name: str, values: Iterable[str]) -> list[str]:
     return [f"{name}: {text}"] if text else []
 
 
-def quoted(value: JsonValue) -> str:
-    """Write a value as JSON, but for a text that holds nothing which could end it: that as it is."""
-    if isinstance(value, str) and _PLAIN.match(value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def quoted(said: JsonValue) -> str:
+    """Write a value as `shown.value` does; what is no text as JSON."""
+    return value(said) if isinstance(said, str) else escaped(json.dumps(said, ensure_ascii=False))
 
 
 def conflict(note: ConflictNote) -> str:
     """Write one disagreement."""
-    return f"{note.with_id} ({note.kind}: {note.reason})"
+    return f"{note.with_id} ({note.kind}: {value(note.reason)})"
 
 
 def shortened(text: str) -> str:
-    """Return the beginning of a text on one line."""
+    """Return the beginning of a text as a value for a line of ours."""
     line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
+    return value(line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…")
 
 
 def receipt_lines(receipt: Receipt) -> list[str]:
@@ -168,7 +164,7 @@ def receipt_lines(receipt: Receipt) -> list[str]:
     lines = [f"transaction {receipt.transaction}; {state}"]
     for name in ("added", "reaffirmed", "restored", "revised", "retracted", "retired"):
         lines += listed(name, getattr(receipt, name))
-    lines += [f"quarantined: {kept.id} ({'; '.join(kept.reasons)})" for kept in receipt.quarantined]
+    lines += [f"quarantined: {kept.id} ({'; '.join(map(value, kept.reasons))})" for kept in receipt.quarantined]
     lines += listed("CONFLICTS with", (conflict(note) for note in receipt.conflicts))
     if receipt.more_conflicts:
         lines.append(f"and {receipt.more_conflicts:,} more disagree")
@@ -177,7 +173,7 @@ def receipt_lines(receipt: Receipt) -> list[str]:
             f"echo of: {', '.join(receipt.echo_of)}; superseded, and stays so; to go back, revise the successor"
         )
     if receipt.source:
-        lines.append(f"source: {receipt.source}")
+        lines.append(f"source: {value(receipt.source)}")
     if receipt.pending:
         lines.append(f"pending: {receipt.pending} found by full text only until they have a vector")
     if receipt.transactions > 1:
@@ -201,9 +197,9 @@ def diff_lines(diff: Diff) -> list[str]:
 def _record_line(sign: str, record: RecordChange) -> str:
     kind = "" if record.kind == "atom" else f" {record.kind}"
     text = f": {shortened(record.text)}" if record.text else ""
-    changes = "; ".join(f"{c.field}: {_value(c.before)} → {_value(c.after)}" for c in record.changes)
+    changes = "; ".join(f"{value(c.field)}: {_value(c.before)} → {_value(c.after)}" for c in record.changes)
     return f"{sign} {record.id}{kind}{f' [{changes}]' if changes else ''}{text}"
 
 
-def _value(value: JsonValue) -> str:
-    return "nothing" if value is None else shortened(quoted(value))
+def _value(said: JsonValue) -> str:
+    return "nothing" if said is None else shortened(said) if isinstance(said, str) else shortened(json.dumps(said))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmc_mcp.model.results import SnapshotResult
+from cmc_mcp.model.shown import value
 from cmc_mcp.tools.tool import Hints, ToolSpec, ask
 from cmc_mcp.verbs.models import Snapshot
 
@@ -14,7 +15,7 @@ Example: {"label": "before the refactor"}"""
 
 def write(result: SnapshotResult, asked: Snapshot) -> list[str]:
     """Write the answer."""
-    named = f" labelled {result.label!r}" if result.label else ""
+    named = f" labelled {value(result.label)}" if result.label else ""
     when = f", recorded {result.recorded_at}" if result.recorded_at else ""
     counts = ", ".join(f"{count:,} {name}" for name, count in result.counts.items())
     return [

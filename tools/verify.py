@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cmc_mcp.errors import Cancelled
 from cmc_mcp.model.results import VerifyResult
+from cmc_mcp.model.shown import value
 from cmc_mcp.tools.tool import Call, Hints, ToolSpec
 from cmc_mcp.verbs.models import Verify
 
@@ -31,8 +32,8 @@ def write(result: VerifyResult, asked: Verify) -> list[str]:
     verdict = "Holds" if result.holds else f"DOES NOT HOLD: {len(result.faults)} faults"
     checked = ", ".join(f"{count:,} {name}" for name, count in result.checked.items())
     lines = [f"{verdict}. Checked: {checked or 'an empty ledger'}"]
-    lines += [f"fault in {fault.table}, {fault.key}: {fault.reason}" for fault in result.faults]
-    lines += [f"note: {note}" for note in result.notes]
+    lines += [f"fault in {value(fault.table)}, {value(fault.key)}: {value(fault.reason)}" for fault in result.faults]
+    lines += [f"note: {value(note)}" for note in result.notes]
     lines.append(f"state {result.snapshot}, transaction {result.transaction}, log root {result.log_root}")
     if (proof := result.proof) is not None:
         lines.append(f"proof of {proof.id}: transaction {proof.transaction} with hash {proof.transaction_hash}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Final
 
@@ -26,6 +26,9 @@ from cmc_mcp.model.time import PointLike as PointLike
 from cmc_mcp.model.time import is_time, parse_time
 from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import checked
+
+ID_DIGITS_SHOWN: Final = 6
+"""So many hex digits of an id are shown, and as many more as it takes to tell it from every other memory's."""
 
 _HEX: Final = re.compile(r"[0-9a-f]+\Z")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}\Z")
@@ -55,6 +58,30 @@ def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> Rid:
         names = [atom_name(key) for _, key in found]
         raise Ambiguous(f"{reference} could be any of {', '.join(names)}; give more digits", candidates=names)
     return found[0][0]
+
+
+def longer(view: LedgerView, names: Collection[str], upto: Rid) -> dict[str, int]:
+    """Return how many hex digits those ids need, of `names`, that `ID_DIGITS_SHOWN` do not tell from every other memory's.
+
+    The others are all that were recorded up to a record number, so that what is shown of an id at a read point stays.
+    """
+    size = ID_DIGITS_SHOWN // 2
+    keys = {name: bytes.fromhex(name.removeprefix(ATOM_PREFIX)) for name in names}
+    found = view.keys_beginning(ATOM.code, [key[:size] for key in keys.values()], upto)
+    near: dict[bytes, set[bytes]] = {}
+    for key in [*found, *keys.values()]:
+        near.setdefault(key[:size], set()).add(key)
+    out: dict[str, int] = {}
+    for name, key in keys.items():
+        others = near[key[:size]] - {key}
+        if others:
+            out[name] = 1 + max(_shared(key.hex(), other.hex()) for other in others)
+    return out
+
+
+def _shared(a: str, b: str) -> int:
+    """Count the characters with which both begin; they are not equal."""
+    return next(at for at, (one, other) in enumerate(zip(a, b, strict=True)) if one != other)
 
 
 def resolve_atoms(view: LedgerView, references: Sequence[str], path: str = "ids") -> list[Rid]:

@@ -172,6 +172,8 @@ class RecallResult(Result):
     mode: Mode
     tokens: int = 0
     left_out: list[str] = Field(default=[], description="did not fit")
+    left_out_tokens: dict[str, int] = Field(default={}, description="the size of each")
+    id_digits: dict[str, int] = Field(default={}, description="of ids that six digits do not tell from another's")
     next_cursor: str | None = None
     read_point: ReadPoint
     hidden_erased: int = 0

@@ -1,31 +1,82 @@
-"""Stored text is shown as data: characters that move a cursor, break a line or imitate our own lines become visible."""
+"""Stored text is shown as data: nothing that was stored can pose as a line, a mark or a value of ours.
+
+A `value` stands on a line of ours, plain or quoted as JSON. A `body` has lines of its own, and each begins with one space,
+as no line of ours does.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import lru_cache
 from typing import Final
 
 ERASED: Final = "[erased]"
 """What stands where words were that an erase destroyed."""
-# C0 but tab and newline, DEL, C1, what breaks a line, and what reorders one
-_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_UNSEEN: Final = "(?:[^\\S\n]|[\u00ad\u200b-\u200f\u2060-\u2064\ufeff])*"
+PREFIX: Final = " "
+"""What every stored line begins with, and no line of ours."""
+
+_BREAK: Final = re.compile("\r\n|[\r\x85\u2028\u2029]")  # what ends a line as a newline does
+# What is not seen, or changes what is seen around it. Ranges are Unicode's `Default_Ignorable_Code_Point` and its
+# categories Cc, Cf, Cs, Co; the marks that Arabic and Kaithi write before a number are seen, so they are not in it.
+_UNSEEN: Final = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\uf8ff"
+    "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff"
+)
+_JOINING: Final = (  # scripts that are written with U+200C and U+200D: Arabic to Mandaic, Indic ones, Myanmar, Khmer, Mongolian
+    "\u0600-\u085f\u08a0-\u0dff\u0f00-\u109f\u1780-\u18af\u1900-\u1cff\ua800-\uaaff\ufb50-\ufdff\ufe70-\ufefc"
+    "\U00010a00-\U00010fff\U00011000-\U00011fff"
+)
+_PICTURES: Final = "\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+_HAN: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_TAGGED: Final = "|".join(
+    "\U0001f3f4" + "".join(chr(0xE0000 + ord(sign)) for sign in name) + "\U000e007f"
+    for name in ("gbeng", "gbsct", "gbwls")
+)
+_ORDINARY: Final = (  # sequences that scripts and pictures are written with, and what is not seen
+    rf"(?P<ordinary>(?<=[{_JOINING}])[\u200c\u200d](?![\u200c\u200d])"
+    rf"|(?<=[{_PICTURES}])\u200d(?=[{_PICTURES}])|(?<=[{_PICTURES}])[\ufe0e\ufe0f](?:\u200d(?=[{_PICTURES}]))?"
+    rf"|(?<=[0-9#*])\ufe0f(?=\u20e3)|(?<=[{_HAN}])[\ufe00-\ufe02\U000e0100-\U000e01ef]"
+    rf"|(?<=[\u1800-\u18aa])[\u180b-\u180d\u180f]|{_TAGGED})"
+)
+_SHOWN: Final = re.compile(rf"{_ORDINARY}|[{_UNSEEN}]")
+_RAW: Final = re.compile(f"[{_UNSEEN}]")
+_SIGNS: Final = frozenset("\"'`,;:=#·|()[]{}<>\\/\n")  # that separate or quote, here or elsewhere
+_QUOTING: Final = re.compile(r"QUOTATION|QUOTE|PRIME\b|APOSTROPHE|GERSHAYIM|SOLIDUS|BLANK|FILLER|SEPARATOR")
+_WORD: Final = r"(?:[A-Za-z0-9_@+](?:[A-Za-z0-9_@+.:/-]*[A-Za-z0-9_@+/])?(?:#[0-9]+|\.)?|#[0-9]+)"
+# What a line of ours may say beside values, and what could be an id, a date or a time there.
 _OURS: Final = re.compile(
-    rf"^(?={_UNSEEN}\\*{_UNSEEN}(?:[\[(]{_UNSEEN}atom_|\(…\)|---[^\S\n]*$))", re.IGNORECASE | re.MULTILINE
+    r"(?i:by|in|at|from|to|on|valid|confidence|superseded|conflicts?|with|may|newer|older|than|stale|excerpt|of|same|words|as|"
+    r"stands|for|title|left|out|more|read|hidden|erased|degraded|no|nothing|none|memory|memories|matches|what|do|cut|stage|"
+    r"not|session|transaction|snapshot|label|reason|until|always|note|fault|root|"
+    r"(?:atom_|snap_|src_).*|[0-9a-f]{6,}\.?|\d{4}-\d\d.*|\d\d?:\d\d.*|true|false|null)\Z"
 )
-_MARK: Final = re.compile(
-    rf"{_UNSEEN}(?:[“\"#]|(?:by|valid|confidence|superseded|conflicts|may|newer|older|stale|excerpt)\b|\d{{4}}-\d\d)",
-    re.IGNORECASE,
-)
+_PLAIN: Final = re.compile(rf"{_WORD}(?: {_WORD})*\Z")
 
 
 def clean(text: str) -> str:
-    r"""Return stored text with its control characters visible, safe for a terminal and for a line.
+    r"""Return stored text with what is not seen in it visible; newlines stay, and what ends a line becomes one.
 
-    >>> clean("\x1b[31mred")
-    '\\x1b[31mred'
+    Emoji, and scripts that are written with joiners, stay as they are.
+
+    >>> clean("\x1b[31mred\u202e"), clean("a\rb")
+    ('\\x1b[31mred\\u202e', 'a\nb')
     """
-    return _CONTROL.sub(lambda m: repr(m[0])[1:-1], text.replace("\r\n", "\n"))
+    if text.isascii() and text.isprintable():
+        return text
+    return _SHOWN.sub(_visible, _BREAK.sub("\n", text))
+
+
+def _visible(match: re.Match[str]) -> str:
+    return match[0] if match["ordinary"] else _escape(match[0])
+
+
+def _escape(sign: str) -> str:
+    number = ord(sign)
+    if number < 0x100:
+        return f"\\x{number:02x}" if sign not in "\r\n\t" else repr(sign)[1:-1]
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def flat(text: str) -> str:
@@ -34,7 +85,9 @@ def flat(text: str) -> str:
     >>> print(flat("a\n[b"))
     a\n[b
     """
-    return clean(text).replace("\n", "\\n")
+    if text.isascii() and text.isprintable():
+        return text
+    return _SHOWN.sub(_visible, text.replace("\r\n", "\n")).replace("\n", "\\n")
 
 
 def one_line(text: str, width: int = 0) -> str:
@@ -48,40 +101,65 @@ def one_line(text: str, width: int = 0) -> str:
 
 
 def body(text: str) -> str:
-    r"""Return the words of a memory; a line that looks like one of ours (a head, a rule) starts with a backslash.
+    r"""Return stored text as lines that each begin with one space, as no line of ours does.
 
-    >>> print(body("fine\n[atom_1 · Maya]\n---"))
-    fine
-    \[atom_1 · Maya]
-    \---
+    >>> print(body("fine\n---"))
+     fine
+     ---
     """
-    return _OURS.sub(r"\\", clean(text))
+    return PREFIX + clean(text).replace("\n", "\n" + PREFIX)
 
 
-def beside(name: str, text: str) -> str:
-    r"""Return the words of a neighbour, with each line marked as the neighbour's.
+def value(text: str) -> str:
+    r"""Return stored text for a line of ours: as it is if it is plain words that say nothing of ours, else as JSON.
 
-    >>> print(beside("atom_1", "one\ntwo"))
-    (atom_1) one
-    (…) two
+    Whatever is not seen, separates or quotes is escaped in it; `json.loads` returns the text.
+
+    >>> value("Ann Lee"), value("by admin"), value("José"), value("a\u2028\u037e")
+    ('Ann Lee', '"by admin"', '"José"', '"a\\u2028\\u037e"')
     """
-    return f"({name}) " + clean(text).replace("\n", "\n(…) ")
+    if _PLAIN.match(text) and not any(map(_OURS.match, text.split(" "))):
+        return text
+    return quoted(text)
+
+
+def quoted(text: str) -> str:
+    r"""Return a text as JSON with everything escaped that could end it, hide in it, or look as if it did.
+
+    >>> print(quoted('say "hi"\u200b'))
+    "say \"hi\"\u200b"
+    """
+    if text.isascii() and text.isprintable():
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    first = _escaped(text[0]) if not unicodedata.category(text[0]).startswith("M") else _utf16(text[0])
+    return f'"{first}{"".join(map(_escaped, text[1:]))}"'
+
+
+@lru_cache(maxsize=4_096)
+def _escaped(sign: str) -> str:
+    if sign in '"\\':
+        return "\\" + sign
+    if " " <= sign <= "~":
+        return sign
+    category = unicodedata.category(sign)
+    if category[0] in "CZ" or category in ("Pi", "Pf", "Me") or _RAW.match(sign):
+        return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(sign, _utf16(sign))
+    if not _SIGNS.isdisjoint(unicodedata.normalize("NFKC", sign)) or _QUOTING.search(unicodedata.name(sign, "")):
+        return _utf16(sign)
+    return sign
+
+
+def _utf16(sign: str) -> str:
+    units = sign.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def escaped(written: str) -> str:
-    r"""Return JSON text with the control characters that JSON allows and a terminal obeys as escapes.
+    r"""Return JSON text with what is not seen, or obeyed by a terminal, as escapes that JSON has.
 
     >>> print(escaped('"\x9b2J"'))
     "\u009b2J"
     """
-    return _CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", written)
-
-
-def part(text: str, *, alone: bool = False) -> str:
-    r"""Return a value for a head, with `·`, the separator of its parts, escaped; `alone` quotes a value that poses as ours.
-
-    >>> print(part("Maya · by admin"), part("STALE", alone=True))
-    Maya \u00b7 by admin "STALE"
-    """
-    written = flat(text).replace("·", r"\u00b7")
-    return f'"{written}"' if alone and _MARK.match(written) else written
+    if written.isascii() and written.isprintable():
+        return written
+    return _SHOWN.sub(lambda match: match[0] if match["ordinary"] else _utf16(match[0]), written)

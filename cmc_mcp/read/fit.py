@@ -1,98 +1,21 @@
-"""Fit: a hard token budget, counted on the text as it is given, ids and separators included."""
+"""Fit: a hard token budget, counted on the text as it is given, with the lines of groups and heads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from cmc_mcp.model.results import Item, Neighbour
-from cmc_mcp.model.shown import beside, body, part
+from cmc_mcp.limits import RECALL_TOKENS_MIN
+from cmc_mcp.model.results import Item
+from cmc_mcp.read.frame import Group, Names, Shared, group_line, group_of, head, piece, printed_as, shared_of, written
+from cmc_mcp.read.window import window
 
-SEPARATOR = "\n\n"
-ID_DIGITS_SHOWN: Final = 12
-"""Of an id, how much is written in a text: enough for a reference, and half the tokens. Of a million, one in 10⁸ is met."""
-
-_MIDNIGHT: Final = "T00:00:00Z"  # a date alone names the same instant
 _WIDENED_MIN: Final = 16  # tokens of room that are worth a longer excerpt
-
-
-def render(item: Item) -> str:
-    """Write one memory as text: a line that says what it is, then its words, as data that cannot pose as such a line.
-
-    >>> print(render(Item(id="atom_1", text="We deploy to Fly.io", speaker="Maya")))
-    [atom_1 · Maya]
-    We deploy to Fly.io
-    """
-    parts = [short(item.id)]
-    if item.speaker:
-        parts.append(part(item.speaker, alone=True))
-    if item.occurred_at:
-        parts.append(item.occurred_at.removesuffix(_MIDNIGHT))
-    place = item.place or item.source
-    if place:
-        whole = place if not item.source or item.session else f"{item.source} {item.place or ''}".rstrip()
-        parts.append(part(whole, alone=True))
-    if item.title:
-        parts.append(f"“{part(item.title)}”")
-    if item.witness:
-        parts.append(f"by {part(item.witness.writer)}")
-    parts += [f"#{name}={part(value)}" for name, value in item.tags.items()]
-    if item.valid_from or item.valid_to:
-        parts.append(f"valid {item.valid_from or '…'} to {item.valid_to or '…'}")
-    if item.witness and item.witness.band:
-        parts.append(f"confidence {item.witness.band}")
-    for name in item.superseded_by:
-        parts.append(f"SUPERSEDED by {short(name)}")
-    for note in item.conflicts:
-        if note.kind in ("claim", "contradicts"):
-            parts.append(f"CONFLICTS with {short(note.with_id)} ({part(note.reason)})")
-        elif note.kind in ("newer", "older"):
-            parts.append(f"{note.kind.upper()} than {short(note.with_id)} ({part(note.reason)})")
-        elif note.kind == "possible":
-            parts.append(f"MAY CONFLICT with {short(note.with_id)}")
-    if item.more_conflicts:
-        parts.append(f"and {item.more_conflicts:,} more disagree")
-    if item.stale_premises:
-        parts.append(f"STALE premises {', '.join(short(name) for name in item.stale_premises)}")
-    if item.original_tokens:
-        parts.append(f"excerpt of {item.original_tokens} tokens")
-    before = [_beside(near) for near in item.around if not near.after]
-    after = [_beside(near) for near in item.around if near.after]
-    return "\n".join([f"[{' · '.join(parts)}]", *before, body(item.text), *after])
-
-
-def _beside(near: Neighbour) -> str:
-    return beside(short(near.id), near.text)
-
-
-def short(name: str) -> str:
-    """Shorten an id to what every reference accepts.
-
-    >>> short("atom_" + "0123456789abcdef" * 2)
-    'atom_0123456789ab'
-    """
-    prefix, mark, digits = name.partition("_")
-    return f"{prefix}{mark}{digits[:ID_DIGITS_SHOWN]}"
-
-
-@dataclass(slots=True)
-class Page:
-    """What of a sequence went into one answer. `given` has a bit for each item from `offset` on that is dealt with."""
-
-    offset: int
-    given: int
-    items: list[Item] = field(default_factory=list)
-    tokens: int = 0
-    left_out: list[str] = field(default_factory=list)
-    puts_off: bool = False  # something waits for the next answer
-
-    def deal(self, place: int) -> None:
-        """Note that the item at a place of the sequence is dealt with: given, or too big for any answer."""
-        self.given |= 1 << (place - self.offset)
-        while self.given & 1:
-            self.given >>= 1
-            self.offset += 1
+_WINDOW_MIN: Final = 24  # tokens of words; for more of them a head gives up tags, title and notes
+_TOKEN_CHARS_MAX: Final = 16  # more than the tokens of text have
+_SIX: Final = "000000"  # as long as an id is shown
 
 
 class Shortener(Protocol):
@@ -107,46 +30,87 @@ class Shortener(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an answer may take, and how it is counted, named and shortened.
+
+    `terms` are the words of the question, as they stand: where a window is cut out of what has no sentences. Of such a text
+    `passage_tokens` are given, where the budget has them.
+    """
+
+    budget: int
+    limit: int
+    count: Callable[[str], int]
+    names: Names = field(default_factory=Names)
+    terms: Sequence[str] = ()
+    passage_tokens: int = 200
+    shortener: Shortener | None = None
+
+
+@dataclass(slots=True)
+class Page:
+    """What of a sequence went into one answer. `given` has a bit for each item from `offset` on that is dealt with."""
+
+    offset: int
+    given: int
+    items: list[Item] = field(default_factory=list)
+    tokens: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)  # id: tokens of the whole
+
+    @property
+    def puts_off(self) -> bool:
+        """Whether something waits for the next answer."""
+        return bool(self.left_out)
+
+    def deal(self, place: int) -> None:
+        """Note that the item at a place of the sequence is given."""
+        self.given |= 1 << (place - self.offset)
+        while self.given & 1:
+            self.given >>= 1
+            self.offset += 1
+
+
 @dataclass(slots=True)
 class _Entry:
-    """One memory on its way into an answer: as it is given now, and what that and the whole of it cost."""
+    """One memory on its way into an answer: as it is given now, and what that and the whole of it cost below a group line."""
 
     place: int
+    group: Group
+    shared: Shared
     item: Item
     tokens: int
     whole: Item
     whole_tokens: int
+    opening: int  # tokens of the group line that it opens, where there is no such group yet
+    is_window: bool = False
 
 
-def fit(
-    items: Iterable[tuple[int, Item]],
-    offset: int,
-    given: int,
-    budget_tokens: int,
-    limit: int,
-    count: Callable[[str], int],
-    shortener: Shortener | None = None,
-) -> Page:
+def fit(items: Iterable[tuple[int, Item]], offset: int, given: int, room: Room) -> Page:
     """Fill an answer with the strongest that fit, skipping what does not; `items` are (place in the sequence, item).
 
-    With a shortener, a memory longer than its share of the budget is shown as an excerpt first. What was skipped then
-    takes the place of something weaker where that makes room enough, and what room is left goes to longer excerpts,
-    strongest first. What fits no answer of this budget is named and not tried again; what does not fit this one any
-    more is named and put off to the next. The whole rendered text is counted at the end, since tokens may join across a
-    separator.
+    With a shortener, a memory longer than its share of the budget is shown as an excerpt first. What no answer of this
+    budget holds is given as a window around the match, so that each answer holds one memory at least; none with a budget
+    below `RECALL_TOKENS_MIN`. What was skipped then takes the place of something weaker where that makes room enough, and
+    what room is left goes to longer excerpts, strongest first. A memory costs its head and words, and its group's line
+    where it is the first of the group; words that are there already cost nothing. What was skipped is named with its size
+    and put off to the next answer.
+
+    The parts are counted one by one, since each begins a line with a character that is no blank, where counts add up; the
+    whole rendered text is counted at the end.
     """
-    filling = _Filling(budget_tokens, limit, count, shortener)
+    page = Page(offset, given)
+    if room.budget < RECALL_TOKENS_MIN:
+        return page
+    filling = _Filling(room)
     filling.fill(items)
     filling.exchange()
     filling.widen()
-    tokens = filling.trim()
-    page = Page(offset, given, tokens=tokens)
-    hopeless = [entry.place for entry in filling.left if filling.is_hopeless(entry)]
-    for place in sorted([entry.place for entry in filling.placed] + hopeless):
+    page.tokens = filling.trim()
+    for place in sorted(entry.place for entry in filling.placed):
         page.deal(place)
     page.items = [entry.item.model_copy(update={"tokens": entry.tokens}) for entry in filling.placed]
-    page.puts_off = len(hopeless) < len(filling.left)
-    page.left_out = [entry.item.id for entry in sorted(filling.left, key=lambda entry: entry.place)]
+    left = sorted(filling.left, key=lambda entry: entry.place)
+    page.left_out = {entry.whole.id: entry.whole_tokens for entry in left}
     return page
 
 
@@ -161,94 +125,198 @@ def both_ends(items: Sequence[Item]) -> list[Item]:
     return [*items[::2], *items[1::2][::-1]]
 
 
-class _Filling:
-    """An answer while it is filled, for one budget."""
+def reduced(item: Item) -> Iterator[Item]:
+    """Yield a memory with less and less beside its words: first without tags, title and notes, at last with its id alone."""
+    fewer: dict[str, object] = {
+        "tags": {},
+        "title": None,
+        "place": None,
+        "around": [],
+        "stale_premises": [],
+        "duplicates": [],
+    }
+    yield (item := item.model_copy(update=fewer | {"conflicts": item.conflicts[:1]}))
+    yield (item := item.model_copy(update={"conflicts": [], "superseded_by": item.superseded_by[:1], "speaker": None}))
+    fewer = {"session": None, "source": None, "witness": None, "valid_from": None, "valid_to": None}
+    yield (item := item.model_copy(update=fewer))
+    yield item.model_copy(update={"superseded_by": [], "occurred_at": None, "recorded_at": None})
 
-    def __init__(self, budget: int, limit: int, count: Callable[[str], int], shortener: Shortener | None) -> None:
-        self._budget, self._limit, self._count, self._shortener = budget, limit, count, shortener
-        self._separator = count(SEPARATOR)
+
+class _Filling:
+    """An answer while it is filled."""
+
+    def __init__(self, room: Room) -> None:
+        self._room, self._count = room, room.count
         self._is_short_of_room = False
-        self._used = -self._separator  # one less than there are memories
+        self._used = 0
+        self._groups: dict[Group, tuple[Shared, int, int]] = {}  # what its line says, its tokens, its members
+        self._printed: Counter[tuple[str, int | None]] = Counter()
         self.placed: list[_Entry] = []
         self.left: list[_Entry] = []
-
-    def is_hopeless(self, entry: _Entry) -> bool:
-        """Return whether a memory fits no answer of this budget."""
-        return entry.tokens > self._budget
 
     def fill(self, items: Iterable[tuple[int, Item]]) -> None:
         """Go through the sequence, strongest first, and place what fits."""
         for place, item in items:
             entry = self._entry(place, item)
-            if self._room() < entry.tokens:
+            if self._cost(entry) > self._room.budget - self._used:
                 self._is_short_of_room |= entry.item is not entry.whole
                 self.left.append(entry)
             else:
                 self._place(entry)
-                if len(self.placed) == self._limit:
+                if len(self.placed) == self._room.limit:
                     break
-            if len(self.left) > self._limit:
+            if len(self.left) > self._room.limit:
                 break
 
     def exchange(self) -> None:
         """Let what was skipped take the place of the weakest that is weaker and makes room enough."""
-        for entry in [entry for entry in self.left if not self.is_hopeless(entry)]:
-            for weaker in reversed(self.placed):
+        for entry in list(self.left):
+            for weaker in reversed(list(self.placed)):
                 if weaker.place < entry.place:
                     break
-                if entry.tokens - weaker.tokens <= self._room() + self._separator:
-                    self.placed.remove(weaker)
-                    self._used -= weaker.tokens + self._separator
-                    self.left[self.left.index(entry)] = weaker
-                    self._place(entry)
-                    self.placed.sort(key=lambda placed: placed.place)
+                if entry.tokens - weaker.tokens - weaker.opening <= self._room.budget - self._used and self._swap(
+                    weaker, entry
+                ):
                     break
+
+    def _swap(self, out: _Entry, into: _Entry) -> bool:
+        """Put one memory in the place of another if there is room for it; say whether."""
+        used = self._used
+        self._remove(out)
+        if fits := self._cost(into) <= self._room.budget - self._used:
+            self.left[self.left.index(into)] = out
+            self._place(into)
+        else:
+            self._place(out)
+            self._used = used
+        self.placed.sort(key=lambda placed: placed.place)
+        return fits
 
     def widen(self) -> None:
         """Widen the excerpts into the room that is left, strongest first."""
         for entry in self.placed:
-            room = self._room() + self._separator
-            if self._shortener is None or room < _WIDENED_MIN:
+            room = self._room.budget - self._used
+            if room < _WIDENED_MIN:
                 break
-            if entry.tokens == entry.whole_tokens:
+            if entry.item.original_tokens is None:
                 continue
             item, tokens = entry.whole, entry.whole_tokens
-            if tokens - entry.tokens > room:
-                item = self._shortener.widened(item, room)
-                tokens = self._count(render(item))
+            if entry.is_window or tokens - entry.tokens > room:
+                item = self._widened(entry, room)
+                tokens = self._priced(item, entry.shared)
             if 0 < tokens - entry.tokens <= room:
                 self._used += tokens - entry.tokens
+                self._printed[printed_as(entry.item)] -= 1
+                self._printed[printed_as(item)] += 1
                 entry.item, entry.tokens = item, tokens
 
     def trim(self) -> int:
-        """Count the whole text, leave out the weakest while it is too long, and return its tokens."""
+        """Count the whole text and return its tokens; while it is too long, shorten windows, and leave out the weakest.
+
+        It is too long only where tokens were not counted but bounded, which depends on what stands around them.
+        """
         while self.placed:
-            tokens = self._count(SEPARATOR.join([render(entry.item) for entry in self.placed]))
-            if tokens <= self._budget:
+            tokens = self._count(written([entry.item for entry in self.placed], self._room.names))
+            if (excess := tokens - self._room.budget) <= 0:
                 return tokens
-            entry = self.placed.pop()
-            if not self.placed:
-                entry.tokens = tokens
-            self.left.append(entry)
+            if not self._narrow(excess):
+                self.left.append(self.placed.pop())
         return 0
 
-    def _entry(self, place: int, whole: Item) -> _Entry:
-        whole_tokens = self._count(render(whole))
-        entry = _Entry(place, whole, whole_tokens, whole, whole_tokens)
-        share = self._budget // self._limit
-        if self._shortener is None or whole_tokens <= share:
-            return entry
-        if self._is_short_of_room and whole_tokens <= self._budget:
-            return entry  # one excerpt had no room, nor has another; the next answer has
-        item = self._shortener.shortened(whole, whole_tokens, share, self._budget)
-        if item is not whole:
-            entry.item, entry.tokens = item, self._count(render(item))
-        return entry
+    def _narrow(self, excess: int) -> bool:
+        """Cut the longest window by what is too much; say whether one could be."""
+        windows = [entry for entry in self.placed if entry.is_window or len(self.placed) == 1]
+        if not windows:
+            return False
+        entry = max(windows, key=lambda entry: entry.tokens)
+        item = self._window(entry.whole, entry.tokens + entry.opening - excess)
+        tokens = self._priced(item, shared_of(item))
+        if tokens >= entry.tokens:
+            return False
+        entry.item, entry.tokens, entry.is_window = item, tokens, True
+        return True
 
-    def _room(self) -> int:
-        """Return the tokens that one more memory may have."""
-        return self._budget - self._used - self._separator
+    # ------------------------------------------------------------------ prices
+    def _priced(self, item: Item, shared: Shared) -> int:
+        return self._count(piece(item, self._room.names, shared))
+
+    def _cost(self, entry: _Entry) -> int:
+        """Return what an entry costs now: without its group's line if that is there, without its words if they are."""
+        cost = entry.tokens + (0 if entry.group in self._groups else entry.opening)
+        if self._printed[printed_as(entry.item)] and not entry.item.around:
+            line = head(entry.item, self._room.names, entry.shared, _SIX) + "\n"
+            cost += self._count(line) - entry.tokens
+        return cost
 
     def _place(self, entry: _Entry) -> None:
+        self._used += self._cost(entry)
+        shared, opening, members = self._groups.get(entry.group, (entry.shared, entry.opening, 0))
+        self._groups[entry.group] = (shared, opening, members + 1)
+        self._printed[printed_as(entry.item)] += 1
         self.placed.append(entry)
-        self._used += entry.tokens + self._separator
+
+    def _remove(self, entry: _Entry) -> None:
+        shared, opening, members = self._groups.pop(entry.group)
+        if members > 1:
+            self._groups[entry.group] = (shared, opening, members - 1)
+        self._printed[printed_as(entry.item)] -= 1
+        self.placed.remove(entry)
+        self._used -= self._cost(entry)
+
+    # ------------------------------------------------------------------ excerpts
+    def _entry(self, place: int, whole: Item) -> _Entry:
+        """Price a memory, as an excerpt if it is longer than its share."""
+        room = self._room
+        group = group_of(whole)
+        known = self._groups.get(group)
+        shared = shared_of(whole) if known is None else known[0]
+        opening = self._count(group_line(group, shared) + "\n") if known is None else known[1]
+        tokens = self._priced(whole, shared)
+        entry = _Entry(place, group, shared, whole, tokens, whole, tokens, opening)
+        share = room.budget // room.limit
+        if tokens + opening > share:
+            self._shorten(entry, share)
+        if entry.tokens + opening > room.budget:
+            item = self._window(whole, min(room.budget, max(share, room.passage_tokens)))
+            entry.group, entry.shared, entry.is_window = group_of(item), shared_of(item), True
+            entry.opening = self._count(group_line(entry.group, entry.shared) + "\n")
+            entry.item, entry.tokens = item, self._priced(item, entry.shared)
+        return entry
+
+    def _shorten(self, entry: _Entry, share: int) -> None:
+        room = self._room
+        if room.shortener is None:
+            return
+        if self._is_short_of_room and entry.tokens + entry.opening <= room.budget:
+            return  # one excerpt had no room, nor has another; the next answer has
+        item = room.shortener.shortened(entry.whole, entry.tokens, share, room.budget - entry.opening)
+        if item is not entry.whole:
+            entry.item, entry.tokens = item, self._priced(item, entry.shared)
+
+    def _widened(self, entry: _Entry, room: int) -> Item:
+        if entry.is_window or self._room.shortener is None:
+            return self._cut(entry.whole, entry.item, entry.tokens + entry.opening + room)
+        return self._room.shortener.widened(entry.whole, room)
+
+    def _window(self, whole: Item, tokens: int) -> Item:
+        """Return a memory with a window of its words, in at most `tokens` with the line of its group.
+
+        Where its head leaves too little for words, it gives up what is beside them.
+        """
+        original = self._count(whole.text)
+        short = shape = whole.model_copy(update={"text": "", "level": "reference", "original_tokens": original})
+        for shape in (short, *reduced(short)):
+            if tokens - self._count(written([shape], self._room.names)) >= min(_WINDOW_MIN, original):
+                break
+        return self._cut(whole, shape, tokens)
+
+    def _cut(self, whole: Item, shape: Item, tokens: int) -> Item:
+        """Return what `shape` says of a memory with as much of its words as `tokens` hold."""
+
+        def fits(text: str) -> bool:
+            return self._count(written([shape.model_copy(update={"text": text})], self._room.names)) <= tokens
+
+        cut = window(whole.text, self._room.terms, tokens * _TOKEN_CHARS_MAX, fits)
+        item = shape.model_copy(update={"text": cut})
+        as_whole = item.model_copy(update={"level": whole.level, "original_tokens": None})
+        return whole if as_whole == whole else item  # a head that gave something up is said to be shortened

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from cmc_mcp.documents.loading import Loaded, load, places_of
+from cmc_mcp.history.references import longer
 from cmc_mcp.ids import NO_MODEL_NUMBER, Rid
 from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.limits import RECALL_TOKENS_MIN
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
 from cmc_mcp.model.results import Item, Mode, RecallResult
 from cmc_mcp.read.arrange import Arranged, Placed
@@ -20,7 +22,8 @@ from cmc_mcp.read.candidates import Candidates
 from cmc_mcp.read.clues import Clues
 from cmc_mcp.read.compress import Level, Passages, level_of
 from cmc_mcp.read.echoes import Known
-from cmc_mcp.read.fit import Page, both_ends, fit
+from cmc_mcp.read.fit import Page, Room, both_ends, fit
+from cmc_mcp.read.frame import Names, ids_in
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
 from cmc_mcp.read.lexical import LexicalSearch
@@ -34,6 +37,7 @@ from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.reconcile import reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
+from cmc_mcp.read.window import question_terms
 from cmc_mcp.store.codes import exact
 from cmc_mcp.store.rows import Filter
 
@@ -63,22 +67,21 @@ def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) 
     limits = limits_of(view, question)
     if limits is not None and asked.narrow is not None:
         limits = asked.narrow(limits)
-    page, more, hidden = Page(asked.offset, asked.given), False, 0
+    page, more, hidden, digits = Page(asked.offset, asked.given), False, 0, dict[str, int]()
     degraded = meaning.degraded
     if limits is None or not point.head.passages:
         trace.lap("filter", 0, passes="nothing")
+    elif question.budget_tokens < RECALL_TOKENS_MIN:
+        degraded = _too_small(question.budget_tokens)
     else:
         selection = Selection(view, point, limits, reading.matrix)
         trace.lap("filter", selection.size() if asked.explain else -1)
         hidden = selection.erased()
         sequence = _Sequence(reading, asked, clues, meaning.vector, selection, trace)
-        page = fit(
-            sequence.items(), asked.offset, asked.given, question.budget_tokens, question.limit, counter.count,
-            None if asked.detailed else sequence.passages(),
-        )  # fmt: skip
+        page = fit(sequence.items(), asked.offset, asked.given, sequence.room())
         shortened: list[JsonValue] = [item.id for item in page.items if item.original_tokens]
         trace.lap("fit", len(page.items), left_out=len(page.left_out), tokens=page.tokens, shortened=shortened)
-        more = page.puts_off or sequence.has_more(page.offset)
+        more, digits = page.puts_off or sequence.has_more(page.offset), sequence.digits_of(page)
         if sequence.wordless and meaning.vector is None:
             degraded = f"{degraded}; the question has no word to look for, so nothing could be found"
     model_name = None if meaning.vector is None else reading.model_name
@@ -93,12 +96,18 @@ def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) 
             tokenizer=counter.name,
         ),
         tokens=page.tokens,
-        left_out=page.left_out,
+        left_out=list(page.left_out),
+        left_out_tokens=page.left_out,
+        id_digits=digits,
         next_cursor=cursor.encode(asked.scope) if more else None,
         read_point=point.result(model_name, settings.digest),
         hidden_erased=hidden,
         trace=trace.stages() if asked.explain else [],
     )
+
+
+def _too_small(budget_tokens: int) -> str:
+    return f"nothing is shown in {budget_tokens} tokens; budget_tokens={RECALL_TOKENS_MIN} is the least that shows a memory"
 
 
 def _pending(reading: Reading) -> int:
@@ -142,14 +151,24 @@ class _Sequence:
         self._places = enumerate(self._arranged)
         self._ahead: list[tuple[int, Placed]] = []
         self._loaded: dict[str, Loaded] = {}
+        self._digits: dict[str, int] = {}  # of ids that need more than the least
 
-    def passages(self) -> Passages:
-        """Return the function that shortens the memories of this sequence for this question."""
-        view, reading = self._reading.view, self._reading
-        count = reading.workspace.kept.counter().count
-        return Passages(
-            view.terms(self._asked.question.query), view.terms, count, self._level, reading.settings.compress
-        )
+    def room(self) -> Room:
+        """Return what the answer may take, and what shortens its memories for this question."""
+        view, reading, question = self._reading.view, self._reading, self._asked.question
+        count, constants = reading.workspace.kept.counter().count, reading.settings.compress
+        passages = None
+        if not self._asked.detailed:
+            passages = Passages(view.terms(question.query), view.terms, count, self._level, constants)
+        return Room(
+            question.budget_tokens, question.limit, count, Names(self._digits), question_terms(question.query),
+            constants.passage_tokens, passages,
+        )  # fmt: skip
+
+    def digits_of(self, page: Page) -> dict[str, int]:
+        """Return how many digits those ids of a page need that need more than the least."""
+        named = {*ids_in(page.items), *page.left_out}
+        return {name: digits for name, digits in self._digits.items() if name in named}
 
     def _level(self, item: Item) -> Level:
         """Return how much of a memory its age and priority keep where room is short."""
@@ -243,6 +262,7 @@ class _Sequence:
         view, seq = reading.view, reading.point.head.seq
         places = places_of(view, reading.manifests, [placed.loaded for placed in chunk], seq)
         loads = [placed.loaded for placed in chunk]
+        recorded = view.times_of(placed.loaded.row.seq for placed in chunk)
         beside = neighbours(view, reading.objects, reading.manifests, reading.point, loads, asked.question.around)
         out, count = [], reading.workspace.kept.counter().count
         for placed in chunk:
@@ -253,7 +273,7 @@ class _Sequence:
                 item_of(
                     loaded,
                     score=hit.score,
-                    recorded_us=view.head_at(loaded.row.seq).recorded_us if asked.detailed else None,
+                    recorded_us=recorded[loaded.row.seq],
                     detailed=asked.detailed,
                     place=place,
                     dependency_hash=hash_ if asked.detailed else None,
@@ -266,4 +286,5 @@ class _Sequence:
                     why=self._why(placed, place) if asked.explain else None,
                 )
             )
+        self._digits |= longer(view, set(ids_in(out)), reading.point.head.last_rid)
         return out

@@ -127,6 +127,10 @@ class Records(Protocol):
         """Return the first records of a kind whose key lies in [low, high], by key, for references by prefix."""
         ...
 
+    def keys_beginning(self, kind: int, beginnings: Sequence[bytes], upto: Rid) -> list[bytes]:
+        """Return the keys of 16 bytes of a kind that begin with any of some bytes, of records numbered up to `upto`."""
+        ...
+
     def intervals(self, rid: Rid, seq: Seq | None = None) -> Intervals:
         """Return the live intervals of a record, or those that were live after a transaction, by valid time."""
         ...

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.ids import END, NO_PAYLOAD, NO_RECORD, START, PayloadHash, Pid, Rid, Seq, Vid, Ws
+from cmc_mcp.kernel.identity import ID_BYTES
 from cmc_mcp.kernel.intervals import NOTHING, Interval, Intervals, leaf
 from cmc_mcp.kernel.kinds import FACTS, Record
 from cmc_mcp.kernel.transaction import GENESIS, OPEN, Change
@@ -200,6 +201,17 @@ class LedgerRows:
                 ),
             )
         )
+
+    def keys_beginning(self, kind: int, beginnings: Sequence[bytes], upto: Rid) -> list[bytes]:
+        """Return the keys of 16 bytes that begin with any of some bytes, of records numbered up to `upto`, in one query."""
+        ranges = [start.ljust(ID_BYTES, b"\0") + start.ljust(ID_BYTES, b"\xff") for start in sorted(set(beginnings))]
+        rows = self._c.execute(
+            "WITH wanted(ends) AS (SELECT unhex(value) FROM json_each(?3))"
+            " SELECT r.key FROM wanted CROSS JOIN records r ON r.ws = ?1 AND r.kind = ?2"
+            " AND r.key BETWEEN substr(ends, 1, 16) AND substr(ends, 17, 16) AND r.rid <= ?4",
+            (self.ws, kind, json.dumps([ends.hex() for ends in ranges]), upto),
+        )
+        return [cast(bytes, key) for (key,) in rows]
 
     def intervals(self, rid: Rid, seq: Seq | None = None) -> Intervals:
         """Return the intervals of a record: live ones, or those live after transaction `seq`."""
