@@ -1,7 +1,7 @@
 """The MCP prompts: one Markdown file each, and the loader.
 
 A file begins with TOML between two lines of `+++` (title, description, arguments); the rest is the prompt, with
-`{{name}}` where an argument goes.
+`{{name}}` where an argument goes: on a line of its own as lines that each begin with a space, elsewhere as a value.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.prompts.base import Message, PromptArgument
 from mcp_types import INVALID_PARAMS, InputRequiredResult
 
+from cmc_mcp.model.shown import body as body_of
+from cmc_mcp.model.shown import flat, value
+
 NAMES: Final = ("recall_context", "session_handoff", "resolve_conflict", "review_changes")
 _FENCE: Final = "+++\n"
-_PLACE: Final = re.compile(r"\{\{(\w+)\}\}")
+_PLACE: Final = re.compile(r"(?P<line>^(?=\{\{\w+\}\}$))?\{\{(?P<name>\w+)\}\}", re.MULTILINE)
 _CHARS_MAX: Final = 8_192  # of one argument
 
 
@@ -44,7 +47,7 @@ class StrictPrompt(Prompt):
             if argument.required and not str(given.get(argument.name, "")).strip()
         ]
         if wrong:
-            raise MCPError(code=INVALID_PARAMS, message=f"{self.name}: {'; '.join(wrong)}")
+            raise MCPError(code=INVALID_PARAMS, message=flat(f"{self.name}: {'; '.join(wrong)}"))
         return await super().render(arguments, context)
 
 
@@ -77,7 +80,14 @@ def parse(name: str, text: str) -> Prompt:
 def _renderer(body: str, defaults: dict[str, str]) -> Callable[..., str]:
     async def render(**given: str) -> str:
         values = {**defaults, **{name: value for name, value in given.items() if value}}
+
+        def shown(place: re.Match[str]) -> str:
+            said = values.get(place["name"], "")[:_CHARS_MAX]
+            if place["name"] not in given or not given[place["name"]]:
+                return said  # our own words
+            return body_of(said) if place["line"] is not None else value(said)
+
         # One pass, so that what an argument holds is never read as a place of its own.
-        return _PLACE.sub(lambda place: values.get(place.group(1), "")[:_CHARS_MAX], body)
+        return _PLACE.sub(shown, body)
 
     return cast("Callable[..., str]", render)

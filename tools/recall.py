@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-
 from typing import Final
 
 from cmc_mcp.limits import ANSWER_CHARS_MAX, RECALL_TOKENS_MIN
@@ -29,6 +28,7 @@ Example: {"query": "where do we deploy, and since when?", "budget_tokens": 800}"
 
 def shape(result: RecallResult, asked: Recall) -> RecallResult:
     """Drop what a concise answer does not need, and name among `left_out` what no answer could hold; one is always left."""
+    sizes_of = {item.id: item.original_tokens or item.tokens for item in result.items}
     if asked.detail == "concise":
         mode = result.mode.model_copy(update={"tokenizer": ""})
         point = result.read_point.model_copy(update={"settings": "", "model": None})
@@ -41,7 +41,7 @@ def shape(result: RecallResult, asked: Recall) -> RecallResult:
     if kept == len(sizes):
         return result
     shown, gone = result.items[:kept] or [_shortened(result.items[0], asked.query)], result.items[max(1, kept) :]
-    sizes_of = {item.id: item.original_tokens or item.tokens for item in gone}
+    sizes_of = {item.id: sizes_of[item.id] for item in gone}
     return result.model_copy(
         update={
             "items": shown,

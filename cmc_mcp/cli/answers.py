@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from cmc_mcp.cli import explain
 from cmc_mcp.cli.show import Cell, Out, Styled
-from cmc_mcp.model.shown import flat, one_line
+from cmc_mcp.model.shown import one_line, value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from cmc_mcp.model.results import (
         CheckpointResult,
         Diff,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     )
 
 _LISTED = 20
+_RIVALS = 3  # named beside a memory; the others are counted
 _BANDS = {"A": "green", "B": "yellow", "C": "red"}
 _CONFLICTS = {
     "superseded_by": "superseded by", "claim": "conflicts with", "possible": "may conflict with", "newer": "newer than",
@@ -51,12 +54,12 @@ def receipt(out: Out, result: Receipt) -> None:
     for _, ids in counts:
         _listed(out, ids)
     if result.source:
-        out.line("  source ", Styled(flat(result.source), "cyan"))
+        out.line("  source ", Styled(value(result.source), "cyan"))
     out.line("  snapshot ", Styled(result.snapshot.after, "cyan"), Styled(f"  before {result.snapshot.before}", "dim"))
     for kept in result.quarantined:
-        out.line(Styled("! kept in quarantine: ", "yellow"), f"{kept.id}  {'; '.join(kept.reasons)}")
+        out.line(Styled("! kept in quarantine: ", "yellow"), f"{kept.id}  {'; '.join(map(value, kept.reasons))}")
     for conflict in result.conflicts:
-        out.line(Styled("! conflict: ", "yellow"), f"{conflict.with_id}  {conflict.reason}")
+        out.line(Styled("! conflict: ", "yellow"), f"{conflict.with_id}  {value(conflict.reason)}")
     if result.pending:
         out.line(Styled(f"! {result.pending} without a vector yet; `cmc embed` makes them", "yellow"))
     if result.undone_by:
@@ -76,7 +79,7 @@ def _listed(out: Out, ids: list[str], most: int = _LISTED) -> None:
 
 def recalled(out: Out, result: RecallResult) -> None:
     """Print recalled memories, the best first."""
-    if not result.items:
+    if not result.items and not result.left_out and not result.mode.degraded:
         out.line("Nothing was found.")
     most = explain.most([item.why for item in result.items])
     for number, item in enumerate(result.items, 1):
@@ -97,7 +100,10 @@ def recalled(out: Out, result: RecallResult) -> None:
     if mode.pending:
         out.line(Styled(f"! {mode.pending} memories have no vector yet; `cmc embed` makes them", "yellow"))
     if result.left_out:
-        out.line(Styled(f"! {len(result.left_out)} more matched and did not fit; raise --budget or --limit", "yellow"))
+        size = sum(result.left_out_tokens.values())
+        out.line(
+            Styled(f"! {len(result.left_out)} more ({size:,} tokens) matched and did not fit; raise --budget", "yellow")
+        )
     if result.next_cursor:
         out.line(Styled(f"next page: --cursor {result.next_cursor}", "dim"))
     if result.trace:
@@ -105,32 +111,46 @@ def recalled(out: Out, result: RecallResult) -> None:
 
 
 def _item(out: Out, item: Item, number: int) -> None:
-    out.line(Styled(f"{number}. ", "bold"), Styled(f"{item.score:.3f} ", "dim"), item.text)
-    witness = item.witness
-    parts: list[Styled] = [Styled(item.id, "cyan")]
-    place = " › ".join(part for part in (item.source, item.place or item.title) if part)
-    if place:
-        parts.append(Styled(place))
-    if item.speaker:
-        parts.append(Styled(f"said by {item.speaker}"))
-    if when := item.occurred_at or item.recorded_at:
-        parts.append(Styled(when[:16].replace("T", " ")))
-    if item.valid_from or item.valid_to:
-        parts.append(Styled(f"valid {item.valid_from or '…'} to {item.valid_to or '…'}", "magenta"))
-    if witness is not None:
-        parts.append(Styled(f"by {witness.writer}"))
-        if witness.band:
-            parts.append(Styled(f"{witness.band} {witness.confidence}", _BANDS[witness.band]))
-    parts += [Styled(f"{name}={value}", "blue") for name, value in item.tags.items()]
-    line: list[Styled] = []
-    for part in parts:
-        line += [Styled("   " if not line else " · ", "dim"), Styled(flat(part.text), part.style)]
+    line = [Styled(f"{number}. ", "bold"), Styled(f"{item.score:.3f} ", "dim"), Styled(item.id, "cyan")]
+    for part in _said_of(item):
+        line += [Styled(" · ", "dim"), part]
     out.line(*line)
-    for conflict in item.conflicts:
+    out.body(item.text)
+    for near in item.around:
+        out.line(Styled(f"{'+' if near.after else '-'} {near.id}", "dim"))
+        out.body(near.text)
+    if item.duplicates:
+        out.line(Styled(f"stands for {', '.join(item.duplicates)}", "dim"))
+    for other in item.superseded_by:
+        out.line(Styled(f"! superseded by {other}", "yellow"))
+    for conflict in item.conflicts[:_RIVALS]:
         said = _CONFLICTS.get(conflict.kind, conflict.kind)
-        out.line(Styled(f"   ! {said} {conflict.with_id}: {conflict.reason}", "yellow"))
+        out.line(Styled(f"! {said} {conflict.with_id}: {value(conflict.reason)}", "yellow"))
+    if len(item.conflicts) > _RIVALS:
+        out.line(Styled(f"! and {len(item.conflicts) - _RIVALS} more like these", "yellow"))
     for other in item.stale_premises:
-        out.line(Styled(f"   ! rests on {other}, which no longer holds", "yellow"))
+        out.line(Styled(f"! rests on {other}, which no longer holds", "yellow"))
+
+
+def _said_of(item: Item) -> Iterator[Styled]:
+    witness = item.witness
+    place = " › ".join(value(part) for part in (item.source, item.place or item.title) if part)
+    if place:
+        yield Styled(place)
+    if item.speaker:
+        yield Styled(f"said by {value(item.speaker)}")
+    if when := item.occurred_at or item.recorded_at:
+        yield Styled(("" if item.occurred_at else "recorded ") + when[:16].replace("T", " "))
+    if item.valid_from or item.valid_to:
+        yield Styled(f"valid {item.valid_from or '…'} to {item.valid_to or '…'}", "magenta")
+    if witness is not None:
+        yield Styled(f"by {value(witness.writer)}")
+        if witness.band:
+            yield Styled(f"{witness.band} {witness.confidence}", _BANDS[witness.band])
+    for name, said in item.tags.items():
+        yield Styled(f"{value(name)}={value(said)}", "blue")
+    if item.original_tokens:
+        yield Styled(f"excerpt of {item.original_tokens} tokens")
 
 
 def snapshot(out: Out, result: SnapshotResult) -> None:
@@ -157,7 +177,7 @@ def diff(out: Out, result: Diff) -> None:
     for sign, style, records in (("+", "green", result.added), ("-", "red", result.removed)):
         rows += [(Styled(sign, style), r.kind, Styled(r.id, "cyan"), one_line(r.text or "", width)) for r in records]
     for record in result.changed:
-        said = "; ".join(f"{c.field}: {_value(c.before)} → {_value(c.after)}" for c in record.changes)
+        said = "; ".join(f"{value(c.field)}: {_value(c.before)} → {_value(c.after)}" for c in record.changes)
         rows.append((Styled("~", "yellow"), record.kind, Styled(record.id, "cyan"), said))
     out.table(("", "kind", "id", "what"), rows)
     out.line(
@@ -166,8 +186,8 @@ def diff(out: Out, result: Diff) -> None:
     )
 
 
-def _value(value: object) -> str:
-    return "nothing" if value is None else one_line(value if isinstance(value, str) else json.dumps(value), 60)
+def _value(said: object) -> str:
+    return "nothing" if said is None else value(one_line(said if isinstance(said, str) else json.dumps(said), 60))
 
 
 def rolled_back(out: Out, result: RollbackResult) -> None:
@@ -240,7 +260,7 @@ def history(out: Out, result: HistoryResult) -> None:
 def _places(out: Out, result: HistoryResult) -> None:
     """Print a place and its surroundings."""
     if result.node is not None and result.node.text:
-        out.line(result.node.text)
+        out.body(result.node.text)
     rows = [("here", result.node), ("in", result.parent), *(("holds", node) for node in result.children)]
     rows += [("beside", node) for node in result.siblings]
     shown = [
@@ -256,7 +276,7 @@ def _memory(out: Out, result: HistoryResult) -> None:
     item = result.memory
     assert item is not None
     witness, claim = item.witness, item.claim
-    out.line(item.text)
+    out.body(item.text)
     out.pairs(
         [
             ("id", Styled(item.id, "cyan")),
@@ -268,8 +288,8 @@ def _memory(out: Out, result: HistoryResult) -> None:
             ("session", item.session),
             ("speaker", item.speaker),
             ("occurred", item.occurred_at),
-            ("tags", ", ".join(f"{k}={v}" for k, v in item.tags.items())),
-            ("claim", f"{claim.subject} · {claim.predicate} · {claim.object}" if claim else None),
+            ("tags", ", ".join(f"{value(k)}={value(v)}" for k, v in item.tags.items())),
+            ("claim", " · ".join(map(value, (claim.subject, claim.predicate, claim.object))) if claim else None),
             ("writer", witness.writer if witness else None),
             ("model", witness.model_id if witness else None),
             ("confidence", witness.confidence if witness else None),
@@ -304,7 +324,7 @@ def log(out: Out, result: HistoryResult) -> None:
                 t.changes,
                 t.atoms,
                 Styled(t.snapshot, "cyan"),
-                Styled(", ".join(t.labels), "magenta"),
+                Styled(", ".join(map(value, t.labels)), "magenta"),
                 t.reason,
             )
             for t in result.transactions
@@ -331,7 +351,7 @@ def verified(out: Out, result: VerifyResult) -> None:
         ]
     )
     for note in result.notes:
-        out.line(Styled(f"note: {note}", "dim"))
+        out.line(Styled(f"note: {value(note)}", "dim"))
     if result.proof is not None:
         proof = result.proof
         out.line(
@@ -342,7 +362,7 @@ def verified(out: Out, result: VerifyResult) -> None:
 
 def checkpoint(out: Out, result: CheckpointResult) -> None:
     """Print a signed checkpoint as the text to keep."""
-    out.line(result.checkpoint.rstrip("\n"))
+    out.text(result.checkpoint.rstrip("\n"))
 
 
 def quarantine(out: Out, entries: list[QuarantineEntry]) -> None:
@@ -354,7 +374,12 @@ def quarantine(out: Out, entries: list[QuarantineEntry]) -> None:
     out.table(
         ("id", "recorded", "why", "text"),
         [
-            (Styled(e.id, "cyan"), e.recorded_at[:19].replace("T", " "), "; ".join(e.reasons), one_line(e.text, width))
+            (
+                Styled(e.id, "cyan"),
+                e.recorded_at[:19].replace("T", " "),
+                "; ".join(map(value, e.reasons)),
+                one_line(e.text, width),
+            )
             for e in entries
         ],
     )

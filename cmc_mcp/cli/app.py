@@ -148,14 +148,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(error: Mapping[str, object], code: int, as_json: bool) -> int:
-    from cmc_mcp.model.shown import clean, escaped
+    from cmc_mcp.model.shown import escaped, flat
 
     if as_json:
         sys.stderr.write(escaped(json.dumps(dict(error), ensure_ascii=False)) + "\n")
         return code
-    sys.stderr.write(f"cmc: {clean(str(error['message']))}\n")
+    sys.stderr.write(f"cmc: {flat(str(error['message']))}\n")
     if hint := error.get("hint"):
-        sys.stderr.write(f"     {clean(str(hint))}\n")
+        sys.stderr.write(f"     {flat(str(hint))}\n")
     return code
 
 

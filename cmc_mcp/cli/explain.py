@@ -68,13 +68,13 @@ def _part(out: Out, name: str, value: float, most: float) -> list[Styled]:
 def _wrapped(out: Out, head: str, parts: Sequence[Sequence[Styled]]) -> None:
     """Print parts after a head, going on below it where the terminal ends, never inside a part."""
     between = "  " if out.fancy else ", "
-    line, used = [Styled(f"   {head} ", "dim")], len(head) + 4
+    line, used = [Styled(f"{head} ", "dim")], len(head) + 1
     first = used
     for part in parts:
         size = sum(len(interval.text) for interval in part)
         if used > first and out.width and used + len(between) + size > out.width:
             out.line(*line)
-            line, used = [Styled(" " * first)], first
+            line, used = [Styled("|".ljust(first))], first
         elif used > first:
             line.append(Styled(between))
             used += len(between)

@@ -115,7 +115,7 @@ def config(
         if number:
             state.out.line()
         state.out.line(Styled(f"# {snippet.client}: ", "bold"), Styled(snippet.where, "dim"))
-        state.out.line(snippet.text)
+        state.out.text(snippet.text)
 
 
 @command("doctor", CARE, "cmc doctor --deep")

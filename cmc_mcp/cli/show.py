@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from cmc_mcp.model.shown import clean, one_line
+from cmc_mcp.model.shown import body, clean, flat, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,16 +59,25 @@ class Out:
         return self.console.width if self.fancy else 0
 
     def line(self, *parts: str | Styled) -> None:
-        """Print one line."""
+        """Print one line, whatever its parts hold."""
+        self._print([Styled(flat(part.text), part.style) if isinstance(part, Styled) else flat(part) for part in parts])
+
+    def text(self, text: str) -> None:
+        """Print a text of ours as its lines are."""
+        self._print([clean(text)])
+
+    def body(self, text: str) -> None:
+        """Print stored text: each of its lines begins with one space, as no line of an answer that shows one does."""
+        self._print([body(text)])
+
+    def _print(self, parts: Sequence[str | Styled]) -> None:
         intervals = [part if isinstance(part, Styled) else Styled(part) for part in parts]
         if not self.fancy:
-            sys.stdout.write(clean("".join(interval.text for interval in intervals)) + "\n")
+            sys.stdout.write("".join(interval.text for interval in intervals) + "\n")
             return
         from rich.text import Text
 
-        self.console.print(
-            Text.assemble(*((clean(interval.text), interval.style) for interval in intervals)), soft_wrap=True
-        )
+        self.console.print(Text.assemble(*intervals), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> None:
         """Print a table; elsewhere than on a terminal, a header and tab-separated lines."""

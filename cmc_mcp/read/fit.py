@@ -14,6 +14,8 @@ from cmc_mcp.read.window import window
 
 _WIDENED_MIN: Final = 16  # tokens of room that are worth a longer excerpt
 _WINDOW_MIN: Final = 24  # tokens of words; for more of them a head gives up tags, title and notes
+_WINDOW_SHARE: Final = 3  # of a small budget a window takes a third, so that others have room beside it
+_LONG: Final = 99_999  # as many tokens as the longest texts have
 _TOKEN_CHARS_MAX: Final = 16  # more than the tokens of text have
 _SIX: Final = "000000"  # as long as an id is shown
 
@@ -240,6 +242,10 @@ class _Filling:
     def _priced(self, item: Item, shared: Shared) -> int:
         return self._count(piece(item, self._room.names, shared))
 
+    def _alone(self, item: Item) -> int:
+        """Count a memory with the line of its group, and the line end after it."""
+        return self._count(written([item], self._room.names) + "\n")
+
     def _cost(self, entry: _Entry) -> int:
         """Return what an entry costs now: without its group's line if that is there, without its words if they are."""
         cost = entry.tokens + (0 if entry.group in self._groups else entry.opening)
@@ -277,11 +283,19 @@ class _Filling:
         if tokens + opening > share:
             self._shorten(entry, share)
         if entry.tokens + opening > room.budget:
-            item = self._window(whole, min(room.budget, max(share, room.passage_tokens)))
+            item = self._window(whole, self._first_share(whole, share))
             entry.group, entry.shared, entry.is_window = group_of(item), shared_of(item), True
             entry.opening = self._count(group_line(entry.group, entry.shared) + "\n")
             entry.item, entry.tokens = item, self._priced(item, entry.shared)
         return entry
+
+    def _first_share(self, whole: Item, share: int) -> int:
+        """Return what a window may take as long as others may want room too; `widen` uses what they leave."""
+        room = self._room
+        bare = whole.model_copy(update={"text": "", "original_tokens": _LONG})
+        needed = self._alone(bare) + _WINDOW_MIN
+        wanted = max(share, min(room.passage_tokens, room.budget // _WINDOW_SHARE), RECALL_TOKENS_MIN, needed)
+        return min(room.budget, wanted)
 
     def _shorten(self, entry: _Entry, share: int) -> None:
         room = self._room
@@ -306,7 +320,7 @@ class _Filling:
         original = self._count(whole.text)
         short = shape = whole.model_copy(update={"text": "", "level": "reference", "original_tokens": original})
         for shape in (short, *reduced(short)):
-            if tokens - self._count(written([shape], self._room.names)) >= min(_WINDOW_MIN, original):
+            if tokens - self._alone(shape) >= min(_WINDOW_MIN, original):
                 break
         return self._cut(whole, shape, tokens)
 
@@ -314,7 +328,7 @@ class _Filling:
         """Return what `shape` says of a memory with as much of its words as `tokens` hold."""
 
         def fits(text: str) -> bool:
-            return self._count(written([shape.model_copy(update={"text": text})], self._room.names)) <= tokens
+            return self._alone(shape.model_copy(update={"text": text})) <= tokens
 
         cut = window(whole.text, self._room.terms, tokens * _TOKEN_CHARS_MAX, fits)
         item = shape.model_copy(update={"text": cut})

@@ -125,9 +125,13 @@ def _circumstances(item: Item, shared: Shared) -> Iterator[str]:
     for name, said in item.tags.items():
         yield f"#{value(name)}={value(said)}"
     if item.valid_from or item.valid_to:
-        yield f"valid {item.valid_from or '…'} to {item.valid_to or '…'}"
+        yield f"valid {_time(item.valid_from)} to {_time(item.valid_to)}"
     if item.witness and item.witness.band:
         yield f"confidence {item.witness.band}"
+
+
+def _time(said: str | None) -> str:
+    return "…" if said is None else said.removesuffix("T00:00:00Z")  # a date alone names the same instant
 
 
 def _marks(item: Item, names: Names) -> Iterator[str]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, cast
 
-from cmc_mcp.model.shown import clean, flat
+from cmc_mcp.model.shown import flat
 
 if TYPE_CHECKING:
     import structlog
@@ -35,7 +35,7 @@ def log() -> structlog.stdlib.BoundLogger:
     import structlog
 
     def flattened(logger: object, method: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
-        return {name: clean(value) if isinstance(value, str) else value for name, value in event.items()}
+        return {name: flat(value) if isinstance(value, str) else value for name, value in event.items()}
 
     configured = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),

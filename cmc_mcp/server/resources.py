@@ -15,6 +15,7 @@ from mcp_types import Completion, CompletionArgument, CompletionContext, PromptR
 from cmc_mcp.errors import CmcError, LimitExceeded, NotFound
 from cmc_mcp.limits import ANSWER_CHARS_MAX
 from cmc_mcp.model.results import Result
+from cmc_mcp.model.shown import escaped, flat
 from cmc_mcp.server import logs
 from cmc_mcp.server.call import run_blocking
 from cmc_mcp.server.session import Provider
@@ -39,19 +40,21 @@ async def _read(provider: Provider, uri: str, work: Callable[[Memory], T]) -> T:
         caller = provider.caller()
         return await run_blocking(lambda cancelled: work(provider.memory(caller)))
     except NotFound as error:
-        raise ResourceNotFoundError(f"{uri}: {error} [{error.code}]") from error
+        raise ResourceNotFoundError(flat(f"{uri}: {error} [{error.code}]")) from error
     except CmcError as error:
-        raise ResourceError(f"{uri}: {error} [{error.code}]") from error
+        raise ResourceError(flat(f"{uri}: {error} [{error.code}]")) from error
     except Exception as error:
         incident = secrets.token_hex(4)
         logs.log().exception("unexpected error", resource=uri, incident=incident)
-        raise ResourceError(f"{uri}: an error that is not yours; the server's log has it as {incident}") from error
+        raise ResourceError(
+            flat(f"{uri}: an error that is not yours; the server's log has it as {incident}")
+        ) from error
 
 
 def _json(result: Result) -> str:
     """Write a result as compact JSON within the bound."""
     _, structure, _ = respond.bounded(result)
-    return json.dumps(structure, ensure_ascii=False, separators=(",", ":"))
+    return escaped(json.dumps(structure, ensure_ascii=False, separators=(",", ":")))
 
 
 def add_resources(server: MCPServer[Any], provider: Provider) -> None:
@@ -101,7 +104,7 @@ def add_resources(server: MCPServer[Any], provider: Provider) -> None:
         found = await _read(provider, "cmc://status", lambda memory: memory.status())
         access = "read only" if provider.caller().read_only else "read and write"
         said = {name: value for name, value in found.items() if value is not None}
-        return json.dumps({"server": server.version, "access": access, **said}, ensure_ascii=False)
+        return escaped(json.dumps({"server": server.version, "access": access, **said}, ensure_ascii=False))
 
 
 def _whole(origin: str, data: bytes) -> str | bytes:
@@ -112,7 +115,7 @@ def _whole(origin: str, data: bytes) -> str | bytes:
         return data.decode()
     except LimitExceeded as error:
         raise ResourceError(
-            f"cmc://sources/{origin}: {error}; read it with `cmc show`, or its parts with recall"
+            flat(f"cmc://sources/{origin}: {error}; read it with `cmc show`, or its parts with recall")
         ) from error
     except UnicodeDecodeError:
         return data

@@ -8,7 +8,7 @@ import json
 import jsonschema
 import pytest
 
-from cmc_mcp.read.fit import SEPARATOR, render
+from cmc_mcp.read.frame import written
 from cmc_mcp.server.app import INSTRUCTIONS
 from cmc_mcp.tools import TOOLS
 from tests.server.rig import MODES, HeldEmbedder, call, data, local, talk, text
@@ -81,11 +81,11 @@ def test_recall_gives_as_text_what_the_budget_counted(session):
     structure = data(result)
     memory = session.memory(session.caller())
     items = memory.recall(**asked, detail="concise").items
-    body, _, notes = text(result).partition("\n\n---\n")
-    assert body == SEPARATOR.join(render(item) for item in items)
+    body, _, notes = text(result).partition("\n---\n")
+    assert body == written(items)
     assert structure["tokens"] <= 300
     assert structure["next_cursor"] in notes
-    assert structure["read_point"]["snapshot"] in notes
+    assert f"read at transaction {structure['read_point']['transaction']}, full text, " in notes
     assert structure["mode"]["degraded"] in notes
     assert f"{structure['tokens']} tokens" in notes
 
@@ -106,9 +106,11 @@ def test_pages_of_recall_follow_each_other_by_cursor(session):
 def test_left_out_ids_are_in_both_forms(session):
     call(session, "remember", {"content": "Tea " + "leaf " * 300})
     call(session, "remember", {"content": "Tea is short"})
+    call(session, "remember", {"content": "Tea is " + "very " * 50 + "hot"})
     result = call(session, "recall", {"query": "tea", "budget_tokens": 100})
     (left_out,) = data(result)["left_out"]
-    assert left_out in text(result)
+    size = data(result)["left_out_tokens"][left_out]
+    assert f"left out: {left_out[5:11]} ({size} tokens)" in text(result)
 
 
 def test_a_detailed_answer_says_in_both_forms_where_a_memory_comes_from(session):
@@ -120,8 +122,8 @@ def test_a_detailed_answer_says_in_both_forms_where_a_memory_comes_from(session)
         "writer alice",
         "model_id opus",
         "title Targets",
-        "tag topic=deploy",
-        "claim shop | deploys to | Fly.io",
+        "#topic=deploy",
+        'claim shop | "deploys to" | Fly.io',
     ):
         assert said in text(result)
     assert "stage " in text(result)
@@ -131,7 +133,16 @@ def test_a_detailed_answer_says_in_both_forms_where_a_memory_comes_from(session)
 def test_a_concise_answer_is_lean(session):
     call(session, "remember", DEPLOY)
     structure = data(call(session, "recall", {"query": "deploy"}))
-    assert set(structure["items"][0]) <= {"id", "text", "score", "tags", "claim", "valid_from", "witness"}
+    assert set(structure["items"][0]) <= {
+        "id",
+        "text",
+        "score",
+        "tags",
+        "claim",
+        "valid_from",
+        "recorded_at",
+        "witness",
+    }
     assert "null" not in json.dumps(structure)
     assert "trace" not in structure
 

@@ -79,11 +79,18 @@ def split(line: str) -> list[str]:
 def check_line(line: str) -> None:
     """Check that a line of ours is ASCII outside of quotes, and inside holds nothing that hides or looks like a sign."""
     outside = re.sub(r'"(?:[^"\\]|\\.)*"', "", line)
-    need(outside.isascii() or set(outside) <= set(map(chr, range(32, 127))) | {"…", "→"}, f"outside of quotes: {line!r}")
+    need(
+        outside.isascii() or set(outside) <= set(map(chr, range(32, 127))) | {"…", "→"}, f"outside of quotes: {line!r}"
+    )
     for sign in line:
-        need(unicodedata.category(sign)[0] not in "C" and unicodedata.category(sign) not in ("Zl", "Zp"), f"{sign!r} unseen")
+        need(
+            unicodedata.category(sign)[0] not in "C" and unicodedata.category(sign) not in ("Zl", "Zp"),
+            f"{sign!r} unseen",
+        )
         if sign > "~" and sign not in "…→":
-            need(not set(unicodedata.normalize("NFKC", sign)) & set("\"',;:=#·|"), f"{sign!r} looks like a sign of ours")
+            need(
+                not set(unicodedata.normalize("NFKC", sign)) & set("\"',;:=#·|"), f"{sign!r} looks like a sign of ours"
+            )
 
 
 def check_stored(line: str) -> None:

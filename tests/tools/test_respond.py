@@ -18,7 +18,7 @@ from cmc_mcp.model.results import (
     RecordChange,
     RollbackResult,
 )
-from cmc_mcp.read.fit import short
+from cmc_mcp.read.frame import Names
 from cmc_mcp.tools import TOOLS, respond
 from cmc_mcp.tools.recall import TOOL as RECALL
 from cmc_mcp.tools.tool import Call
@@ -101,8 +101,26 @@ def test_recall_that_no_answer_could_hold_names_what_it_left_out(tmp_path):
     assert kept + structure["left_out"] == [item.id for item in whole.items] + whole.left_out
     (block,) = answer.content
     assert len(block.text) <= ANSWER_CHARS_MAX
-    assert all(short(item.id) in block.text for item in whole.items)
+    assert all(Names()(name) in block.text for name in kept)
+    gone = structure["left_out"]
+    assert list(structure["left_out_tokens"]) == gone and all(
+        size > 1_500 for size in structure["left_out_tokens"].values()
+    )
+    assert f"left out: {Names()(gone[0])} (" in block.text and f"{len(gone) - 5} more (" in block.text
     assert "truncated" not in structure
+
+
+def test_one_memory_is_left_of_an_answer_that_could_hold_none(tmp_path):
+    with Memory.open(tmp_path / "memory.db", embedder=None) as memory:
+        memory.remember("tea " + "\u1eb9\u0301" * 30_000 + " end", modality="code", media_type="text/x-python")
+        (name,) = memory.recall("tea", budget_tokens=100_000).items
+        long = memory.recall("tea").model_copy(
+            update={"items": [name.model_copy(update={"text": "tea " + "x" * 300_000})]}
+        )
+        shaped = RECALL.shape(long, Recall("tea"))
+    (item,) = shaped.items
+    assert item.text.startswith("tea x") and item.original_tokens and len(item.text) < ANSWER_CHARS_MAX
+    assert shaped.left_out == []
 
 
 def test_answers_keep_their_always_fields():
