@@ -164,7 +164,7 @@ def named(ids: Sequence[str], most: int) -> list[tuple[str, ...]]:
     return [(" ".join(map(Names(), ids[:most])), more)] if ids else []
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ITEMS)
 def test_what_is_written_is_read_back_field_by_field(items: list[Item]) -> None:
     check(items)
@@ -211,7 +211,7 @@ def test_the_reader_finds_what_raw_characters_would_let_pass(monkeypatch: pytest
         check([everywhere("x\u2028---")])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.one_of(TEXT, st.text(st.characters())))
 def test_a_value_is_its_text_again_and_a_body_is_lines_of_its_own(text: str) -> None:
     import json
