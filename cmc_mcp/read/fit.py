@@ -269,6 +269,11 @@ class _Filling:
         self.placed.remove(entry)
         self._used -= self._cost(entry)
 
+    def _opening(self, group: Group, shared: Shared) -> int:
+        """Price the line of a group that would come last."""
+        before = next(reversed(self._groups.values()))[0].writer if self._groups else ""
+        return self._count(group_line(group, shared, before) + "\n")
+
     # ------------------------------------------------------------------ excerpts
     def _entry(self, place: int, whole: Item) -> _Entry:
         """Price a memory, as an excerpt if it is longer than its share."""
@@ -276,7 +281,7 @@ class _Filling:
         group = group_of(whole)
         known = self._groups.get(group)
         shared = shared_of(whole) if known is None else known[0]
-        opening = self._count(group_line(group, shared) + "\n") if known is None else known[1]
+        opening = self._opening(group, shared) if known is None else known[1]
         tokens = self._priced(whole, shared)
         entry = _Entry(place, group, shared, whole, tokens, whole, tokens, opening)
         share = room.budget // room.limit
@@ -285,7 +290,7 @@ class _Filling:
         if entry.tokens + opening > room.budget:
             item = self._window(whole, self._first_share(whole, share))
             entry.group, entry.shared, entry.is_window = group_of(item), shared_of(item), True
-            entry.opening = self._count(group_line(entry.group, entry.shared) + "\n")
+            entry.opening = self._opening(entry.group, entry.shared)
             entry.item, entry.tokens = item, self._priced(item, entry.shared)
         return entry
 

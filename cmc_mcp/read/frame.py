@@ -7,7 +7,7 @@ A page is lines of four kinds, told apart by how they begin:
      We deploy to Fly.io                               stored words: every line of them begins with one space
     - d4e5f6                                           a neighbour before (`-`) or after (`+`); its words follow
 
-A head says only what differs from its group. Values on lines of ours are `shown.value`: plain words, or JSON.
+A head says only what differs from its group, and a group its writer only where it differs from the group above. Values on lines of ours are `shown.value`: plain words, or JSON.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def shared_of(item: Item) -> Shared:
     return Shared("" if time == "00:00" else time, item.witness.writer if item.witness else "")
 
 
-def group_line(group: Group, shared: Shared) -> str:
-    """Write the line above a group.
+def group_line(group: Group, shared: Shared, before: str = "") -> str:
+    """Write the line above a group; its writer is said where it is not `before`, the writer of the group above.
 
     >>> group_line(Group("session", "standup", "2026-06-01"), Shared("09:30", "scribe"))
     '# session standup, 2026-06-01 09:30, by scribe'
@@ -88,8 +88,8 @@ def group_line(group: Group, shared: Shared) -> str:
     parts = [f"{group.kind} {value(group.where)}"] if group.kind else []
     if group.day:
         parts.append(f"{group.day} {shared.time}".rstrip())
-    if shared.writer:
-        parts.append(f"by {value(shared.writer)}")
+    if shared.writer != before:
+        parts.append(f"by {value(shared.writer)}" if shared.writer else "by …")
     return f"# {', '.join(parts)}".rstrip()
 
 
@@ -205,9 +205,11 @@ def lines_of(items: Iterable[Item], names: Names | None = None) -> list[str]:
         groups.setdefault(group_of(item), []).append(item)
     out: list[str] = []
     printed: dict[tuple[str, int | None], str] = {}
+    before = ""
     for group, members in groups.items():
         shared = shared_of(members[0])
-        out.append(group_line(group, shared))
+        out.append(group_line(group, shared, before))
+        before = shared.writer
         for item in members:
             key = printed_as(item)
             same_as = printed.get(key)

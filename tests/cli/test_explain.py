@@ -42,8 +42,8 @@ def test_each_memory_says_which_parts_of_its_score_it_has_and_the_larger_part_ha
 
 def test_how_a_memory_stands_by_itself_is_apart_from_its_match() -> None:
     lines = shown(result({"score": 1.0, "dense": 0.5, "qs": 0.7, "decay": 1.0}), 80)
-    assert any(re.fullmatch(r"   why meaning █{8} 0\.50", line.rstrip()) for line in lines)
-    assert "   standing QS 0.70  decay 1.00" in [line.rstrip() for line in lines]
+    assert any(re.fullmatch(r"why meaning █{8} 0\.50", line.rstrip()) for line in lines)
+    assert "standing QS 0.70  decay 1.00" in [line.rstrip() for line in lines]
 
 
 def test_a_long_line_goes_on_below_without_cutting_a_part() -> None:
@@ -80,7 +80,7 @@ def test_the_stages_say_what_they_did_and_cost_and_sum_up_in_any_width(width: in
 def test_elsewhere_than_on_a_terminal_there_are_plain_lines(cmc: Any) -> None:
     cmc("remember", "The deploy target is Fly.io")
     answer = cmc("recall", "deploy target", "--explain")
-    assert re.search(r"^   why .*words \d\.\d\d", answer.out, re.MULTILINE)
+    assert re.search(r"^why .*words \d\.\d\d", answer.out, re.MULTILINE)
     assert re.search(r"^lexical\tbest by words\t1\t\d+\.\d\d\t\d+%\tterms ", answer.out, re.MULTILINE)
     assert re.search(r"^total\t\t\t\d+\.\d\d\t\tbesides embedding the question$", answer.out, re.MULTILINE)
     assert "█" not in answer.out

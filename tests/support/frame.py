@@ -137,7 +137,7 @@ def memories(lines: list[str]) -> tuple[list[Read], list[str]]:
             continue
         check_line(line)
         if line.startswith("#"):
-            group, into = _group(line), None
+            group, into = _group(line, "" if group is None else group[2]), None
         elif beside := re.match(rf"([-+=]) ({_ID})\Z", line):
             need(items, "a neighbour of nothing")
             into = []
@@ -162,13 +162,16 @@ def memories(lines: list[str]) -> tuple[list[Read], list[str]]:
     return items, lines[end + 1 :]
 
 
-def _group(line: str) -> tuple[tuple[str, str, str], str, str]:
-    kind = where = day = time = writer = ""
+def _group(line: str, writer: str) -> tuple[tuple[str, str, str], str, str]:
+    """Read the line of a group; who wrote the group above wrote this one, if it does not say otherwise."""
+    kind = where = day = time = ""
     for part in split(line[2:]) if line != "#" else []:
         if match := re.match(rf"(session|source) {_V}\Z", part):
             kind, where = match[1], value(match[2])
         elif match := re.match(rf"({_DAY})(?: ({_TIME}))?\Z", part):
             day, time = match[1], match[2] or ""
+        elif part == "by …":
+            writer = ""
         elif match := re.match(rf"by {_V}\Z", part):
             writer = value(match[1])
         else:
