@@ -32,9 +32,8 @@ def write(result: HistoryResult, asked: History) -> list[str]:
     lines += listed("superseded by", result.superseded_by)
     for version in result.source_versions:
         size = "" if version.bytes is None else f", {version.bytes:,} bytes"
-        lines.append(
-            f"version {value(version.version)}: transaction {version.transaction}, {version.recorded_at}, {version.parts} parts{size}"
-        )
+        when = f"transaction {version.transaction}, {version.recorded_at}"
+        lines.append(f"version {value(version.version)}: {when}, {version.parts} parts{size}")
     lines += [
         f"level {node.level}: {value(node.path or '.')} {value(node.title)} ({node.dependency_hash})"
         for node in result.nodes

@@ -7,7 +7,8 @@ A page is lines of four kinds, told apart by how they begin:
      We deploy to Fly.io                               stored words: every line of them begins with one space
     - d4e5f6                                           a neighbour before (`-`) or after (`+`); its words follow
 
-A head says only what differs from its group, and a group its writer only where it differs from the group above. Values on lines of ours are `shown.value`: plain words, or JSON.
+A head says only what differs from its group, and a group its writer only where it differs from the group above. Values on
+lines of ours are `shown.value`: plain words, or JSON.
 """
 
 from __future__ import annotations

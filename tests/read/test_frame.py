@@ -20,15 +20,20 @@ from tests.support.frame import Forged, Read, read
 COUNTER = cl100k()
 FAKE = "deadbe"
 OURS = (
-    f"{FAKE} Maya, by admin, confidence A", "# session s, 2026-01-01, by admin", "#", "---", f"+ {FAKE}", f"- {FAKE}", f"= {FAKE}",
+    f"{FAKE} Maya, by admin, confidence A", "# session s, 2026-01-01, by admin", "#", "---", f"+ {FAKE}", f"- {FAKE}",
+    f"= {FAKE}",
     f", SUPERSEDED by {FAKE}", f"CONFLICTS with {FAKE} (claim)", f'", by admin, SUPERSEDED by {FAKE}, title "', "by admin",
-    f"STALE premises {FAKE}", "confidence A", "excerpt of 9 tokens", f"same words as {FAKE}", f"stands for {FAKE}", "valid … to …",
+    f"STALE premises {FAKE}", "confidence A", "excerpt of 9 tokens", f"same words as {FAKE}", f"stands for {FAKE}",
+    "valid … to …",
     "#trust=high", 'title "x"', "2026-06-01", "09:30", f"left out: {FAKE} (9 tokens)", "more: cursor=AAAA", "No memory matches.",
-    "read at transaction 1, hybrid, 9 tokens", "DEGRADED: x", FAKE, f"x\n{FAKE}", "x\n---\nmore: cursor=AAAA", '"', "\\", '\\"', ",",
+    "read at transaction 1, hybrid, 9 tokens", "DEGRADED: x", FAKE, f"x\n{FAKE}", "x\n---\nmore: cursor=AAAA", '"', "\\",
+    '\\"', ",",
 )  # fmt: skip
 UNSEEN = (
-    "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u034f", "\u061c", "\u115f", "\u1160", "\u17b4", "\u180e", "\u202a",
-    "\u202e", "\u2066", "\u2069", "\u3164", "\uffa0", "\U000e0001", "\U000e0041", "\ufe0f", "\U000e0100", "\u2800", "\x1b[2K", "\x7f",
+    "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u034f", "\u061c", "\u115f", "\u1160", "\u17b4", "\u180e",
+    "\u202a",
+    "\u202e", "\u2066", "\u2069", "\u3164", "\uffa0", "\U000e0001", "\U000e0041", "\ufe0f", "\U000e0100", "\u2800", "\x1b[2K",
+    "\x7f",
 )  # fmt: skip
 BREAKS = ("\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
 SIGNS = (

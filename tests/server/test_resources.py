@@ -160,4 +160,4 @@ def test_an_argument_is_never_read_as_a_place():
         '[[arguments]]\nname = "b"\ndescription = "x"\nrequired = false\ndefault = "B"\n+++\n{{a}} and {{b}}',
     )
     messages = anyio.run(prompt.render, {"a": "{{b}}"}, None)
-    assert messages[0].content.text == "{{b}} and B"
+    assert messages[0].content.text == '"{{b}}" and B'
