@@ -11,10 +11,10 @@ from cmc_mcp.errors import Ambiguous
 from cmc_mcp.history.references import longer, resolve_atom
 from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.kinds import ATOM
-from cmc_mcp.memory import Memory
 from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import RecordKey
 from tests.support import reach
+from tests.support.memories import live
 
 
 class Made:
@@ -39,11 +39,11 @@ def test_an_id_is_as_long_as_tells_it_from_what_was_recorded_up_to_the_point() -
     assert longer(view, names[:2], Rid(4)) == {names[0]: 8, names[1]: 9}
     with pytest.raises(Ambiguous) as refused:
         resolve_atom(view, "abcdef12")
-    assert refused.value.context["candidates"] == [names[1], names[3]]
+    assert refused.value.fields["candidates"] == [names[1], names[3]]
 
 
 def test_the_store_names_the_keys_that_begin_alike(tmp_path: Path) -> None:
-    with Memory.open(tmp_path / "memory.db", embedder=None) as memory:
+    with live(tmp_path / "memory.db") as memory:
         names = [memory.remember(f"note {number}").added[0] for number in range(40)]
         with reach.reader(memory) as view:
             head, keys = view.head(), [bytes.fromhex(name[5:]) for name in names]

@@ -111,7 +111,7 @@ def test_recall_that_no_answer_could_hold_names_what_it_left_out(tmp_path):
 
 
 def test_one_memory_is_left_of_an_answer_that_could_hold_none(tmp_path):
-    with Memory.open(tmp_path / "memory.db", embedder=None) as memory:
+    with live(tmp_path / "memory.db") as memory:
         memory.remember("tea " + "\u1eb9\u0301" * 30_000 + " end", modality="code", media_type="text/x-python")
         (name,) = memory.recall("tea", budget_tokens=100_000).items
         long = memory.recall("tea").model_copy(
