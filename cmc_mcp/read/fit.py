@@ -135,6 +135,7 @@ def reduced(item: Item) -> Iterator[Item]:
         "place": None,
         "around": [],
         "stale_premises": [],
+        "more_conflicts": 0,
         "duplicates": [],
     }
     yield (item := item.model_copy(update=fewer | {"conflicts": item.conflicts[:1]}))

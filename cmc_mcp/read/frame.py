@@ -140,8 +140,8 @@ def _marks(item: Item, names: Names) -> Iterator[str]:
         yield f"SUPERSEDED by {_named(item.superseded_by, names, RIVALS_NAMED)}"
     said = [note for note in item.conflicts if note.kind in _SAYS or note.kind == "possible"]
     yield from (_note(note, names) for note in said[:RIVALS_NAMED])
-    if len(said) > RIVALS_NAMED:
-        yield f"CONFLICTS with {len(said) - RIVALS_NAMED} more"
+    if more := max(0, len(said) - RIVALS_NAMED) + item.more_conflicts:
+        yield f"CONFLICTS with {more} more"
     if item.stale_premises:
         yield f"STALE premises {_named(item.stale_premises, names, RIVALS_NAMED)}"
     if item.duplicates:
