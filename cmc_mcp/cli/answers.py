@@ -126,8 +126,8 @@ def _item(out: Out, item: Item, number: int) -> None:
     for conflict in item.conflicts[:_RIVALS]:
         said = _CONFLICTS.get(conflict.kind, conflict.kind)
         out.line(Styled(f"! {said} {conflict.with_id}: {value(conflict.reason)}", "yellow"))
-    if len(item.conflicts) > _RIVALS:
-        out.line(Styled(f"! and {len(item.conflicts) - _RIVALS} more like these", "yellow"))
+    if more := max(0, len(item.conflicts) - _RIVALS) + item.more_conflicts:
+        out.line(Styled(f"! and {more} more like these", "yellow"))
     for other in item.stale_premises:
         out.line(Styled(f"! rests on {other}, which no longer holds", "yellow"))
 
