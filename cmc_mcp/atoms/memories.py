@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from cmc_mcp.atoms.identity import parts_of, prove
 from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, Record
@@ -49,7 +50,10 @@ def _preview(view: LedgerView, rid: Rid) -> str | None:
     row = view.atom(rid)
     if row is None:
         return None
-    payload = view.payload_row(row.content)
+    payloads = view.payload_rows(parts_of(row))
+    media_type = payloads.get(row.media_type)
+    prove(row, payloads, None if media_type is None else checked(media_type))
+    payload = payloads[row.content]
     if MODALITIES[row.modality] in BINARY or payload.object:
         return f"[{MODALITIES[row.modality]}, {payload.size:,} bytes]"
     body = checked(payload)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from cmc_mcp.atoms.identity import parts_of as identity_of
+from cmc_mcp.atoms.identity import prove
 from cmc_mcp.canon import Json
 from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
@@ -71,10 +73,11 @@ def load(
     Without `valid_at` the interval is the one that holds latest. `rows` are the atoms, where they are at hand.
 
     Raises:
-        IntegrityError: stored bytes do not match their hash; nothing damaged reaches an answer.
+        IntegrityError: stored bytes do not match their hash, or a memory does not match its id; nothing damaged or forged
+            reaches an answer.
     """
     rows = view.atoms(rids) if rows is None else rows
-    wanted = {pid for rid in rids if (row := rows.get(rid)) for pid in row[3:8] if pid}
+    wanted = {pid for rid in rids if (row := rows.get(rid)) for pid in identity_of(row)}
     payloads = view.payload_rows(wanted)
     bodies = {pid: checked(row) for pid, row in payloads.items()}
     held = view.intervals_of(rids, seq)
@@ -85,6 +88,7 @@ def load(
             intervals = tuple(p for p in intervals if p.valid_from <= valid_at < p.valid_to)
         if row is None or not intervals:
             continue
+        prove(row, payloads, bodies.get(row.media_type))
         data = content_of(view, objects, payloads.get(row.content), bodies)
         out[rid] = Loaded(
             row,
@@ -102,17 +106,32 @@ def parts_of(view: LedgerView, objects: Objects, manifest: Manifest) -> list[tup
     """Return the (kind, bytes) of the atoms of a version, in order; None for what was erased, or is missing."""
     rids = [view.rid(atom_record(part.atom)) for part in manifest.parts]
     rows = view.atoms([rid for rid in rids if rid is not None])
-    payloads = view.payload_rows({row.content for row in rows.values()})
+    payloads = view.payload_rows({pid for row in rows.values() for pid in identity_of(row)})
     bodies = {pid: checked(row) for pid, row in payloads.items()}
     out: list[tuple[str, bytes | None]] = []
     for part, rid in zip(manifest.parts, rids, strict=True):
         row = None if rid is None else rows.get(rid)
+        if row is not None:
+            prove(row, payloads, bodies.get(row.media_type))
         try:
             data = None if row is None else content_of(view, objects, payloads.get(row.content), bodies)
         except CmcError:
             data = None  # `verify` names a missing object
         out.append((part.kind, data))
     return out
+
+
+def proved_contents(view: LedgerView, objects: Objects, rows: Sequence[AtomRow]) -> list[bytes | None]:
+    """Return the contents of atoms, in order; None for what was erased.
+
+    Raises:
+        IntegrityError: stored bytes do not match their hash, or a memory does not match its id.
+    """
+    payloads = view.payload_rows({pid for row in rows for pid in identity_of(row)})
+    bodies = {pid: checked(row) for pid, row in payloads.items()}
+    for row in rows:
+        prove(row, payloads, bodies.get(row.media_type))
+    return [content_of(view, objects, payloads.get(row.content), bodies) for row in rows]
 
 
 def content_of(

@@ -114,7 +114,8 @@ class Selection:
         payloads = self.view.payload_rows({row.content for row in rows.values() if row.modality < TEXTUAL})
         bodies = {pid: checked(row) for pid, row in payloads.items()}
         found = {rid: bodies.get(row.content) for rid, row in rows.items()}
-        return {rid: body.decode() for rid, body in found.items() if body is not None}
+        # of what is not text any more the id tells, when it is loaded
+        return {rid: body.decode(errors="replace") for rid, body in found.items() if body is not None}
 
     def dense(self, model: ModelNumber, query: npt.NDArray[np.float32], k: int) -> list[tuple[Rid, float]]:
         """Find the `k` nearest as (rid, cosine), best first, ties by atom id: exact, but for an index in the database.

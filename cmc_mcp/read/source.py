@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cmc_mcp.canon import payload_hash
-from cmc_mcp.documents.loading import content_of
+from cmc_mcp.documents.loading import proved_contents
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import IntegrityError, NotFound, SourceIncomplete
 from cmc_mcp.history.references import resolve_origin
@@ -11,7 +11,7 @@ from cmc_mcp.ids import PayloadHash, Pid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import SOURCE, atom_record
 from cmc_mcp.store.ports import LedgerView, Objects
-from cmc_mcp.store.rows import AtomRow, checked
+from cmc_mcp.store.rows import AtomRow
 
 
 def read_source(view: LedgerView, objects: Objects, manifests: Manifests, origin: str, seq: Seq) -> bytes:
@@ -77,11 +77,8 @@ def _note(view: LedgerView, objects: Objects, origin: str, seq: Seq) -> bytes:
 
 
 def _bodies(view: LedgerView, objects: Objects, rows: list[AtomRow], seq: Seq, origin: str) -> list[bytes]:
-    payloads = view.payload_rows([row.content for row in rows])
-    bodies = {pid: checked(row) for pid, row in payloads.items()}
     out, missing = [], []
-    for row in rows:
-        data = content_of(view, objects, payloads.get(row.content), bodies)
+    for row, data in zip(rows, proved_contents(view, objects, rows), strict=True):
         if data is None or not view.intervals(row.rid, seq):
             missing.append(atom_name(row.key))
         else:

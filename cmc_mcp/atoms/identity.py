@@ -1,0 +1,51 @@
+"""Identity: an atom is what its id says, computed again from its parts before a reader sees anything of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from cmc_mcp.canon import payload_hash
+from cmc_mcp.errors import IntegrityError
+from cmc_mcp.ids import Pid
+from cmc_mcp.kernel.identity import atom_id, atom_name
+from cmc_mcp.store.rows import MODALITIES, AtomRow, PayloadRow
+
+_NOTHING: Final = payload_hash(b"")
+
+
+def parts_of(row: AtomRow) -> tuple[Pid, ...]:
+    """Return the numbers of the payloads that an atom's id covers."""
+    return tuple(pid for pid in row[3:8] if pid)
+
+
+def prove(row: AtomRow, payloads: Mapping[Pid, PayloadRow], media_type: bytes | None) -> None:
+    """Compute an atom's id again from its parts (kernel.md §2), and compare.
+
+    `payloads` has the rows of `parts_of`. What is left of an erased part is its hash, which is what the id covers.
+    The bytes of the payloads are compared with their hashes by whoever reads them (`checked`).
+
+    Raises:
+        IntegrityError: the parts are not those that the id was made of, or one is missing.
+    """
+    try:
+        content = payloads[row.content].hash
+        made = atom_id(
+            MODALITIES[row.modality],
+            (media_type or b"").decode(),
+            content,
+            payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode()),
+            payloads[row.discriminator].hash if row.discriminator else _NOTHING,
+            payloads[row.witness].hash,
+        )
+    except (LookupError, TypeError, UnicodeDecodeError):
+        made = b""
+    if made != row.key:
+        name = atom_name(row.key)
+        raise IntegrityError(
+            f"{name} is not what was recorded under its id: content, origin, discriminator, witness, media type or"
+            " modality was changed; run `cmc verify`",
+            table="atoms",
+            key=name,
+            id=name,
+        )
