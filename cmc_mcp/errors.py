@@ -28,7 +28,10 @@ A caller that wants to catch every error writes ``except CmcError as error: prin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Final, NamedTuple, Self
+
+BROKEN: Final = (LookupError, ValueError, TypeError, AttributeError, OverflowError, AssertionError, RecursionError)
+"""What code that trusts its tables raises over damaged ones."""
 
 FieldValue = str | int | float | bool | None | Sequence[str]
 

@@ -52,6 +52,7 @@ from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.read.outline import outline
 from cmc_mcp.read.pipeline import RecallCall, recall
 from cmc_mcp.read.point import Point, decode_cursor, resolve
+from cmc_mcp.read.prove import Wanted, prove, wanted
 from cmc_mcp.read.query import question
 from cmc_mcp.read.reading import reading_at
 from cmc_mcp.read.source import read_source
@@ -305,17 +306,24 @@ class Memory:
         detail: str = "detailed",
         explain: bool = False,
         cursor: str | None = None,
+        trust: str | None = None,
+        head: str | None = None,
     ) -> RecallResult:
         """Answer with what matters inside a token budget, at any point of either clock.
 
         `around` (0 to 3) gives each memory its neighbours on each side: turns of its session, atoms of its section.
+        With `trust="proved"` the whole ledger is first replayed, as `verify` does, against `head`: a checkpoint by one's
+        own key, or `log_root` or `transaction_hash` of `verify`'s answer. What is found stays the same.
 
         Raises:
             InvalidInput: an argument is wrong.
             NotFound: `as_of` names no state.
             Ambiguous: `as_of` could name several states.
+            IntegrityError: a memory is not what was recorded under its id.
+            ProofError: state or log do not lead to `head`.
         """
         given = Recall.of(locals())
+        against = wanted(trust, head, self.workspace, partial(self._public_key, None))
         if detail not in DETAILS:
             raise InvalidInput.at("detail", f"{detail!r:.40} is neither concise nor detailed")
         asked = question(given)
@@ -330,7 +338,8 @@ class Memory:
             put, point = replace(put, offset=found.offset, given=found.given), found.point
         if valid_at is not None and as_of is None:
             parse_time(valid_at, "valid_at")  # refused before anything is embedded
-        return self._recalled(put, point, resolves_first=as_of is not None or cursor is not None)
+        resolves_first = as_of is not None or cursor is not None
+        return self._recalled(put, point, resolves_first=resolves_first, against=against)
 
     def recall_by_vector(
         self,
@@ -511,6 +520,8 @@ class Memory:
             snapshot=snapshot_name(head.state_root),
             log_root=log_root,
             proof=inclusion,
+            transaction_hash=head.hash.hex() if head.seq else "",
+            state_root=head.state_root.hex(),
         )
 
     def checkpoint(self, key: bytes | None = None) -> CheckpointResult:
@@ -692,12 +703,15 @@ class Memory:
         point: Callable[[ReadView], Point],
         resolves_first: bool = False,
         vector: npt.NDArray[np.float32] | None = None,
+        against: Wanted | None = None,
     ) -> RecallResult:
         """Answer at a read point that `point` resolves: before the question is embedded, with `resolves_first`."""
         workspace, query = self._workspace, put.question.query
         asking = Asking.of(workspace, query, handed=vector, resolves_first=resolves_first)
         with standpoint(workspace.reader, asking, point) as at:
-            return recall(reading_at(workspace, at.view, at.point), put, at.clues, at.meaning)
+            proved = None if against is None else prove(at.view, workspace.objects, at.point.head.seq, against)
+            answer = recall(reading_at(workspace, at.view, at.point), put, at.clues, at.meaning)
+            return answer if proved is None else answer.model_copy(update={"proof": proved})
 
     def _manifests(self, view: ReadView) -> Manifests:
         return self._workspace.kept.of(view.erasure_count(), Manifests)

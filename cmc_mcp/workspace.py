@@ -7,8 +7,8 @@ principal, shares what is kept: one matrix, one set of decoded manifests.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar, cast
 
@@ -18,10 +18,12 @@ from cmc_mcp.config import Settings
 from cmc_mcp.embed import TokenCounter, load_token_counter
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.environment import check_workspace
+from cmc_mcp.errors import BROKEN, IntegrityError
 from cmc_mcp.ids import NO_MODEL_NUMBER, ModelNumber, Ws
 from cmc_mcp.index.following import Follower
 from cmc_mcp.index.matrix import ROW_BYTES
 from cmc_mcp.model.calls import Cancel, check_cancelled
+from cmc_mcp.model.results import Fault
 from cmc_mcp.store.ports import AuditView, Objects, ReadView, Store, WriteUnit
 from cmc_mcp.store.rows import Head
 
@@ -145,9 +147,38 @@ class Workspace:
             self.embedder.close()
         self.kept.clear()
 
-    def reader(self) -> AbstractContextManager[AuditView]:
-        """Open a read transaction."""
-        return self.store.reader(self.ws)
+    @contextmanager
+    def reader(self) -> Iterator[AuditView]:
+        """Open a read transaction.
+
+        Code that trusts its tables breaks over damaged or forged ones in ways of its own. So where it does, and `verify`
+        finds a fault, the fault is what is raised; an error over sound tables stays what it is.
+
+        Raises:
+            IntegrityError: what was read does not verify.
+        """
+        try:
+            with self.store.reader(self.ws) as view:
+                yield view
+        except BROKEN as error:
+            fault = self._fault()
+            if fault is None:
+                raise
+            raise IntegrityError(
+                f"memory is damaged and this cannot be read: {fault.table} {fault.key}: {fault.reason};"
+                " `cmc verify` names every fault",
+                table=fault.table,
+                key=fault.key,
+            ) from error
+
+    def _fault(self) -> Fault | None:
+        """Return the first fault of the workspace, if it has one."""
+        from cmc_mcp.history.verify import Verifier
+
+        with self.store.reader(self.ws) as view:
+            verifier = Verifier(view, self.objects)
+            verifier.run()
+        return verifier.faults[0] if verifier.faults else None
 
     def writer(self) -> AbstractContextManager[WriteUnit]:
         """Open a write transaction, under the workspace's lock."""

@@ -82,6 +82,8 @@ def write(result: RecallResult, asked: Recall) -> list[str]:
     if result.hidden_erased:
         lines.append(f"hidden: {result.hidden_erased} whose content was erased")
     lines += _footer(result, detailed)
+    if (proof := result.proof) is not None:
+        lines.append(f"{proof.verdict}: transaction {proof.transaction}, log root {proof.root}")
     lines += [
         f"stage {stage.stage}: {stage.candidates} candidates, {stage.ms} ms"
         + (f" {escaped(json.dumps(stage.notes, ensure_ascii=False))}" if stage.notes else "")

@@ -35,6 +35,7 @@ def write(result: VerifyResult, asked: Verify) -> list[str]:
     lines += [f"fault in {value(fault.table)}, {value(fault.key)}: {value(fault.reason)}" for fault in result.faults]
     lines += [f"note: {value(note)}" for note in result.notes]
     lines.append(f"state {result.snapshot}, transaction {result.transaction}, log root {result.log_root}")
+    lines.append(f"transaction hash {result.transaction_hash}, state root {result.state_root}")
     if (proof := result.proof) is not None:
         lines.append(f"proof of {proof.id}: transaction {proof.transaction} with hash {proof.transaction_hash}")
         lines.append(f"log of {proof.log_size}, root {proof.log_root}, path {' '.join(proof.log_proof) or 'empty'}")

@@ -95,6 +95,9 @@ def recalled(out: Out, result: RecallResult) -> None:
             "dim",
         )
     )
+    if (proof := result.proof) is not None:
+        checked = ", ".join(f"{count:,} {name}" for name, count in proof.checked.items())
+        out.line(Styled(f"{proof.verdict}: {checked}; log root {proof.root}", "green"))
     if mode.degraded:
         out.line(Styled(f"! {mode.degraded}", "yellow"))
     if mode.pending:

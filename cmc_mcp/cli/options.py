@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +20,7 @@ from cmc_mcp.verbs.argument import FORMS, About, Form, Option, Verb
 if TYPE_CHECKING:
     from cmc_mcp.model.facts import ClaimArguments
 
+_HASH: Final = re.compile(r"[0-9a-fA-F]{64}")
 V = TypeVar("V", bound=Verb[Any])
 Command = Callable[[Session, V], None]
 TYPED: Final[Mapping[Form, object]] = MappingProxyType(
@@ -119,6 +121,8 @@ def _value(about: About, typed: Mapping[str, Any]) -> object:
         case "claim":
             return claim_of(value)
         case "checkpoint":
+            if name == "head" and _HASH.fullmatch(str(value)):
+                return str(value)
             return None if value is None else checkpoint_text(read_text(value, name))
     again = typed.get(f"{name}_option")
     if value is not None and again is not None:

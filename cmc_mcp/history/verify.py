@@ -12,7 +12,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from cmc_mcp.canon import payload_hash
-from cmc_mcp.errors import IntegrityError, ProofError
+from cmc_mcp.errors import BROKEN, IntegrityError, ProofError
 from cmc_mcp.history.totals import totals
 from cmc_mcp.ids import ModelNumber, PayloadHash, Rid, Seq, Ws
 from cmc_mcp.kernel.identity import atom_id
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 Deep = list[tuple[str, "Prepared", "Embed"]]
 """Deep checks that were prepared, by name, and what embeds for them."""
-_BROKEN = (KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError)
-"""What code that trusts its tables raises over damaged ones."""
 
 
 class Verifier:
@@ -106,7 +104,7 @@ class Verifier:
             check(*arguments)
         except IntegrityError as error:
             self.fault(str(error.fields.get("table", table)), error.fields.get("key", ""), error.message)
-        except _BROKEN as error:
+        except BROKEN as error:
             self.fault(table, "", f"it cannot be checked ({type(error).__name__}: {error})")
 
     def _mendable(self, table: str, key: object, reason: str) -> None:

@@ -165,6 +165,15 @@ class StageTrace(Result):
     notes: dict[str, JsonValue] = {}
 
 
+class RecallProof(Result):
+    """That an answer was proved on the server: state and log lead to the head that was given."""
+
+    verdict: str = Field(description="`proved`; anything else is an error")
+    root: str = Field(description="of the log, 64 hex digits")
+    transaction: int
+    checked: dict[str, int] = {}
+
+
 class RecallResult(Result):
     """The answer of `recall`."""
 
@@ -178,6 +187,7 @@ class RecallResult(Result):
     read_point: ReadPoint
     hidden_erased: int = 0
     trace: list[StageTrace] = []
+    proof: RecallProof | None = Field(default=None, description="with trust")
 
 
 class SnapshotResult(Result):
@@ -347,6 +357,8 @@ class VerifyResult(Result):
     snapshot: str
     log_root: str
     proof: InclusionProof | None = None
+    transaction_hash: str = Field(default="", description="of the last one; as log_root, a head for recall")
+    state_root: str = ""
 
 
 class RestoreResult(Result):

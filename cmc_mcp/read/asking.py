@@ -19,7 +19,7 @@ from cmc_mcp.errors import EmbedderError
 from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.read.clues import Clues, Naming, askable
 from cmc_mcp.read.point import Point
-from cmc_mcp.store.ports import ReadView
+from cmc_mcp.store.ports import AuditView, ReadView
 from cmc_mcp.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Fixed:
 class Standpoint:
     """The read transaction that answers a question: at which point, by which clues and vector. Nothing is embedded in it."""
 
-    view: ReadView
+    view: AuditView
     point: Point
     clues: Clues
     meaning: Meaning
@@ -125,7 +125,7 @@ class Standpoint:
 
 @contextmanager
 def standpoint(
-    reader: Callable[[], AbstractContextManager[ReadView]], asking: Asking, resolve: Callable[[ReadView], Point]
+    reader: Callable[[], AbstractContextManager[AuditView]], asking: Asking, resolve: Callable[[ReadView], Point]
 ) -> Iterator[Standpoint]:
     """Embed a question with nothing open, then open the read transaction that answers it.
 

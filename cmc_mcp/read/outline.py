@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cmc_mcp.atoms.identity import parts_of, prove
 from cmc_mcp.canon import digest, payload_hash
 from cmc_mcp.documents.loading import load
 from cmc_mcp.documents.manifest import Manifest
@@ -21,7 +22,7 @@ from cmc_mcp.model.results import HistoryResult, NodeModel
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.store.ports import LedgerView, Objects
-from cmc_mcp.store.rows import AtomRow
+from cmc_mcp.store.rows import AtomRow, checked
 
 WINDOW: Final = 3
 """Siblings that are shown on each side."""
@@ -95,14 +96,19 @@ def _parent(path: str) -> str | None:
 # ---------------------------------------------------------------------- conversations
 def _turns(view: LedgerView, origin: Pid, seq: Seq) -> list[tuple[int, AtomRow, Mapping[str, object]]]:
     """Return the turns of a conversation after a transaction as (position, atom, who said it when in which session)."""
-    out = []
+    found: list[tuple[int, AtomRow]] = []
     for position, rid in view.items(origin):
         for interval in view.intervals(rid, seq):
             atom = view.rid(atom_record(bytes.fromhex(str(interval.facts.fields["atom"]))))
             row = None if atom is None else view.atom(atom)
             if row is not None:
-                said: Mapping[str, object] = json.loads(view.payload(row.discriminator) or b"{}")
-                out.append((position, row, said))
+                found.append((position, row))
+    payloads = view.payload_rows({pid for _, row in found for pid in parts_of(row)})
+    out: list[tuple[int, AtomRow, Mapping[str, object]]] = []
+    for position, row in found:
+        media_type, said = payloads.get(row.media_type), payloads.get(row.discriminator)
+        prove(row, payloads, None if media_type is None else checked(media_type))
+        out.append((position, row, json.loads((said and checked(said)) or b"{}")))
     return out
 
 
