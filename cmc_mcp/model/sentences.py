@@ -16,6 +16,14 @@ _BOUNDARY: Final = re.compile(
     r"|(?P<wide>[。！？｡।॥؟۔]++[!?…]*+[」』”’»）】》〉\"')\]]*+)"
     r"|(?P<line>\n(?=[^\S\n]*+(?:\n|(?:[-*+•]|\d{1,3}[.)])[ \t]))|\u2029)"
 )
+_CJK: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
+_EVERYWHERE: Final = re.compile(
+    r"(?P<stop>(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*+(?=\s|\Z))"
+    rf"|(?P<wide>(?:[。！？｡।॥؟۔։።፧፨၊။។៕༎]++|(?<![0-9０-９])．|．(?![0-9０-９])|[!?…]++(?=[{_CJK}]))[!?…。！？]*+"
+    r"[」』”’»）】》〉\"')\]]*+(?!(?<=[」』”])(?:と|って)))"
+    r"|(?P<line>\n(?=[^\S\n]*+(?:\n|(?:[-*+•]|\d{1,3}[.)])[ \t]))|\u2029)"
+)
+"""The ends of more scripts. The writing side keeps to `_BOUNDARY`: what it cuts has ids."""
 _SPACE: Final = re.compile(r"[\s\ufeff]*+")
 _OPENING: Final = re.compile(r"[\s\"'“‘«(\[{*_`¿¡]*+")
 _WORD_CHARS_MAX: Final = 24
@@ -43,8 +51,11 @@ _NUMBERED: Final = _words("app ch chap eq eqs fig figs no nos p par pp pt sec se
 """Abbreviations that do not end a sentence before a number."""
 
 
-def sentences(text: str) -> list[tuple[int, int]]:
+def sentences(text: str, *, everywhere: bool = False) -> list[tuple[int, int]]:
     """Return the sentences of a text as character spans `[start, end)`, in order, without the whitespace between.
+
+    With `everywhere` by the ends of every script that has some (Armenian, Ethiopic, Burmese, Khmer, Tibetan, full width);
+    without, by those that stored atoms were cut by, which stay what they are.
 
     Every character other than whitespace is in exactly one sentence. Blank lines and list items end a sentence too. The
     time is linear in the text.
@@ -55,7 +66,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
     """
     found: list[tuple[int, int]] = []
     start = _skip(text, 0)
-    for match in _BOUNDARY.finditer(text):
+    for match in (_EVERYWHERE if everywhere else _BOUNDARY).finditer(text):
         end = match.end()
         if end <= start:
             continue

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Literal
 
 from cmc_mcp.config import Compress
+from cmc_mcp.model.modality import BINARY
 from cmc_mcp.model.results import Item
-from cmc_mcp.model.sentences import sentences
+from cmc_mcp.read.units import UNSPACED, pieces
+from cmc_mcp.read.units import units as units
 
 Level = Literal["full", "detailed", "brief", "reference"]
 
 LEVELS: Final[tuple[Level, ...]] = ("full", "detailed", "brief", "reference")
 ELLIPSIS: Final = "…"
-PROSE: Final = frozenset({"text", "event", "tool:call", "tool:result"})
 
 _CONSTANTS: Final = Compress()
 _DAY_US: Final = 86_400_000_000
-_FENCE: Final = re.compile(r"^ {0,3}(?P<mark>`{3,}|~{3,})[^\n]*(?:\n|\Z)", re.MULTILINE)
-_ROW: Final = re.compile(r"\n(?=[ \t]*\|)|(?<=\|)[ \t]*+\n")
-_LINE: Final = re.compile(r"(?<=[^\w\s])[ \t]*+\n|\n(?=[ \t]*[^\w\s])")
-# A mark that opens what follows says nothing without it: "1.", "#### 2.", "-"
-_OPENER: Final = re.compile(r"[#>\s]*+(?:[-*+•]|\d{1,3}[.)])?+\s*+")
 _WORDS_AT_LEAST: Final = 3
 _TOKEN_CHARS_MAX: Final = 16  # more than the tokens of prose have
 _MARK_TOKENS: Final = 2  # of an ellipsis and the space or line end beside it
 _HEADING_TOKENS: Final = 8  # of what a heading says of an excerpt
-_UNIT_CHARS_MAX: Final = 480  # a longer one is cut at line ends too
+_WINDOW_TOKENS_MIN: Final = 8  # of a window in a unit, whatever the target
+_WINDOW_PIECES: Final = (48, 16, 6)  # characters of what a window is made of
+_PLACED_CHARS_MIN: Final = 4
+_PLACES_MAX: Final = 16  # of one word of the question in one text
+_GRAM_WEIGHT: Final = 0.5
+_GRAMS_MAX: Final = 64
+_UNSPACED: Final = re.compile(f"[{UNSPACED}]{{2,}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,69 +78,6 @@ def named_level(tokens: int, original: int, constants: Compress) -> Level:
     return "detailed"
 
 
-def units(text: str) -> list[tuple[int, int]]:
-    """Return the units that are kept or left as a whole, as character spans in order: a sentence, a row of a table, a code fence.
-
-    A very long sentence is cut at line ends too, but never between a letter or digit and another.
-
-    >>> text = "Pi is 3.14.\\n```py\\na. B\\n```\\n1. Use it."
-    >>> [text[start:end] for start, end in units(text)]
-    ['Pi is 3.14.', '```py\\na. B\\n```', '1. Use it.']
-    """
-    out: list[tuple[int, int]] = []
-    at = 0
-    for start, end in _fences(text):
-        out += _prose(text, at, start)
-        out.append((start, end))
-        at = end
-    return out + _prose(text, at, len(text))
-
-
-def _fences(text: str) -> list[tuple[int, int]]:
-    """Find fenced code; a fence that is not closed goes to the end. Source: CommonMark 0.31, §4.5."""
-    out: list[tuple[int, int]] = []
-    opened: re.Match[str] | None = None
-    for match in _FENCE.finditer(text):
-        mark = match["mark"]
-        if opened is None:
-            opened = match
-        elif mark[0] == opened["mark"][0] and len(mark) >= len(opened["mark"]) and match[0].strip() == mark:
-            out.append((opened.start(), match.start() + len(match[0].rstrip())))
-            opened = None
-    if opened is not None:
-        out.append((opened.start(), opened.start() + len(text[opened.start() :].rstrip())))
-    return out
-
-
-def _prose(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    part = text[start:end]
-    spans: list[tuple[int, int]] = []
-    for a, b in sentences(part):
-        cut = _cut(part, a, b, _ROW) if "|" in part[a:b] else [(a, b)]
-        for c, d in cut:
-            spans += _cut(part, c, d, _LINE) if d - c > _UNIT_CHARS_MAX else [(c, d)]
-    return [(start + a, start + b) for a, b in _joined(part, spans)]
-
-
-def _cut(text: str, start: int, end: int, at: re.Pattern[str]) -> list[tuple[int, int]]:
-    cuts = [start, *(match.end() for match in at.finditer(text, start, end)), end]
-    intervals = [(a, a + len(text[a:b].rstrip())) for a, b in pairwise(cuts)]
-    return [(a, b) for a, b in intervals if a < b]
-
-
-def _joined(text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join the opening of a list item or heading to what it opens."""
-    out: list[tuple[int, int]] = []
-    opens = False
-    for start, end in spans:
-        if opens:
-            out[-1] = (out[-1][0], end)
-        else:
-            out.append((start, end))
-        opens = _OPENER.fullmatch(text, *out[-1]) is not None
-    return out
-
-
 class Outline:
     """A text cut into units that are scored for a question, from which excerpts of any size are made.
 
@@ -156,29 +96,46 @@ class Outline:
         question: Collection[str] = (),
         constants: Compress = _CONSTANTS,
         original: int | None = None,
+        *,
+        code: bool = False,
     ) -> None:
-        self.text, self._count, self._constants = text, count, constants
+        self.text, self._count, self._words, self._constants = text, count, words, constants
         self.tokens = count(text) if original is None else original
-        self._spans = units(text)
-        scores = _scores(
-            [dict.fromkeys(words(text[start:end])) for start, end in self._spans], question, constants.match
-        )
-        self._order = sorted(range(len(self._spans)), key=lambda unit: (-scores[unit], unit))
+        self._asked = _Asked(question)
+        spans = units(text, code=code)
+        bags = [dict.fromkeys(words(text[start:end])) for start, end in spans]
+        self._places = self._asked.places(text, bags)
+        self._spans = _whole(spans, self._places)
+        if len(self._spans) < len(spans):
+            bags = [dict.fromkeys(words(text[start:end])) for start, end in self._spans]
+        match = self._matches(bags)
+        scores = _scores(bags, match, constants.match)
+        self._order = sorted(range(len(scores)), key=lambda unit: (-scores[unit], unit))
+        if any(match):
+            answer = max(self._order, key=lambda unit: match[unit])  # of equals the first, which scores best
+            self._order.remove(answer)
+            self._order.insert(0, answer)
         self._sizes: dict[int, int] = {}
 
     def excerpt(self, target: int) -> Excerpt:
-        """Keep what says most in at most `target` tokens, or one unit where none is so short; never more than the text.
+        """Keep what says most in at most `target` tokens: the unit that answers before any other, else a window in it.
 
-        The order is kept, and what is left out is marked with "…".
+        The order is kept, and what is left out is marked with "…". It is never more than the text, and where the target
+        is too small for anything, a few words.
         """
         whole = Excerpt(self.text, "full", self.tokens, self.tokens)
-        if self.tokens <= target or len(self._spans) < 2:
+        if self.tokens <= target or not self._spans:
             return whole
         kept = self._kept(target)
-        made = _written(self.text, self._spans, sorted(kept))
-        tokens = self._count(made)
+        if not kept:
+            made = self._window(*self._spans[self._order[0]], target)
+            tokens = self._count(made)
+        else:
+            made = _written(self.text, self._spans, sorted(kept))
+            tokens, gone = self._count(made), 1
         while tokens > target and len(kept) > 1:
-            kept.pop()
+            del kept[-min(gone, len(kept) - 1) :]
+            gone *= 2  # counting the whole again is what costs
             made = _written(self.text, self._spans, sorted(kept))
             tokens = self._count(made)
         if tokens >= self.tokens:
@@ -186,17 +143,19 @@ class Outline:
         return Excerpt(made, named_level(tokens, self.tokens, self._constants), tokens, self.tokens)
 
     def _kept(self, target: int) -> list[int]:
-        """Choose units, best first: each that still fits with the marks beside it; the shortest when none fits."""
-        kept: list[int] = []
+        """Choose units, best first: each that still fits with the marks beside it; none where the best does not."""
+        kept: dict[int, None] = {}
         used = _MARK_TOKENS
         for unit in self._order:
             if used + _MARK_TOKENS >= target:
                 break
             tokens = self._size(unit, target) + _MARK_TOKENS * (unit - 1 not in kept)
             if used + tokens <= target:
-                kept.append(unit)
+                kept[unit] = None
                 used += tokens
-        return kept or [min(self._order, key=lambda unit: self._spans[unit][1] - self._spans[unit][0])]
+            elif not kept:
+                break
+        return list(kept)
 
     def _size(self, unit: int, target: int) -> int:
         """Count a unit once; one that is far too long for the target is not counted, since counting is what costs."""
@@ -206,6 +165,100 @@ class Outline:
         if unit not in self._sizes:
             self._sizes[unit] = self._count(self.text[start:end])
         return self._sizes[unit]
+
+    def _matches(self, bags: Sequence[dict[str, None]]) -> list[float]:
+        """Return how much of the question each unit holds: its words by their rarity here, and what only its letters show."""
+        match = _matches(bags, self._asked.words)
+        rarity = math.log(1 + len(bags))
+        for start, end in self._places:
+            for unit in range(bisect_left(self._spans, (start + 1,)) - 1, len(self._spans)):
+                a, b = self._spans[unit] if unit >= 0 else (0, 0)
+                if a >= end:
+                    break
+                match[unit] += rarity * (b > start)
+        for gram in self._asked.grams:
+            holding = [unit for unit, (a, b) in enumerate(self._spans) if self.text.find(gram, a, b) >= 0]
+            weight = _GRAM_WEIGHT * math.log((1 + len(bags)) / max(1, len(holding)))
+            for unit in holding:
+                match[unit] += weight
+        return match
+
+    def _window(self, start: int, end: int, target: int) -> str:
+        """Return what stands around the best match in a unit that is too long, in at most `target` tokens."""
+        room = max(target - 2 * _MARK_TOKENS, _WINDOW_TOKENS_MIN)
+        places = self._asked.written(self.text, start, end)
+        for size in _WINDOW_PIECES:
+            found = _whole(pieces(self.text, start, end, size), places)
+            best = self._best(found, places)
+            if self._count(self.text[slice(*found[best])]) <= room:
+                break
+        first = last = best
+        used = self._count(self.text[slice(*found[best])])
+        grows = [True, True]
+        while any(grows):
+            for side, place in ((0, last + 1), (1, first - 1)):
+                tokens = self._count(self.text[slice(*found[place])]) + 1 if 0 <= place < len(found) else room + 1
+                grows[side] = grows[side] and used + tokens <= room
+                if grows[side]:
+                    used += tokens
+                    first, last = min(first, place), max(last, place)
+        while last > first and self._count(self.text[found[first][0] : found[last][1]]) > room:
+            first, last = (first, last - 1) if last > best else (first + 1, last)
+        a, b = found[first][0], found[last][1]
+        before, after = self.text[:a], self.text[b:]
+        opening = ELLIPSIS + _gap(before[-2:]) if before and not before.isspace() else ""
+        return opening + self.text[a:b] + (_gap(after[:2]) + ELLIPSIS if after and not after.isspace() else "")
+
+    def _best(self, found: Sequence[tuple[int, int]], places: Sequence[tuple[int, int]]) -> int:
+        """Return the piece that holds most of the question, the first of equals."""
+        own = _matches([dict.fromkeys(self._words(self.text[a:b])) for a, b in found], self._asked.words)
+        for place, (a, b) in enumerate(found):
+            own[place] += sum(s < b and a < e for s, e in places)
+            own[place] += _GRAM_WEIGHT * sum(self.text.find(gram, a, b) >= 0 for gram in self._asked.grams)
+        wide = [(mine + (sum(own[max(0, n - 1) : n + 2]) - mine) / 2) * (mine > 0) for n, mine in enumerate(own)]
+        return max(range(len(found)), key=lambda place: (wide[place], -place))
+
+
+class _Asked:
+    """The words of a question: as stems, as they are written, and in scripts without spaces as runs of letters."""
+
+    def __init__(self, question: Collection[str]) -> None:
+        self.words = list(question)
+        written = question.values() if isinstance(question, Mapping) else question
+        self._written = dict(zip(self.words, [str(word).lower() for word in written], strict=True))
+        runs = [run for word in self._written.values() for run in _UNSPACED.findall(word)]
+        self.grams = list(dict.fromkeys(run[n : n + 2] for run in runs for n in range(len(run) - 1)))[:_GRAMS_MAX]
+
+    def places(self, text: str, bags: Sequence[Collection[str]]) -> list[tuple[int, int]]:
+        """Return where words of the question stand that are no whole words of the text: within a key, a code, a path."""
+        held = {word for bag in bags for word in self.words if word in bag}
+        return self.written(text, 0, len(text), held)
+
+    def written(self, text: str, start: int, end: int, but: Collection[str] = ()) -> list[tuple[int, int]]:
+        """Return where words of the question, but for some, are written in a span of a text, in order."""
+        lower = text[start:end].lower()
+        out: list[tuple[int, int]] = []
+        if len(lower) != end - start:
+            return out
+        for word in (word for stem, word in self._written.items() if stem not in but):
+            if len(word) < _PLACED_CHARS_MIN and word.isascii() and not word.isdigit():
+                continue  # chance has it anywhere
+            at, found = lower.find(word), 0
+            while at >= 0 and found < _PLACES_MAX:
+                out.append((start + at, start + at + len(word)))
+                at, found = lower.find(word, at + 1), found + 1
+        return sorted(out)
+
+
+def _whole(spans: Sequence[tuple[int, int]], places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join the units that a cut parts within a place."""
+    out = list(spans)
+    for start, end in reversed(places):
+        first = max(0, bisect_left(out, (start + 1,)) - 1)
+        last = bisect_left(out, (end,)) - 1
+        if first < last and out[first][1] > start:
+            out[first : last + 1] = [(out[first][0], out[last][1])]
+    return out
 
 
 def compress(
@@ -227,7 +280,14 @@ def compress(
     return Outline(text, count, words, question, constants).excerpt(target)
 
 
-def _scores(bags: Sequence[dict[str, None]], question: Collection[str], match_weight: float) -> list[float]:
+def _matches(bags: Sequence[dict[str, None]], question: Collection[str]) -> list[float]:
+    """Add up the rarity of the question's words in each unit."""
+    found = Counter(word for bag in bags for word in question if word in bag)
+    asked = {word: math.log((1 + len(bags)) / found[word]) for word in question if word in found}
+    return [sum([weight for word, weight in asked.items() if word in bag]) for bag in bags]
+
+
+def _scores(bags: Sequence[dict[str, None]], match: Sequence[float], match_weight: float) -> list[float]:
     """Score units by centrality and match, both from 0 to 1."""
     found = Counter(word for bag in bags for word in bag)
     rarity = {word: math.log((1 + len(bags)) / n) for word, n in found.items()}
@@ -243,8 +303,6 @@ def _scores(bags: Sequence[dict[str, None]], question: Collection[str], match_we
         scale * sum([pull[word] for word in bag]) * min(1.0, len(bag) / _WORDS_AT_LEAST)
         for bag, scale in zip(bags, scales, strict=True)
     ]
-    asked = {word: rarity[word] for word in question if word in rarity}
-    match = [sum([weight for word, weight in asked.items() if word in bag]) for bag in bags]
     best, top = max(central, default=0.0) or 1.0, max(match, default=0.0) or 1.0
     return [
         round((1 - match_weight) * c / best + match_weight * m / top, 6) for c, m in zip(central, match, strict=True)
@@ -272,7 +330,7 @@ def _gap(between: str) -> str:
 class Passages:
     """Excerpts of memories for one question: what `read/fit.py` shortens with.
 
-    Only prose is cut: text, events and what tools gave. Code is given whole or not at all.
+    Whatever has a text can be cut, code at its lines.
     """
 
     def __init__(
@@ -291,19 +349,20 @@ class Passages:
         """Cut the text to the least of the share, what its age and priority keep, and the budget.
 
         But `passage_tokens` of it are always given where the budget has them. `tokens` are those of the whole item, its
-        heading included.
+        heading included. Where the budget has room for a few words beside the heading, they are given.
         """
         constants = self._constants
-        if whole.modality not in PROSE or tokens <= constants.passage_tokens:
+        if whole.modality in BINARY or tokens <= min(constants.passage_tokens, budget):
             return whole
         original = self._count(whole.text)
         heading = max(0, tokens - original) + _HEADING_TOKENS
         kept = share_of(self._level(whole), constants)
         target = max(constants.passage_tokens, min(share - heading, int(kept * original)))
         target = min(target, budget - heading)
-        if original <= max(target, constants.passage_tokens) or target <= 0:
+        if target <= 0 or (tokens <= budget and original <= max(target, constants.passage_tokens)):
             return whole
-        outline = Outline(whole.text, self._count, self._words, self._question, constants, original)
+        code = whole.modality == "code"
+        outline = Outline(whole.text, self._count, self._words, self._question, constants, original, code=code)
         return self._item(whole, outline, target)
 
     def widened(self, whole: Item, room: int) -> Item:
