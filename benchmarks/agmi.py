@@ -77,7 +77,9 @@ def adapter(path: Path_) -> Any:
         def _write(self, owner: str, first: int, n: int) -> None:
             with Memory.open(self.file, principal=owner, embedder=None) as memory:
                 for number in range(first, first + n):
-                    memory.remember(f"Record {number} of {owner}: the budget is {100 + number}", tags={"n": str(number)})
+                    memory.remember(
+                        f"Record {number} of {owner}: the budget is {100 + number}", tags={"n": str(number)}
+                    )
                 self._keep(memory)
 
         def _keep(self, memory: Memory) -> None:
@@ -125,7 +127,9 @@ def adapter(path: Path_) -> Any:
             finally:
                 db.close()
             return [
-                Record(n, {"id": rid, "pid": pid, "text": cast("bytes", body).decode(), "owner": owner, "witness": witness})
+                Record(
+                    n, {"id": rid, "pid": pid, "text": cast("bytes", body).decode(), "owner": owner, "witness": witness}
+                )
                 for n, (rid, pid, body, _, witness) in enumerate(rows)
             ]
 
@@ -182,7 +186,9 @@ def adapter(path: Path_) -> Any:
             try:
                 pid = self._payload(db, text)
                 new = cast("int", db.execute("SELECT max(rid) + 1 FROM records WHERE ws = 1").fetchall()[0][0])
-                db.execute("INSERT INTO records SELECT ?, ws, kind, randomblob(16) FROM records WHERE rid = ?", (new, rid))
+                db.execute(
+                    "INSERT INTO records SELECT ?, ws, kind, randomblob(16) FROM records WHERE rid = ?", (new, rid)
+                )
                 db.execute(
                     "INSERT INTO atoms SELECT ?, ws, modality, media_type, ?, origin, discriminator, witness, seq, traits,"
                     " speaker FROM atoms WHERE rid = ?",
@@ -254,7 +260,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path, start in zip(PATHS, range(0, len(results), len(results) // len(PATHS)), strict=True):
         row = results[start : start + len(results) // len(PATHS)]
         words = {"safe": "reported" if path == "audit" else "rejected", "VULNERABLE": "accepted"}
-        print(f"{path:7}", *(f"T{n} {words.get(found.status, found.status)}" for n, found in enumerate(row, 1)), sep=" | ")
+        print(
+            f"{path:7}", *(f"T{n} {words.get(found.status, found.status)}" for n, found in enumerate(row, 1)), sep=" | "
+        )
         for found in row:
             print(f"    {found.attack}: {found.detail or found.error or ''}"[:200])
     if options.json:
