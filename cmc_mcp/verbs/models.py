@@ -170,12 +170,12 @@ class Recall(Verb["RecallResult"]):
     )
     cursor: str | None = argument(None, "text", "next_cursor, with the same arguments", _CURSOR, blank=True, scoped=False)
     trust: str | None = argument(
-        None, "choice", "Proves the store against head first",
+        None, "choice", None,
         Option("proved: check first, as verify does, that everything leads to --head.", "proved"), options=("proved",),
         called="degree of trust", scoped=False,
     )
     head: str | None = argument(
-        None, "checkpoint", "verify's log_root, or a checkpoint",
+        None, "checkpoint", None,
         Option("The head that was kept: log_root of `cmc verify --json`, or a file with a checkpoint.", "HASH|FILE"),
         scoped=False,
     )
