@@ -15,7 +15,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import CheckpointResult
 from tests.support.embedders import HashVectors
 from tests.support.memories import at, erase
-from tests.tamper.forgeries import FORGED, OF_IDENTITY, ON_ROWS, VICTIMS, Forge, replay
+from tests.tamper.forgeries import FORGED, OF_IDENTITY, ON_ROWS, VICTIMS, Forge
 from tests.tamper.rich import KEY, START_US
 
 QUERY = "what is the deploy target, and who said it?"
@@ -145,7 +145,7 @@ def test_what_an_id_covers_is_refused_by_every_read_that_meets_it_and_the_id_is_
         lambda memory: memory.recall(QUERY, limit=50, budget_tokens=9000, detail="concise", around=2),
         lambda memory: memory.history(from_=1),
     ]
-    for way in [lambda memory: memory.history(victim), *(ways if forge is not replay else ())]:
+    for way in [lambda memory: memory.history(victim), *ways]:
         with opened(copy.path) as memory, pytest.raises(IntegrityError) as caught:
             way(memory)
         assert str(caught.value.fields["id"]) in str(caught.value)
