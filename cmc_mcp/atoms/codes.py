@@ -32,8 +32,9 @@ class _Codes(Index):
                 start, end = low + segment * SEGMENT_VECTORS, low + (segment + 1) * SEGMENT_VECTORS - 1
                 if end > last:
                     break
-                rows = [(model, *row) for row in view.vector_columns(model, Vid(start - 1), Vid(end + 1))]
-                rows = [row for row in rows if len(row[3]) == 4 * dimension]  # the check of vectors names the others
+                found_here = view.vector_columns(model, Vid(start - 1), Vid(end + 1))
+                # the check of vectors names those of another length
+                rows = [(model, v, seq, vector) for v, seq, vector in found_here if len(vector) == 4 * dimension]
                 if rows and ((model, segment) in stored or not view.erasure_count()):
                     yield (model, segment, *pack(rows)[model])
 

@@ -163,8 +163,8 @@ class Matrix(Follower):
         self._witness.extend(np.array(witnesses, np.int64))
         self._traits.extend(np.array(traits, np.int64))
         self._speaker.extend(np.array(speakers, np.int64))
-        columns = (np.array(column, np.int64) for column in (rids, origins, traits))
-        self._group.extend(groups(view, *columns, self._origins))
+        numbers, sources, marks = (np.array(column, np.int64) for column in (rids, origins, traits))
+        self._group.extend(groups(view, numbers, sources, marks, self._origins))
         self._said_by.update(speakers)
         places = self._places(np.array([-1 if v is None else v for v in vids], np.int64))
         first = self._vector.size

@@ -126,21 +126,22 @@ class Outline:
         whole = Excerpt(self.text, "full", self.tokens, self.tokens)
         if self.tokens <= target or not self._spans:
             return whole
-        kept = self._kept(target)
-        if not kept:
-            made = self._window(*self._spans[self._order[0]], target)
-            tokens = self._count(made)
-        else:
-            made = _written(self.text, self._spans, sorted(kept))
-            tokens, gone = self._count(made), 1
+        kept, gone = self._kept(target), 1
+        made = self._made(kept, target)
+        tokens = self._count(made)
         while tokens > target and len(kept) > 1:
             del kept[-min(gone, len(kept) - 1) :]
             gone *= 2  # counting the whole again is what costs
-            made = _written(self.text, self._spans, sorted(kept))
+            made = self._made(kept, target)
             tokens = self._count(made)
         if tokens >= self.tokens:
             return whole
         return Excerpt(made, named_level(tokens, self.tokens, self._constants), tokens, self.tokens)
+
+    def _made(self, kept: Sequence[int], target: int) -> str:
+        if kept:
+            return _written(self.text, self._spans, sorted(kept))
+        return self._window(*self._spans[self._order[0]], target)
 
     def _kept(self, target: int) -> list[int]:
         """Choose units, best first: each that still fits with the marks beside it; none where the best does not."""
@@ -187,6 +188,8 @@ class Outline:
         """Return what stands around the best match in a unit that is too long, in at most `target` tokens."""
         room = max(target - 2 * _MARK_TOKENS, _WINDOW_TOKENS_MIN)
         places = self._asked.written(self.text, start, end)
+        found: list[tuple[int, int]] = []
+        best = 0
         for size in _WINDOW_PIECES:
             found = _whole(pieces(self.text, start, end, size), places)
             best = self._best(found, places)

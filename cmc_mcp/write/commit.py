@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cmc_mcp.atoms.edges import EDGES, Edge
 from cmc_mcp.canon import Json, digest, payload_hash
 from cmc_mcp.documents.items import ITEMS, Item
 from cmc_mcp.documents.manifest import Manifest, ManifestPart, decode_manifest
 from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import SOURCES, Source
-from cmc_mcp.errors import IntegrityError
 from cmc_mcp.ids import NO_PAYLOAD, NodeKey, PayloadHash, Pid, Rid
 from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_discriminator, twin_discriminator
 from cmc_mcp.kernel.intervals import Interval, Intervals, asserted, without
@@ -25,6 +23,7 @@ from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.ports import WriteUnit
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow
 from cmc_mcp.write.draft import Draft, Part
+from cmc_mcp.write.links import link, premise_rid
 
 ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
 CHAIN_START = bytes(32)
@@ -412,25 +411,6 @@ class Batch:
 
 def _words(draft: Draft, part: Part, discriminator: bytes) -> TurnIdentity:
     return draft.origin, draft.request.modality, draft.media_type, part.hash, discriminator
-
-
-def premise_rid(unit: WriteUnit, premise: str) -> Rid:
-    """Return the record number of a premise whose id was resolved before."""
-    rid = unit.rid(atom_record(bytes.fromhex(premise.removeprefix("atom_"))))
-    if rid is None:
-        raise IntegrityError("a premise vanished while it was being linked", table="records", key=premise)
-    return rid
-
-
-def link(unit: WriteUnit, source: Rid, kind: str, target: Rid) -> Rid:
-    """Assert an edge between atoms; return its record number."""
-    record = EDGE.record(unit.record(source).key, kind.encode(), unit.record(target).key)
-    rid, new = unit.intern(record)
-    if new:
-        unit.tell(EDGES, Edge(rid, source, kind, target))
-    if not unit.intervals(rid):
-        unit.set_intervals(rid, (Interval(*ALWAYS, facts_of({})),))
-    return rid
 
 
 def _is_version(manifest: Manifest, draft: Draft) -> bool:

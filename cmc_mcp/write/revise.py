@@ -23,11 +23,12 @@ from cmc_mcp.store.rows import BINARY, MODALITIES
 from cmc_mcp.verbs.check import Check, fields
 from cmc_mcp.verbs.models import Revise
 from cmc_mcp.workspace import Workspace
-from cmc_mcp.write.commit import Batch, link
+from cmc_mcp.write.commit import Batch
 from cmc_mcp.write.disagree import conflicts_of, echoes_of
 from cmc_mcp.write.draft import Draft, Part, draft
 from cmc_mcp.write.enrich import Unembedded, enrich, unembedded
 from cmc_mcp.write.gate import reasons
+from cmc_mcp.write.links import link
 from cmc_mcp.write.pipeline import index_vectors
 from cmc_mcp.write.receipts import pair
 from cmc_mcp.write.validate import RememberArguments, Request, validate

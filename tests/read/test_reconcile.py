@@ -192,7 +192,7 @@ def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Pa
         old, new = (memory.remember(text).added[0] for text in ("the old words", "the new words"))
         with reach.writer(memory) as unit:
             from cmc_mcp.kernel.kinds import atom_record
-            from cmc_mcp.write.commit import link
+            from cmc_mcp.write.links import link
 
             rids = [unit.rid(atom_record(bytes.fromhex(name.removeprefix("atom_")))) for name in (old, new)]
             assert rids[0] is not None and rids[1] is not None
