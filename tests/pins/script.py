@@ -350,7 +350,7 @@ def _erase(memory: Memory, told: Told) -> None:
     picture = told("plan to erase a source", lambda: memory.forget(source="harbour.png", erase=True, dry_run=True))
     told("erase a source", lambda: memory.forget(source="harbour.png", erase=True, digest=picture.digest))
     told("roll back to what was erased", lambda: memory.rollback("start", dry_run=True))
-    large = memory.recall("long account of the outage", limit=1).items[0].id
+    large = next(item.id for item in memory.recall("outage", limit=100).items if item.title == "Outage")
     plan = told("plan to erase a large note", lambda: memory.forget(large, erase=True, dry_run=True))
     told("erase a large note", lambda: memory.forget(large, erase=True, digest=plan.digest))
     told("history of what was erased", lambda: memory.history(parts[0]))
