@@ -180,7 +180,7 @@ class Claims:
         return rid in topic.places and topic.loses(topic.ordered[topic.places[rid]])
 
     def _reason(self, rival: Holder, best: tuple[float, Rid] | None, mine: Rid) -> str:
-        about = f"{clipped(rival.claim.subject, _TOPIC_CHARS)} · {clipped(rival.claim.predicate, _TOPIC_CHARS)}"
+        about = f"{clipped(rival.claim.subject, _TOPIC_CHARS)} {clipped(rival.claim.predicate, _TOPIC_CHARS)}"
         said = f"{about}: it says {clipped(rival.value, _VALUE_CHARS)!r}{since_text(rival.start)}"
         if best is not None and best[1] in (rival.rid, mine):
             said += f"; {'it' if best[1] == rival.rid else 'this one'} stands best ({best[0]:.2f})"
