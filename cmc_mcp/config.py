@@ -98,6 +98,47 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True)
+class RelevanceScale:
+    """The constants that say whether anything relevant is stored (`docs/design/scores.md` §10); `read/relevance.py` uses them.
+
+    Chosen by hand on BEAM's first five chats, a quarter of the SQuADShifts articles and notes of our own.
+    """
+
+    looked_at: int = 10  # candidates by meaning, and as many by words
+    background: float = 0.05  # the cosine of unrelated texts under the bundled model,
+    background_foreign: float = 0.5  # and in scripts other than Latin, of which it tells little
+    sample: int = 128  # records from which it is told under another model,
+    sample_trusted: int = 8  # and how many of them it takes until it counts for a half
+    words: float = 0.7  # a memory that holds every word, beside one that is the question itself
+    words_alone: float = 1.4  # the same where no vector says anything
+    passages: int = 100  # more than there are, for how rare a word is
+    unseen: float = 3.0  # added to the weight of the question's words: one rare word is not a whole question
+    middle: float = 0.65  # the evidence of a score of one half
+    steepness: float = 6.0
+    weak: float = 0.25  # the score below which nothing relevant is stored
+    good: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Kappa:
+    """How sure a memory has to be, by what is at stake; `read/gate.py` uses them."""
+
+    critical: float = 0.95
+    important: float = 0.85
+    routine: float = 0.7
+    low_stakes: float = 0.6
+
+    def of(self, criticality: str) -> float:
+        """Return the confidence that a criticality asks for.
+
+        >>> Kappa().of("low-stakes")
+        0.6
+        """
+        value: float = getattr(self, criticality.replace("-", "_"))
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Every constant of the pipelines that a caller may set. The defaults were measured (`docs/recall.md`)."""
 
@@ -144,6 +185,8 @@ class Settings:
     dedupe: bool = True  # show what is equal in everything once
     reconcile: bool = True
     compress: Compress = Compress()
+    relevance: RelevanceScale = RelevanceScale()
+    kappa: Kappa = Kappa()
     both_ends: bool = False  # the strongest at both ends of an answer, in place of the strongest first
     near_window: int = 12  # items that are arranged at once: a page, and whether there is more
     near_window_max: int = 4_096  # candidates that are looked at for them

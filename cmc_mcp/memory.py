@@ -48,6 +48,7 @@ from cmc_mcp.model.results import (
 from cmc_mcp.model.time import TimeLike, format_time, parse_time
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.read.asking import Asking, standpoint
+from cmc_mcp.read.gate import kappa_of
 from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.read.outline import outline
 from cmc_mcp.read.pipeline import RecallCall, recall
@@ -308,12 +309,17 @@ class Memory:
         cursor: str | None = None,
         trust: str | None = None,
         head: str | None = None,
+        criticality: str | None = None,
+        withhold: bool = False,
     ) -> RecallResult:
         """Answer with what matters inside a token budget, at any point of either clock.
 
         `around` (0 to 3) gives each memory its neighbours on each side: turns of its session, atoms of its section.
         With `trust="proved"` the whole ledger is first replayed, as `verify` does, against `head`: a checkpoint by one's
         own key, or `log_root` or `transaction_hash` of `verify`'s answer. What is found stays the same.
+        `criticality` (critical, important, routine, low-stakes) marks what is not sure enough for what is at stake, from
+        a confidence of .95, .85, .7 and .6; with `withhold` it is left out. `relevance` says whether anything relevant is
+        stored.
 
         Raises:
             InvalidInput: an argument is wrong.
@@ -327,6 +333,7 @@ class Memory:
         if detail not in DETAILS:
             raise InvalidInput.at("detail", f"{detail!r:.40} is neither concise nor detailed")
         asked = question(given)
+        kappa_of(asked, self.settings.kappa)
         checked(given, only=("explain", "cursor"))
         scope = asked.scope(self.workspace, self.settings.digest)
         put = RecallCall(asked, scope, detailed=detail == "detailed", explain=explain)
@@ -335,7 +342,7 @@ class Memory:
             if as_of is not None or valid_at is not None:
                 raise InvalidInput.at("cursor", "carries its own read point; leave as_of and valid_at out")
             found = decode_cursor(cursor, scope)
-            put, point = replace(put, offset=found.offset, given=found.given), found.point
+            put, point = replace(put, offset=found.offset, given=found.given, relevance=found.relevance), found.point
         if valid_at is not None and as_of is None:
             parse_time(valid_at, "valid_at")  # refused before anything is embedded
         resolves_first = as_of is not None or cursor is not None

@@ -10,6 +10,7 @@ from cmc_mcp.model.results import Item, RecallResult
 from cmc_mcp.model.shown import escaped, flat, value
 from cmc_mcp.read.fit import reduced
 from cmc_mcp.read.frame import DUPLICATES_NAMED, Names, lines_of
+from cmc_mcp.read.relevance import first_lines
 from cmc_mcp.read.window import question_terms, window
 from cmc_mcp.tools.respond import listed, quoted
 from cmc_mcp.tools.tool import Hints, ToolSpec, ask
@@ -72,7 +73,7 @@ def write(result: RecallResult, asked: Recall) -> list[str]:
     lines = lines_of(result.items, names)
     if not result.items and not result.left_out and asked.budget_tokens >= RECALL_TOKENS_MIN:
         lines = ["Nothing more matches." if asked.cursor else "No memory matches."]
-    lines.append("---")
+    lines = [*first_lines(result), *lines, "---"]
     detailed = asked.detail == "detailed" or asked.explain
     if detailed:
         lines += [_about(item, names) for item in result.items]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from cmc_mcp.cli import explain
 from cmc_mcp.cli.show import Cell, Out, Styled
 from cmc_mcp.model.shown import one_line, value
+from cmc_mcp.read.frame import unsure
+from cmc_mcp.read.relevance import first_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +81,8 @@ def _listed(out: Out, ids: list[str], most: int = _LISTED) -> None:
 
 def recalled(out: Out, result: RecallResult) -> None:
     """Print recalled memories, the best first."""
+    for line in first_lines(result):
+        out.line(Styled(line, "yellow"))
     if not result.items and not result.left_out and not result.mode.degraded:
         out.line("Nothing was found.")
     most = explain.most([item.why for item in result.items])
@@ -150,6 +154,8 @@ def _said_of(item: Item) -> Iterator[Styled]:
         yield Styled(f"by {value(witness.writer)}")
         if witness.band:
             yield Styled(f"{witness.band} {witness.confidence}", _BANDS[witness.band])
+    if item.gate not in (None, "passes"):
+        yield Styled(unsure(item), "yellow")
     for name, said in item.tags.items():
         yield Styled(f"{value(name)}={value(said)}", "blue")
     if item.original_tokens:

@@ -33,7 +33,7 @@ TOKENIZER_SHA256: Final = "3ad857958ba886d154a5a852119fb31a0dd549d03d8a3fc20e33f
 DIMENSION: Final = 384
 TOKENS_MAX: Final = 256
 
-_IDENTITY: Final = EmbeddingIdentity(
+IDENTITY: Final = EmbeddingIdentity(
     model_id="sentence-transformers/all-MiniLM-L6-v2",
     weights_digest=MODEL_SHA256,
     precision="int8-weights",
@@ -86,7 +86,7 @@ class MiniLM:
     @property
     def identity(self) -> EmbeddingIdentity:
         """The model's identity; `weights_digest` is the digest of the ONNX file. Reading the property does not load the model."""
-        return _IDENTITY
+        return IDENTITY
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return one unit vector per text, in order: float32 of shape (len(texts), 384).

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _CHUNK: Final = 16
+Found = list[tuple[Rid, float]]
+"""What a search found, best first, each with its cosine or its BM25."""
 
 
 class Candidates:
@@ -48,6 +50,7 @@ class Candidates:
         self._known: set[Rid] = set()
         self._scale: Scale | None = None
         self._pool: Pool | None = None
+        self._first: tuple[Found, Found] | None = None
         self.size = 0
 
     def __iter__(self) -> Iterator[tuple[Hit, AtomRow]]:
@@ -64,14 +67,24 @@ class Candidates:
                 yield from ((hit, rows[hit.rid]) for hit in part)
                 start = end
 
+    def first(self) -> tuple[Found, Found]:
+        """Return what meaning and words find first, however many are asked for."""
+        if self._first is None:
+            self._first = self._found(self._settings.dense_candidates)
+        return self._first
+
+    def _found(self, depth: int) -> tuple[Found, Found]:
+        dense = [] if self._query is None else self._selection.dense(self._model, self._query, depth)
+        by = {"approximate": "HNSW index"} if self._selection.approximate else {}
+        self._trace.lap("dense", len(dense), **by)
+        words = self._words.best(depth)
+        self._trace.lap("lexical", len(words), terms=dict(self._words.terms), frequent=list(self._words.frequent))
+        return dense, words
+
     def _block(self) -> list[Hit]:
         """Return the new candidates that twice the depth finds; empty if none remain."""
         while self._depth:
-            dense = [] if self._query is None else self._selection.dense(self._model, self._query, self._depth)
-            by = {"approximate": "HNSW index"} if self._selection.approximate else {}
-            self._trace.lap("dense", len(dense), **by)
-            words = self._words.best(self._depth)
-            self._trace.lap("lexical", len(words), terms=dict(self._words.terms), frequent=list(self._words.frequent))
+            dense, words = self.first() if self._depth == self._settings.dense_candidates else self._found(self._depth)
             more = max(len(dense), len(words)) >= self._depth
             self._depth = 2 * self._depth if more else 0
             hits = self._ranked(dict(dense), [rid for rid, _ in words])

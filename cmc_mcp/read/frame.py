@@ -129,10 +129,22 @@ def _circumstances(item: Item, shared: Shared) -> Iterator[str]:
         yield f"valid {_time(item.valid_from)} to {_time(item.valid_to)}"
     if item.witness and item.witness.band:
         yield f"confidence {item.witness.band}"
+    if item.gate not in (None, "passes"):
+        yield unsure(item)
 
 
 def _time(said: str | None) -> str:
     return "…" if said is None else said.removesuffix("T00:00:00Z")  # a date alone names the same instant
+
+
+def unsure(item: Item) -> str:
+    """Return the mark of a memory that is not sure enough for what is at stake.
+
+    >>> unsure(Item(id="atom_1", text="", gate="unknown"))
+    'UNSURE (confidence unknown)'
+    """
+    confidence = item.witness.confidence if item.witness and item.gate == "below" else None
+    return f"UNSURE (confidence {'unknown' if confidence is None else f'{confidence:g}'})"
 
 
 def _marks(item: Item, names: Names) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import TypedDict, Unpack, cast
 
 from cmc_mcp.documents.loading import Loaded
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, Claim, claim_of, number_of, tags_of
-from cmc_mcp.model.results import ClaimModel, ConflictNote, Item, Neighbour, WitnessModel
+from cmc_mcp.model.results import ClaimModel, ConflictNote, Gate, Item, Neighbour, WitnessModel
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.witness import NO_MODEL, band
@@ -54,6 +54,7 @@ def item_of(
             entropy=number_of(fields, "entropy"),
             band=band(confidence),
         ),
+        gate=more.get("gate"),
         conflicts=more.get("conflicts", []),
         more_conflicts=more.get("more_conflicts", 0),
         superseded_by=more.get("superseded_by", []),
@@ -69,6 +70,7 @@ class More(TypedDict, total=False):
 
     place: str | None
     dependency_hash: str | None
+    gate: Gate | None
     conflicts: list[ConflictNote]
     more_conflicts: int
     superseded_by: list[str]

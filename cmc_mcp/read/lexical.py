@@ -77,6 +77,8 @@ class LexicalSearch:
         self.frequent = [stem for stem in known if self.terms[stem] >= cap]
         self._postings: dict[str, Postings] = {}
         self._extra: dict[Rid, float] = {}  # what frequent terms add to passages
+        self._rarity = self._rarities(every.keys() - dict(said).keys() | self._names)
+        self._held: dict[Rid, float] = {}  # of frequent terms, what passages hold of `asked`
 
     def _first_known(
         self, words: Sequence[tuple[str, str]], counted: Counting
@@ -245,10 +247,45 @@ class LexicalSearch:
             return scores
         places = np.searchsorted(rids, np.array([rid for rid, _ in rows], np.int64))
         counts = np.frombuffer(b"".join([blob for _, blob in rows]), "<u2").reshape(len(rows), len(words))
-        norm = self._norm(rids[places])
+        norm, held = self._norm(rids[places]), np.zeros(len(rids), np.float64)
         for column, stem in enumerate(self.frequent):
             scores[places] += self._part(stem, weighted(counts[:, column], self._settings.heading_weight), norm)
+            held[places] += self._rarity.get(stem, 0.0) * (counts[:, column] > 0)
+        self._held.update(zip(rids.tolist(), held.tolist(), strict=True))
         return scores
+
+    def _rarities(self, others: Collection[str]) -> dict[str, float]:
+        """Return the weights of the words that say what is asked, as if more passages were there that hold none of them.
+
+        Without those, the words of a workspace of few passages would all be frequent. `others` are function words and the
+        names of speakers.
+        """
+        content = [stem for stem in self._word if stem not in others]
+        passages = self._head.passages + self._settings.relevance.passages
+        return {
+            stem: math.log(1 + (passages - self.terms[stem] + 0.5) / (self.terms[stem] + 0.5))
+            for stem in content or self._word
+        }
+
+    def asked(self) -> float:
+        """Return the weight of the question's words, the rare ones counting most.
+
+        Function words and speakers are among them only where it has no other words.
+        """
+        return sum(self._rarity.values())
+
+    def held(self, rids: Rids) -> Scores:
+        """Return the weight of those of the question's words that each passage (ascending) holds, however often.
+
+        The frequent terms count for those alone that words found.
+        """
+        import numpy as np
+
+        held = np.fromiter((self._held.get(rid, 0.0) for rid in rids.tolist()), np.float64, len(rids))
+        for stem in self._rare:
+            if stem in self._rarity:
+                held += self._rarity[stem] * (self._of(stem).of(rids) > 0)
+        return held
 
     def lengths(self, rids: Rids) -> Scores:
         """Return the lengths of passages in tokens, headings included."""

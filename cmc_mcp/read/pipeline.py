@@ -15,7 +15,7 @@ from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.limits import RECALL_TOKENS_MIN
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
-from cmc_mcp.model.results import Item, Mode, RecallResult
+from cmc_mcp.model.results import Item, Mode, RecallResult, Relevance
 from cmc_mcp.read.arrange import Arranged, Placed
 from cmc_mcp.read.asking import Meaning
 from cmc_mcp.read.candidates import Candidates
@@ -24,6 +24,7 @@ from cmc_mcp.read.compress import Level, Passages, level_of
 from cmc_mcp.read.echoes import Known
 from cmc_mcp.read.fit import Page, Room, both_ends, fit
 from cmc_mcp.read.frame import Names, ids_in
+from cmc_mcp.read.gate import abstention, gated, kappa_of
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
 from cmc_mcp.read.lexical import LexicalSearch
@@ -35,6 +36,7 @@ from cmc_mcp.read.query import Question, limits_of
 from cmc_mcp.read.rank import PARTS
 from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.reconcile import reconcile
+from cmc_mcp.read.relevance import Asked, carried, relevance_of, told
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
 from cmc_mcp.read.window import question_terms
@@ -54,6 +56,7 @@ class RecallCall:
     scope: Sequence[str]  # what its cursors are bound to
     offset: int = 0
     given: int = 0
+    relevance: int | None = None  # of the answer that is continued, in thousandths
     detailed: bool = False
     explain: bool = False
     narrow: Callable[[Filter], Filter | None] | None = None  # a filter that the question cannot say
@@ -64,28 +67,33 @@ def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) 
     trace = Trace(asked.explain)
     view, point, settings, question = reading.view, reading.point, reading.settings, asked.question
     counter = reading.workspace.kept.counter()
-    limits = limits_of(view, question)
+    kappa, withheld = kappa_of(question, settings.kappa), bool(question.further.get("withhold"))
+    limits = limits_of(view, question, kappa if withheld else None)
     if limits is not None and asked.narrow is not None:
         limits = asked.narrow(limits)
     page, more, hidden, digits = Page(asked.offset, asked.given), False, 0, dict[str, int]()
     degraded = meaning.degraded
+    relevance = told(asked.relevance or 0, settings.relevance)
     if limits is None or not point.head.passages:
         trace.lap("filter", 0, passes="nothing")
-    elif question.budget_tokens < RECALL_TOKENS_MIN:
-        degraded = _too_small(question.budget_tokens)
     else:
         selection = Selection(view, point, limits, reading.matrix)
         trace.lap("filter", selection.size() if asked.explain else -1)
         hidden = selection.erased()
         sequence = _Sequence(reading, asked, clues, meaning.vector, selection, trace)
-        page = fit(sequence.items(), asked.offset, asked.given, sequence.room())
-        shortened: list[JsonValue] = [item.id for item in page.items if item.original_tokens]
-        trace.lap("fit", len(page.items), left_out=len(page.left_out), tokens=page.tokens, shortened=shortened)
-        more, digits = page.puts_off or sequence.has_more(page.offset), sequence.digits_of(page)
+        if asked.relevance is None:
+            relevance = sequence.relevance()
+        if question.budget_tokens < RECALL_TOKENS_MIN:
+            degraded = _too_small(question.budget_tokens)
+        else:
+            page = fit(sequence.items(), asked.offset, asked.given, sequence.room())
+            shortened: list[JsonValue] = [item.id for item in page.items if item.original_tokens]
+            trace.lap("fit", len(page.items), left_out=len(page.left_out), tokens=page.tokens, shortened=shortened)
+            more, digits = page.puts_off or sequence.has_more(page.offset), sequence.digits_of(page)
         if sequence.wordless and meaning.vector is None:
             degraded = f"{degraded}; the question has no word to look for, so nothing could be found"
     model_name = None if meaning.vector is None else reading.model_name
-    cursor = Cursor(point.head.seq, point.valid_at, point.reference_us, page.offset, page.given)
+    cursor = Cursor(point.head.seq, point.valid_at, point.reference_us, page.offset, page.given, carried(relevance))
     return RecallResult(
         items=both_ends(page.items) if settings.both_ends else page.items,
         mode=Mode(
@@ -102,6 +110,8 @@ def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) 
         next_cursor=cursor.encode(asked.scope) if more else None,
         read_point=point.result(model_name, settings.digest),
         hidden_erased=hidden,
+        relevance=relevance,
+        abstains=abstention(page, kappa, withheld=withheld),
         trace=trace.stages() if asked.explain else [],
     )
 
@@ -142,6 +152,7 @@ class _Sequence:
         self.wordless = not words.terms
         depth = max(settings.dense_candidates, 3 * limit)
         candidates = Candidates(reading, selection, words, clues, vector, depth, trace, self._above)
+        self._words, self._candidates, self._clues = words, candidates, clues
         first = navigated(iter(candidates), settings, self._qualities, self._vectors)
         compared = reading if vector is not None else replace(reading, model=NO_MODEL_NUMBER)
         chunk = limit + 1  # one more: is there more?
@@ -152,6 +163,11 @@ class _Sequence:
         self._ahead: list[tuple[int, Placed]] = []
         self._loaded: dict[str, Loaded] = {}
         self._digits: dict[str, int] = {}  # of ids that need more than the least
+
+    def relevance(self) -> Relevance:
+        """Return whether anything relevant is stored."""
+        asked = Asked(self._clues.text, self._vector)
+        return relevance_of(self._reading, self._selection, self._words, self._candidates, asked)
 
     def room(self) -> Room:
         """Return what the answer may take, and what shortens its memories for this question."""
@@ -264,6 +280,7 @@ class _Sequence:
         loads = [placed.loaded for placed in chunk]
         recorded = view.times_of(placed.loaded.row.seq for placed in chunk)
         beside = neighbours(view, reading.objects, reading.manifests, reading.point, loads, asked.question.around)
+        kappa = kappa_of(asked.question, reading.settings.kappa)
         out, count = [], reading.workspace.kept.counter().count
         for placed in chunk:
             hit, loaded, notes = placed.hit, placed.loaded, placed.notes
@@ -275,6 +292,7 @@ class _Sequence:
                     score=hit.score,
                     recorded_us=recorded[loaded.row.seq],
                     detailed=asked.detailed,
+                    gate=gated(number_of(loaded.fields, "confidence"), kappa),
                     place=place,
                     dependency_hash=hash_ if asked.detailed else None,
                     conflicts=[brief(note, count) for note in notes.conflicts],

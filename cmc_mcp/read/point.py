@@ -63,6 +63,7 @@ class Cursor:
     """Where an answer goes on: the read point, how many items came before, and which after these came too.
 
     `given` is a bit mask over the items from `offset` on: smaller ones that fitted where a larger one did not.
+    `relevance` is that of the answer, in thousandths; cursors of earlier versions have none.
     """
 
     seq: Seq
@@ -70,6 +71,7 @@ class Cursor:
     reference_us: int
     offset: int = 0
     given: int = 0
+    relevance: int | None = None
 
     def point(self, view: LedgerView) -> Point:
         """Return the read point of the answer that is continued."""
@@ -78,6 +80,7 @@ class Cursor:
     def encode(self, scope: Sequence[str]) -> str:
         """Write the cursor, bound to the workspace and the question."""
         body = [str(n) for n in (self.seq, self.valid_at, self.reference_us, self.offset)] + [f"{self.given:x}"]
+        body += [] if self.relevance is None else [str(self.relevance)]
         return base64.urlsafe_b64encode(canonical([*body, _seal(scope, body)])).decode().rstrip("=")
 
 
@@ -92,10 +95,11 @@ def decode_cursor(text: str, scope: Sequence[str]) -> Cursor:
         raise InvalidInput.at("cursor", wrong)
     try:
         *body, seal = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if len(body) != 5 or not all(isinstance(part, str) for part in body) or seal != _seal(scope, body):
+        if len(body) not in (5, 6) or not all(isinstance(part, str) for part in body) or seal != _seal(scope, body):
             raise ValueError
         seq, valid_at, reference_us, offset = (int(part) for part in body[:4])
-        return Cursor(Seq(seq), valid_at, reference_us, offset, int(body[4], 16))
+        relevance = int(body[5]) if len(body) == 6 else None
+        return Cursor(Seq(seq), valid_at, reference_us, offset, int(body[4], 16), relevance)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InvalidInput.at("cursor", wrong) from error
 

@@ -56,17 +56,19 @@ def question(asked: Recall) -> Question:
     )  # fmt: skip
 
 
-def limits_of(view: LedgerView, asked: Question) -> Filter | None:
+def limits_of(view: LedgerView, asked: Question, kappa: float | None = None) -> Filter | None:
     """Turn a question's filters into numbers; None when nothing here can pass them.
 
     Names of tags, sources and writers match whatever is equal to them after NFC and case folding, as of any state.
-    A note, having no source of its own, is named by its origin `note:…`.
+    With `kappa`, what is not known to be as sure as that is withheld. A note, having no source of its own, is named by its
+    origin `note:…`.
     """
     facts: list[tuple[Pid, ...]] = []
     for name, value in asked.tags:
         facts.append(tuple(facts_tagged(view, name.removeprefix(TAG), value)))
-    if asked.min_confidence is not None:
-        facts.append(tuple(view.facts_with_confidence(round(asked.min_confidence * 1_000_000))))
+    least = [confidence for confidence in (asked.min_confidence, kappa) if confidence is not None]
+    if least:
+        facts.append(tuple(view.facts_with_confidence(round(max(least) * 1_000_000))))
     if not all(facts):
         return None
     named = dict.fromkeys(each for o in asked.sources for each in (o, *origins_like(view, o)))

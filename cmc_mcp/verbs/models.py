@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Outcome = Literal["used", "right", "wrong"]
 OUTCOMES: Final[tuple[str, ...]] = get_args(Outcome)
 DETAILS: Final = ("concise", "detailed")
+CRITICALITIES: Final = ("critical", "important", "routine", "low-stakes")
 
 _TAG: Final = Option("A tag; may be repeated.", "NAME=VALUE", ("--tag", "-t"))
 _ONLY_TAG: Final = Option("Only with this tag; may be repeated.", "NAME=VALUE", ("--tag", "-t"))
@@ -179,6 +180,12 @@ class Recall(Verb["RecallResult"]):
         Option("The head that was kept: log_root of `cmc verify --json`, or a file with a checkpoint.", "HASH|FILE"),
         scoped=False,
     )
+    criticality: str | None = argument(
+        None, "choice", None,
+        Option("What is at stake; what is not sure enough for it is marked.", "|".join(CRITICALITIES)),
+        options=CRITICALITIES, called="criticality",
+    )
+    withhold: bool = argument(False, "flag", None, Option("Withhold what is not sure enough."))
 
 
 class Revise(Verb["Receipt"]):

@@ -22,6 +22,7 @@ _PARTS: Final = {
     "tag": rf"#{_V}={_V}",
     "valid": r"valid (\S+) to (\S+)",
     "confidence": r"confidence ([ABC])",
+    "unsure": r"UNSURE \(confidence (unknown|[\d.]+)\)",
     "superseded": rf"SUPERSEDED by {_IDS}",
     "conflict": rf"CONFLICTS with ({_ID}) \({_V}\)",
     "conflicts more": r"CONFLICTS with (\d+) more",
@@ -33,6 +34,9 @@ _PARTS: Final = {
     "excerpt": r"excerpt of (\d+) tokens",
     "same": rf"same words as ({_ID})",
 }
+_FIRST: Final = re.compile(
+    r"(?:Nothing relevant is stored; the nearest follow\.|Abstains: nothing that was found is .*)\Z"
+)
 _FOOTER: Final = re.compile(
     rf"(?:left out: (?:{_ID} \([\d,]+ tokens\)|\d+ more \([\d,]+ tokens\))(?:, .*)?|more: cursor=[\w-]+|hidden: \d+ .*"
     rf"|read at transaction \d+, .*|state snap_.*|DEGRADED: .*|pending: \d+ .*|stage \w+: .*|{_ID}: score .*|Cut to fit: .*)\Z"
@@ -120,6 +124,9 @@ def read(text: str) -> tuple[list[Read], list[str]]:
 
 def memories(lines: list[str]) -> tuple[list[Read], list[str]]:
     """Read the memories up to the rule, and return the lines after it as they are."""
+    while lines and _FIRST.match(lines[0]):
+        check_line(lines[0])
+        lines = lines[1:]
     need("---" in lines, "no rule")
     end = lines.index("---")
     if lines[:end] in (["No memory matches."], ["Nothing more matches."]):
