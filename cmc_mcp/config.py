@@ -99,12 +99,12 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class RelevanceScale:
-    """The constants that say whether anything relevant is stored (`docs/design/scores.md` §10); `read/relevance.py` uses them.
+    """The constants that say whether anything relevant is stored (`docs/design/scores.md` §9); `read/relevance.py` uses them.
 
-    Chosen by hand on BEAM's first five chats, a quarter of the SQuADShifts articles and notes of our own.
+    Set by hand, on a plateau: `docs/recall.md` says on which questions, and what others of the kind reach.
     """
 
-    looked_at: int = 10  # candidates by meaning, and as many by words
+    looked_at: int = 5  # candidates by meaning, and as many by words
     background: float = 0.05  # the cosine of unrelated texts under the bundled model,
     background_foreign: float = 0.5  # and in scripts other than Latin, of which it tells little
     sample: int = 128  # records from which it is told under another model,

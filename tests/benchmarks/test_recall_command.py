@@ -109,6 +109,7 @@ def test_the_page_keeps_its_words_and_what_was_not_measured_now(tmp_path: Path) 
 
 def test_the_page_has_a_place_for_whatever_is_measured() -> None:
     page_parts = (
+        "unanswerable",
         "quality",
         "baselines",
         "ablations",
