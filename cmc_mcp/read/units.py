@@ -90,8 +90,8 @@ def pieces(text: str, start: int, end: int, size: int = UNIT_CHARS_MAX) -> list[
     A character as readers see it (a grapheme cluster) is never torn, unless it alone is longer.
 
     >>> text = "we do not deploy on Fridays"
-    >>> [text[a:b] for a, b in pieces(text, 0, len(text), 9)]
-    ['we do', 'not deploy', 'on', 'Fridays']
+    >>> [text[a:b] for a, b in pieces(text, 0, len(text), 10)]
+    ['we do', 'not deploy', 'on Fridays']
     """
     out: list[tuple[int, int]] = []
     position = _skip(text, start, end)
