@@ -162,6 +162,7 @@ ELSEWHERE = {
     "HTTP_PATIENCE_S": "tests/serving/test_hostile_http.py: how long a client may take",
     "ANSWER_CHARS_MAX": "tests/tools/test_respond.py: what is longer is cut, and named",
     "CALLS_PER_MINUTE_MAX": "tests/server/test_principals.py: a token with more is refused",
+    "RECALL_TOKENS_MIN": "tests/read/test_budget.py: a smaller budget is answered by the least one",
     "MATRIX_BYTES_MAX": "tests/read/test_vectors.py: beyond it the exact path answers",
 }
 """Limits that refuse nothing, or in another form: where each is tested."""

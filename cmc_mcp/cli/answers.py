@@ -83,7 +83,7 @@ def recalled(out: Out, result: RecallResult) -> None:
     """Print recalled memories, the best first."""
     for line in first_lines(result):
         out.line(Styled(line, "yellow"))
-    if not result.items and not result.left_out and not result.mode.degraded:
+    if not result.items and not result.left_out:
         out.line("Nothing was found.")
     most = explain.most([item.why for item in result.items])
     for number, item in enumerate(result.items, 1):

@@ -172,7 +172,7 @@ class Candidates:
             return np.zeros(len(rids))
         missing = [rid for rid in rids.tolist() if rid not in known]
         known |= self._selection.cosines(self._model, self._query, missing)
-        return np.fromiter((known.get(rid, 0.0) for rid in rids.tolist()), np.float64, len(rids))
+        return np.fromiter((known.get(rid, np.nan) for rid in rids.tolist()), np.float64, len(rids))
 
     def _phrases(self, candidacy: Candidacy, scores: npt.NDArray[np.float64]) -> None:
         """Record which of the best candidates hold the question's phrases."""

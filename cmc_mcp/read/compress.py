@@ -351,16 +351,18 @@ class Passages:
     def shortened(self, whole: Item, tokens: int, share: int, budget: int) -> Item:
         """Cut the text to the least of the share, what its age and priority keep, and the budget.
 
-        But `passage_tokens` of it are always given where the budget has them. `tokens` are those of the whole item, its
-        heading included. Where the budget has room for a few words beside the heading, they are given.
+        But `passage_tokens` of it are always given where they are no more than half of the budget, else that half.
+        `tokens` are those of the whole item, its heading included. Where the budget has room for a few words beside the
+        heading, they are given.
         """
         constants = self._constants
+        least = min(constants.passage_tokens, budget // 2)
         if whole.modality in BINARY or tokens <= min(constants.passage_tokens, budget):
             return whole
         original = self._count(whole.text)
         heading = max(0, tokens - original) + _HEADING_TOKENS
         kept = share_of(self._level(whole), constants)
-        target = max(constants.passage_tokens, min(share - heading, int(kept * original)))
+        target = max(least, min(share - heading, int(kept * original)))
         target = min(target, budget - heading)
         if target <= 0 or (tokens <= budget and original <= max(target, constants.passage_tokens)):
             return whole

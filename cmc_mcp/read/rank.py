@@ -171,8 +171,10 @@ class Candidacy:
 
         near, word, share = np.zeros(len(words)), np.zeros(len(words)), np.ones(len(words))
         if scale.cosine > 0:
-            near = np.maximum(cosines, 0.0) / scale.cosine
-            share = self.weight("lexical") * (scale.sure if scale.bm25 > 0 else 0.0)  # one score alone is the whole
+            has = ~np.isnan(cosines)
+            near = np.where(has, np.maximum(cosines, 0.0), 0.0) / scale.cosine
+            # one score alone is the whole, for a question as for a memory without a vector
+            share = np.where(has, self.weight("lexical") * (scale.sure if scale.bm25 > 0 else 0.0), 1.0)
         if scale.bm25 > 0:
             word = words / scale.bm25
         return share * word + (1.0 - share) * near, near, word

@@ -216,4 +216,4 @@ def test_the_help_names_it_and_says_what_stays(tmp_path: Path) -> None:
         [sys.executable, "-m", "cmc_mcp", "rekey", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
     )
     text = " ".join(done.stdout.split())
-    assert "Backups made earlier keep their key" in text and "flash disk" in text
+    assert "Earlier backups keep their key" in text and "flash disk" in text

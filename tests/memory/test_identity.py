@@ -33,12 +33,20 @@ def test_another_origin_modality_or_model_is_another_atom(memory: Memory) -> Non
     assert len(set(ids)) == len(ids)
 
 
-def test_the_same_note_by_another_principal_or_model_renames_nothing(memory: Memory) -> None:
+def test_the_same_note_by_another_model_renames_nothing(memory: Memory) -> None:
     (first,) = memory.remember("a fact").added
     before = root(memory)
-    again = memory.as_principal("zoe").remember("a fact", model_id="gpt-9")
+    again = memory.remember("a fact", model_id="gpt-9")
     assert (again.added, again.reaffirmed) == ([], [first])
     assert root(memory) == before
+
+
+def test_the_same_note_by_another_principal_is_a_memory_of_its_own_and_renames_nothing(memory: Memory) -> None:
+    (first,) = memory.remember("a fact").added
+    zoe = memory.as_principal("zoe")
+    (second,) = zoe.remember("a fact").added
+    assert second != first and zoe.remember("a fact").reaffirmed == [second]
+    assert memory.remember("a fact").reaffirmed == [first]
     assert memory.history(first).memory.witness.writer == "maya"  # type: ignore[union-attr]
 
 

@@ -74,7 +74,7 @@ def test_an_index_is_of_one_model_and_one_erasure_and_a_broken_one_is_not_used_a
 def test_an_index_that_would_pass_its_bound_is_not_kept(tmp_path: Path) -> None:
     from cmc_mcp.config import Settings
 
-    with live(tmp_path / "m.db", settings=Settings(matrix_bytes_max=500)) as memory:
+    with live(tmp_path / "m.db", settings=Settings(matrix_bytes_max=520)) as memory:
         memory.remember("one")
         with of(memory).reader() as view:
             assert of(memory).index(view, Matrix, 0) is not None
