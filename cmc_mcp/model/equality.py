@@ -21,12 +21,23 @@ _ZERO_WIDTH: Final = re.compile(r"(?:(?<=[A-Za-z\s])|\A)[\u200b-\u200d]+(?=[A-Za
 _LINE_ENDS: Final = re.compile(r"\r\n?|[\v\f\x85\u2028\u2029]")
 _BLANK_ENDS: Final = re.compile(rf"[{_BLANKS}\t]+$", re.MULTILINE)
 _BLANK_LINES: Final = re.compile(r"\n{3,}")
-_BLANK_RUN: Final = re.compile(r"(?<=[^\s\"']) {2,}(?=[^\s\"'])")
+_BLANK_RUN: Final = re.compile(r"(?<=\S) {2,}(?=\S)")
 _BLANK: Final = re.compile(f"[{_BLANKS}]")
 _NOTATION: Final = re.compile(r"[`{}<>=|\\$^~*_@#\[\];&\t]|\A\s*[-+/!]|\n[ \t]")
-_WORD: Final = re.compile(r"(\(?)([^\W\d_]{2,})([,.;!?)]*)")
+_QUOTE: Final = re.compile("[\"'´‘’‚‛“”„‟‹›«»「」『』〝〞〟′″＂＇｢｣]")  # what it quotes may differ in spaces alone
+_FIRST: Final = re.compile(r"(\(?)([A-Z][a-z]+)(?=[ ,\n]|\Z)")
+_NAMES_NOTHING: Final = frozenset(
+    (
+        "the", "this", "that", "these", "those", "we", "it", "she", "they", "there", "our", "your", "their", "when", "if",
+        "after", "before", "with", "without", "from", "for", "at", "please", "because", "although", "while", "until",
+        "during", "every",
+    )
+)  # fmt: skip
+"""English words that are no name, month or noun, and in no other language another word by their capital.
+
+"An", "He" and "My" are names, as are "May" and "Will"; "A" is what many a thing is called.
+"""
 _STOP_AFTER: Final = frozenset("\"')]%")
-_LATIN_I: Final = re.compile("[ıİğĞşŞ]")
 _UNIFIED: Final = str.maketrans({
     **dict.fromkeys("“”„‟«»「」『』", '"'), **dict.fromkeys("‘’‚‛‹›", "'"),
     **dict.fromkeys("‐‑‒–—―−", "-"), **dict.fromkeys("。｡।۔։", "."), "؟": "?",
@@ -38,14 +49,16 @@ def equality_key(text: str, *, code: bool) -> str:
     """Return what is equal for two texts of which one may stand for the other.
 
     Left out is how a text was typed: normalisation form (NFC and NFD), width, ignorable code points, kinds of quotes,
-    dashes and full stops, runs of spaces, a final full stop, quotes around the whole, a capital at the beginning, and
-    capitals where every word has one. All else stays: each word, sign and number, the order, line ends, a question
-    mark, an option's dashes, every capital inside a sentence. A text with signs of a notation (code, paths, markup,
-    addresses) keeps all but its normalisation form. `code` keeps every byte.
+    dashes and full stops, a final full stop, quotes around the whole, the capital of a first word that can be no name
+    ("The", "We"); and runs and kinds of spaces where nothing is quoted. All else stays: each word, sign and number, the
+    order, line ends, a question mark, an option's dashes, every other capital. A text with signs of a notation (code,
+    paths, markup, addresses) keeps all but its normalisation form. `code` keeps every byte.
 
-    >>> equality_key("The  limit is “10”.", code=False) == equality_key('the limit is "10"', code=False)
+    >>> equality_key("The limit is “10”.", code=False) == equality_key('the limit is "10"', code=False)
     True
     >>> equality_key("10²", code=False) == equality_key("102", code=False)
+    False
+    >>> equality_key("Polish the table", code=False) == equality_key("polish the table", code=False)
     False
     >>> equality_key("We moved?", code=False) == equality_key("We moved.", code=False)
     False
@@ -58,8 +71,9 @@ def equality_key(text: str, *, code: bool) -> str:
     plain = plain.strip(" \r\n")
     if _NOTATION.search(plain):
         return plain
-    plain = _BLANK_RUN.sub(" ", _BLANK_LINES.sub("\n\n", _BLANK_ENDS.sub("", _LINE_ENDS.sub("\n", plain))))
-    return _without_capitals(_without_edges(plain))
+    if not _QUOTE.search(plain):
+        plain = _BLANK_RUN.sub(" ", _BLANK_LINES.sub("\n\n", _BLANK_ENDS.sub("", _LINE_ENDS.sub("\n", plain))))
+    return _without_capital(_without_edges(plain))
 
 
 def _typed_alike(text: str) -> str:
@@ -67,7 +81,8 @@ def _typed_alike(text: str) -> str:
     text = _ZERO_WIDTH.sub("", _IGNORED.sub("", text))
     if _WIDE.search(text):
         text = _WIDE.sub(lambda found: _narrowed(found[0]), text)
-    return unicodedata.normalize("NFC", _BLANK.sub(" ", text.translate(_UNIFIED)))
+    text = text if _QUOTE.search(text) else _BLANK.sub(" ", text)
+    return unicodedata.normalize("NFC", text.translate(_UNIFIED))
 
 
 def _narrowed(sign: str) -> str:
@@ -91,23 +106,9 @@ def _ends_a_sentence(before: str) -> bool:
     return before.isalnum() or before in _STOP_AFTER or unicodedata.category(before).startswith("M")
 
 
-def _without_capitals(text: str) -> str:
-    """Return a text without the capital at its beginning, and without any where every word has one."""
-    if text.islower() or _LATIN_I.search(text):
+def _without_capital(text: str) -> str:
+    """Return a text without the capital of its first word, where that word can be no name."""
+    first = _FIRST.match(text)
+    if first is None or first[2].lower() not in _NAMES_NOTHING:
         return text
-    chunks = text.split(" ")
-    found = [_WORD.fullmatch(chunk) for chunk in chunks]
-    if len(found) > 2 and '"' not in text and all(word is None or _is_capitalised(word[2]) for word in found):
-        numbers = [False] + [any(map(str.isdigit, chunk)) for chunk in chunks[:-1]]  # "5 Mb": a unit keeps its case
-        return " ".join(
-            chunk if word is None or unit else word[1] + word[2].lower() + word[3]
-            for chunk, word, unit in zip(chunks, found, numbers, strict=True)
-        )
-    first = found[0]
-    if first is not None and _is_capitalised(first[2]):
-        chunks[0] = first[1] + first[2].lower() + first[3]
-    return " ".join(chunks)
-
-
-def _is_capitalised(word: str) -> bool:
-    return word[0].isupper() and word[1:].islower()
+    return first[1] + first[2].lower() + text[first.end() :]
