@@ -5,17 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from cmc_mcp.atoms.edges import EDGES
 from cmc_mcp.ids import START, Pid, Rid, Seq
 from cmc_mcp.model.equality import equality_key
 from cmc_mcp.model.facts import Claim, claim_of
+from cmc_mcp.model.names import name_key
 from cmc_mcp.store.ports import LedgerView
 from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, checked
 
 _CHUNK: Final = 1_000
 _STEPS_MAX: Final = 1_000  # transactions that are followed by what they changed; of more, all links are read
+
+
+class TextKey(NamedTuple):
+    """What is equal for two texts that say the same: in the same words as typed, and whatever their case."""
+
+    exact: bytes
+    folded: bytes
 
 
 class Superseded:
@@ -29,7 +37,7 @@ class Superseded:
         self._lock = threading.Lock()
         self._seq = START
         self._by_key: dict[bytes, tuple[Rid, ...]] = {}
-        self._contents: dict[Pid, bytes] = {}  # keys by number of content
+        self._contents: dict[Pid, TextKey] = {}  # keys by number of content
         self._known: set[Rid] = set()
 
     def follow(self, view: LedgerView, head: Seq) -> bool:
@@ -45,19 +53,26 @@ class Superseded:
         """Return whether a link ever led to a memory."""
         return rid in self._known
 
-    def key_of(self, row: AtomRow, text: str) -> bytes:
+    def key_of(self, row: AtomRow, text: str) -> TextKey:
         """Return the key of a text: equal for two texts that say the same in the same words."""
         return self._contents.get(row.content) or _key(row, text)
 
-    def told(self, key: bytes) -> tuple[Rid, ...]:
-        """Return the superseded memories whose text has a key."""
-        return self._by_key.get(key, ())
+    def told(self, key: TextKey) -> tuple[Rid, ...]:
+        """Return the superseded memories whose text has a key, whatever their case."""
+        return self._by_key.get(key.folded, ())
 
-    def tells(self, view: LedgerView, rids: Sequence[Rid], key: bytes) -> bool:
-        """Return whether the text of one of some memories has a key."""
-        rows = view.atoms(rids)
+    def tells(self, view: LedgerView, rids: Sequence[Rid], key: TextKey, older: Rid) -> bool:
+        """Return whether the text of one of some memories, which stand in place of an older one, has a key.
+
+        Case counts where the older text has the very key: what stands may differ from it in case alone.
+        """
+        rows = view.atoms([*rids, older])
         payloads = view.payload_rows({row.content for row in rows.values()})
-        return any(_key_of(row, payloads.get(row.content)) == key for row in rows.values())
+        keys = {rid: _key_of(row, payloads.get(row.content)) for rid, row in rows.items()}
+        was = keys.get(older)
+        is_exact = was is not None and was.exact == key.exact
+        found = [keys[rid] for rid in rids if rid in keys]
+        return any(one and (one.exact == key.exact if is_exact else one.folded == key.folded) for one in found)
 
     def _linked(self, view: LedgerView, head: Seq) -> set[Rid]:
         if self._seq == START or head - self._seq > _STEPS_MAX:
@@ -79,21 +94,22 @@ class Superseded:
             key = _key_of(row, payloads.get(row.content))
             if key is not None:
                 self._contents[row.content] = key
-                self._by_key[key] = (*self._by_key.get(key, ()), rid)
+                self._by_key[key.folded] = (*self._by_key.get(key.folded, ()), rid)
 
 
 def superseded_claims(view: LedgerView, claim: Claim) -> list[Rid]:
-    """Return the memories that ever made a claim, and to which a link `supersedes` leads."""
+    """Return the memories that ever made a claim, however its object is spelled, and to which a link `supersedes` leads."""
     holders: set[Rid] = set()
     for pid in view.facts_with_claim(claim.subject, claim.predicate):
-        if claim_of(view.facts(pid).fields) == claim:
+        theirs = claim_of(view.facts(pid).fields)
+        if theirs is not None and (theirs.value, theirs.many) == (claim.value, claim.many):
             holders.update(view.facts_used(pid))
     if not holders:
         return []
     return sorted({edge.target for edge in view.edges(sorted(holders), incoming=True) if edge.type == "supersedes"})
 
 
-def _key_of(row: AtomRow, payload: PayloadRow | None) -> bytes | None:
+def _key_of(row: AtomRow, payload: PayloadRow | None) -> TextKey | None:
     """Return the key of a stored text; None of what is binary, erased, or in the object store."""
     body = None if payload is None or payload.object else checked(payload)
     if body is None or MODALITIES[row.modality] in BINARY:
@@ -101,10 +117,15 @@ def _key_of(row: AtomRow, payload: PayloadRow | None) -> bytes | None:
     return _key(row, body.decode())
 
 
-def text_key(text: str, *, code: bool) -> bytes:
-    """Return the key of a text, short enough to keep many."""
-    return blake2b(equality_key(text, code=code).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def text_key(text: str, *, code: bool) -> TextKey:
+    """Return the key of a text, short enough to keep many. The case of code always counts."""
+    exact = equality_key(text, code=code)
+    return TextKey(_digest(exact), _digest(exact if code else name_key(exact)))
 
 
-def _key(row: AtomRow, text: str) -> bytes:
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _key(row: AtomRow, text: str) -> TextKey:
     return text_key(text, code=MODALITIES[row.modality] == "code")

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from cmc_mcp.canon import Json, canonical, facts_hash
 from cmc_mcp.ids import PayloadHash
+from cmc_mcp.model.names import name_key
 
 TAG = "tag:"
 USED = "used_us"
@@ -150,6 +151,11 @@ class Claim:
     def about(self) -> tuple[str, str]:
         """The subject and predicate."""
         return self.subject, self.predicate
+
+    @property
+    def value(self) -> str:
+        """What is equal for two objects that are one, however spelled: "Heroku" and "heroku"."""
+        return name_key(self.object)
 
     def register(self) -> dict[str, Json]:
         """Encode the claim as the value of the field `claim`."""

@@ -34,8 +34,8 @@ class Holder(NamedTuple):
 
     @property
     def value(self) -> str:
-        """What it claims."""
-        return self.claim.object
+        """What it claims, however spelled."""
+        return self.claim.value
 
     @property
     def is_dated(self) -> bool:
@@ -141,7 +141,7 @@ class Claims:
     def annotate(self, rid: Rid, claim: Claim, out: Notes) -> None:
         """Note beside a memory who contradicts it, three by name, and who of them stands."""
         topic = self.topic(claim)
-        if rid not in topic.places or not (rivals := topic.rivals(claim.object)):
+        if rid not in topic.places or not (rivals := topic.rivals(claim.value)):
             return
         mine = topic.ordered[topic.places[rid]]
         best = self._winner(claim, topic)
@@ -155,7 +155,7 @@ class Claims:
             reason = self._reason(rival, best if kind == "claim" else None, rid)
             name = atom_name(self._view.record(rival.rid).key)
             out.conflicts.append(ConflictNote.model_validate({"with_id": name, "kind": kind, "reason": reason}))
-        out.more += topic.count(claim.object) - len(rivals)
+        out.more += topic.count(claim.value) - len(rivals)
 
     def order(self, told: Sequence[tuple[Rid, Claim | None]]) -> list[int]:
         """Return the places of memories, those of one topic in the order in which they come among themselves."""
@@ -181,7 +181,7 @@ class Claims:
 
     def _reason(self, rival: Holder, best: tuple[float, Rid] | None, mine: Rid) -> str:
         about = f"{clipped(rival.claim.subject, _TOPIC_CHARS)} {clipped(rival.claim.predicate, _TOPIC_CHARS)}"
-        said = f"{about}: it says {clipped(rival.value, _VALUE_CHARS)!r}{since_text(rival.start)}"
+        said = f"{about}: it says {clipped(rival.claim.object, _VALUE_CHARS)!r}{since_text(rival.start)}"
         if best is not None and best[1] in (rival.rid, mine):
             said += f"; {'it' if best[1] == rival.rid else 'this one'} stands best ({best[0]:.2f})"
         return said

@@ -75,7 +75,7 @@ def _by_text(view: LedgerView, item: Loaded, known: Known) -> tuple[Rid, ...]:
         if older == rid or known.succession.succeeds(rid, older):
             continue
         standing = known.succession.standing(older)
-        if standing and not known.superseded.tells(view, standing, mine):
+        if standing and not known.superseded.tells(view, standing, mine, older):
             return standing
     return ()
 
@@ -90,7 +90,7 @@ def _by_claim(view: LedgerView, item: Loaded, known: Known) -> tuple[Rid, ...]:
             continue
         standing = tuple(
             rid for rid in known.succession.standing(older)
-            if rid in topic.places and topic.ordered[topic.places[rid]].value != claim.object
+            if rid in topic.places and topic.ordered[topic.places[rid]].value != claim.value
         )  # fmt: skip
         if standing:
             return standing

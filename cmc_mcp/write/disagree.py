@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from cmc_mcp.atoms.succession import Succession
-from cmc_mcp.atoms.superseded import Superseded, superseded_claims, text_key
+from cmc_mcp.atoms.superseded import Superseded, TextKey, superseded_claims, text_key
 from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
@@ -37,12 +37,17 @@ class Disagreement(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """A claim's object, as a memory holds it for a time."""
+    """A claim, as a memory holds it for a time."""
 
     rid: Rid
     start: int
     end: int
-    object: str
+    claim: Claim
+
+    @property
+    def value(self) -> str:
+        """What it claims, however spelled."""
+        return self.claim.value
 
 
 class _Topic:
@@ -52,22 +57,22 @@ class _Topic:
         self.held = held
         self._are_open = all(each.end == UNTIL_FURTHER_NOTICE for each in held)
         self._are_open &= len({each.rid for each in held}) == len(held)
-        self._counts = Counter(each.object for each in held)
+        self._counts = Counter(each.value for each in held)
         self._last: dict[str, dict[Rid, str]] = {}
 
-    def rivals(self, rid: Rid, object_: str) -> tuple[dict[Rid, str], int]:
+    def rivals(self, rid: Rid, value: str) -> tuple[dict[Rid, str], int]:
         """Return the last few who claim something else at a common time, ascending, and how many do."""
         if self._are_open:
-            if object_ not in self._last:
-                others = islice((each for each in reversed(self.held) if each.object != object_), NAMED_MAX)
-                self._last[object_] = {each.rid: each.object for each in reversed(list(others))}
-            return self._last[object_], len(self.held) - self._counts[object_]
-        mine = [held for held in self.held if held.rid == rid and held.object == object_]
+            if value not in self._last:
+                others = islice((each for each in reversed(self.held) if each.value != value), NAMED_MAX)
+                self._last[value] = {each.rid: each.claim.object for each in reversed(list(others))}
+            return self._last[value], len(self.held) - self._counts[value]
+        mine = [held for held in self.held if held.rid == rid and held.value == value]
         found: dict[Rid, str] = {}
         for held in self.held:
-            differs = held.rid != rid and held.object != object_ and held.rid not in found
+            differs = held.rid != rid and held.value != value and held.rid not in found
             if differs and any(own.start < held.end and held.start < own.end for own in mine):
-                found[held.rid] = held.object
+                found[held.rid] = held.claim.object
         return {other: found[other] for other in sorted(found)[-NAMED_MAX:]}, len(found)
 
 
@@ -81,7 +86,7 @@ def conflicts_of(view: LedgerView, staged: Staged) -> Disagreement:
     notes: list[ConflictNote] = []
     more = 0
     for rid, claim in claims:
-        rivals, count = topics[claim.about].rivals(rid, claim.object)
+        rivals, count = topics[claim.about].rivals(rid, claim.value)
         notes += [_note(view, other, claim, theirs) for other, theirs in rivals.items()]
         more += count - len(rivals)
     return Disagreement(notes, more)
@@ -99,7 +104,7 @@ def _held(view: LedgerView, about: tuple[str, str], claiming: Sequence[Rid], sta
         for start, end, holds in held[rid]:
             claim = claim_of(holds.fields)
             if claim is not None and not claim.many and claim.about == about:
-                out.append(_Held(rid, start, end, claim.object))
+                out.append(_Held(rid, start, end, claim))
     return out
 
 
@@ -128,7 +133,7 @@ def echoes_of(unit: WriteUnit, superseded: Superseded, told: Iterable[tuple[Sequ
             rid = unit.rid(atom_record(key))
             if rid is None or not unit.intervals(rid):
                 continue
-            text = _text_key(draft, place) if len(keys) == len(draft.parts) else b""
+            text = _text_key(draft, place) if len(keys) == len(draft.parts) else None
             for older, standing in _told_again(unit, superseded, succession, rid, text):
                 echoed[atom_name(unit.record(older).key)] = None
                 for winner in standing[:NAMED_MAX]:
@@ -138,7 +143,7 @@ def echoes_of(unit: WriteUnit, superseded: Superseded, told: Iterable[tuple[Sequ
 
 
 def _told_again(
-    unit: WriteUnit, superseded: Superseded, succession: Succession, rid: Rid, text: bytes
+    unit: WriteUnit, superseded: Superseded, succession: Succession, rid: Rid, text: TextKey | None
 ) -> list[tuple[Rid, tuple[Rid, ...]]]:
     """Return the superseded memories that a memory tells again, each with what stands in its place."""
     if rid in superseded and (standing := _at_once(unit, rid, succession.standing(rid))):
@@ -146,13 +151,13 @@ def _told_again(
     out = []
     claims = [claim for p in unit.intervals(rid) if (claim := claim_of(p.facts.fields)) and not claim.many]
     claimed = {older: claim for claim in claims for older in superseded_claims(unit, claim)}
-    for older in dict.fromkeys((*superseded.told(text), *claimed)):
+    for older in dict.fromkeys((*(superseded.told(text) if text else ()), *claimed)):
         if older == rid or succession.succeeds(rid, older):
             continue
         standing = _at_once(unit, rid, succession.standing(older))
         if older in claimed:
             standing = tuple(winner for winner in standing if _claims_otherwise(unit, winner, claimed[older]))
-        elif standing and superseded.tells(unit, standing, text):
+        elif standing and text and superseded.tells(unit, standing, text, older):
             continue
         if standing:
             out.append((older, standing))
@@ -162,7 +167,7 @@ def _told_again(
 def _claims_otherwise(unit: WriteUnit, rid: Rid, claim: Claim) -> bool:
     """Return whether a memory claims another object for the same subject and predicate."""
     held = [theirs for p in unit.intervals(rid) if (theirs := claim_of(p.facts.fields)) is not None]
-    return any(theirs.about == claim.about and theirs.object != claim.object for theirs in held)
+    return any(theirs.about == claim.about and theirs.value != claim.value for theirs in held)
 
 
 def _at_once(unit: WriteUnit, rid: Rid, standing: Sequence[Rid]) -> tuple[Rid, ...]:
@@ -175,8 +180,8 @@ def _at_once(unit: WriteUnit, rid: Rid, standing: Sequence[Rid]) -> tuple[Rid, .
     )
 
 
-def _text_key(draft: Draft, place: int) -> bytes:
+def _text_key(draft: Draft, place: int) -> TextKey | None:
     request = draft.request
     if request.modality in BINARY:
-        return b""
+        return None
     return text_key(draft.parts[place].data.decode(), code=request.modality == "code")

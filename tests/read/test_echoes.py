@@ -114,6 +114,50 @@ def test_a_superseded_claim_in_other_words_is_an_echo(memory: Memory) -> None:
     assert agrees.echo_of == []
 
 
+@pytest.mark.parametrize(
+    ("older", "newer", "retold"),
+    [
+        ("shop deploys to Heroku", "shop deploys to Fly.io", "SHOP deploys to HEROKU"),
+        ("Die Kantine öffnet um 11 Uhr", "Die Kantine öffnet um 12 Uhr", "DIE KANTINE ÖFFNET UM 11 UHR"),
+        ("Cafe\u0301 Zoe\u0301 opens at nine", "Café Zoé opens at ten", "CAFÉ ZOÉ opens at nine"),
+        ("Бюджет утвердила Анна", "Бюджет утвердил Олег", "бюджет утвердила АННА"),
+    ],
+)
+def test_what_was_corrected_comes_back_marked_in_any_case(memory: Memory, older: str, newer: str, retold: str) -> None:
+    old = memory.remember(older).added[0]
+    new = memory.revise(old, content=newer).added[0]
+    receipt = memory.as_principal("tool:scraper").remember(retold)
+    assert receipt.echo_of == [old]
+    assert marked(memory.recall(retold).items, receipt.added[0], new)
+
+
+def test_a_correction_of_case_alone_is_told_apart_from_what_it_corrects(memory: Memory) -> None:
+    old = memory.remember("ask us about it").added[0]
+    new = memory.revise(old, content="ask US about it").added[0]
+    other = memory.as_principal("bob")
+    told = other.remember("ask us about it")
+    assert told.echo_of == [old]
+    assert marked(memory.recall("ask us about it").items, told.added[0], new)
+    assert other.remember("ASK US ABOUT IT").echo_of == []  # it is as near to what stands
+
+
+def test_the_case_of_code_counts(memory: Memory) -> None:
+    old = memory.remember("limit = Max", modality="code").added[0]
+    memory.revise(old, content="limit = Min")
+    assert memory.remember("LIMIT = MAX", modality="code").echo_of == []
+
+
+@pytest.mark.parametrize(("one", "other"), [("Heroku", "heroku"), ("Café", "CAFE\u0301"), ("Straße", "STRASSE")])
+def test_objects_that_differ_in_spelling_alone_agree(memory: Memory, one: str, other: str) -> None:
+    old = memory.remember("told first", claim={**CLAIM, "object": one}, valid_from="2020-01-01").added[0]
+    told = memory.remember("told again", claim={**CLAIM, "object": other}, valid_from="2021-01-01")
+    assert told.conflicts == []
+    assert all(not item.superseded_by and not item.conflicts for item in memory.recall("told").items)
+    memory.revise(old, content="told otherwise", claim={**CLAIM, "object": "Fly.io"})
+    again = memory.remember("in other words", claim={**CLAIM, "object": other})
+    assert again.echo_of == [old]
+
+
 def test_an_undated_statement_is_never_superseded_by_an_older_dated_one(memory: Memory) -> None:
     dated = memory.remember("on Heroku", claim={**CLAIM, "object": "Heroku"}, valid_from="2020-01-01").added[0]
     plain = memory.remember("on Fly.io", claim={**CLAIM, "object": "Fly.io"}).added[0]
