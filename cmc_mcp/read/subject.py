@@ -10,7 +10,7 @@ which words are alike on both sides, and where they stand.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -22,7 +22,9 @@ _TOKEN: Final = re.compile(
     r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]"
 )
 _AMOUNT: Final = re.compile(r"[/:%$€£¥]|,\d{3}")  # never the number of a room or an invoice
-_SENTENCE: Final = re.compile(r"(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])")
+_SENTENCE: Final = re.compile(
+    r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d)(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
+)
 _ASKS: Final = frozenset("?？؟")
 _CLAUSE: Final = re.compile(r"[,;:，；：、]")
 _IDENTIFIER_PLACE: Final = 1  # "room 101", "release 1.4": the first or second word that is not a function word
@@ -30,6 +32,24 @@ _WITHIN_VALUE: Final = frozenset(
     ["at", "of", "on", "the", "to", "and", "um", "am", "den", "à", "le", "el", "la", "de", "del", "a", "в"]
 )
 """Words between the parts of one value: "3 May at 9:00"."""
+_NUMBER_WORDS: Final = frozenset(
+    (
+        "number", "nr", "num", "núm", "nummer", "numero", "numéro", "número", "nº", "номер", "numer", "numar", "număr",
+        "číslo", "numara", "nomor", "αριθμός", "αριθμόσ", "رقم", "מספר", "नंबर", "번호",
+    )
+)  # fmt: skip
+"""Words after which a number says which one: "locker number 4"."""
+_NUMBER_SIGN: Final = re.compile(r"[#№＃]\s?\Z")
+_NUMBER_SHORT: Final = re.compile(r"\A(?:[.°]\s?|\.[ºª]?\s?)\Z")  # what makes "no" or "n" a word for a number
+_LABEL: Final = re.compile(r"(?:番目?|[号號호])?\s?[:：](?!\d)|\s+[-–—=]\s+(?!\d)")  # "10:30" is a time
+_LABELLED: Final = re.compile(r"\d+:[^\W\d]")  # "question 1:yes"
+_IS: Final = frozenset(
+    (
+        "is", "are", "was", "were", "has", "have", "had", "isn", "wasn", "ist", "sind", "war", "hat", "est", "sont", "était",
+        "es", "está", "estaba", "era", "tiene", "è", "é", "foi", "são", "sono", "ha", "tem", "jest", "är", "becomes",
+    )
+)  # fmt: skip
+"""Words with which a predicate begins: what stands before them is the subject."""
 _CHANGING: Final = frozenset(
     (
         "actually", "again", "already", "changed", "corrected", "correction", "currently", "decreased", "down",
@@ -47,6 +67,7 @@ class _Token(NamedTuple):
     word: str
     is_value: bool
     is_content: bool
+    is_label: bool  # a number that says which one: "locker number 4: Ann", "the east gate 4 is closed"
 
 
 class Contrast(NamedTuple):
@@ -144,7 +165,9 @@ class _Span(NamedTuple):
 def _tokens(text: str) -> list[_Token]:
     known, calendar = words(), _calendar()
     out: list[_Token] = []
-    for place, found in enumerate(_TOKEN.findall(text)):
+    matches = list(_TOKEN.finditer(text))
+    for place, match in enumerate(matches):
+        found = match[0]
         low = found.casefold()
         lone = len(found) == 1 and found.isupper() and found.isascii() and (place > 0 and found != "I")
         word = found if lone else low
@@ -155,8 +178,34 @@ def _tokens(text: str) -> list[_Token]:
         )  # fmt: skip
         named = found[:1].isupper() and place > 0 and low in known.negations  # "Mai" is a month, and never in Italian
         content = lone or named or not (value or low in known.empty or low in _CHANGING)
-        out.append(_Token(word, value, content))
+        label = value and _is_label(text, matches, place, out[-1] if out else None)
+        out.append(_Token(word, value, content, label))
     return out
+
+
+def _is_label(text: str, matches: Sequence[re.Match[str]], place: int, before: _Token | None) -> bool:
+    """Return whether a number says which one of its kind is spoken of, and something is said of that one.
+
+    It comes right after a word or sign for "number", or after a noun that ends with it before a colon or a predicate.
+    """
+    following = matches[place + 1][0].casefold() if place + 1 < len(matches) else ""
+    if _LABELLED.match(matches[place][0]):
+        labels = True
+    elif not following or _AMOUNT.search(matches[place][0]):
+        return False
+    else:
+        labels = bool(_LABEL.match(text, matches[place].end()))
+    gap = text[matches[place - 1].end() if place else 0 : matches[place].start()]
+    if _NUMBER_SIGN.search(gap):
+        return True
+    if before is None:
+        return False
+    short = before.word.casefold() in ("no", "n")
+    if before.word.casefold() in _NUMBER_WORDS or (short and _NUMBER_SHORT.match(gap)):
+        return True
+    if matches[place][0].casefold() in _calendar() or before.word == "月":  # a date is none
+        return False
+    return before.is_content and not gap.strip() and (labels or following in _IS)
 
 
 def _left(x: list[_Token], y: list[_Token]) -> frozenset[str]:
@@ -213,7 +262,9 @@ def _span(x: list[_Token], y: list[_Token], run: tuple[int, int, int, int]) -> _
     start, stop, other, end = run
     mine, theirs = x[start:stop], y[other:end]
     is_value = any(t.is_value for t in mine) and any(t.is_value for t in theirs)
-    names = is_value and (_is_of_noun(x, start, stop) or _is_of_noun(y, other, end))
+    names = is_value and (
+        _is_of_noun(x, start, stop) or _is_of_noun(y, other, end) or any(t.is_label for t in mine + theirs)
+    )
     return _Span(is_value, names)
 
 

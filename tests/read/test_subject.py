@@ -58,6 +58,39 @@ def test_another_subject_is_seen_from_either_side(a: str, b: str) -> None:
     assert other_subject(Statement(b), Statement(a), short=20)
 
 
+NUMBERED = [
+    "locker number {}: Ann", "gate number {} is closed", "Ticket number {}: closed", "question {}: yes",
+    "lamp fact number {}: short", "locker no. {}: Ann", "The locker No. {} is Ann's", "locker #{}: Ann", "Schrank Nr. {}: Anna",
+    "Frage Nr. {}: ja", "шкаф № {}: Анна", "casier numéro {} : Anne", "la taquilla número {} está cerrada",
+    "Casier n° {} : Anne", "the east gate {} is closed", "On the third floor, locker number {} belongs to Ann",
+    "The old parking lot {} was sold", "Please note: appendix {}: approved", "Шкаф номер {}: Анна", "Spind Nummer {} ist leer",
+    "question {}:yes", "question {} - yes", "locker (number {}): Ann", "locker number {}a: Ann", "储物柜{}号：安",
+    "ロッカー{}番：アン",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NUMBERED)
+@pytest.mark.parametrize(("one", "other"), [(4, 5), (311, 312)])
+def test_a_number_that_says_which_one_names_the_subject(text: str, one: int, other: int) -> None:
+    for a, b in ((one, other), (other, one)):
+        row = {"older": text.format(a), "newer": text.format(b), "query": text.format("")}
+        assert not is_marked(row), row
+
+
+VALUED = [
+    "We have {} lockers", "The limit is {} ms", "The number of lockers is {}", "The limit: {} ms", "The school has {} pupils",
+    "The number of open tickets: {}", "The winning number is {}", "Wir haben {} Schränke", "Timeout: {} seconds",
+    "The backup runs at {} and is small", "Lunch for {} is booked", "El límite es {} ms",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", VALUED)
+def test_a_number_that_is_the_value_is_marked(text: str) -> None:
+    for a, b in ((14, 25), (25, 14)):
+        row = {"older": text.format(a), "newer": text.format(b), "query": text.format("")}
+        assert is_marked(row), row
+
+
 @pytest.mark.parametrize(
     ("a", "b"),
     [
