@@ -27,6 +27,7 @@ Counting = Callable[[Sequence[tuple[str, str]]], dict[str, int]]
 
 _EVERY_MAX: Final = 4  # of a query of frequent words only, the rarest are tried together first
 _PAGE: Final = 2_000
+_ROUNDED: Final = 1e-9  # the same weights, added in another order
 
 
 def _frequent(passages: int, settings: Settings) -> int:
@@ -77,6 +78,7 @@ class LexicalSearch:
         self.frequent = [stem for stem in known if self.terms[stem] >= cap]
         self._postings: dict[str, Postings] = {}
         self._extra: dict[Rid, float] = {}  # what frequent terms add to passages
+        self._asks_only = not _says_something(said, query)
         self._rarity = self._rarities(every.keys() - dict(said).keys() | self._names)
         self._held: dict[Rid, float] = {}  # of frequent terms, what passages hold of `asked`
 
@@ -287,6 +289,15 @@ class LexicalSearch:
                 held += self._rarity[stem] * (self._of(stem).of(rids) > 0)
         return held
 
+    def hold_all(self, rids: Rids) -> bool:
+        """Return whether one of some passages (ascending) holds every word that says what is asked.
+
+        None does where the question consists of function words.
+        """
+        if self._asks_only or not len(rids):
+            return False
+        return bool(self.held(rids).max() >= self.asked() * (1.0 - _ROUNDED))
+
     def lengths(self, rids: Rids) -> Scores:
         """Return the lengths of passages in tokens, headings included."""
         lengths: Scores = self._lexicon.lengths(self._selection.view, rids).astype("float64")
@@ -318,6 +329,12 @@ def _said(terms: Mapping[str, str], query: str, settings: Settings) -> list[tupl
         (s, w) for s, w in terms.items() if settings.function_words or w.lower() not in asking or w.lower() in named
     ]
     return said or list(terms.items())
+
+
+def _says_something(said: Sequence[tuple[str, str]], query: str) -> bool:
+    """Return whether not all of the words that are searched are function words."""
+    asking, named = words().asking, capitals(query)
+    return any(word.lower() not in asking or word.lower() in named for _, word in said)
 
 
 def _distinct(parts: list[Rids]) -> Rids:

@@ -2,7 +2,8 @@
 
 The scores of the ranking are relative: the best memory has about the same whatever was asked. These signals are
 absolute. A memory is evidence by how near it is, on the scale that unrelated memories of this workspace set, and by the
-share of the question's words that it holds, the rare ones counting most. The best memory decides. Nothing is removed or
+share of the question's words that it holds, the rare ones counting most. The best memory decides; where it holds every word
+that says what is asked, something relevant is stored. Nothing is removed or
 moved by it, and what was marked as used, right or wrong has no part in it.
 """
 
@@ -57,9 +58,10 @@ def relevance_of(
     if not first:
         return told(0, scale)
     rids = np.array(sorted(first), np.int64)
+    least = math.ceil(_THOUSANDTHS * scale.weak) if words.hold_all(rids) else 0
     shares = words.held(rids) / (words.asked() + scale.unseen)
     if asked.vector is None or not near:
-        return told(_score(scale.words_alone * float(shares.max()), scale), scale)
+        return told(max(least, _score(scale.words_alone * float(shares.max()), scale)), scale)
     known = dict(near)
     known |= selection.cosines(reading.model, asked.vector, [rid for rid in rids.tolist() if rid not in known])
     cosines = np.array([known.get(rid, 0.0) for rid in rids.tolist()])
@@ -67,7 +69,7 @@ def relevance_of(
     nearness = (cosines - unrelated) / max(1.0 - unrelated, _NARROWEST)
     # where nearness says nothing yet, words count as much as they do alone
     weight = trust * scale.words + (1.0 - trust) * scale.words_alone
-    return told(_score(float((trust * nearness + weight * shares).max()), scale), scale)
+    return told(max(least, _score(float((trust * nearness + weight * shares).max()), scale)), scale)
 
 
 def _unrelated(reading: Reading, asked: Asked, scale: RelevanceScale) -> tuple[float, float]:
