@@ -170,6 +170,26 @@ def test_a_bit_flipped_anywhere_is_a_typed_refusal_or_does_no_harm(kind: str, st
     assert refused >= 4
 
 
+@pytest.mark.parametrize("kind", ["with checksums", "encrypted"])
+def test_a_backup_that_is_not_as_long_as_its_pages_is_refused(kind: str, store: Path, tmp_path: Path) -> None:
+    key = KEY if kind == "encrypted" else None
+    source = store.parent / "backup.db" if key is None else Golden("format-4-encrypted", tmp_path / "golden").path
+    backup, whole = tmp_path / "cut.db", source.read_bytes()
+    if Path(f"{source}.objects").exists():
+        shutil.copytree(f"{source}.objects", f"{backup}.objects")
+    cuts = [whole[:-gone] for gone in (*range(1, 10), 100, 4_095, 4_096)]
+    grown = [whole + more for more in (b"\0", b"junk", bytes(4_096), whole[-4_096:])]
+    backup.write_bytes(whole)
+    before = everything(store.parent)
+    for data in cuts + grown:
+        backup.write_bytes(data)
+        with pytest.raises(IntegrityError, match="damaged"):
+            Memory.restore(backup, store, key=key, replace=True)
+        backup.write_bytes(whole)
+        assert everything(store.parent) == before
+    assert Memory.restore(backup, tmp_path / "whole.db", key=key).faults == []
+
+
 def test_a_backup_with_faults_leaves_no_folder_and_no_lock(store: Path) -> None:
     backup = store.parent / "backup.db"
     (found,) = Path(f"{backup}.objects").glob("*/*/*")

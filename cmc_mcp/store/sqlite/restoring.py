@@ -106,10 +106,27 @@ def _check_places(backup: Path, target: Path, staged: Path, *, replace: bool) ->
 def _check_store(backup: Location, registry: Registry) -> None:
     with _reading(backup.path):
         version = migrate.version_of(backup, registry.migrations) if backup.path.stat().st_size else 0
+        if version:
+            _check_size(backup)
     if not version:
         raise WrongKey(
             f"{backup.path} is empty, and no CMC store; nothing was changed. Name the file that `cmc backup` wrote"
         )
+
+
+def _check_size(backup: Location) -> None:
+    """Refuse a file that was cut or has grown: SQLite fills the last page up with zeros, and reads past no last page.
+
+    With a log beside it a file is as long as its last checkpoint left it, but in whole pages still.
+    """
+    source = look(backup)
+    try:
+        pages, page_bytes = int(source.pragma("page_count")), int(source.pragma("page_size"))
+    finally:
+        source.close()
+    size, whole = backup.path.stat().st_size, pages * page_bytes
+    if size % page_bytes or (size != whole and not has_log(backup.path)):
+        raise IntegrityError(f"the file has {size:,} bytes, and {pages:,} pages of {page_bytes:,} bytes are {whole:,}")
 
 
 @contextmanager
