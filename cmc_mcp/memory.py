@@ -315,7 +315,7 @@ class Memory:
         """Answer with what matters inside a token budget, at any point of either clock.
 
         `around` (0 to 3) gives each memory its neighbours on each side: turns of its session, atoms of its section.
-        With `trust="proved"` the whole ledger is first replayed, as `verify` does, against `head`: a checkpoint by one's
+        With `trust="proved"` everything is first checked, as `verify` does, against `head`: a checkpoint by one's
         own key, or `log_root` or `transaction_hash` of `verify`'s answer. What is found stays the same.
         `criticality` (critical, important, routine, low-stakes) marks what is not sure enough for what is at stake, from
         a confidence of .95, .85, .7 and .6; with `withhold` it is left out. `relevance` says whether anything relevant is

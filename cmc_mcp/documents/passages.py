@@ -1,4 +1,4 @@
-"""A check of `verify`: how many passages and tokens each transaction says it added, which no hash covers."""
+"""A check of `verify`: how many passages and tokens each transaction says it added, and full text has of each passage."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ def passages(audit: Audit, report: Report) -> None:
     """Check how many passages and tokens each transaction added; where something was erased, only that it counted them."""
     headings = dict(cast("set[tuple[Rid, str]]", audit.wanted(HEADINGS)))
     made: dict[Seq, tuple[int, int]] = {}
+    lengths: dict[Rid, int] = {}
     touched = {atom.origin for atom in audit.atoms if atom.origin and audit.was_erased(atom)}
     loose: set[Seq] = set()  # transactions of passages whose words are gone, or stand under other headings now
     for atom in audit.atoms:
         count, size = made.get(atom.seq, (0, 0))
+        content = audit.payloads[atom.content]
+        own = 0
+        if content.hash not in audit.ever_erased:
+            own = audit.view.count_tokens(headings.get(atom.rid, ""))
+            if MODALITIES[atom.modality] not in BINARY:
+                own += audit.view.count_tokens((audit.text(content.pid) or b"").decode("utf-8", "replace"))
         if audit.was_erased(atom) or atom.origin in touched:
             loose.add(atom.seq)
-        content = audit.payloads[atom.content]
-        if content.hash not in audit.ever_erased:
-            size += audit.view.count_tokens(headings.get(atom.rid, ""))
-            if MODALITIES[atom.modality] not in BINARY:
-                size += audit.view.count_tokens((audit.text(content.pid) or b"").decode("utf-8", "replace"))
-        made[atom.seq] = (count + 1, size)
+        elif content.hash not in audit.ever_erased:
+            lengths[atom.rid] = own
+        made[atom.seq] = (count + 1, size + own)
+    _in_full_text(audit, lengths, report)
     passages = tokens = 0
     for row in audit.rows:
         count, size = made.get(row.seq, (0, 0))
@@ -36,3 +41,12 @@ def passages(audit: Audit, report: Report) -> None:
         if longer < size or (longer != size and row.seq not in loose and not again):
             report("transactions", row.seq, "its tokens are not those of the atoms up to it")
         passages, tokens = row.passages, row.tokens
+
+
+def _in_full_text(audit: Audit, lengths: dict[Rid, int], report: Report) -> None:
+    """Compare how long full text says that passages are, which is read alone; what it finds them by, its own check reads."""
+    found = audit.view.lengths(list(lengths))
+    for rid, tokens in lengths.items():
+        if found.get(rid) != tokens:
+            says = "does not hold it" if rid not in found else f"counts {found[rid]} tokens"
+            report("passages", rid, f"full text {says}, and it has {tokens}; `cmc rebuild` mends it")

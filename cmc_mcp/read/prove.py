@@ -55,13 +55,14 @@ def wanted(trust: str | None, head: str | None, workspace: str, key: Callable[[]
 
 
 def prove(view: AuditView, objects: Objects, seq: Seq, asked: Wanted) -> RecallProof:
-    """Replay the ledger from its rows, hash everything again, and compare with the head; the state read must be the last.
+    """Make the checks of `verify` in the view that answers, and compare with the head; the state read must be the last.
 
-    It reads every committed row, as `verify` does, and leaves out what is derived.
+    Whatever an answer is found by is checked, the derived tables too: a filter by writer reads an index of writers.
+    Not made are the checks that need the model (`deep`) or the write lock (full text), and those of the file.
 
     Raises:
         InvalidInput: the state that is read is not the head.
-        ProofError: the committed tables do not hold, or lead to another head.
+        ProofError: the tables do not hold, or lead to another head.
     """
     head = view.head()
     if seq != head.seq:
@@ -71,7 +72,8 @@ def prove(view: AuditView, objects: Objects, seq: Seq, asked: Wanted) -> RecallP
             " leave as_of and cursor out, or trust",
         )
     verifier = Verifier(view, objects)
-    if not verifier.committed():
+    verifier.run()
+    if verifier.faults:
         raise _refused(verifier.faults)
     _compare(verifier, asked, head.seq)
     return RecallProof(

@@ -212,3 +212,44 @@ VICTIMS: Final[dict[Forge, str]] = {
 }  # fmt: skip
 """What the forgeries change that every read refuses, proved or not: they change what an id covers."""
 OF_IDENTITY: Final = tuple(VICTIMS)
+
+
+# ---------------------------------------------------------------------- what an answer is found by
+DERIVED: Final[dict[str, str]] = {
+    "every writer is root": "UPDATE witnesses SET writer = 'root' WHERE writer = (SELECT min(writer) FROM witnesses)",
+    "a writer goes": "DELETE FROM witnesses WHERE writer = 'bo'",
+    "the tags go": "DELETE FROM tags",
+    "a tag has another value": "UPDATE tags SET value = 'second' WHERE value = 'third'",
+    "a tag is made up": "INSERT INTO tags SELECT ws, 'verified', 'true', facts FROM tags LIMIT 1",
+    "a confidence rises": "UPDATE confidences SET value = value + 1",
+    "the confidences go": "DELETE FROM confidences",
+    "a claim is made up": "INSERT INTO claims SELECT ws, 'deploy', 'target', facts FROM tags LIMIT 1",
+    "the sources go": "DELETE FROM sources",
+    "the parts of a source go": "DELETE FROM items",
+    "the headings go": "DELETE FROM headings",
+    "a heading says something else": "UPDATE headings SET heading = 'Deploy target deploy target'",
+    "the speakers go": "DELETE FROM speakers",
+    "a turn is somebody else's": "UPDATE atoms SET speaker = speaker + 1 WHERE speaker > 0",
+    "a turn is nobody's": "UPDATE atoms SET speaker = 0",
+    "a passage has other traits": "UPDATE atoms SET traits = traits + 256 WHERE rid = (SELECT min(rid) FROM atoms)",
+    "the vectors go": "DELETE FROM vectors",
+    "a vector is of another text": "UPDATE vectors SET content = content + 1 WHERE vid = (SELECT max(vid) FROM vectors)",
+    "a vector is too short": "UPDATE vectors SET vector = substr(vector, 1, 8)",
+    "the model goes": "DELETE FROM embedding_models",
+    "the model has another dimension": "UPDATE embedding_models SET dimension = dimension + 1",
+    "full text is emptied": "INSERT INTO passages(passages) VALUES('delete-all')",
+    "a passage leaves full text": "DELETE FROM passages_docsize WHERE id = (SELECT max(id) FROM passages_docsize)",
+    "a passage seems long": "UPDATE passages_docsize SET sz = x'7f7f' WHERE id = (SELECT max(id) FROM passages_docsize)",
+    "everything is held back": "INSERT INTO quarantine SELECT rid, ws, rid FROM atoms",
+    "the nodes go": "DELETE FROM nodes",
+    "a node of the state is another": "UPDATE state_nodes SET body = CAST(body || x'00' AS BLOB)",
+    "a node of the log is another": "UPDATE log_nodes SET hash = zeroblob(32) WHERE place = (SELECT min(place) FROM log_nodes)",
+}
+"""Edits of tables that no hash covers, by what they do; a statement that changes nothing fails the test."""
+
+
+def derive(path: Path, edit: str) -> int:
+    """Make an edit of `DERIVED`, the checksums of pages with it; return how many rows it changed."""
+    with raw(path) as db:
+        db.execute(DERIVED[edit])
+        return db.total_changes()

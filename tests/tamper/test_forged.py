@@ -15,7 +15,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import CheckpointResult
 from tests.support.embedders import HashVectors
 from tests.support.memories import at, erase
-from tests.tamper.forgeries import FORGED, OF_IDENTITY, ON_ROWS, VICTIMS, Forge
+from tests.tamper.forgeries import DERIVED, FORGED, OF_IDENTITY, ON_ROWS, VICTIMS, Forge, derive
 from tests.tamper.rich import KEY, START_US
 
 QUERY = "what is the deploy target, and who said it?"
@@ -120,6 +120,20 @@ def test_a_forgery_is_refused_by_the_audit_and_by_a_proved_answer(copy: Store, f
         for head in copy.heads:
             with pytest.raises(IntegrityError):
                 memory.recall(QUERY, trust="proved", head=head)
+
+
+@pytest.mark.parametrize("edit", DERIVED)
+def test_an_edit_of_what_an_answer_is_found_by_is_refused_by_the_audit_and_by_a_proved_answer(
+    copy: Store, edit: str
+) -> None:
+    assert derive(copy.path, edit) > 0
+    with opened(copy.path) as memory:
+        assert not memory.verify().holds
+        for filters in ({}, {"writer": "root"}, {"tags": {"n": "second"}}, {"min_confidence": 0.5}):
+            with pytest.raises(ProofError, match="is not what was recorded, so nothing of it is shown"):
+                memory.recall(QUERY, trust="proved", head=copy.heads[0], **filters)  # type: ignore[arg-type]
+        with pytest.raises(ProofError, match="is not what was recorded"):
+            memory.recall(QUERY, trust="proved", head=copy.point.checkpoint)
 
 
 @pytest.mark.parametrize("forge", ON_ROWS, ids=lambda forge: forge.__name__)
