@@ -41,13 +41,12 @@ def serve_stdio(configuration: Configuration) -> None:
     """Serve one client over stdin and stdout, until either is closed or a signal comes; it ends within two seconds."""
     session = LocalSession(configuration)
     server = create_server(session, warm=True)
-    from cmc_mcp.server.lines import serve_lines
 
     async def serve() -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(_leave_on_signal, session)
             try:
-                await serve_lines(server)
+                await server.run_stdio_async()
             except* (BrokenPipeError, ConnectionResetError):
                 pass  # nobody reads what we answer
             leave_in_time()  # the pipe is closed; calls that still run have been cancelled

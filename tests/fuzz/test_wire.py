@@ -140,35 +140,6 @@ def test_a_server_on_stdio_answers_the_next_good_request_whatever_came_before(pi
     assert pipes.process.poll() is None
 
 
-BAD_LINES: list[tuple[str, object, int]] = [
-    (r'{"jsonrpc":"2.0","id":"A","method":"tools/call","params":{"name":"recall","arguments":{"query":"\ud800"}}}', "A", -32700),
-    (r'{"jsonrpc":"2.0","id":41,"method":"tools/call","params":{"name":"revise","arguments":{"content":"\udfff"}}}', 41, -32700),
-    (r'{"jsonrpc":"2.0","id":42,"method":"tools/list","params":{"\ud800":1}}', 42, -32700),
-    (r'{"jsonrpc":"2.0","id":"\ud800","method":"tools/list"}', None, -32700),
-    ('{"jsonrpc":"2.0","id":43,"method"', None, -32700),
-    ("{", None, -32700),
-    ("[" * 100_000, None, -32700),
-    ('{"jsonrpc":"1.0","id":44,"method":"ping"}', 44, -32600),
-    ('{"jsonrpc":"2.0","id":45,"method":"tools/list","params":[1]}', 45, -32600),
-    ('{"id":46,"method":"ping"}', 46, -32600),
-    ("[1]", None, -32600),
-    ("3", None, -32600),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("line", "number", "code"), BAD_LINES, ids=[line[:60] for line, *_ in BAD_LINES])
-def test_a_line_that_cannot_be_read_is_answered_under_its_id(
-    pipes: Pipes, line: str, number: object, code: int
-) -> None:
-    assert pipes.process.stdout is not None
-    pipes.tell(b" ")  # no message at all, and nothing to answer
-    pipes.tell(line.encode())
-    answer = json.loads(pipes.process.stdout.readline())
-    assert (answer["jsonrpc"], answer["id"], answer["error"]["code"]) == ("2.0", number, code)
-    assert "send" in answer["error"]["message"]
-    assert "result" in pipes.ask(GOOD)
-
-
 async def _fuzzed(client: Client, count: int) -> dict[str, int]:
     rng = random.Random(31)
     giver, seen = Giver(rng, Pool()), dict[str, int]()
