@@ -38,6 +38,6 @@ def test_a_framework_remembers_and_recalls_and_is_told_what_went_wrong(tmp_path,
     for name in ("stdio", "http"):
         assert said[name]["tools"] == sorted(tool.name for tool in TOOLS)
         assert f"The kettle is in the cellar, says {name}" in said[name]["found"]
-        assert re.search(r"\b[0-9a-f]{6}\b", said[name]["found"])
+        assert re.search(r"(?<![0-9a-f])[0-9a-f]{6}(?![0-9a-f])", said[name]["found"])
         assert "recall failed [invalid_input]" in said[name]["wrong"]
         assert "What to do" in said[name]["wrong"]
