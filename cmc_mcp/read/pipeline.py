@@ -39,7 +39,6 @@ from cmc_mcp.read.reconcile import reconcile
 from cmc_mcp.read.relevance import Asked, carried, relevance_of, told
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
-from cmc_mcp.read.window import question_terms
 from cmc_mcp.store.codes import exact
 from cmc_mcp.store.rows import Filter
 
@@ -172,14 +171,9 @@ class _Sequence:
     def room(self) -> Room:
         """Return what the answer may take, and what shortens its memories for this question."""
         view, reading, question = self._reading.view, self._reading, self._asked.question
-        count, constants = reading.workspace.kept.counter().count, reading.settings.compress
-        passages = None
-        if not self._asked.detailed:
-            passages = Passages(view.terms(question.query), view.terms, count, self._level, constants)
-        return Room(
-            question.budget_tokens, question.limit, count, Names(self._digits), question_terms(question.query),
-            constants.passage_tokens, passages,
-        )  # fmt: skip
+        count, level = reading.workspace.kept.counter().count, None if self._asked.detailed else self._level
+        passages = Passages(view.terms(question.query), view.terms, count, level, reading.settings.compress)
+        return Room(question.budget_tokens, question.limit, count, passages, Names(self._digits))
 
     def digits_of(self, page: Page) -> dict[str, int]:
         """Return how many digits those ids of a page need that need more than the least."""
