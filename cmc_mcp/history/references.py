@@ -89,7 +89,7 @@ def resolve_atoms(view: LedgerView, references: Sequence[str], path: str = "ids"
     return list(dict.fromkeys(resolve_atom(view, r, f"{path}[{i}]") for i, r in enumerate(references)))
 
 
-def resolve_origin(view: LedgerView, reference: str, path: str = "source") -> str:
+def resolve_origin(view: LedgerView, reference: str) -> str:
     """Find the origin that a text names: itself, the one with the source id given, or the one that is spelled alike.
 
     An exact spelling alone is meant where there is one.
@@ -98,7 +98,7 @@ def resolve_origin(view: LedgerView, reference: str, path: str = "source") -> st
         InvalidInput: the reference is not text that can be stored.
         Ambiguous: several origins are spelled alike, and none exactly so.
     """
-    origin = plain_text(reference, path)
+    origin = plain_text(reference, "source")
     pid = view.pid(payload_hash(origin.encode()))
     if origin.startswith("note:") or (pid is not None and (pid in view.origins() or view.atoms_with_origin(pid))):
         return origin
@@ -109,7 +109,7 @@ def resolve_origin(view: LedgerView, reference: str, path: str = "source") -> st
     found = origins_like(view, origin)
     if len(found) > 1:
         raise Ambiguous(
-            f"{path}: {reference!r:.80} could be any of {', '.join(map(repr, found))}; spell the one that is meant as it is",
+            f"source: {reference!r:.80} could be any of {', '.join(map(repr, found))}; spell the one that is meant as it is",
             candidates=found,
         )
     return found[0] if found else origin

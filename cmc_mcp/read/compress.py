@@ -85,8 +85,8 @@ class Outline:
     """A text cut into units that are scored for a question, from which excerpts of any size are made.
 
     A unit (see `units`) counts by how central it is and by how much of the question it holds, in the shares 1 -
-    `constants.match` and `constants.match`. `words` gives the stems of a text, `question` those of the question, `original`
-    the text's own count where it is known.
+    `constants.match` and `constants.match`. `words` returns the stems of a text, `question` holds those of the question,
+    `original` the text's own count where that is known.
 
     Centrality is the mean cosine of a unit to all of them: degree centrality in LexRank (Erkan and Radev 2004).
     """
@@ -123,8 +123,8 @@ class Outline:
     def excerpt(self, target: int) -> Excerpt:
         """Keep what says most in at most `target` tokens: the unit that answers before any other, else a window in it.
 
-        The order is kept, and what is left out is marked with "…". It is never more than the text, and where the target
-        is too small for anything, a few words.
+        The order is kept, and what is left out is marked with "…". The excerpt is never longer than the text; where the
+        target is too small for anything, it has a few words.
         """
         whole = Excerpt(self.text, "full", self.tokens, self.tokens)
         if self.tokens <= target or not self._spans:
@@ -259,7 +259,7 @@ class _Asked:
         self.grams = list(dict.fromkeys(run[n : n + 2] for run in runs for n in range(len(run) - 1)))[:_GRAMS_MAX]
 
     def places(self, text: str, bags: Sequence[Collection[str]]) -> list[tuple[int, int]]:
-        """Return where words of the question stand that are no whole words of the text: within a key, a code, a path."""
+        """Return where words of the question stand inside words of the text: within a key, a code, a path."""
         held = {word for bag in bags for word in self.words if word in bag}
         return self.written(text, 0, len(text), held)
 
@@ -296,7 +296,6 @@ def compress(
     count: Callable[[str], int],
     words: Callable[[str], Collection[str]],
     question: Collection[str] = (),
-    constants: Compress = _CONSTANTS,
 ) -> Excerpt:
     """Compress one text to a target in tokens; see `Outline`.
 
@@ -306,7 +305,7 @@ def compress(
     >>> compress(text, 99, lambda s: len(s.split()), str.split, ["code"]).text == text
     True
     """
-    return Outline(text, count, words, question, constants).excerpt(target)
+    return Outline(text, count, words, question).excerpt(target)
 
 
 def _matches(bags: Sequence[dict[str, None]], question: Collection[str]) -> list[float]:
@@ -379,9 +378,8 @@ class Passages:
     def shortened(self, whole: Item, tokens: int, share: int, budget: int) -> Item:
         """Cut the text to the least of the share, what its age and priority keep, and the budget.
 
-        But `passage_tokens` of it are always given where they are no more than half of the budget, else that half.
-        `tokens` are those of the whole item, its heading included. Where the budget has room for a few words beside the
-        heading, they are given.
+        But at least `passage_tokens` of the text are kept, or half of the budget if that is less. `tokens` are those of
+        the whole item, its heading included.
         """
         constants = self.constants
         least = min(constants.passage_tokens, budget // 2)

@@ -78,8 +78,8 @@ def fit(items: Iterable[tuple[int, Item]], offset: int, given: int, room: Room) 
     where it is the first of the group; words that are there already cost nothing. What was skipped is named with its size
     and put off to the next answer.
 
-    The parts are counted one by one, since each begins a line with a character that is no blank, where counts add up; the
-    whole rendered text is counted at the end.
+    The parts are counted one by one: counts add up where a line begins with a character that is not blank, and each part
+    begins one. The whole text is counted at the end.
     """
     page = Page(offset, given)
     if room.budget < RECALL_TOKENS_MIN:

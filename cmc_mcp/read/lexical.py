@@ -34,6 +34,10 @@ def _frequent(passages: int, settings: Settings) -> int:
     return max(settings.frequent_min, min(settings.frequent_max, passages // 8), passages // 200)
 
 
+def _rarity(passages: int, holding: int) -> float:
+    return math.log(1 + (passages - holding + 0.5) / (holding + 0.5))
+
+
 class LexicalSearch:
     """A search of a selection by the words of a query.
 
@@ -103,9 +107,8 @@ class LexicalSearch:
         out = []
         for stem, word in words:
             apart = unicodedata.normalize("NFD", word)
-            others = (
-                [] if apart == word else [one for one in self._selection.view.terms(apart).items() if one[0] != stem]
-            )
+            spelled = {} if apart == word else self._selection.view.terms(apart)
+            others = [one for one in spelled.items() if one[0] != stem]
             found = {one: n for one, n in counted(others).items() if n and one not in self.terms}
             if found and not self.terms[stem]:
                 del self.terms[stem]
@@ -264,10 +267,7 @@ class LexicalSearch:
         """
         content = [stem for stem in self._word if stem not in others]
         passages = self._head.passages + self._settings.relevance.passages
-        return {
-            stem: math.log(1 + (passages - self.terms[stem] + 0.5) / (self.terms[stem] + 0.5))
-            for stem in content or self._word
-        }
+        return {stem: _rarity(passages, self.terms[stem]) for stem in content or self._word}
 
     def asked(self) -> float:
         """Return the weight of the question's words, the rare ones counting most.
@@ -314,8 +314,7 @@ class LexicalSearch:
         return sum(self._weight(stem) for stem in self.terms)
 
     def _weight(self, stem: str) -> float:
-        passages, n = self._head.passages, self.terms[stem]
-        return math.log(1 + (passages - n + 0.5) / (n + 0.5))
+        return _rarity(self._head.passages, self.terms[stem])
 
     def _part(self, stem: str, tf: Scores, norm: Scores) -> Scores:
         """Return one term's share of the scores; a word in the heading counts as `heading_weight` of one in the text."""

@@ -155,9 +155,7 @@ class _Sequence:
         first = navigated(iter(candidates), settings, self._qualities, self._vectors)
         compared = reading if vector is not None else replace(reading, model=NO_MODEL_NUMBER)
         chunk = limit + 1  # one more: is there more?
-        self._arranged = Arranged(
-            compared, selection, first, chunk, trace, query=asked.question.query, relevance=self._relevance
-        )
+        self._arranged = Arranged(compared, selection, first, chunk, trace, asked.question.query, self._relevance)
         self._places = enumerate(self._arranged)
         self._ahead: list[tuple[int, Placed]] = []
         self._loaded: dict[str, Loaded] = {}
@@ -213,7 +211,7 @@ class _Sequence:
         rids, rows = [hit.rid for hit, _ in first], {row.rid: row for _, row in first}
         found = load(view, reading.objects, rids, point.head.seq, point.valid_at, rows)
         known = Known.at(view, point, self._relevance, settings, reading.superseded)
-        notes = reconcile(view, point, list(found.values()), self._relevance, settings, known)
+        notes = reconcile(view, point, list(found.values()), known)
         places = places_of(view, reading.manifests, list(found.values()), point.head.seq)
         return {rid: self._quality(loaded, notes[rid], places[rid][0]) for rid, loaded in found.items()}
 

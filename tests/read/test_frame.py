@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from cmc_mcp.embed.tokens import cl100k
 from cmc_mcp.model import shown
-from cmc_mcp.model.results import ConflictNote, Item, Neighbour, WitnessModel
+from cmc_mcp.model.results import RIVALS_NAMED, ConflictNote, Item, Neighbour, WitnessModel
 from cmc_mcp.model.shown import body, clean, value
 from cmc_mcp.read import frame
-from cmc_mcp.read.frame import DUPLICATES_NAMED, RIVALS_NAMED, Names, group_of, shared_of, written
+from cmc_mcp.read.frame import DUPLICATES_NAMED, Names, group_of, shared_of, written
 from tests.support.frame import Forged, Read, read
 
 COUNTER = cl100k()

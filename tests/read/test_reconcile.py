@@ -185,8 +185,7 @@ def test_intervals_that_do_not_overlap_are_a_history(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["supersedes", "contradicts"])
 def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Path, kind: str) -> None:
     from cmc_mcp.documents.loading import load
-    from cmc_mcp.read.reconcile import reconcile
-    from tests.read.made import point_at
+    from tests.read.made import noted, point_at
 
     with opened(tmp_path) as memory:
         old, new = (memory.remember(text).added[0] for text in ("the old words", "the new words"))
@@ -201,7 +200,7 @@ def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Pa
         with reach.reader(memory) as view:
             point = point_at(view)
             loaded = load(view, reach.objects(memory), [rid for rid in rids if rid], point.head.seq, point.valid_at)
-            notes = reconcile(view, point, list(loaded.values()))
+            notes = noted(view, point, list(loaded.values()))
             said = {rid: [(n.with_id, n.kind) for n in notes[rid].conflicts] for rid in loaded}
             if kind == "contradicts":
                 assert said == {rids[0]: [(new, kind)], rids[1]: [(old, kind)]}
