@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
-from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.ids import Pid
-from cmc_mcp.kernel.identity import atom_id, atom_name
-from cmc_mcp.store.rows import MODALITIES, AtomRow, PayloadRow, checked
-
-_NOTHING: Final = payload_hash(b"")
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.store.rows import AtomRow, PayloadRow, checked, made_id
 
 
 def parts_of(row: AtomRow) -> tuple[Pid, ...]:
@@ -30,15 +26,7 @@ def prove(row: AtomRow, payloads: Mapping[Pid, PayloadRow]) -> None:
     """
     media_type = payloads.get(row.media_type)
     try:
-        content = payloads[row.content].hash
-        made = atom_id(
-            MODALITIES[row.modality],
-            ((media_type and checked(media_type)) or b"").decode(),
-            content,
-            payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode()),
-            payloads[row.discriminator].hash if row.discriminator else _NOTHING,
-            payloads[row.witness].hash,
-        )
+        made = made_id(row, payloads, (media_type and checked(media_type)) or b"")
     except (LookupError, TypeError, UnicodeDecodeError):
         made = b""
     if made != row.key:

@@ -15,7 +15,6 @@ from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import BROKEN, IntegrityError, ProofError
 from cmc_mcp.history.totals import totals
 from cmc_mcp.ids import ModelNumber, PayloadHash, Rid, Seq, Ws
-from cmc_mcp.kernel.identity import atom_id
 from cmc_mcp.kernel.intervals import Interval, leaf
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, KEY_BYTES
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
@@ -29,7 +28,7 @@ from cmc_mcp.store.audit import Audit, numbered_whole
 from cmc_mcp.store.checks import Check, Prepared
 from cmc_mcp.store.indexes import Index, Row
 from cmc_mcp.store.ports import AuditView, Objects, Store
-from cmc_mcp.store.rows import MODALITIES, PieceEvent, TransactionRow, is_sound
+from cmc_mcp.store.rows import PieceEvent, TransactionRow, is_sound, made_id
 from cmc_mcp.store.tables import Role
 
 if TYPE_CHECKING:
@@ -281,18 +280,12 @@ class Verifier:
                         self.fault("payloads", hash_.hex()[:32], f"a part of payload {pid} is missing")
 
     def _atoms(self) -> None:
-        audit, nothing = self.audit, payload_hash(b"")
+        audit = self.audit
         for row in audit.atoms:
             try:
-                media = audit.body(audit.payloads[row.media_type].pid) or b""
-                content = audit.payloads[row.content].hash
-                origin = (
-                    audit.payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode())
-                )
-                discriminator = audit.payloads[row.discriminator].hash if row.discriminator else nothing
-                witness = audit.payloads[row.witness].hash
-                expected = atom_id(MODALITIES[row.modality], media.decode(), content, origin, discriminator, witness)
-            except (KeyError, IndexError, UnicodeDecodeError):
+                media_type = audit.body(audit.payloads[row.media_type].pid)
+                expected = made_id(row, audit.payloads, media_type or b"")
+            except (LookupError, UnicodeDecodeError):
                 self.fault("atoms", row.rid, "a part of its identity is missing")
                 continue
             if expected != row.key:

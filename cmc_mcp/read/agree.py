@@ -18,7 +18,9 @@ from cmc_mcp.ids import Pid
 from cmc_mcp.model.equality import equality_key
 from cmc_mcp.read.words import stem, words
 
-SLOT_WORD: Final = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
+IDEOGRAMS: Final = "\u2e80-\u9fff\uf900-\ufaff"
+"""The signs that are a word each, as ranges of a character class."""
+SLOT_WORD: Final = re.compile(rf"[{IDEOGRAMS}]|[^\W{IDEOGRAMS}]+")
 STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _STATEMENTS_MAX: Final = 4_096
 _EDGE: Final = "\"'’‘“”„«»()[]{}<>*_`~,;:.!?…。、！？：；，（）「」|-–—#"

@@ -192,7 +192,7 @@ class Outline:
 
     def _matches(self, bags: Sequence[dict[str, None]]) -> list[float]:
         """Return how much of the question each unit holds: its words by their rarity here, and what only its letters show."""
-        match = _matches(bags, self._asked.words)
+        match = _weighed(bags, self._asked.words)
         rarity = math.log(1 + len(bags))
         for start, end in self._places:
             for unit in range(bisect_left(self._spans, (start + 1,)) - 1, len(self._spans)):
@@ -240,7 +240,7 @@ class Outline:
 
     def _best(self, found: Sequence[tuple[int, int]], places: Sequence[tuple[int, int]]) -> int:
         """Return the piece that holds most of the question, the first of equals."""
-        own = _matches([dict.fromkeys(self._words(self.text[a:b])) for a, b in found], self._asked.words)
+        own = _weighed([dict.fromkeys(self._words(self.text[a:b])) for a, b in found], self._asked.words)
         for place, (a, b) in enumerate(found):
             own[place] += sum(s < b and a < e for s, e in places)
             own[place] += _GRAM_WEIGHT * sum(self.text.find(gram, a, b) >= 0 for gram in self._asked.grams)
@@ -308,7 +308,7 @@ def compress(
     return Outline(text, count, words, question).excerpt(target)
 
 
-def _matches(bags: Sequence[dict[str, None]], question: Collection[str]) -> list[float]:
+def _weighed(bags: Sequence[dict[str, None]], question: Collection[str]) -> list[float]:
     """Add up the rarity of the question's words in each unit."""
     found = Counter(word for bag in bags for word in question if word in bag)
     asked = {word: math.log((1 + len(bags)) / found[word]) for word in question if word in found}

@@ -15,12 +15,10 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from cmc_mcp.read.agree import Statement, negated_words
+from cmc_mcp.read.agree import IDEOGRAMS, Statement, negated_words
 from cmc_mcp.read.words import stem, words
 
-_TOKEN: Final = re.compile(
-    r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]"
-)
+_TOKEN: Final = re.compile(rf"[{IDEOGRAMS}]|[^\W{IDEOGRAMS}]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]")
 _AMOUNT: Final = re.compile(r"[/:%$€£¥]|,\d{3}")  # never the number of a room or an invoice
 _SENTENCE: Final = re.compile(
     r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d)(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
