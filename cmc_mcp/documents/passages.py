@@ -49,4 +49,4 @@ def _in_full_text(audit: Audit, lengths: dict[Rid, int], report: Report) -> None
     for rid, tokens in lengths.items():
         if found.get(rid) != tokens:
             says = "does not hold it" if rid not in found else f"counts {found[rid]} tokens"
-            report("passages", rid, f"full text {says}, and it has {tokens}; `cmc rebuild` mends it")
+            report("passages", rid, f"full text {says}, but the passage has {tokens}; `cmc rebuild` mends it")

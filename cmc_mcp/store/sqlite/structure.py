@@ -52,7 +52,7 @@ def _full_text(connection: apsw.Connection) -> Iterator[tuple[str, str, str]]:
         for (found,) in connection.execute(
             f"SELECT {key} FROM {table} WHERE typeof({column}) <> 'blob' LIMIT 20"
         ).fetchall():
-            yield "passages", f"{table}/{found}", "it is no bytes"
+            yield "passages", f"{table}/{found}", "the value is not bytes"
 
 
 def _objects(connection: apsw.Connection) -> dict[str, object]:
