@@ -106,12 +106,12 @@ class RelevanceScale:
 
     looked_at: int = 5  # candidates by meaning, and as many by words
     background: float = 0.05  # the cosine of unrelated texts under the bundled model,
-    background_foreign: float = 0.5  # and in scripts other than Latin, of which it tells little
-    sample: int = 128  # records from which it is told under another model,
-    sample_trusted: int = 8  # and how many of them it takes until it counts for a half
+    background_foreign: float = 0.5  # and in scripts other than Latin, which that model hardly tells apart
+    sample: int = 128  # records from which that cosine is estimated under another model,
+    sample_trusted: int = 8  # and how many of them make the estimate count for a half
     words: float = 0.7  # a memory that holds every word, beside one that is the question itself
     words_alone: float = 1.4  # the same where no vector says anything
-    passages: int = 100  # more than there are, for how rare a word is
+    passages: int = 100  # added to the number of passages where the rarity of a word is computed
     unseen: float = 3.0  # added to the weight of the question's words: one rare word is not a whole question
     middle: float = 0.65  # the evidence of a score of one half
     steepness: float = 6.0
@@ -170,7 +170,7 @@ class Settings:
     linked_depth: int = 5  # candidates, by meaning and by words, whose links are followed
     lexical_ideal_min: float = 0.4  # BM25 is divided by its best, or by this share of a perfect match if that is more
     lexical_sure: float = 0.45  # the share of a perfect match from which words have their whole share
-    lexical_sureness: float = 3.0  # the power of what part of that share is reached, below it
+    lexical_sureness: float = 3.0  # below it, their share falls with this power of the part that is reached
     heading_weight: float = 0.6
     bm25_k1: float = 0.9
     bm25_b: float = 0.4

@@ -123,7 +123,7 @@ class Arranged:
             found = self._taken(candidate)
             if found is None:
                 continue
-            folds = settings.dedupe and found.notes.is_empty  # who is disputed stands for itself
+            folds = settings.dedupe and found.notes.is_empty  # a disputed memory is shown by itself
             same = same_of(found.loaded, found.text) if folds else None
             if same is not None and same in group_of:
                 group_of[same].append(found)

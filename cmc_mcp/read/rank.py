@@ -64,7 +64,7 @@ class Scale:
 
     cosine: float
     bm25: float
-    sure: float = 1.0  # the share of their share that words have: by how much of the question the best passage holds
+    sure: float = 1.0  # the part of their weight that words have: less where no passage holds much of the question
 
 
 @dataclass(slots=True)
