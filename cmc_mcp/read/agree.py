@@ -16,9 +16,10 @@ from typing import Final
 
 from cmc_mcp.ids import Pid
 from cmc_mcp.model.equality import equality_key
+from cmc_mcp.model.patterns import late
 from cmc_mcp.read.words import stem, words
 
-SLOT_WORD: Final = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
+SLOT_WORD: Final = late(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
 STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _STATEMENTS_MAX: Final = 4_096
 _EDGE: Final = "\"'’‘“”„«»()[]{}<>*_`~,;:.!?…。、！？：；，（）「」|-–—#"
@@ -349,7 +350,7 @@ class Statement:
     @cached_property
     def stems(self) -> frozenset[str]:
         """The beginnings of its content words, case folded."""
-        found, function = SLOT_WORD.findall(self.text.casefold()), words().function
+        found, function = SLOT_WORD().findall(self.text.casefold()), words().function
         return frozenset(word[:STEM] for word in found if word not in function)
 
 

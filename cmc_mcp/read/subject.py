@@ -15,12 +15,11 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from cmc_mcp.model.patterns import late
 from cmc_mcp.read.agree import Statement, negated_words
 from cmc_mcp.read.words import stem, words
 
-_TOKEN: Final = re.compile(
-    r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]"
-)
+_TOKEN: Final = late(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]")
 _AMOUNT: Final = re.compile(r"[/:%$€£¥]|,\d{3}")  # never the number of a room or an invoice
 _SENTENCE: Final = re.compile(
     r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d)(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
@@ -110,7 +109,7 @@ def only_asks(text: str, short: int) -> bool:
     """
     if not asks(text):
         return False
-    found = _TOKEN.findall(text.casefold())
+    found = _TOKEN().findall(text.casefold())
     if len(found) > short or any(end in text.rstrip()[:-1] for end in (". ", "! ", "\n", "。", "！")):
         return False
     return not _CLAUSE.search(text) or bool(found and found[0] in words().asking and found[0] not in _OWN)
@@ -165,7 +164,7 @@ class _Span(NamedTuple):
 def _tokens(text: str) -> list[_Token]:
     known, calendar = words(), _calendar()
     out: list[_Token] = []
-    matches = list(_TOKEN.finditer(text))
+    matches = list(_TOKEN().finditer(text))
     for place, match in enumerate(matches):
         found = match[0]
         low = found.casefold()
@@ -290,7 +289,7 @@ def other_subject(a: Statement, b: Statement, *, short: int) -> bool:
     if only_asks(a.text, short) != only_asks(b.text, short):
         return True
     one, other = _telling(a, b), _telling(b, a)
-    if max(len(_TOKEN.findall(one.text)), len(_TOKEN.findall(other.text))) <= short:
+    if max(len(_TOKEN().findall(one.text)), len(_TOKEN().findall(other.text))) <= short:
         return contrast(one, other).is_other_subject
     return bool(_named(one) - b.asserted.vocabulary and _named(other) - a.asserted.vocabulary)
 
