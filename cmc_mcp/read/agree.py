@@ -23,6 +23,9 @@ SLOT_WORD: Final = late(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\
 STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _STATEMENTS_MAX: Final = 4_096
 _EDGE: Final = "\"'’‘“”„«»()[]{}<>*_`~,;:.!?…。、！？：；，（）「」|-–—#"
+_SENTENCE: Final = re.compile(
+    r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d)(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
+)
 _STOPS: Final = frozenset(".!?…。！？:;|\n")
 _NUMBER: Final = re.compile(
     r"(?P<sign>[-−+~≈]?)(?P<money>[$€£¥]?)(?P<digits>\d{1,3}(?:[,'’_]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
@@ -341,6 +344,11 @@ class Statement:
     def asserted(self) -> Asserted:
         """What it asserts."""
         return asserted(self.text)
+
+    @cached_property
+    def sentences(self) -> tuple[Statement, ...]:
+        """Its sentences, each as a text of its own."""
+        return tuple(Statement(part.strip()) for part in _SENTENCE.split(self.text) if part and part.strip())
 
     @cached_property
     def key(self) -> str:

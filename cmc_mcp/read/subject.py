@@ -21,9 +21,6 @@ from cmc_mcp.read.words import stem, words
 
 _TOKEN: Final = late(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]")
 _AMOUNT: Final = re.compile(r"[/:%$€£¥]|,\d{3}")  # never the number of a room or an invoice
-_SENTENCE: Final = re.compile(
-    r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d)(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
-)
 _ASKS: Final = frozenset("?？؟")
 _CLAUSE: Final = re.compile(r"[,;:，；：、]")
 _IDENTIFIER_PLACE: Final = 1  # "room 101", "release 1.4": the first or second word that is not a function word
@@ -301,14 +298,12 @@ def _named(said: Statement) -> frozenset[str]:
 
 def _telling(a: Statement, b: Statement) -> Statement:
     """Return the sentence of one that has most in common with the other, of those with a value that the other has not."""
-    parts = [part for part in _SENTENCE.split(a.text) if part and part.strip()]
-    if len(parts) < 2:
+    if len(a.sentences) < 2:
         return a
     theirs = b.asserted
     best: tuple[int, int, int] | None = None
     chosen = a
-    for place, part in enumerate(parts):
-        said = Statement(part.strip())
+    for place, said in enumerate(a.sentences):
         found = said.asserted
         fresh = bool(found.numbers - theirs.numbers or found.dates - theirs.dates)
         rank = (int(fresh), len(said.stems & b.stems), -place)
