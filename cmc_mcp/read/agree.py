@@ -23,11 +23,11 @@ SLOT_WORD: Final = late(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\
 STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _STATEMENTS_MAX: Final = 4_096
 _EDGE: Final = "\"'’‘“”„«»()[]{}<>*_`~,;:.!?…。、！？：；，（）「」|-–—#"
-_SENTENCE: Final = re.compile(
+_SENTENCE: Final = late(
     r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d)(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
 )
 _STOPS: Final = frozenset(".!?…。！？:;|\n")
-_NUMBER: Final = re.compile(
+_NUMBER: Final = late(
     r"(?P<sign>[-−+~≈]?)(?P<money>[$€£¥]?)(?P<digits>\d{1,3}(?:[,'’_]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?P<unit>%|[^\W\d_]{0,12}|[$€£¥])"
 )
@@ -234,7 +234,7 @@ class _Reader:
         self._settle()
         core = unicodedata.normalize("NFKC", core)
         start = chunk[: len(chunk) - len(chunk.lstrip(_EDGE))][-1:]
-        found = _NUMBER.fullmatch(("-" if start == "-" else "") + core)
+        found = _NUMBER().fullmatch(("-" if start == "-" else "") + core)
         low = core.casefold()
         self.words.append(low)
         if found:
@@ -348,7 +348,7 @@ class Statement:
     @cached_property
     def sentences(self) -> tuple[Statement, ...]:
         """Its sentences, each as a text of its own."""
-        return tuple(Statement(part.strip()) for part in _SENTENCE.split(self.text) if part and part.strip())
+        return tuple(Statement(part.strip()) for part in _SENTENCE().split(self.text) if part and part.strip())
 
     @cached_property
     def key(self) -> str:

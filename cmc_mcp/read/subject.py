@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -239,6 +238,8 @@ def is_inflection(x: str, y: str) -> bool:
 
 def _differing(x: list[_Token], y: list[_Token]) -> list[_Span]:
     """Return the runs of words that stand in each other's place, those that make one value as one."""
+    from difflib import SequenceMatcher  # only a question that compares two statements needs it
+
     codes = SequenceMatcher(None, [t.word for t in x], [t.word for t in y], autojunk=False).get_opcodes()
     runs: list[tuple[int, int, int, int]] = []
     for tag, i, j, k, end in codes:
