@@ -63,7 +63,9 @@ def text() -> str:
     def symbol(code: int) -> bool:
         box = 0x2500 <= code <= 0x25FF
         picture = pictures.match(chr(code)) is not None and kinds[code] == "Cn"
-        return code >= 0xA2 and not box and (picture or kinds[code] in ("So", "Sm", "Sc")) and code not in nothing
+        if code < 0xA2 or box or code in nothing or named.match(chr(code)):
+            return False
+        return picture or kinds[code] in ("So", "Sm", "Sc")
 
     tables = {
         "unassigned": _ranges(lambda code: kinds[code] == "Cn"),

@@ -67,7 +67,7 @@ class Tables(NamedTuple):
 @cache
 def tables() -> Tables:
     """Return the tables of Unicode 14, read once."""
-    found = tomllib.loads((resources.files(__package__) / "unicode14.toml").read_text("utf-8"))
+    found = tomllib.loads((resources.files("cmc_mcp.terms") / "unicode14.toml").read_text("utf-8"))
     zeros = [int(code, 16) for code in found["digits"].split()]
     digits = {zero + value: ord("0") + value for zero in zeros for value in range(10)}
     unassigned, marks, other, symbols = (_piece(found[name]) for name in ("unassigned", "marks", "other", "symbols"))

@@ -73,13 +73,10 @@ class Vocabulary:
             self._reached = max(self._reached, rid)
             for term in sorted({term for term in terms if len(term) >= _CHARS_MIN and term not in self._firsts}):
                 kind = _kind(term)
-                if (
-                    kind
-                    and len(kind_terms := self._words if kind == "word" else self._identifiers)
-                    < limits.VOCABULARY_TERMS_MAX
-                ):
+                among = self._words if kind == "word" else self._identifiers
+                if kind and len(among) < limits.VOCABULARY_TERMS_MAX:
                     self._firsts[term] = self._reached
-                    kind_terms.append(term)
+                    among.append(term)
 
     def near(self, word: str, upto: Rid | int) -> tuple[Near, ...]:
         """Return the terms nearest to a word among those recorded up to a record number, best first, ties by term."""

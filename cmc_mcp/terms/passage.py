@@ -81,7 +81,7 @@ def _counted(terms: list[str]) -> dict[str, int]:
 
 def _chunk(chunk: str) -> tuple[tuple[str, ...], _More | None]:
     """Return what a part of a text without blanks gives."""
-    if chunk.isascii() and chunk.isalpha() and chunk.islower():
+    if len(chunk) <= _KEPT_CHARS_MAX and chunk.isascii() and chunk.isalpha() and chunk.islower():
         return (stem(chunk),), None
     terms: list[str] = []
     extras: list[str] = signed_names(chunk)
