@@ -46,7 +46,7 @@ ID_PREFIX_CHARS_MIN: Final = 4  # hex digits that the prefix of an id must have
 # full text
 TERM_CHARS_MAX: Final = 128  # of a longer word, the first
 MARKS_MAX: Final = 30  # combining characters in a row; further ones are left out (UAX 15, stream-safe text)
-VOCABULARY_TERMS_MAX: Final = 262_144  # of a workspace, among which near terms are looked for: words, and as many identifiers
+VOCABULARY_TERMS_MAX: Final = 262_144  # words, and as many identifiers, among which near terms are looked for
 NEAR_TERMS_MAX: Final = 8  # that a word is widened by
 
 # time: RFC 3339 years, as microseconds since 1970

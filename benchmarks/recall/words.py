@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -250,13 +251,58 @@ def english(folder: Path, names: Sequence[str]) -> Grid:
     return grid
 
 
+def speed(folder: Path) -> Grid:
+    """Time how long the terms of a passage take, those of today beside them, and the near terms of a word.
+
+    The second time that a text is read, most of its words are known.
+    """
+    grid = Grid("microseconds", ("what", "each of", "characters", "today", "first time", "again"), [])
+    tokens = Today._tokenizer
+
+    def today(text: str) -> object:
+        data = text.encode("utf-8", "replace")
+        return tokens(data, apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False)
+
+    english = [doc["text"] for name in ("locomo", "realtalk") for scope in load(folder, name) for doc in scope.docs]
+    texts = {"English, 85 to 125 characters": [text for text in english if 85 <= len(text) <= 125]}
+    texts["code"] = [doc["text"] for scope in load(folder, "cosqa") for doc in scope.docs]
+    for file in sorted((folder / "languages").glob("*.json")):
+        given = json.loads(file.read_text(encoding="utf-8"))["distractors"]
+        texts[file.stem] = [" ".join(given[place : place + 3]) for place in range(0, len(given), 3)]
+    for name, some in texts.items():
+        times = [_microseconds(today, some), _microseconds(passage_terms, some)]
+        times.append(min(_microseconds(passage_terms, some) for _ in range(3)))
+        size = sum(map(len, some)) / len(some)
+        grid.rows.append((name, f"{len(some):,}", f"{size:.0f}", *(f"{time:.1f}" for time in times)))
+    every = [doc["text"] for name in (*ENGLISH, "beam") for scope in load(folder, name) for doc in scope.docs]
+    asked = ["kubernets", "deploi", "melani", "famili", "computerprogramm", "auth", "3f9a77c"]
+    for some in (every[:4_000], every[:10_000], every):
+        vocabulary, held = Vocabulary(), {term: None for text in some for term in passage_terms(text).counts}
+        vocabulary.add(1, held)
+        first = _microseconds(lambda word, near=vocabulary.near: near(word, 1), asked[:1])
+        again = min(_microseconds(lambda word, near=vocabulary.near: near(word, 1), asked) for _ in range(5))
+        grid.rows.append((f"near terms, {len(held):,} terms", str(len(asked)), "", "", f"{first:.0f}", f"{again:.0f}"))
+    return grid
+
+
+def _microseconds(made: Callable[[str], object], texts: Sequence[str]) -> float:
+    started = time.process_time()
+    for text in texts:
+        made(text)
+    return (time.process_time() - started) / len(texts) * 1e6
+
+
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recall.words", description=__doc__)
     parser.add_argument("--eval", type=Path, default=Path("../shared/eval"), help="folder of the evaluation sets")
     parser.add_argument("--sets", default=",".join(ENGLISH), help="of the English sets these; `none` for no set")
+    parser.add_argument("--speed", action="store_true", help="measure the time alone")
     options = parser.parse_args()
     console = Console(width=150)
+    if options.speed:
+        speed(options.eval).show(console)
+        return
     languages(options.eval).show(console)
     identifiers(console).show(console)
     names = [name for name in options.sets.split(",") if name != "none"]

@@ -16,7 +16,7 @@ from cmc_mcp.terms.words import words
 EXTRA_WEIGHT: Final = 0.3
 """What an addition counts beside a term of the text."""
 
-_KEPT_CHUNKS: Final = 32_768
+_KEPT_CHUNKS: Final = 16_384
 _KEPT_CHARS_MAX: Final = 24
 _FIRST_CJK: Final = "\u2e80"
 

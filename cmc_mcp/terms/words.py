@@ -10,7 +10,7 @@ from cmc_mcp.terms.latin import latin
 from cmc_mcp.terms.runs import HANGUL, LATIN, Piece
 from cmc_mcp.terms.unspaced import hangul
 
-_KEPT: Final = 16_384
+_KEPT: Final = 8_192
 _KEPT_CHARS_MAX: Final = 24
 
 
