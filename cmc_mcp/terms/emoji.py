@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from cmc_mcp.terms.normal import known_only
-
-_BLOCKS: Final = ((0x2600, 0x27BF), (0x1F300, 0x1F64F), (0x1F680, 0x1F6FF), (0x1F900, 0x1F9FF), (0x1FA70, 0x1FAFF))
+_BLOCKS: Final = (
+    "\u2600-\u27bf \U0001f300-\U0001f64f \U0001f680-\U0001f6d7 \U0001f6dd-\U0001f6ec \U0001f6f0-\U0001f6fc"
+    " \U0001f900-\U0001f9ff \U0001fa70-\U0001fa74 \U0001fa78-\U0001fa7c \U0001fa80-\U0001fa86 \U0001fa90-\U0001faac"
+    " \U0001fab0-\U0001faba \U0001fac0-\U0001fac5 \U0001fad0-\U0001fad9 \U0001fae0-\U0001fae7 \U0001faf0-\U0001faf6"
+)
+"""Pictures that Unicode 14 knows; a later Python has names for more."""
 _NO_NAMES: Final = ("EMOJI MODIFIER", "SQUARED", "NEGATIVE", "CIRCLED", "DINGBAT")
 _SAY_NOTHING: Final = frozenset(("face", "with", "black", "white", "and", "sign", "symbol", "mark"))
 _CHARS_MIN: Final = 3
@@ -24,9 +27,9 @@ def named() -> Mapping[str, tuple[str, ...]]:
     (('🚀',), False)
     """
     found: dict[str, list[str]] = {}
-    for sign in map(chr, (code for first, last in _BLOCKS for code in range(first, last + 1))):
-        name = known_only(sign, lambda known: unicodedata.name(known, "") if known else "")
-        if name and name != sign and not name.startswith(_NO_NAMES):
+    for sign in (chr(code) for first, _, last in _BLOCKS.split() for code in range(ord(first), ord(last) + 1)):
+        name = unicodedata.name(sign)
+        if not name.startswith(_NO_NAMES):
             for word in dict.fromkeys(name.lower().replace("-", " ").split()):
                 if len(word) >= _CHARS_MIN and word not in _SAY_NOTHING:
                     found.setdefault(word, []).append(sign)
