@@ -89,6 +89,12 @@ def han() -> re.Pattern[str]:
 
 
 @cache
+def han_alone() -> re.Pattern[str]:
+    """Return the pattern of such characters alone."""
+    return re.compile(f"[{HAN}]+")
+
+
+@cache
 def latin_alone() -> re.Pattern[str]:
     """Return the pattern of what stands between the words of a run of Latin ones."""
     return re.compile(f"[^{LATIN}]+")

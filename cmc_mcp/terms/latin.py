@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from cmc_mcp import limits
@@ -19,6 +19,7 @@ from cmc_mcp.terms.normal import cased, folded
 from cmc_mcp.terms.porter import stem
 from cmc_mcp.terms.runs import Piece, Weighted
 
+_KEPT_WORDS: Final = 8_192
 _PART: Final = 0.6
 _JOIN: Final = 1.0
 _PAIR: Final = 1.0
@@ -48,11 +49,11 @@ def latin(run: str) -> list[Piece]:
     ['4·21', '21·7']
     """
     if run.isalnum() and run.isascii():
-        return [_word(run, takes_apart=not _hash(run))]
+        return [_word(run[: limits.TERM_CHARS_MAX], not _hash(run))]
     between = [separator for separator in characters.latin_alone().findall(run) if separator]
-    words = [word for word in characters.latin_alone().split(run) if word]
+    words = [word[: limits.TERM_CHARS_MAX] for word in characters.latin_alone().split(run) if word]
     digital = any(map(_hash, words)) and all(_HEX.issuperset(word) for word in words)
-    out = [piece for piece in (_word(word, takes_apart=not digital) for word in words) if piece.term]
+    out = [piece for piece in (_word(word, not digital) for word in words) if piece.term]
     if 1 < len(words) <= _JOINED_MAX:
         together = _together([folded(word) for word in words], words, frozenset(between))
         if together:
@@ -61,8 +62,8 @@ def latin(run: str) -> list[Piece]:
     return out
 
 
-def _word(word: str, *, takes_apart: bool) -> Piece:
-    word = word[: limits.TERM_CHARS_MAX]
+@lru_cache(maxsize=_KEPT_WORDS)
+def _word(word: str, takes_apart: bool) -> Piece:
     plain = folded(word)
     term = stemmed(plain)
     if word.isascii():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -18,6 +19,7 @@ EXTRA_WEIGHT: Final = 0.3
 
 _KEPT_CHUNKS: Final = 16_384
 _KEPT_CHARS_MAX: Final = 24
+_MANY: Final = 32
 _FIRST_CJK: Final = "\u2e80"
 
 
@@ -32,8 +34,8 @@ class PassageTerms(NamedTuple):
 class _More(NamedTuple):
     """What a part of a text gives beside the terms that it is made of."""
 
-    extras: tuple[str, ...]
-    capitals: tuple[str, ...]
+    extras: list[str]
+    capitals: list[str]
     digital: bool
 
 
@@ -54,7 +56,7 @@ def passage_terms(text: str) -> PassageTerms:
     capitals: list[str] = []
     digital = False
     for chunk in text.split():
-        made, more = _known(chunk) if len(chunk) <= _KEPT_CHARS_MAX and chunk < _FIRST_CJK else _chunk(chunk)
+        made, more = _kept(chunk) if len(chunk) <= _KEPT_CHARS_MAX and chunk < _FIRST_CJK else _made(chunk)
         terms += made
         if more:
             extras += more.extras
@@ -73,16 +75,18 @@ def shouted(text: str) -> bool:
 
 
 def _counted(terms: list[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
+    if len(terms) > _MANY:
+        return Counter(terms)
+    counts: dict[str, int] = {}  # faster than a Counter, if they are few
     for term in terms:
         counts[term] = counts.get(term, 0) + 1
     return counts
 
 
-def _chunk(chunk: str) -> tuple[tuple[str, ...], _More | None]:
+def _made(chunk: str) -> tuple[list[str], _More | None]:
     """Return what a part of a text without blanks gives."""
     if len(chunk) <= _KEPT_CHARS_MAX and chunk.isascii() and chunk.isalpha() and chunk.islower():
-        return (stem(chunk),), None
+        return [stem(chunk)], None
     terms: list[str] = []
     extras: list[str] = signed_names(chunk)
     capitals: list[str] = []
@@ -102,8 +106,7 @@ def _chunk(chunk: str) -> tuple[tuple[str, ...], _More | None]:
                 if piece.capitals:
                     capitals.append(piece.capitals)
     digital = has_digits(chunk)
-    more = _More(tuple(extras), tuple(capitals), digital) if extras or capitals or digital else None
-    return tuple(terms), more
+    return terms, _More(extras, capitals, digital) if extras or capitals or digital else None
 
 
-_known = lru_cache(maxsize=_KEPT_CHUNKS)(_chunk)
+_kept = lru_cache(maxsize=_KEPT_CHUNKS)(_made)

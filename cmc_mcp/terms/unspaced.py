@@ -28,7 +28,9 @@ def pairs(run: str) -> list[str]:
 
 def singles(run: str) -> list[str]:
     """Return the Han characters of a run, each of which may be a word, where there is more than one character."""
-    return characters.han().findall(run) if len(run) > 1 else []
+    if len(run) == 1:
+        return []
+    return list(run) if characters.han_alone().fullmatch(run) else characters.han().findall(run)
 
 
 def threes(run: str) -> list[str]:

@@ -110,10 +110,10 @@ def test_marks_of_direction_change_nothing() -> None:
 
 
 def test_long_words_are_cut_and_not_kept() -> None:
-    passage._known.cache_clear()
+    passage._kept.cache_clear()
     terms = passage_terms(" ".join("x" * limits.CONTENT_BYTES_MAX for _ in range(2))).counts
     assert list(terms) == ["x" * limits.TERM_CHARS_MAX]
-    assert passage._known.cache_info().currsize == 0
+    assert passage._kept.cache_info().currsize == 0
 
 
 def test_a_vocabulary_of_a_million_hashes_is_bounded() -> None:
