@@ -27,7 +27,8 @@ def named() -> Mapping[str, tuple[str, ...]]:
     (('🚀',), False)
     """
     found: dict[str, list[str]] = {}
-    for sign in (chr(code) for first, _, last in _BLOCKS.split() for code in range(ord(first), ord(last) + 1)):
+    blocks = [block.split("-") for block in _BLOCKS.split()]
+    for sign in (chr(code) for first, last in blocks for code in range(ord(first), ord(last) + 1)):
         name = unicodedata.name(sign)
         if not name.startswith(_NO_NAMES):
             for word in dict.fromkeys(name.lower().replace("-", " ").split()):

@@ -90,7 +90,7 @@ class _Said:
 
     def add(self, term: QueryTerm) -> None:
         before = self._terms.get(term.term)
-        if before is None or before.weight < term.weight:
+        if before is None or (before.weight, before.near) < (term.weight, term.near):
             self._terms[term.term] = term
 
     def add_run(self, writing: str | None, run: str) -> None:

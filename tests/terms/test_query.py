@@ -107,3 +107,8 @@ def test_a_piece_of_a_korean_word_does_not_say_that_it_is_known() -> None:
 def test_the_word_of_a_term_is_how_it_is_written() -> None:
     assert QueryTerm("deploi", 1.0, "Deploys", 0.2) in query_terms("Deploys to Fly.io")
     assert {term.word for term in query_terms("getUserName")} == {"getUserName"}
+
+
+def test_a_word_that_is_joined_elsewhere_is_widened_all_the_same() -> None:
+    assert QueryTerm("email", 1.0, "email", 0.2) in query_terms("e-mail email")
+    assert QueryTerm("user", 1.0, "user", 0.2) in query_terms("getUserName user")
