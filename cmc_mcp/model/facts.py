@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TypedDict
 from urllib.parse import quote, unquote
 
-from cmc_mcp.canon import Json, canonical, facts_hash
+from cmc_mcp.canon import Json, canonical, facts_hash, instant
 from cmc_mcp.ids import PayloadHash
 from cmc_mcp.model.names import name_key
 
@@ -103,6 +103,16 @@ def used_of(fields: FactFields) -> int | None:
     """
     value = fields.get(USED)
     return value if isinstance(value, int) else None
+
+
+def said_fields(speaker: str, occurred_us: int | None) -> dict[str, Json]:
+    """Return the fields that say who said a document and when; of notes and turns the id covers both.
+
+    >>> said_fields("Maya", None), said_fields("", 5)
+    ({'speaker': 'Maya'}, {'occurred_at': 5})
+    """
+    said: dict[str, Json] = {"speaker": speaker} if speaker else {}
+    return said if occurred_us is None else {**said, "occurred_at": instant(occurred_us)}
 
 
 def mark_field(principal: str) -> str:

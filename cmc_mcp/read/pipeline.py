@@ -189,8 +189,9 @@ class _Sequence:
     def _level(self, item: Item) -> Level:
         """Return how much of a memory its age and priority keep where room is short."""
         loaded = self._loaded[item.id]
-        occurred = loaded.discriminator.get("occurred_at")
-        since = self._reading.view.head_at(loaded.row.seq).recorded_us if occurred is None else int(str(occurred))
+        since = loaded.occurred_us
+        if since is None:
+            since = self._reading.view.head_at(loaded.row.seq).recorded_us
         priority = number_of(loaded.fields, "priority")
         return level_of(
             self._reading.point.reference_us - since,
