@@ -119,6 +119,13 @@ def test_a_store_from_the_future_is_refused_without_a_byte_written(golden: Golde
 
 
 @pytest.mark.parametrize("to", range(1, NEWEST))
+@pytest.mark.parametrize("golden", RELEASES, indirect=True)
+def test_claims_of_an_old_store_meet_those_that_are_spelled_otherwise(golden: Golden) -> None:
+    with golden.memory() as memory:
+        claim = {"subject": "PRODUCTION", "predicate": "Deploys to", "object": "Render"}
+        assert [note.kind for note in memory.remember("It is Render", claim=claim).conflicts] == ["claim"]
+
+
 @pytest.mark.parametrize("golden", ["format-4"], indirect=True)
 def test_down_and_up_again_is_equal(golden: Golden, to: int) -> None:
     migrate.down(golden.location, to)
