@@ -58,6 +58,7 @@ def item_of(
         more_conflicts=more.get("more_conflicts", 0),
         superseded_by=more.get("superseded_by", []),
         stale_premises=more.get("stale_premises", []),
+        more_stale_premises=more.get("more_stale_premises", 0),
         duplicates=more.get("duplicates", []),
         around=more.get("around", []),
         why=more.get("why"),
@@ -74,6 +75,7 @@ class More(TypedDict, total=False):
     more_conflicts: int
     superseded_by: list[str]
     stale_premises: list[str]
+    more_stale_premises: int
     duplicates: list[str]
     around: list[Neighbour]
     why: dict[str, float] | None

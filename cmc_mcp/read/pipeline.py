@@ -29,7 +29,7 @@ from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
 from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.navigate import Candidate, navigated
-from cmc_mcp.read.notes import Notes, brief
+from cmc_mcp.read.notes import NAMED_MAX, Notes, brief
 from cmc_mcp.read.point import Cursor
 from cmc_mcp.read.quality import parts
 from cmc_mcp.read.query import Question, limits_of
@@ -299,7 +299,8 @@ class _Sequence:
                     conflicts=[brief(note, count) for note in notes.conflicts],
                     more_conflicts=notes.more,
                     superseded_by=[atom_name(view.record(rid).key) for rid in notes.superseded_by],
-                    stale_premises=notes.stale,
+                    stale_premises=notes.stale[:NAMED_MAX],
+                    more_stale_premises=max(0, len(notes.stale) - NAMED_MAX),
                     duplicates=[other.name for other in placed.others],
                     around=beside.get(hit.rid, []),
                     why=self._why(placed, place) if asked.explain else None,

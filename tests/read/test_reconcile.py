@@ -8,6 +8,8 @@ import pytest
 
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Item
+from cmc_mcp.read.frame import written
+from cmc_mcp.read.notes import NAMED_MAX
 from tests.read.made import opened
 from tests.support import reach
 from tests.support.memories import erase
@@ -97,6 +99,17 @@ def test_stale_premises_are_named_transitively(tmp_path: Path) -> None:
         assert all(not item.stale_premises for item in memory.recall("so the", as_of=seq).items)
         memory.rollback(seq)
         assert all(not item.stale_premises for item in memory.recall("so the").items)
+
+
+def test_of_many_stale_premises_some_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        premises = [memory.remember(f"sensor {n} says 40 degrees").added[0] for n in range(200)]
+        memory.remember("so the engine is warm", derived_from=premises)
+        memory.forget(premises)
+        (item,) = memory.recall("engine warm").items
+        assert item.stale_premises == premises[:NAMED_MAX]
+        assert item.more_stale_premises == 200 - NAMED_MAX
+        assert f"and {200 - NAMED_MAX} more" in written([item])
 
 
 def test_one_stands_for_what_was_told_again_alike_and_names_it(tmp_path: Path) -> None:
