@@ -319,7 +319,7 @@ _SAID: Final[tuple[tuple[type[psycopg.Error], type[errors.CmcError], str], ...]]
     (pg.DataCorrupted, errors.IntegrityError, "the database is damaged; restore it from a backup"),
     (pg.IndexCorrupted, errors.IntegrityError, "an index is damaged; run REINDEX DATABASE"),
 )
-_MISSING: Final = re.compile(r"(relation|column) \"?(?:\w+\.)?(\w+)")
+_MISSING: Final = re.compile(r"relation \"?(?:\w+\.)?(\w+)")
 
 
 def _translation(address: Address, error: psycopg.Error) -> errors.CmcError:
@@ -329,6 +329,6 @@ def _translation(address: Address, error: psycopg.Error) -> errors.CmcError:
             return ours(message, detail=said)
     if is_lost(error):
         return errors.StoreError(f"the connection to {address} was lost; nothing was changed, try again", detail=said)
-    found = _MISSING.search(said) if isinstance(error, pg.UndefinedTable | pg.UndefinedColumn) else None
-    missing = "" if found is None else f"{found[1].replace('relation', 'table')} {found[2]}"
+    found = _MISSING.search(said) if isinstance(error, pg.UndefinedTable) else None
+    missing = "" if found is None else f"table {found[1]}"
     return errors.StoreError.refused(said, "a backup puts it right", missing)

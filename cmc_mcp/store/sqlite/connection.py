@@ -43,7 +43,7 @@ _SETTINGS: Final = (
 )
 _CIPHER: Final = "multipleciphers-"
 _DAMAGED: Final = "the file is damaged{}; keep it aside, and open the last backup in its place"
-_MISSING: Final = re.compile(r"no such (table|column|index|view): (?:main\.)?(\S+)")
+_MISSING: Final = re.compile(r"no such table: (?:main\.)?(\S+)")
 _NETWORK_FILESYSTEMS: Final = frozenset(
     {
         "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "davfs", "fuse.sshfs", "fuse.davfs2", "fuse.s3fs",
@@ -233,7 +233,7 @@ def translated() -> Iterator[None]:
         raise errors.IntegrityError("stored text is not valid UTF-8: the file is damaged; run `cmc verify`") from error
     except apsw.Error as error:
         found = _MISSING.search(str(error))
-        missing = "" if found is None else f"{found[1]} {found[2]}"
+        missing = "" if found is None else f"table {found[1]}"
         raise errors.StoreError.refused(
             str(error), "`cmc restore BACKUP` puts a backup in its place", missing
         ) from error
