@@ -56,6 +56,7 @@ class Weights:
     """The weights of one kind of passage in its score; `read/rank.py` defines each."""
 
     lexical: float = 0.5  # the share of words; the rest is meaning
+    sureness: float = 3.0  # the power of what part of `lexical_sure` the best passage reaches, below it
     context: float = 0.0  # of a neighbour's words, as a share of one's own
     pool: float = 0.0  # of what the best of the same source or session reach
     named: float = 0.0  # spoken by somebody the question names
@@ -149,12 +150,13 @@ class Settings:
     frequent_min: int = 1_024  # a term in fewer passages than this is never frequent
     frequent_max: int = 2_048  # one in more, and in a 200th of the passages, always is
     terms_max: int = 32
-    note: Weights = Weights(years=0.3, phrase=0.4)
+    note: Weights = Weights(lexical=0.4, years=0.3, phrase=0.4)
     document: Weights = Weights(pool=0.4, heading=0.4, years=0.3, phrase=0.4)
     turn: Weights = Weights(
-        context=0.4, pool=0.4, named=0.2, question=0.15, length=0.3, own=0.1, years=0.1, month=0.1, phrase=0.4
-    )
-    chat: Weights = Weights(lexical=0.3, pool=0.4, assistant=0.35, years=0.1, month=0.1, phrase=0.3)
+        sureness=1.0, context=0.4, pool=0.4, named=0.2, question=0.15, length=0.3, own=0.1, years=0.1, month=0.1,
+        phrase=0.4,
+    )  # fmt: skip
+    chat: Weights = Weights(lexical=0.3, sureness=1.0, pool=0.4, assistant=0.35, years=0.1, month=0.1, phrase=0.3)
     code: Weights = Weights(lexical=0.2)
     mask_names: bool = True  # embed a question without the speakers it names
     function_words: bool = False  # search with a question's function words too
@@ -170,7 +172,6 @@ class Settings:
     linked_depth: int = 5  # candidates, by meaning and by words, whose links are followed
     lexical_ideal_min: float = 0.4  # BM25 is divided by its best, or by this share of a perfect match if that is more
     lexical_sure: float = 0.45  # the share of a perfect match from which words have their whole share
-    lexical_sureness: float = 3.0  # the power of what part of that share is reached, below it
     heading_weight: float = 0.6
     bm25_k1: float = 0.9
     bm25_b: float = 0.4

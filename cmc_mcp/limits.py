@@ -43,6 +43,12 @@ AROUND_MAX: Final = 3  # neighbours on each side of a memory
 CURSOR_CHARS_MAX: Final = 1_024
 ID_PREFIX_CHARS_MIN: Final = 4  # hex digits that the prefix of an id must have
 
+# full text
+TERM_CHARS_MAX: Final = 128  # of a longer word, the first
+MARKS_MAX: Final = 30  # combining characters in a row; further ones are left out (UAX 15, stream-safe text)
+VOCABULARY_TERMS_MAX: Final = 262_144  # words, and as many identifiers, among which near terms are looked for
+NEAR_TERMS_MAX: Final = 8  # that a word is widened by
+
 # time: RFC 3339 years, as microseconds since 1970
 TIME_US_MIN: Final = -62_135_596_800_000_000  # 0001-01-01
 TIME_US_MAX: Final = 253_402_300_799_999_999  # 9999-12-31

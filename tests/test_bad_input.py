@@ -163,6 +163,10 @@ ELSEWHERE = {
     "ANSWER_CHARS_MAX": "tests/tools/test_respond.py: what is longer is cut, and named",
     "CALLS_PER_MINUTE_MAX": "tests/server/test_principals.py: a token with more is refused",
     "RECALL_TOKENS_MIN": "tests/read/test_budget.py: a smaller budget is answered by the least one",
+    "TERM_CHARS_MAX": "tests/terms/test_bad_text.py: a longer word is found by its beginning",
+    "MARKS_MAX": "tests/terms/test_bad_text.py: a megabyte of marks is read",
+    "VOCABULARY_TERMS_MAX": "tests/terms/test_near.py: the first words stay",
+    "NEAR_TERMS_MAX": "tests/terms/test_near.py: how many a word is widened by",
     "MATRIX_BYTES_MAX": "tests/read/test_vectors.py: beyond it the exact path answers",
 }
 """Limits that refuse nothing, or in another form: where each is tested."""

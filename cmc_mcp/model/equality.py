@@ -11,6 +11,8 @@ import re
 import unicodedata
 from typing import Final
 
+from cmc_mcp.model.patterns import late
+
 _BLANKS: Final = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 # soft hyphen, grapheme joiner, marks of direction, Hangul fillers, presentation forms, byte order mark
 _IGNORED: Final = re.compile(
@@ -24,7 +26,7 @@ _BLANK_LINES: Final = re.compile(r"\n{3,}")
 _BLANK_RUN: Final = re.compile(r"(?<=\S) {2,}(?=\S)")
 _BLANK: Final = re.compile(f"[{_BLANKS}]")
 _NOTATION: Final = re.compile(r"[`{}<>=|\\$^~*_@#\[\];&\t]|\A\s*[-+/!]|\n[ \t]")
-_QUOTE: Final = re.compile("[\"'´‘’‚‛“”„‟‹›«»「」『』〝〞〟′″＂＇｢｣]")  # what it quotes may differ in spaces alone
+_QUOTE: Final = late("[\"'´‘’‚‛“”„‟‹›«»「」『』〝〞〟′″＂＇｢｣]")  # what it quotes may differ in spaces alone
 _FIRST: Final = re.compile(r"(\(?)([A-Z][a-z]+)(?=[ ,\n]|\Z)")
 _NAMES_NOTHING: Final = frozenset(
     (
@@ -71,7 +73,7 @@ def equality_key(text: str, *, code: bool) -> str:
     plain = plain.strip(" \r\n")
     if _NOTATION.search(plain):
         return plain
-    if not _QUOTE.search(plain):
+    if not _QUOTE().search(plain):
         plain = _BLANK_RUN.sub(" ", _BLANK_LINES.sub("\n\n", _BLANK_ENDS.sub("", _LINE_ENDS.sub("\n", plain))))
     return _without_capital(_without_edges(plain))
 
@@ -81,7 +83,7 @@ def _typed_alike(text: str) -> str:
     text = _ZERO_WIDTH.sub("", _IGNORED.sub("", text))
     if _WIDE.search(text):
         text = _WIDE.sub(lambda found: _narrowed(found[0]), text)
-    text = text if _QUOTE.search(text) else _BLANK.sub(" ", text)
+    text = text if _QUOTE().search(text) else _BLANK.sub(" ", text)
     return unicodedata.normalize("NFC", text.translate(_UNIFIED))
 
 

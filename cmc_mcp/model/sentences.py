@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from cmc_mcp.model.patterns import late
+
 BLANK_CHARS: Final = (
     "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
 """The characters that `str.isspace` accepts, and the byte order mark; for `str.strip`."""
 
-_BOUNDARY: Final = re.compile(
+_BOUNDARY: Final = late(
     r"(?P<stop>(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*+(?=\s|\Z))"
     r"|(?P<wide>[。！？｡।॥؟۔]++[!?…]*+[」』”’»）】》〉\"')\]]*+)"
     r"|(?P<line>\n(?=[^\S\n]*+(?:\n|(?:[-*+•]|\d{1,3}[.)])[ \t]))|\u2029)"
 )
 _CJK: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
-_EVERYWHERE: Final = re.compile(
+_EVERYWHERE: Final = late(
     r"(?P<stop>(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*+(?=\s|\Z))"
     rf"|(?P<wide>(?:[。！？｡।॥؟۔։።፧፨၊။។៕༎]++|(?<![0-9０-９])．|．(?![0-9０-９])|[!?…]++(?=[{_CJK}]))[!?…。！？]*+"
     r"[」』”’»）】》〉\"')\]]*+(?!(?<=[」』”])(?:と|って)))"
@@ -66,7 +68,7 @@ def sentences(text: str, *, everywhere: bool = False) -> list[tuple[int, int]]:
     """
     found: list[tuple[int, int]] = []
     start = _skip(text, 0)
-    for match in (_EVERYWHERE if everywhere else _BOUNDARY).finditer(text):
+    for match in (_EVERYWHERE if everywhere else _BOUNDARY)().finditer(text):
         end = match.end()
         if end <= start:
             continue

@@ -11,6 +11,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
+from cmc_mcp.model.patterns import late
+
 ERASED: Final = "[erased]"
 """What stands where words were that an erase destroyed."""
 PREFIX: Final = " "
@@ -40,13 +42,13 @@ _ORDINARY: Final = (  # sequences that scripts and pictures are written with, an
     rf"|(?<=[0-9#*])\ufe0f(?=\u20e3)|(?<=[{_HAN}])[\ufe00-\ufe02\U000e0100-\U000e01ef]"
     rf"|(?<=[\u1800-\u18aa])[\u180b-\u180d\u180f]|{_TAGGED})"
 )
-_SHOWN: Final = re.compile(rf"{_ORDINARY}|[{_UNSEEN}]")
-_RAW: Final = re.compile(f"[{_UNSEEN}]")
+_SHOWN: Final = late(rf"{_ORDINARY}|[{_UNSEEN}]")
+_RAW: Final = late(f"[{_UNSEEN}]")
 _SIGNS: Final = frozenset("\"'`,;:=#·|()[]{}<>\\/\n")  # that separate or quote, here or elsewhere
 _QUOTING: Final = re.compile(r"QUOTATION|QUOTE|PRIME\b|APOSTROPHE|GERSHAYIM|SOLIDUS|BLANK|FILLER|SEPARATOR")
 _WORD: Final = r"(?:[A-Za-z0-9_@+](?:[A-Za-z0-9_@+.:/-]*[A-Za-z0-9_@+/])?(?:#[0-9]+|\.)?|#[0-9]+)"
 # What a line of ours may say beside values, and what could be an id, a date or a time there.
-_OURS: Final = re.compile(
+_OURS: Final = late(
     r"(?i:by|in|at|from|to|on|valid|confidence|superseded|conflicts?|with|may|newer|older|than|stale|excerpt|of|same|words|as|"
     r"stands|for|title|left|out|more|read|hidden|erased|degraded|no|nothing|none|memory|memories|matches|what|do|cut|stage|"
     r"not|session|transaction|snapshot|label|reason|until|always|note|fault|root|"
@@ -65,7 +67,7 @@ def clean(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return _SHOWN.sub(_visible, _BREAK.sub("\n", text))
+    return _SHOWN().sub(_visible, _BREAK.sub("\n", text))
 
 
 def _visible(match: re.Match[str]) -> str:
@@ -87,7 +89,7 @@ def flat(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return _SHOWN.sub(_visible, text.replace("\r\n", "\n")).replace("\n", "\\n")
+    return _SHOWN().sub(_visible, text.replace("\r\n", "\n")).replace("\n", "\\n")
 
 
 def one_line(text: str, width: int = 0) -> str:
@@ -118,7 +120,7 @@ def value(text: str) -> str:
     >>> value("Ann Lee"), value("by admin"), value("José"), value("a\u2028\u037e")
     ('Ann Lee', '"by admin"', '"José"', '"a\\u2028\\u037e"')
     """
-    if _PLAIN.match(text) and not any(map(_OURS.match, text.split(" "))):
+    if _PLAIN.match(text) and not any(map(_OURS().match, text.split(" "))):
         return text
     return quoted(text)
 
@@ -142,7 +144,7 @@ def _escaped(sign: str) -> str:
     if " " <= sign <= "~":
         return sign
     category = unicodedata.category(sign)
-    if category[0] in "CZ" or category in ("Pi", "Pf", "Me") or _RAW.match(sign):
+    if category[0] in "CZ" or category in ("Pi", "Pf", "Me") or _RAW().match(sign):
         return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(sign, _utf16(sign))
     if not _SIGNS.isdisjoint(unicodedata.normalize("NFKC", sign)) or _QUOTING.search(unicodedata.name(sign, "")):
         return _utf16(sign)
@@ -162,4 +164,4 @@ def escaped(written: str) -> str:
     """
     if written.isascii() and written.isprintable():
         return written
-    return _SHOWN.sub(lambda match: match[0] if match["ordinary"] else _utf16(match[0]), written)
+    return _SHOWN().sub(lambda match: match[0] if match["ordinary"] else _utf16(match[0]), written)

@@ -16,14 +16,18 @@ from typing import Final
 
 from cmc_mcp.ids import Pid
 from cmc_mcp.model.equality import equality_key
+from cmc_mcp.model.patterns import late
 from cmc_mcp.read.words import stem, words
 
-SLOT_WORD: Final = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
+SLOT_WORD: Final = late(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
 STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _STATEMENTS_MAX: Final = 4_096
 _EDGE: Final = "\"'’‘“”„«»()[]{}<>*_`~,;:.!?…。、！？：；，（）「」|-–—#"
+_SENTENCE: Final = late(
+    r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d)(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
+)
 _STOPS: Final = frozenset(".!?…。！？:;|\n")
-_NUMBER: Final = re.compile(
+_NUMBER: Final = late(
     r"(?P<sign>[-−+~≈]?)(?P<money>[$€£¥]?)(?P<digits>\d{1,3}(?:[,'’_]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?P<unit>%|[^\W\d_]{0,12}|[$€£¥])"
 )
@@ -230,7 +234,7 @@ class _Reader:
         self._settle()
         core = unicodedata.normalize("NFKC", core)
         start = chunk[: len(chunk) - len(chunk.lstrip(_EDGE))][-1:]
-        found = _NUMBER.fullmatch(("-" if start == "-" else "") + core)
+        found = _NUMBER().fullmatch(("-" if start == "-" else "") + core)
         low = core.casefold()
         self.words.append(low)
         if found:
@@ -342,6 +346,11 @@ class Statement:
         return asserted(self.text)
 
     @cached_property
+    def sentences(self) -> tuple[Statement, ...]:
+        """Its sentences, each as a text of its own."""
+        return tuple(Statement(part.strip()) for part in _SENTENCE().split(self.text) if part and part.strip())
+
+    @cached_property
     def key(self) -> str:
         """What is equal for two texts of which one may stand for the other, of prose."""
         return equality_key(self.text, code=False)
@@ -349,7 +358,7 @@ class Statement:
     @cached_property
     def stems(self) -> frozenset[str]:
         """The beginnings of its content words, case folded."""
-        found, function = SLOT_WORD.findall(self.text.casefold()), words().function
+        found, function = SLOT_WORD().findall(self.text.casefold()), words().function
         return frozenset(word[:STEM] for word in found if word not in function)
 
 

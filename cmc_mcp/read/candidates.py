@@ -112,9 +112,8 @@ class Candidates:
             # where no passage holds much of the question, its words say little and must not count in full
             ideal, best = self._words.ideal(), float(words.max())
             divisor = max(best, self._settings.lexical_ideal_min * ideal) if best > 0 else 0.0
-            sure, most = 1.0, self._settings.lexical_sure * ideal
-            if most > 0:
-                sure = min(1.0, best / most) ** self._settings.lexical_sureness
+            most = self._settings.lexical_sure * ideal
+            sure = min(1.0, best / most) if most > 0 else 1.0
             self._scale = Scale(max(cosines.values(), default=0.0), divisor, sure)
         base, near, words = candidacy.match(near, words, self._scale)
         candidacy.add(self._clues, lengths, self._words.holds_any(self._clues.year_terms, rids))

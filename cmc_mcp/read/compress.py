@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Final, Literal
 
 from cmc_mcp.config import Compress
 from cmc_mcp.model.modality import BINARY
+from cmc_mcp.model.patterns import late
 from cmc_mcp.model.results import Item
 from cmc_mcp.read.units import UNSPACED, pieces
 from cmc_mcp.read.units import units as units
@@ -34,7 +34,7 @@ _PLACED_CHARS_MIN: Final = 4
 _PLACES_MAX: Final = 16  # of one word of the question in one text
 _GRAM_WEIGHT: Final = 0.5
 _GRAMS_MAX: Final = 64
-_UNSPACED: Final = re.compile(f"[{UNSPACED}]{{2,}}")
+_UNSPACED: Final = late(f"[{UNSPACED}]{{2,}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ class _Asked:
         self.words = list(question)
         written = question.values() if isinstance(question, Mapping) else question
         self._written = dict(zip(self.words, [str(word).lower() for word in written], strict=True))
-        runs = [run for word in self._written.values() for run in _UNSPACED.findall(word)]
+        runs = [run for word in self._written.values() for run in _UNSPACED().findall(word)]
         self.grams = list(dict.fromkeys(run[n : n + 2] for run in runs for n in range(len(run) - 1)))[:_GRAMS_MAX]
 
     def places(self, text: str, bags: Sequence[Collection[str]]) -> list[tuple[int, int]]:

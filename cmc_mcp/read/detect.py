@@ -92,6 +92,12 @@ def same_matter(a: Statement, b: Statement, sign: Sign, settings: Settings) -> f
     return share * common / len(negated) + (1.0 - share) * common / len(other)
 
 
+def _score(a: Statement, b: Statement, cosine: float | None, settings: Settings) -> tuple[float, str]:
+    """Return how likely two statements disagree if they are about one subject, and why."""
+    sign = sign_of(a, b, is_close=cosine is None or cosine >= settings.possible_cosine_value)
+    return (round(sign.strength * same_matter(a, b, sign, settings), 6), sign.reason) if sign else (0.0, "")
+
+
 def conflict_score(a: Statement, b: Statement, cosine: float | None, settings: Settings) -> tuple[float, str]:
     """Return how likely two texts disagree, in [0, 1], and why; (0, "") when nothing says so.
 
@@ -104,10 +110,8 @@ def conflict_score(a: Statement, b: Statement, cosine: float | None, settings: S
     """
     if asks(a.text) or asks(b.text) or (cosine is not None and cosine < settings.possible_cosine):
         return 0.0, ""
-    sign = sign_of(a, b, is_close=cosine is None or cosine >= settings.possible_cosine_value)
-    if sign is None or other_subject(a, b, short=settings.slots.short):
-        return 0.0, ""
-    return round(sign.strength * same_matter(a, b, sign, settings), 6), sign.reason
+    score, reason = _score(a, b, cosine, settings)
+    return (0.0, "") if not score or other_subject(a, b, short=settings.slots.short) else (score, reason)
 
 
 def by_words(texts: Mapping[Rid, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
@@ -117,7 +121,8 @@ def by_words(texts: Mapping[Rid, Statement], cosine: Cosine, settings: Settings)
     for (first, a), (second, b) in combinations(stating, 2):
         near = cosine(first, second)
         if near is None or near >= settings.possible_cosine:
-            score, reason = conflict_score(a, b, near, settings)
-            if score >= settings.possible_min:
+            score, reason = _score(a, b, near, settings)
+            # the subject last: to compare it costs most
+            if score >= settings.possible_min and not other_subject(a, b, short=settings.slots.short):
                 out.append(Possible(first, second, score, reason))
     return out

@@ -64,7 +64,7 @@ class Scale:
 
     cosine: float
     bm25: float
-    sure: float = 1.0  # the share of their share that words have: by how much of the question the best passage holds
+    sure: float = 1.0  # how much of the question the best passage holds, as a part of what words need to count in full
 
 
 @dataclass(slots=True)
@@ -174,7 +174,8 @@ class Candidacy:
             has = ~np.isnan(cosines)
             near = np.where(has, np.maximum(cosines, 0.0), 0.0) / scale.cosine
             # one score alone is the whole, for a question as for a memory without a vector
-            share = np.where(has, self.weight("lexical") * (scale.sure if scale.bm25 > 0 else 0.0), 1.0)
+            sure = scale.sure ** self.weight("sureness") if scale.bm25 > 0 else 0.0
+            share = np.where(has, self.weight("lexical") * sure, 1.0)
         if scale.bm25 > 0:
             word = words / scale.bm25
         return share * word + (1.0 - share) * near, near, word

@@ -73,7 +73,7 @@ def slot_pairs(
     >>> slot_pairs("What is the budget for the move?", [old, new], lambda a, b: 0.93, Slots())
     [Pairing(older=0, newer=1, score=0.826667, reason='5000 for 4000')]
     """
-    words = SLOT_WORD.findall(query.casefold())
+    words = SLOT_WORD().findall(query.casefold())
     if not _OTHER_TIMES.isdisjoint(words):
         return []
     first = [place for place, told in enumerate(candidates[: settings.depth]) if _may_supersede(told, settings)]

@@ -11,20 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from cmc_mcp.model.patterns import late
 from cmc_mcp.read.agree import Statement, negated_words
 from cmc_mcp.read.words import stem, words
 
-_TOKEN: Final = re.compile(
-    r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]"
-)
+_TOKEN: Final = late(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]")
 _AMOUNT: Final = re.compile(r"[/:%$€£¥]|,\d{3}")  # never the number of a room or an invoice
-_SENTENCE: Final = re.compile(
-    r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d)(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
-)
 _ASKS: Final = frozenset("?？؟")
 _CLAUSE: Final = re.compile(r"[,;:，；：、]")
 _IDENTIFIER_PLACE: Final = 1  # "room 101", "release 1.4": the first or second word that is not a function word
@@ -110,7 +105,7 @@ def only_asks(text: str, short: int) -> bool:
     """
     if not asks(text):
         return False
-    found = _TOKEN.findall(text.casefold())
+    found = _TOKEN().findall(text.casefold())
     if len(found) > short or any(end in text.rstrip()[:-1] for end in (". ", "! ", "\n", "。", "！")):
         return False
     return not _CLAUSE.search(text) or bool(found and found[0] in words().asking and found[0] not in _OWN)
@@ -165,7 +160,7 @@ class _Span(NamedTuple):
 def _tokens(text: str) -> list[_Token]:
     known, calendar = words(), _calendar()
     out: list[_Token] = []
-    matches = list(_TOKEN.finditer(text))
+    matches = list(_TOKEN().finditer(text))
     for place, match in enumerate(matches):
         found = match[0]
         low = found.casefold()
@@ -243,6 +238,8 @@ def is_inflection(x: str, y: str) -> bool:
 
 def _differing(x: list[_Token], y: list[_Token]) -> list[_Span]:
     """Return the runs of words that stand in each other's place, those that make one value as one."""
+    from difflib import SequenceMatcher  # only a question that compares two statements needs it
+
     codes = SequenceMatcher(None, [t.word for t in x], [t.word for t in y], autojunk=False).get_opcodes()
     runs: list[tuple[int, int, int, int]] = []
     for tag, i, j, k, end in codes:
@@ -290,7 +287,7 @@ def other_subject(a: Statement, b: Statement, *, short: int) -> bool:
     if only_asks(a.text, short) != only_asks(b.text, short):
         return True
     one, other = _telling(a, b), _telling(b, a)
-    if max(len(_TOKEN.findall(one.text)), len(_TOKEN.findall(other.text))) <= short:
+    if max(len(_TOKEN().findall(one.text)), len(_TOKEN().findall(other.text))) <= short:
         return contrast(one, other).is_other_subject
     return bool(_named(one) - b.asserted.vocabulary and _named(other) - a.asserted.vocabulary)
 
@@ -302,14 +299,12 @@ def _named(said: Statement) -> frozenset[str]:
 
 def _telling(a: Statement, b: Statement) -> Statement:
     """Return the sentence of one that has most in common with the other, of those with a value that the other has not."""
-    parts = [part for part in _SENTENCE.split(a.text) if part and part.strip()]
-    if len(parts) < 2:
+    if len(a.sentences) < 2:
         return a
     theirs = b.asserted
     best: tuple[int, int, int] | None = None
     chosen = a
-    for place, part in enumerate(parts):
-        said = Statement(part.strip())
+    for place, said in enumerate(a.sentences):
         found = said.asserted
         fresh = bool(found.numbers - theirs.numbers or found.dates - theirs.dates)
         rank = (int(fresh), len(said.stems & b.stems), -place)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
+from cmc_mcp.model.patterns import late
 from cmc_mcp.model.sentences import sentences
 
 UNIT_CHARS_MAX: Final = 480
@@ -38,7 +39,7 @@ UNSPACED: Final = (
     "\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 """The scripts that put no spaces between words, as ranges of a character class."""
-_BETWEEN: Final = re.compile(f"(?<=[{UNSPACED}。、，])(?=[{UNSPACED}])")
+_BETWEEN: Final = late(f"(?<=[{UNSPACED}。、，])(?=[{UNSPACED}])")
 _JOINS_BACK: Final = frozenset("\u200d\u200c\ufe0e\ufe0f\u20e3\u0e33\u0eb3")
 _LEADING_VOWELS: Final = frozenset("เแโใไເແໂໃໄ")
 
@@ -272,7 +273,7 @@ def _place(text: str, start: int, reach: int) -> int:
     for before, after in reversed(spaces):
         if _parts(text, before, after):
             return after
-    for pattern in (_BREAK, _BETWEEN):
+    for pattern in (_BREAK, _BETWEEN()):
         for place in reversed([match.end() for match in pattern.finditer(text, least, reach)]):
             if is_boundary(text, place) and not _negates(text, place):
                 return place

@@ -13,6 +13,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final
 
+from cmc_mcp.terms.english import FUNCTION_WORDS
+
 _WORD: Final = re.compile(r"[^\W\d_]+")
 _SENTENCE_END: Final = re.compile(r"[.!?:;…\n。！？]")
 
@@ -52,7 +54,7 @@ def words() -> Words:
     units = {spelling: unit for unit, spellings in en["units"].items() for spelling in spellings.split()}
     function, relative = frozenset(en["function"].split()), frozenset(en["relative"].split())
     return Words(
-        asking=frozenset(en["asking"].split()),
+        asking=FUNCTION_WORDS,
         function=function,
         negations=negations,
         empty=function
