@@ -30,6 +30,8 @@ RELEASES = {  # name: (commit, format, encrypted)
     "format-3": ("1f911ec", 3, False),
     "format-4": ("1f911ec", 4, False),
     "format-4-encrypted": ("1f911ec", 4, True),
+    "format-5": ("f473011", 5, False),
+    "format-5-encrypted": ("f473011", 5, True),
 }
 QUERIES = ("deploy target", "heron weir", "invoice rounding", "when does the ferry leave", "picture of the harbour")
 GUIDE = (

@@ -15,7 +15,7 @@ from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.limits import RECALL_TOKENS_MIN
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
-from cmc_mcp.model.results import Item, Mode, RecallResult, Relevance
+from cmc_mcp.model.results import RIVALS_NAMED, Item, Mode, RecallResult, Relevance
 from cmc_mcp.read.arrange import Arranged, Placed
 from cmc_mcp.read.asking import Meaning
 from cmc_mcp.read.candidates import Candidates
@@ -181,8 +181,9 @@ class _Sequence:
     def _level(self, item: Item) -> Level:
         """Return how much of a memory its age and priority keep where room is short."""
         loaded = self._loaded[item.id]
-        occurred = loaded.discriminator.get("occurred_at")
-        since = self._reading.view.head_at(loaded.row.seq).recorded_us if occurred is None else int(str(occurred))
+        since = loaded.occurred_us
+        if since is None:
+            since = self._reading.view.head_at(loaded.row.seq).recorded_us
         priority = number_of(loaded.fields, "priority")
         return level_of(
             self._reading.point.reference_us - since,
@@ -290,7 +291,8 @@ class _Sequence:
                     conflicts=[brief(note, count) for note in notes.conflicts],
                     more_conflicts=notes.more,
                     superseded_by=[atom_name(view.record(rid).key) for rid in notes.superseded_by],
-                    stale_premises=notes.stale,
+                    stale_premises=notes.stale[:RIVALS_NAMED],
+                    more_stale_premises=max(0, len(notes.stale) - RIVALS_NAMED),
                     duplicates=[other.name for other in placed.others],
                     around=beside.get(hit.rid, []),
                     why=self._why(placed, place) if asked.explain else None,

@@ -54,6 +54,8 @@ def remember_many(
     Raises:
         InvalidInput: an item is wrong; its path begins with its number. Batches before it are kept.
     """
+    if not isinstance(items, Iterable):
+        raise InvalidInput.at("items", f"is a {type(items).__name__}; pass a list of what to remember")
     receipts: list[Receipt] = []
     done = 0
     with workspace.reader() as view:
@@ -118,6 +120,8 @@ def _origin(request: Request) -> str | bytes | None:
         return None
     if request.source is not None:
         return request.source
+    if request.is_said:
+        return None
     data = request.data
     divisible = request.modality in ("text", "code") and (len(data) > ATOM_BYTES_MAX or b"\n" in data or b"\r" in data)
     return data if divisible else None

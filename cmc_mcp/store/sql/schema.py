@@ -137,6 +137,11 @@ _TRAITS: Final = (
 # the wordings of an entry are looked up by its id; bare notes and most pieces of documents have no discriminator
 _ENTRIES: Final = ("CREATE INDEX atoms_discriminator ON atoms(ws, discriminator, origin) WHERE discriminator > 0",)
 
+# claims about one thing are found however they are spelled: `model/facts.py` says what the number is
+_TOPICS: Final = (
+    "ALTER TABLE claims ADD COLUMN topic INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX claims_topic ON claims(ws, topic, facts)",
+)
 
 MIGRATIONS: Final = (
     Migration(1, "the first tables", _FIRST),
@@ -148,6 +153,7 @@ MIGRATIONS: Final = (
         ("DROP TABLE speakers", "ALTER TABLE atoms DROP COLUMN speaker", "ALTER TABLE atoms DROP COLUMN traits"),
     ),
     Migration(4, "entries of collections", _ENTRIES, ("DROP INDEX atoms_discriminator",)),
+    Migration(5, "topics of claims", _TOPICS, ("DROP INDEX claims_topic", "ALTER TABLE claims DROP COLUMN topic")),
 )
 BOOKKEEPING: Final = """CREATE TABLE IF NOT EXISTS migrations(
     number INTEGER PRIMARY KEY, title TEXT NOT NULL, checksum TEXT NOT NULL, applied_us INTEGER NOT NULL) STRICT"""
