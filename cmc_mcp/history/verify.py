@@ -388,7 +388,8 @@ def unreadable(store: Store, ws: Ws) -> VerifyResult | None:
     if not faults:
         return None
     try:
-        head = store.head(ws)
+        with store.reader(ws) as view:
+            head = view.head()
     except StoreError:
         return VerifyResult(holds=False, faults=faults, transaction=0, snapshot="", log_root="")
     return VerifyResult(
