@@ -106,7 +106,7 @@ class Judge:
                         [Fault(table=table, key=str(error.fields.get("key", "")), reason=error.message)],
                     )
                 except CmcError as error:
-                    if "fts5" not in error.message:
+                    if "fts5" not in str(error.fields.get("detail")):
                         return f"{edit}: {type(error).__name__}: {error.message}"
                     answer, faults = None, [Fault(table="passages", key="", reason=error.message)]
                 except Exception as error:  # whatever it is, verify must not fall over what it is there for
