@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp.memory import Memory
-from cmc_mcp.model.results import Item
+from cmc_mcp.model.results import RIVALS_NAMED, Item
 from cmc_mcp.read.frame import written
-from cmc_mcp.read.notes import NAMED_MAX
 from tests.read.made import opened
 from tests.support import reach
 from tests.support.memories import erase
@@ -108,9 +107,9 @@ def test_of_many_stale_premises_some_are_named_and_the_others_counted(tmp_path: 
         memory.remember("so the engine is warm", derived_from=premises)
         memory.forget(premises)
         (item,) = memory.recall("engine warm").items
-        assert item.stale_premises == premises[:NAMED_MAX]
-        assert item.more_stale_premises == 200 - NAMED_MAX
-        assert f"and {200 - NAMED_MAX} more" in written([item])
+        assert item.stale_premises == premises[:RIVALS_NAMED]
+        assert item.more_stale_premises == 200 - RIVALS_NAMED
+        assert f"and {200 - RIVALS_NAMED} more" in written([item])
 
 
 def test_one_stands_for_what_was_told_again_alike_and_names_it(tmp_path: Path) -> None:
