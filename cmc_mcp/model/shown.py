@@ -50,7 +50,7 @@ _QUOTING: Final = re.compile(r"QUOTATION|QUOTE|PRIME\b|APOSTROPHE|GERSHAYIM|SOLI
 _WORD: Final = r"(?:[A-Za-z0-9_@+](?:[A-Za-z0-9_@+.:/-]*[A-Za-z0-9_@+/])?(?:#[0-9]+|\.)?|#[0-9]+)"
 # What a line of ours may say beside values, and what could be an id, a date or a time there.
 _OURS: Final = late(
-    r"(?i:by|in|at|from|to|on|valid|confidence|superseded|conflicts?|with|may|newer|older|than|stale|excerpt|of|same|words|as|"
+    r"(?i:by|in|at|from|to|on|valid|confidence|superseded|conflicts?|with|may|newer|older|than|stale|unsure|excerpt|of|same|words|as|"
     r"stands|for|title|left|out|more|read|hidden|erased|degraded|no|nothing|none|memory|memories|matches|what|do|cut|stage|"
     r"not|session|transaction|snapshot|label|reason|until|always|note|fault|root|"
     r"(?:atom_|snap_|src_).*|[0-9a-f]{6,}\.?|\d{4}-\d\d.*|\d\d?:\d\d.*|true|false|null)\Z"

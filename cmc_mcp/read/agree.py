@@ -26,8 +26,10 @@ STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _STATEMENTS_MAX: Final = 4_096
 _EDGE: Final = "\"'’‘“”„«»()[]{}<>*_`~,;:.!?…。、！？：；，（）「」|-–—#"
 _SENTENCE: Final = late(
-    r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d)(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
+    r"(?!(?<=\b[Nn][ro]\.)\s*\d|(?<=\b[Nn][uú]m\.)\s*\d|(?<=\b[Nn]\.º)\s*\d|(?<=\b\d\.)\s|(?<=\b\d\d\.)\s)"  # "5. Mai"
+    r"(?<=[.!?。！？;；])\s+|\n+|(?<=[。！？])"
 )
+_GROUPED: Final = late(r"(?<=\d)[.,'’ ](?=\d{3}(?!\d))")  # between groups of three digits
 _STOPS: Final = frozenset(".!?…。！？:;|\n")
 _NUMBER: Final = late(
     r"(?P<sign>[-−+~≈]?)(?P<money>[$€£¥]?)(?P<digits>\d{1,3}(?:[,'’_]\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
@@ -359,6 +361,13 @@ class Statement:
     def key(self) -> str:
         """What is equal for two texts of which one may stand for the other, of prose."""
         return equality_key(self.text, code=False)
+
+    @cached_property
+    def notation(self) -> str:
+        """What is equal for two texts whose numbers are only written in another way: "12 500 €", "12.500€"."""
+        plain = unicodedata.normalize("NFKC", self.text).casefold().strip(_EDGE)
+        grouped = _GROUPED().sub("", plain)
+        return re.sub(r"\s+", "", re.sub(r"(?<=\d),(?=\d)", ".", grouped)).replace("==", "=").replace("⁄", "/")
 
     @cached_property
     def beginnings(self) -> frozenset[str]:

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import cast
 
 from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.ids import Rid
-from cmc_mcp.model.facts import claim_of
+from cmc_mcp.model.facts import claim_of, tags_of
 from cmc_mcp.read import navigate
 from cmc_mcp.read.agree import Statement
 from cmc_mcp.read.dedupe import PROSE, Occurrences, Same, same_of, words_key
@@ -89,11 +90,11 @@ class Arranged:
             shown = _firsts(groups)
             self._said = {found.hit.rid: found.notes for found in shown}
             self._measure(shown)
+            self._mark_retold(shown)  # first: what was superseded and is told again is not the newer value
             if not self._placed:
                 groups = [groups[place] for place in self._newer_first(shown)]
             groups = [groups[place] for place in self._claimed_later_first(_firsts(groups))]
             self._mark_possible(_firsts(groups))
-            self._mark_retold(_firsts(groups))
             self._trace.lap("reconcile", len(groups), annotated=self.annotated)
             for group in groups:
                 left = [each for each in group if each.hit.rid not in self._placed]
@@ -220,7 +221,11 @@ class Arranged:
             return None
         when = loaded.occurred_us
         order = (loaded.row.seq if when is None else when, loaded.row.rid)
-        return Candidate(said, order, loaded.speaker or "", found.hit.score, when is not None)
+        return Candidate(
+            said, order, loaded.speaker or "", found.hit.score, when is not None,
+            valid_from=loaded.interval.valid_from, title=cast("str | None", loaded.fields.get("title")),
+            tags=tags_of(loaded.fields),
+        )  # fmt: skip
 
     def _mark_possible(self, shown: list[LoadedHit]) -> None:
         settings = self._settings

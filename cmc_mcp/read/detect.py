@@ -58,7 +58,8 @@ def sign_of(a: Statement, b: Statement, *, is_close: bool = True) -> Sign | None
         return Sign(0.75, "they use opposite words", pairs)
     if x.dates - y.dates and y.dates - x.dates:
         return Sign(0.75, f"their dates differ: {_listed(x.dates - y.dates)}, {_listed(y.dates - x.dates)}")
-    if x.numbers - y.numbers and y.numbers - x.numbers and amounts(x.numbers) != amounts(y.numbers):
+    is_other = amounts(x.numbers) != amounts(y.numbers) and a.notation != b.notation
+    if x.numbers - y.numbers and y.numbers - x.numbers and is_other:
         return Sign(0.75, f"their numbers differ: {_listed(x.numbers - y.numbers)}, {_listed(y.numbers - x.numbers)}")
     return None
 

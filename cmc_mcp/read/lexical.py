@@ -304,7 +304,8 @@ class LexicalSearch:
         return lengths
 
     def _norm(self, rids: Rids) -> Scores:
-        settings, average = self._settings, self._head.tokens / self._head.passages
+        settings = self._settings
+        average = max(1, self._head.tokens) / self._head.passages  # passages of signs alone hold no word
         lengths = self.lengths(rids)
         norm: Scores = settings.bm25_k1 * (1 - settings.bm25_b + settings.bm25_b * lengths / average)
         return norm

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from cmc_mcp.config import Slots
+from cmc_mcp.model.names import name_key
+from cmc_mcp.model.time import SINCE_ALWAYS
 from cmc_mcp.read.agree import SLOT_WORD, STEM, Statement
 from cmc_mcp.read.subject import amounts, other_subject
 from cmc_mcp.read.words import words as word_lists
@@ -45,6 +47,9 @@ class Candidate:
     speaker: str
     score: float
     is_dated: bool = False
+    valid_from: int = SINCE_ALWAYS
+    title: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class Pairing(NamedTuple):
@@ -134,6 +139,8 @@ def _pairing(
         newer.is_dated,
     ):  # when it was said and recorded do not compare
         return None
+    if _are_apart(older, newer):
+        return None
     answered = sum(weight for term, weight in asked.items() if term in terms[old])
     if not answered:
         return None
@@ -150,11 +157,19 @@ def _pairing(
     if score < settings.bar:
         return None
     was, now = _values(older.said), _values(newer.said)
-    if not (was - now and now - was) or amounts(was) == amounts(now):
+    if not (was - now and now - was) or amounts(was) == amounts(now) or older.said.notation == newer.said.notation:
         return None
     if other_subject(older.said, newer.said, short=settings.short_spoken if older.speaker else settings.short):
         return None
     return Pairing(old, new, min(score, 1.0), f"{_listed(now - was)} for {_listed(was - now)}")
+
+
+def _are_apart(older: Candidate, newer: Candidate) -> bool:
+    """Return whether titles or tags name different things, or the one told later holds from an earlier time."""
+    titles = {name_key(title) for title in (older.title, newer.title) if title}
+    if len(titles) > 1 or any(newer.tags.get(name, value) != value for name, value in older.tags.items()):
+        return True
+    return SINCE_ALWAYS < newer.valid_from < older.valid_from
 
 
 def _weights(words: Sequence[str], texts: Sequence[frozenset[str]]) -> dict[str, float]:

@@ -27,6 +27,8 @@ _WITHIN_VALUE: Final = frozenset(
     ["at", "of", "on", "the", "to", "and", "um", "am", "den", "à", "le", "el", "la", "de", "del", "a", "в"]
 )
 """Words between the parts of one value: "3 May at 9:00"."""
+_BEFORE_REST: Final = frozenset(("at", "to", "and", "um", "bis", "und", "à", "a", "в", "до"))
+"""Words before the time of a day, or the end of a range."""
 _NUMBER_WORDS: Final = frozenset(
     (
         "number", "nr", "num", "núm", "nummer", "numero", "numéro", "número", "nº", "номер", "numer", "numar", "număr",
@@ -64,6 +66,7 @@ class _Token(NamedTuple):
     word: str
     is_value: bool
     is_content: bool
+    is_name: bool  # written with a capital, and no function word
     is_label: bool  # a number that says which one: "locker number 4: Ann", "the east gate 4 is closed"
 
 
@@ -140,7 +143,13 @@ def contrast(a: Statement, b: Statement) -> Contrast:
     if bool(a.asserted.negations) != bool(b.asserted.negations):  # but "it is not 10 but 100" does differ in a value
         turned |= not (a.asserted.numbers <= b.asserted.numbers or b.asserted.numbers <= a.asserted.numbers)
     other = bool(mine and theirs) or values > 1 or any(span.names for span in spans) or bool(values and turned)
-    return Contrast(other, values)
+    return Contrast(other or _swapped(x, y), values)
+
+
+def _swapped(x: list[_Token], y: list[_Token]) -> bool:
+    """Return whether two statements name the same things in another order: "Ann owes Ben", "Ben owes Ann"."""
+    one, two = ([token.word.casefold() for token in side if token.is_name] for side in (x, y))
+    return [name for name in one if name in two] != [name for name in two if name in one]
 
 
 def _turned(x: list[_Token], y: list[_Token]) -> bool:
@@ -173,7 +182,7 @@ def _tokens(text: str) -> list[_Token]:
         named = found[:1].isupper() and place > 0 and low in known.negations  # "Mai" is a month, and never in Italian
         content = lone or named or not (value or low in known.empty or low in _CHANGING)
         label = value and _is_label(text, matches, place, out[-1] if out else None)
-        out.append(_Token(word, value, content, label))
+        out.append(_Token(word, value, content, found[:1].isupper() and content, label))
     return out
 
 
@@ -243,11 +252,20 @@ def _differing(x: list[_Token], y: list[_Token]) -> list[_Span]:
         if runs and tag == "replace":
             _, before, _, other = runs[-1]
             between = x[before:i]
-            if len(between) <= 2 and all(t.word in _WITHIN_VALUE or t.is_value for t in between) and k - other <= 2:
+            near = len(between) <= 2 and all(t.word in _WITHIN_VALUE or t.is_value for t in between) and k - other <= 2
+            if near and _is_one_value(x[before - 1], between, x[i]):
                 runs[-1] = (runs[-1][0], j, runs[-1][2], end)
                 continue
         runs.append((i, j, k, end))
     return [_span(x, y, run) for run in runs]
+
+
+def _is_one_value(left: _Token, between: Sequence[_Token], right: _Token) -> bool:
+    """Return whether two values may be parts of one: of two numbers, a day and its year, a day and a time, or a range."""
+    if not (left.word[:1].isdigit() and right.word[:1].isdigit()):
+        return True
+    is_year = len(right.word) == 4 and right.word.isdigit() and len(left.word) <= 2
+    return is_year or ":" in right.word or bool(between and between[-1].word in _BEFORE_REST)
 
 
 def _span(x: list[_Token], y: list[_Token], run: tuple[int, int, int, int]) -> _Span:
