@@ -155,7 +155,7 @@ def _make(folder: Path, format_: int, encrypted: bool) -> None:
 
     newest = schema.MIGRATIONS[-1].number
     if format_ != newest:
-        migrate.down(Location(path, key), format_)
+        migrate.down(Location(path, key), format_, REGISTRY)
         migrate.backup_path(Location(path, key), newest).unlink()
     Path(f"{path}.lock").unlink()
     (folder / "answers.json").write_text(

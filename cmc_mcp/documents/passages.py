@@ -1,4 +1,4 @@
-"""A check of `verify`: how many passages and tokens each transaction says it added, and full text has of each passage."""
+"""A check of `verify`: how many passages and tokens each transaction says it added."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import cast
 from cmc_mcp.documents.headings import HEADINGS
 from cmc_mcp.ids import Rid, Seq
 from cmc_mcp.store.audit import Audit, Report
+from cmc_mcp.store.postings import made_of
 from cmc_mcp.store.rows import BINARY, MODALITIES
 
 
@@ -14,7 +15,6 @@ def passages(audit: Audit, report: Report) -> None:
     """Check how many passages and tokens each transaction added; where something was erased, only that it counted them."""
     headings = dict(cast("set[tuple[Rid, str]]", audit.wanted(HEADINGS)))
     made: dict[Seq, tuple[int, int]] = {}
-    lengths: dict[Rid, int] = {}
     touched = {atom.origin for atom in audit.atoms if atom.origin and audit.was_erased(atom)}
     loose: set[Seq] = set()  # transactions of passages whose words are gone, or stand under other headings now
     for atom in audit.atoms:
@@ -22,15 +22,11 @@ def passages(audit: Audit, report: Report) -> None:
         content = audit.payloads[atom.content]
         own = 0
         if content.hash not in audit.ever_erased:
-            own = audit.view.count_tokens(headings.get(atom.rid, ""))
-            if MODALITIES[atom.modality] not in BINARY:
-                own += audit.view.count_tokens((audit.text(content.pid) or b"").decode("utf-8", "replace"))
+            text = audit.text(content.pid) if MODALITIES[atom.modality] not in BINARY else None
+            own = made_of(headings.get(atom.rid, ""), (text or b"").decode("utf-8", "replace")).length
         if audit.was_erased(atom) or atom.origin in touched:
             loose.add(atom.seq)
-        elif content.hash not in audit.ever_erased:
-            lengths[atom.rid] = own
         made[atom.seq] = (count + 1, size + own)
-    _in_full_text(audit, lengths, report)
     passages = tokens = 0
     for row in audit.rows:
         count, size = made.get(row.seq, (0, 0))
@@ -41,12 +37,3 @@ def passages(audit: Audit, report: Report) -> None:
         if longer < size or (longer != size and row.seq not in loose and not again):
             report("transactions", row.seq, "its tokens are not those of the atoms up to it")
         passages, tokens = row.passages, row.tokens
-
-
-def _in_full_text(audit: Audit, lengths: dict[Rid, int], report: Report) -> None:
-    """Compare how long full text says that passages are, which is read alone; what it finds them by, its own check reads."""
-    found = audit.view.lengths(list(lengths))
-    for rid, tokens in lengths.items():
-        if found.get(rid) != tokens:
-            says = "does not hold it" if rid not in found else f"counts {found[rid]} tokens"
-            report("passages", rid, f"full text {says}, and it has {tokens}; `cmc rebuild` mends it")

@@ -27,7 +27,7 @@ from cmc_mcp.read.frame import Names, ids_in
 from cmc_mcp.read.gate import abstention, gated, kappa_of
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
-from cmc_mcp.read.lexical import LexicalSearch
+from cmc_mcp.read.lexical import LexicalSearch, question_words, words_of
 from cmc_mcp.read.navigate import Candidate, navigated
 from cmc_mcp.read.notes import Notes, brief
 from cmc_mcp.read.point import Cursor
@@ -171,11 +171,11 @@ class _Sequence:
 
     def room(self) -> Room:
         """Return what the answer may take, and what shortens its memories for this question."""
-        view, reading, question = self._reading.view, self._reading, self._asked.question
+        reading, question = self._reading, self._asked.question
         count, constants = reading.workspace.kept.counter().count, reading.settings.compress
         passages = None
         if not self._asked.detailed:
-            passages = Passages(view.terms(question.query), view.terms, count, self._level, constants)
+            passages = Passages(question_words(question.query), words_of, count, self._level, constants)
         return Room(
             question.budget_tokens, question.limit, count, Names(self._digits), question_terms(question.query),
             constants.passage_tokens, passages,

@@ -183,6 +183,11 @@ def _by_length(term: str) -> tuple[int, str]:
     return len(term), term
 
 
+def is_looked_for(term: str) -> bool:
+    """Return whether a term may be near a word: all others need not be known to a vocabulary."""
+    return len(term) >= _CHARS_MIN and bool(_kind(term))
+
+
 def _kind(term: str) -> str:
     """Return whether a term is a "word", an "identifier", or nothing that is looked for by others.
 

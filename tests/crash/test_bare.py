@@ -48,7 +48,7 @@ def seen(path: Path, tmp_path: Path, *statements: str) -> list[str]:
 def test_a_sound_store_has_no_fault_in_any_format(sound: Path, tmp_path: Path) -> None:
     assert seen(sound, tmp_path) == []
     for version in (3, 2, 1):
-        migrate.down(Location(tmp_path / "copy.db"), version)
+        migrate.down(Location(tmp_path / "copy.db"), version, REGISTRY)
         assert bare.faults(tmp_path / "copy.db", Path(f"{sound}.objects")) == []
 
 

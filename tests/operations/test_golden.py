@@ -14,6 +14,7 @@ import pytest
 
 from cmc_mcp.errors import FutureStore, StoreError
 from cmc_mcp.merkle.checkpoint import public_key
+from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, connect
@@ -121,7 +122,7 @@ def test_a_store_from_the_future_is_refused_without_a_byte_written(golden: Golde
 @pytest.mark.parametrize("to", range(1, NEWEST))
 @pytest.mark.parametrize("golden", ["format-4"], indirect=True)
 def test_down_and_up_again_is_equal(golden: Golden, to: int) -> None:
-    migrate.down(golden.location, to)
+    migrate.down(golden.location, to, REGISTRY)
     assert golden.version() == to
     with golden.memory() as memory:
         assert answers(memory) == golden.expected()

@@ -17,10 +17,10 @@ from cmc_mcp.ids import NO_WORKSPACE, Ws
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.ports import Objects
-from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, rates, statistics, structure
+from cmc_mcp.store.postgres import hnsw, migrate, partitions, rates, statistics, structure
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, patient, translated
 from cmc_mcp.store.postgres.pool import Pool
-from cmc_mcp.store.postgres.rebuild_view import PostgresRebuild, passages_of
+from cmc_mcp.store.postgres.rebuild_view import PostgresRebuild
 from cmc_mcp.store.postgres.schema import OWN_TABLES
 from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
 from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
@@ -48,7 +48,6 @@ class PostgresStore(SqlStore):
         super().__init__(clock, registry)
         self.address = address
         self.pool = pool or Pool(address)
-        self._tokens = fulltext.tokenizer()
         self._guard = threading.Lock()
         self._turns: dict[Ws, threading.Lock] = {}
 
@@ -59,8 +58,10 @@ class PostgresStore(SqlStore):
 
     # ------------------------------------------------------------------ life
     @classmethod
-    def open(cls, url: str, *, clock: Clock, registry: Registry, read_only: bool = False) -> PostgresStore:
-        """Open a store, making or migrating its tables.
+    def open(
+        cls, url: str, *, clock: Clock, registry: Registry, read_only: bool = False, objects: Objects | None = None
+    ) -> PostgresStore:
+        """Open a store, making or migrating its tables, for which objects that are kept elsewhere may be read.
 
         Raises:
             InvalidInput: the address.
@@ -69,7 +70,7 @@ class PostgresStore(SqlStore):
             IntegrityError: as their names say.
         """
         address = Address.of(url, read_only=read_only)
-        migrate.run(address, clock, registry)
+        migrate.run(address, clock, registry, objects=objects)
         return cls(address, clock=clock, registry=registry)
 
     def close(self) -> None:
@@ -84,7 +85,7 @@ class PostgresStore(SqlStore):
             connection = self._begun()
             try:
                 cache = self._facts.setdefault(ws, FactsCache())
-                yield PostgresView(connection, ws, cache, self.registry, self._tokens)
+                yield PostgresView(connection, ws, cache, self.registry)
             finally:
                 connection.rollback()
                 self.pool.give(connection)
@@ -120,8 +121,7 @@ class PostgresStore(SqlStore):
             trees = self._trees.pop(ws, None)
             try:
                 facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
-                text = fulltext.Passages(connection, ws, self._tokens)
-                unit = PostgresUnit(connection, ws, facts, self.registry, trees, kept, text)
+                unit = PostgresUnit(connection, ws, facts, self.registry, trees, kept)
                 connection.begun_at(unit.before)
                 yield unit
                 connection.commit(unit.after)
@@ -187,17 +187,6 @@ class PostgresStore(SqlStore):
                 )
             return not seen
 
-    def text_faults(self, ws: Ws, objects: Objects) -> list[str]:
-        """Compare full text with what it was made of."""
-        wrong = total = 0
-        with self.reader(ws) as view:
-            for rows in passages_of(view, objects):
-                total += len(rows)
-                wrong += len(view.words.faults(rows))
-            if not wrong and view.words.total() == total:
-                return []
-        return ["full text does not match what it was made of; `cmc rebuild` mends it"]
-
     def file_faults(self) -> list[tuple[str, str, str]]:
         """Check what belongs to no workspace: what the server knows of damage, tables, stray rows."""
         with self.reader(NO_WORKSPACE) as view:
@@ -212,7 +201,7 @@ class PostgresStore(SqlStore):
         """Hold the workspace's lock and a transaction in which derived tables are written anew; leaving it commits."""
         with self._turn(ws), self.exclusive() as connection:
             connection.run(f"BEGIN; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {int(ws)})")
-            yield PostgresRebuild(connection, ws, self.registry, self._tokens, objects)
+            yield PostgresRebuild(connection, ws, FactsCache(), self.registry, objects)
             connection.run("COMMIT")
             self._trees.pop(ws, None)
         with translated(self.address), patient(self.address) as connection:
