@@ -97,6 +97,11 @@ def facts_hash(body: bytes) -> PayloadHash:
     return PayloadHash(digest("cmc/facts/1", body))
 
 
+def instant(us: int) -> int | str:
+    """Return a time as canonical JSON: past 2**53 (before 1685 and after 2255) a number is none, its digits are."""
+    return us if abs(us) < 1 << 53 else str(us)
+
+
 def fixed(number: float | str | Decimal) -> str:
     """Format a number as fixed-point text with six decimal places, the form in hashed values.
 

@@ -172,6 +172,18 @@ class StoreError(CmcError):
 
     code = "store"
 
+    @classmethod
+    def refused(cls, said: str, do: str, missing: str = "") -> Self:
+        """Build the error for what a database refuses since it is not as CMC made it; `said` are the driver's own words.
+
+        >>> str(StoreError.refused("no such table: tags", "a backup helps", "table tags")).partition("; ")[0]
+        'the table tags is missing: something other than CMC changed the store'
+        """
+        what = f"the {missing} is missing: something other than CMC changed the store"
+        if not missing:
+            what = "the database refused what was asked of it, and nothing was changed"
+        return cls(f"{what}; `cmc verify` names what is wrong, and {do}", detail=said)
+
     def after(self, kept: str) -> Self:
         """Return the same failure for a call that had committed a part before the failure.
 

@@ -17,7 +17,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.embed import MiniLM
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.environment import check_workspace, signing_key
-from cmc_mcp.errors import InvalidInput, NotFound
+from cmc_mcp.errors import InvalidInput, NotFound, StoreError
 from cmc_mcp.history import diff as diffs
 from cmc_mcp.history import log as logs
 from cmc_mcp.history import proof
@@ -26,7 +26,7 @@ from cmc_mcp.history import snapshot as snapshots
 from cmc_mcp.history.rebuild import rebuild
 from cmc_mcp.history.references import PointLike, resolve_point
 from cmc_mcp.history.restore import check_arguments
-from cmc_mcp.history.verify import Verifier, text_and_file
+from cmc_mcp.history.verify import Verifier, text_and_file, unreadable
 from cmc_mcp.ids import START
 from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.merkle.checkpoint import public_key as public_key_of
@@ -500,6 +500,17 @@ class Memory:
         """
         checked(Verify.of(locals()))
         key = self._public_key(public_key) if checkpoint is not None else b""
+        try:
+            return self._verified(checkpoint, key, id, deep=deep, progress=progress)
+        except StoreError:
+            found = unreadable(self._workspace.store, self._workspace.ws)
+            if found is None:
+                raise
+            return found
+
+    def _verified(
+        self, checkpoint: str | None, key: bytes, id: str | None, *, deep: bool, progress: Progress | None
+    ) -> VerifyResult:
         with self._workspace.reader() as view:
             verifier = Verifier(view, self._workspace.objects)
             verifier.run(progress)

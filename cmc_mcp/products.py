@@ -6,7 +6,7 @@ from typing import Final
 
 from cmc_mcp.atoms.codes import CODES
 from cmc_mcp.atoms.edges import EDGES, LINKS
-from cmc_mcp.atoms.facts import CLAIMS, CONFIDENCES, TAGS
+from cmc_mcp.atoms.facts import CLAIMS, CONFIDENCES, TAGS, fill_topics
 from cmc_mcp.atoms.memories import MEMORIES
 from cmc_mcp.atoms.traits import SPEAKERS, TRAITS, fill_traits
 from cmc_mcp.atoms.witnesses import WITNESSES
@@ -57,5 +57,9 @@ REGISTRY: Final = Registry(
     deep=(DeepCheck("vectors", vectors.atoms), DeepCheck("node_vectors", vectors.nodes)),
     plain=TABLES,
     migrations=MIGRATIONS,
-    fills={"nodes of documents": fill_nodes, "traits of passages": fill_traits},
+    fills={
+        "nodes of documents": fill_nodes,
+        "traits of passages": fill_traits,
+        "topics of claims": fill_topics,
+    },
 )

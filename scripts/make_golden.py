@@ -30,6 +30,8 @@ RELEASES = {  # name: (commit, format, encrypted)
     "format-3": ("1f911ec", 3, False),
     "format-4": ("1f911ec", 4, False),
     "format-4-encrypted": ("1f911ec", 4, True),
+    "format-5": ("f473011", 5, False),
+    "format-5-encrypted": ("f473011", 5, True),
 }
 QUERIES = ("deploy target", "heron weir", "invoice rounding", "when does the ferry leave", "picture of the harbour")
 GUIDE = (
@@ -155,7 +157,7 @@ def _make(folder: Path, format_: int, encrypted: bool) -> None:
 
     newest = schema.MIGRATIONS[-1].number
     if format_ != newest:
-        migrate.down(Location(path, key), format_, REGISTRY)
+        migrate.down(Location(path, key), format_)
         migrate.backup_path(Location(path, key), newest).unlink()
     Path(f"{path}.lock").unlink()
     (folder / "answers.json").write_text(

@@ -98,11 +98,12 @@ class Superseded:
 
 
 def superseded_claims(view: LedgerView, claim: Claim) -> list[Rid]:
-    """Return the memories that ever made a claim, however its object is spelled, and to which a link `supersedes` leads."""
+    """Return the memories that ever made a claim, however it is spelled, and to which a link `supersedes` leads."""
     holders: set[Rid] = set()
-    for pid in view.facts_with_claim(claim.subject, claim.predicate):
+    for pid in view.facts_with_claim(claim.topic):
         theirs = claim_of(view.facts(pid).fields)
-        if theirs is not None and (theirs.value, theirs.many) == (claim.value, claim.many):
+        same = theirs is not None and (theirs.about, theirs.value) == (claim.about, claim.value)
+        if theirs is not None and same and theirs.many == claim.many:
             holders.update(view.facts_used(pid))
     if not holders:
         return []

@@ -137,6 +137,8 @@ def _item(out: Out, item: Item, number: int) -> None:
         out.line(Styled(f"! and {more} more like these", "yellow"))
     for other in item.stale_premises:
         out.line(Styled(f"! rests on {other}, which no longer holds", "yellow"))
+    if item.more_stale_premises:
+        out.line(Styled(f"! and on {item.more_stale_premises} more that no longer hold", "yellow"))
 
 
 def _said_of(item: Item) -> Iterator[Styled]:

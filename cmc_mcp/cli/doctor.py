@@ -314,7 +314,7 @@ def _refused(error: CmcError) -> Finding:
         do = "upgrade cmc-mcp, or restore the backup that the newer version made"
     elif isinstance(error, WrongKey):
         do = "choose another --store, or set CMC_KEY or CMC_KEY_FILE to its key"
-    elif error.code == "integrity":
+    elif error.code == "integrity" or "is missing: something other" in error.message:
         do = "`cmc restore BACKUP` puts the last backup in its place, and keeps this file aside"
     elif "older version" in error.message:
         return _note(

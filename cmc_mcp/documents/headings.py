@@ -69,7 +69,7 @@ def _places(manifest: Manifest) -> Iterator[tuple[bytes, tuple[str, ...]]]:
 
 def _turn(discriminator: bytes | None) -> tuple[str, ...]:
     said = json.loads(discriminator) if discriminator else {}
-    if "session" not in said:
+    if "speaker" not in said:
         return ()
     occurred = said.get("occurred_at")
     date = None if occurred is None else format_time(int(occurred))

@@ -55,6 +55,17 @@ class Loaded:
         return self.data.decode()
 
     @property
+    def speaker(self) -> str | None:
+        """Who said it, None if that is not told."""
+        return cast("str | None", self.discriminator.get("speaker") or self.fields.get("speaker"))
+
+    @property
+    def occurred_us(self) -> int | None:
+        """When it was said or happened, None if that is not told."""
+        when = self.discriminator.get("occurred_at", self.fields.get("occurred_at"))
+        return None if when is None else int(str(when))
+
+    @property
     def derived_from(self) -> list[str]:
         """The premises, as ids."""
         return cast("list[str]", self.witness.get("derived_from", []))

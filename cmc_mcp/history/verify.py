@@ -12,10 +12,10 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from cmc_mcp.canon import payload_hash
-from cmc_mcp.errors import BROKEN, IntegrityError, ProofError
+from cmc_mcp.errors import BROKEN, IntegrityError, ProofError, StoreError
 from cmc_mcp.history.totals import totals
 from cmc_mcp.ids import ModelNumber, PayloadHash, Rid, Seq, Ws
-from cmc_mcp.kernel.identity import atom_id
+from cmc_mcp.kernel.identity import atom_id, snapshot_name
 from cmc_mcp.kernel.intervals import Interval, leaf
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, KEY_BYTES
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
@@ -24,7 +24,7 @@ from cmc_mcp.merkle import state as tree
 from cmc_mcp.merkle.checkpoint import Checkpoint, verify_checkpoint
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.model.facts import Facts
-from cmc_mcp.model.results import Fault
+from cmc_mcp.model.results import Fault, VerifyResult
 from cmc_mcp.store.audit import Audit, numbered_whole
 from cmc_mcp.store.checks import Check, Prepared
 from cmc_mcp.store.indexes import Index, Row
@@ -380,3 +380,17 @@ def text_and_file(store: Store, ws: Ws, objects: Objects) -> list[Fault]:
     """Check full text, and what belongs to no workspace."""
     found = [*store.text_faults(ws, objects), *store.file_faults()]
     return [Fault(table=table, key=key, reason=reason) for table, key, reason in found]
+
+
+def unreadable(store: Store, ws: Ws) -> VerifyResult | None:
+    """Name the tables and indexes that are not as the migrations made them; None if all are, so that they explain nothing."""
+    faults = [Fault(table=table, key=key, reason=reason) for table, key, reason in store.file_faults()]
+    if not faults:
+        return None
+    try:
+        head = store.head(ws)
+    except StoreError:
+        return VerifyResult(holds=False, faults=faults, transaction=0, snapshot="", log_root="")
+    return VerifyResult(
+        holds=False, faults=faults, transaction=head.seq, snapshot=snapshot_name(head.state_root), log_root=""
+    )

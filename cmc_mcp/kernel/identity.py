@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Final, TypeVar
 
-from cmc_mcp.canon import Json, canonical, digest, payload_hash
+from cmc_mcp.canon import Json, canonical, digest, instant, payload_hash
 
 ATOM_PREFIX: Final = "atom_"
 SNAPSHOT_PREFIX: Final = "snap_"
@@ -61,10 +61,23 @@ def turn_discriminator(session: str, speaker: str, occurred_us: int | None, ordi
     """Encode what tells a turn from its twins: session and speaker, and when it was said or else its ordinal."""
     body: dict[str, Json] = {"session": session, "speaker": speaker}
     if occurred_us is not None:
-        # past 2**53 (the years before 1685 and after 2255) a number is no canonical JSON, its digits are
-        body["occurred_at"] = occurred_us if abs(occurred_us) < 1 << 53 else str(occurred_us)
+        body["occurred_at"] = instant(occurred_us)
     elif ordinal is not None:
         body["ordinal"] = ordinal
+    return canonical(body)
+
+
+def note_discriminator(speaker: str, occurred_us: int | None) -> bytes:
+    """Encode who said a note and when, as of a turn that has no session; empty for a note of which neither is told.
+
+    >>> note_discriminator("", None), note_discriminator("Maya", None)
+    (b'', b'{"speaker":"Maya"}')
+    """
+    if not speaker and occurred_us is None:
+        return NO_DISCRIMINATOR
+    body: dict[str, Json] = {"speaker": speaker}
+    if occurred_us is not None:
+        body["occurred_at"] = instant(occurred_us)
     return canonical(body)
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TypedDict
 from urllib.parse import quote, unquote
 
-from cmc_mcp.canon import Json, canonical, facts_hash
+from cmc_mcp.canon import Json, canonical, digest, facts_hash, instant
 from cmc_mcp.ids import PayloadHash
 from cmc_mcp.model.names import name_key
 
@@ -105,6 +105,16 @@ def used_of(fields: FactFields) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def said_fields(speaker: str, occurred_us: int | None) -> dict[str, Json]:
+    """Return the fields that say who said a document and when; of notes and turns the id covers both.
+
+    >>> said_fields("Maya", None), said_fields("", 5)
+    ({'speaker': 'Maya'}, {'occurred_at': 5})
+    """
+    said: dict[str, Json] = {"speaker": speaker} if speaker else {}
+    return said if occurred_us is None else {**said, "occurred_at": instant(occurred_us)}
+
+
 def mark_field(principal: str) -> str:
     """Return the name of the field that holds a principal's judgement; register names are ASCII.
 
@@ -149,8 +159,18 @@ class Claim:
 
     @property
     def about(self) -> tuple[str, str]:
-        """The subject and predicate."""
-        return self.subject, self.predicate
+        """The subject and predicate, as what is equal for two spellings: "Ann" and "ann" are one."""
+        return name_key(self.subject), name_key(self.predicate)
+
+    @property
+    def topic(self) -> int:
+        """The number by which claims about one thing are found, however spelled: 62 bits of SHA-256.
+
+        >>> Claim("Ann", "lives in", "Rome").topic == Claim("ann", "Lives in", "Oslo").topic
+        True
+        """
+        subject, predicate = self.about
+        return int.from_bytes(digest("cmc/topic/1", subject.encode(), predicate.encode())[:8], "big") >> 2
 
     @property
     def value(self) -> str:

@@ -129,6 +129,7 @@ class Item(Result):
     more_conflicts: int = Field(default=0, description="others that disagree, not named")
     superseded_by: list[str] = []
     stale_premises: list[str] = []
+    more_stale_premises: int = Field(default=0, description="others that no longer hold, not named")
     around: list[Neighbour] = []
     duplicates: list[str] = Field(
         default=[], description="ids that this one stands for, equal in words and in all else that is shown"

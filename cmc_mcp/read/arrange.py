@@ -222,9 +222,9 @@ class Arranged:
         loaded, said = found.loaded, found.statement
         if said is None or not found.notes.is_empty or (loaded.row.origin and "session" not in loaded.discriminator):
             return None
-        occurred = loaded.discriminator.get("occurred_at")
-        order = (loaded.row.seq, loaded.row.rid) if occurred is None else (int(str(occurred)), loaded.row.rid)
-        return Candidate(said, order, str(_speaker(loaded) or ""), found.hit.score)
+        when = loaded.occurred_us
+        order = (loaded.row.seq if when is None else when, loaded.row.rid)
+        return Candidate(said, order, loaded.speaker or "", found.hit.score, when is not None)
 
     def _mark_possible(self, shown: list[LoadedHit]) -> None:
         settings = self._settings
@@ -234,7 +234,7 @@ class Arranged:
         if len(texts) > 1:
             loaded = {found.hit.rid: found.loaded for found in shown}
             possible = self._detector(texts, self._closeness, settings)
-            said_by_one = [each for each in possible if _speaker(loaded[each.first]) == _speaker(loaded[each.second])]
+            said_by_one = [each for each in possible if loaded[each.first].speaker == loaded[each.second].speaker]
             self.annotated += note_possible(said_by_one, loaded, self._said)
 
     def _mark_retold(self, shown: list[LoadedHit]) -> None:
@@ -264,7 +264,3 @@ class Arranged:
             if rid in notes and rid not in self._placed:
                 hit = Hit(rid, loser.score, 0.0, 0.0)
                 yield from self._with_winners(hit, found[rid], notes[rid], depth=depth + 1)
-
-
-def _speaker(loaded: Loaded) -> object:
-    return loaded.discriminator.get("speaker")

@@ -119,12 +119,12 @@ class Claims:
         """Return the holders of what a claim is about."""
         key = claim.about
         if key not in self._topics:
-            self._topics[key] = Topic(self._holders(*key))
+            self._topics[key] = Topic(self._holders(claim))
         return self._topics[key]
 
-    def _holders(self, subject: str, predicate: str) -> list[Holder]:
+    def _holders(self, mine: Claim) -> list[Holder]:
         view, point = self._view, self._point
-        rows = view.holders(view.facts_with_claim(subject, predicate), point.head.seq, point.valid_at)
+        rows = view.holders(view.facts_with_claim(mine.topic), point.head.seq, point.valid_at)
         rids = [row.rid for row in rows]
         atoms, held = view.atoms(rids), view.intervals_of(rids, point.head.seq)
         found = []
@@ -132,7 +132,7 @@ class Claims:
             for interval in held.get(rid, ()):
                 fields = interval.facts.fields
                 claim = claim_of(fields)
-                if claim is None or claim.many or claim.about != (subject, predicate):
+                if claim is None or claim.many or claim.about != mine.about:
                     continue
                 if interval.valid_from <= point.valid_at < interval.valid_to:
                     found.append(Holder(rid, interval.valid_from, atom.seq, claim, fields))

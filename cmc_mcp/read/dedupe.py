@@ -26,7 +26,7 @@ class Same(NamedTuple):
     modality: int
     writer: str
     origin: Pid
-    said: Pid  # by whom, when, in which session
+    said: tuple[Pid, str | None, int | None]  # in which session; by whom and when, which may be facts
     valid_from: int
     valid_to: int
     tags: tuple[tuple[str, str], ...]
@@ -59,7 +59,7 @@ def same_of(loaded: Loaded, text: str) -> Same | None:
         row.modality,
         str(loaded.witness.get("writer")),
         row.origin,
-        row.discriminator,
+        (row.discriminator, loaded.speaker, loaded.occurred_us),
         interval.valid_from,
         interval.valid_to,
         tuple(tags_of(fields).items()),

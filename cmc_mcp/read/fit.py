@@ -135,6 +135,7 @@ def reduced(item: Item) -> Iterator[Item]:
         "place": None,
         "around": [],
         "stale_premises": [],
+        "more_stale_premises": 0,
         "more_conflicts": 0,
         "duplicates": [],
     }

@@ -155,7 +155,7 @@ def _marks(item: Item, names: Names) -> Iterator[str]:
     if more := max(0, len(said) - RIVALS_NAMED) + item.more_conflicts:
         yield f"CONFLICTS with {more} more"
     if item.stale_premises:
-        yield f"STALE premises {_named(item.stale_premises, names, RIVALS_NAMED)}"
+        yield f"STALE premises {_named(item.stale_premises, names, RIVALS_NAMED, item.more_stale_premises)}"
     if item.duplicates:
         yield f"stands for {_named(item.duplicates, names, DUPLICATES_NAMED)}"
 
@@ -167,10 +167,10 @@ def _note(note: ConflictNote, names: Names) -> str:
     return f"{_SAYS[note.kind]} {names(note.with_id)} ({value(reason)})"
 
 
-def _named(ids: Sequence[str], names: Names, most: int) -> str:
-    """Name the first of some ids, and count the others."""
-    said = " ".join(map(names, ids[:most]))
-    return said if len(ids) <= most else f"{said} and {len(ids) - most} more"
+def _named(ids: Sequence[str], names: Names, most: int, more: int = 0) -> str:
+    """Name the first of some ids, and count the others, with `more` that are not among them."""
+    said, more = " ".join(map(names, ids[:most])), more + max(0, len(ids) - most)
+    return f"{said} and {more} more" if more else said
 
 
 def words(item: Item, names: Names, *, printed: bool = True) -> list[str]:

@@ -19,7 +19,6 @@ def item_of(
     """Return a memory as a reader sees it; `more` holds the fields that a reading adds."""
     fields, witness = loaded.fields, loaded.witness
     claim = claim_of(fields)
-    occurred = loaded.discriminator.get("occurred_at")
     confidence = number_of(fields, "confidence")
     model_id = str(witness.get("model_id", NO_MODEL))
     # everything mutable is given: a default would be copied deeply, which costs more than the rest
@@ -34,8 +33,8 @@ def item_of(
         dependency_hash=more.get("dependency_hash"),
         title=cast("str | None", fields.get("title")),
         session=cast("str | None", loaded.discriminator.get("session")),
-        speaker=cast("str | None", loaded.discriminator.get("speaker")) or None,
-        occurred_at=format_time(int(str(occurred))) if occurred is not None else None,
+        speaker=loaded.speaker,
+        occurred_at=None if loaded.occurred_us is None else format_time(loaded.occurred_us),
         valid_from=format_time(loaded.interval.valid_from),
         valid_to=format_time(loaded.interval.valid_to),
         recorded_at=None if recorded_us is None else format_time(recorded_us),
@@ -59,6 +58,7 @@ def item_of(
         more_conflicts=more.get("more_conflicts", 0),
         superseded_by=more.get("superseded_by", []),
         stale_premises=more.get("stale_premises", []),
+        more_stale_premises=more.get("more_stale_premises", 0),
         duplicates=more.get("duplicates", []),
         around=more.get("around", []),
         why=more.get("why"),
@@ -75,6 +75,7 @@ class More(TypedDict, total=False):
     more_conflicts: int
     superseded_by: list[str]
     stale_premises: list[str]
+    more_stale_premises: int
     duplicates: list[str]
     around: list[Neighbour]
     why: dict[str, float] | None

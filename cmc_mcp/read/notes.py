@@ -10,7 +10,7 @@ from cmc_mcp.ids import Rid
 from cmc_mcp.model.results import ConflictNote
 
 NAMED_MAX: Final = 3
-"""Of those that disagree with one memory, how many are named; the rest are counted."""
+"""Of those that disagree with one memory, or let it down, how many are named; the rest are counted."""
 
 REASON_TOKENS_MAX: Final = 22
 """Tokens of a reason: with the mark and the short id before it, a note has no more than 40."""

@@ -29,7 +29,7 @@ from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
 from cmc_mcp.read.lexical import LexicalSearch, question_words, words_of
 from cmc_mcp.read.navigate import Candidate, navigated
-from cmc_mcp.read.notes import Notes, brief
+from cmc_mcp.read.notes import NAMED_MAX, Notes, brief
 from cmc_mcp.read.point import Cursor
 from cmc_mcp.read.quality import parts
 from cmc_mcp.read.query import Question, limits_of
@@ -189,8 +189,9 @@ class _Sequence:
     def _level(self, item: Item) -> Level:
         """Return how much of a memory its age and priority keep where room is short."""
         loaded = self._loaded[item.id]
-        occurred = loaded.discriminator.get("occurred_at")
-        since = self._reading.view.head_at(loaded.row.seq).recorded_us if occurred is None else int(str(occurred))
+        since = loaded.occurred_us
+        if since is None:
+            since = self._reading.view.head_at(loaded.row.seq).recorded_us
         priority = number_of(loaded.fields, "priority")
         return level_of(
             self._reading.point.reference_us - since,
@@ -298,7 +299,8 @@ class _Sequence:
                     conflicts=[brief(note, count) for note in notes.conflicts],
                     more_conflicts=notes.more,
                     superseded_by=[atom_name(view.record(rid).key) for rid in notes.superseded_by],
-                    stale_premises=notes.stale,
+                    stale_premises=notes.stale[:NAMED_MAX],
+                    more_stale_premises=max(0, len(notes.stale) - NAMED_MAX),
                     duplicates=[other.name for other in placed.others],
                     around=beside.get(hit.rid, []),
                     why=self._why(placed, place) if asked.explain else None,

@@ -35,8 +35,8 @@ _OTHER_TIMES: Final = frozenset(
 class Candidate:
     """A statement in the order of the answer.
 
-    `order` is what tells earlier from later: microseconds, or places in one conversation, the same kind for all that
-    are given; None for a passage of a document or for code, which supersede nothing. `speaker` is empty when not known.
+    `order` is what tells earlier from later, among those that are all dated, or all are not: microseconds, or places in the
+    ledger; None for a passage of a document or for code, which supersede nothing. `speaker` is empty when not known.
     `score` is the one that it was ranked by.
     """
 
@@ -44,6 +44,7 @@ class Candidate:
     order: tuple[int, ...] | None
     speaker: str
     score: float
+    is_dated: bool = False
 
 
 class Pairing(NamedTuple):
@@ -126,7 +127,12 @@ def _pairing(
     settings: Slots,
 ) -> Pairing | None:
     older, newer = candidates[old], candidates[new]
-    if older.order is None or newer.order is None or newer.order <= older.order or older.speaker != newer.speaker:
+    if older.order is None or newer.order is None or newer.order <= older.order:
+        return None
+    if (older.speaker, older.is_dated) != (
+        newer.speaker,
+        newer.is_dated,
+    ):  # when it was said and recorded do not compare
         return None
     answered = sum(weight for term, weight in asked.items() if term in terms[old])
     if not answered:

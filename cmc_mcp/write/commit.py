@@ -13,7 +13,14 @@ from cmc_mcp.documents.manifest import Manifest, ManifestPart, decode_manifest
 from cmc_mcp.documents.nodes import nodes_in
 from cmc_mcp.documents.sources import SOURCES, Source
 from cmc_mcp.ids import NO_PAYLOAD, NodeKey, PayloadHash, Pid, Rid
-from cmc_mcp.kernel.identity import aligned, atom_id, entry_discriminator, turn_discriminator, twin_discriminator
+from cmc_mcp.kernel.identity import (
+    aligned,
+    atom_id,
+    entry_discriminator,
+    note_discriminator,
+    turn_discriminator,
+    twin_discriminator,
+)
 from cmc_mcp.kernel.intervals import Interval, Intervals, asserted, without
 from cmc_mcp.kernel.kinds import EDGE, ITEM, SOURCE, Record, atom_record
 from cmc_mcp.model.facts import Facts, facts_of, merged
@@ -86,7 +93,7 @@ class Batch:
     inline_bytes: int
     staged: Staged = field(default_factory=Staged)
     _tails: dict[str, _Tail] = field(default_factory=dict)
-    _notes: dict[tuple[str, str, str, PayloadHash], bytes] = field(default_factory=dict)
+    _notes: dict[tuple[str, str, str, PayloadHash, bytes], bytes] = field(default_factory=dict)
     _turns: set[bytes] = field(default_factory=set)
     _said: dict[TurnIdentity, bytes | None] = field(default_factory=dict)
     _facts: tuple[Mapping[str, Json], Facts] | None = None
@@ -113,23 +120,25 @@ class Batch:
     # ------------------------------------------------------------------ the streams
     def _note(self, draft: Draft, witness: Witness) -> bytes:
         part, request = draft.parts[0], draft.request
-        text = (request.modality, draft.media_type, part.hash)
+        said = note_discriminator(request.speaker, request.occurred_us)
+        text = (request.modality, draft.media_type, part.hash, said)
         key = self._notes.get((witness.writer, *text))
         if key is None:
             key = self._known_note(text, witness.writer) or atom_id(
-                *text, payload_hash(draft.origin.encode()), payload_hash(b""), witness.key
+                *text[:3], payload_hash(draft.origin.encode()), payload_hash(said), witness.key
             )
             self._notes[witness.writer, *text] = key
-        return self._assert(_Telling(draft, witness, NO_PAYLOAD), part, key, b"")
+        return self._assert(_Telling(draft, witness, NO_PAYLOAD), part, key, said)
 
-    def _known_note(self, text: tuple[str, str, PayloadHash], writer: str) -> bytes | None:
-        """Return the id of the note with the same words by a writer, or None: what two say is said twice."""
+    def _known_note(self, text: tuple[str, str, PayloadHash, bytes], writer: str) -> bytes | None:
+        """Return the id of the note with the same words, speaker and time by a writer, or None: what two say is said twice."""
         pid = self.unit.pid(text[2])
-        if pid is None:
+        said = self.unit.pid(payload_hash(text[3])) if text[3] else NO_PAYLOAD
+        if pid is None or said is None:
             return None
         media = self.unit.pid(payload_hash(text[1].encode()))
         for row in self.unit.atoms_with_content(pid):
-            same = (row.origin, row.discriminator, row.media_type) == (0, 0, media)
+            same = (row.origin, row.discriminator, row.media_type) == (0, said, media)
             if same and MODALITIES[row.modality] == text[0] and self._writer(row.witness) == writer:
                 return row.key
         return None

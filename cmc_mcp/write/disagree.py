@@ -79,10 +79,12 @@ class _Topic:
 def conflicts_of(view: LedgerView, staged: Staged) -> Disagreement:
     """Find live claims about the same subject and predicate that say something else at a common time."""
     claims = [(rid, claim) for rid, fields in staged.claims if (claim := claim_of(fields)) and not claim.many]
-    together: dict[tuple[str, str], list[Rid]] = {}
+    together: dict[tuple[str, str], list[tuple[Rid, Claim]]] = {}
     for rid, claim in claims:
-        together.setdefault(claim.about, []).append(rid)
-    topics = {about: _Topic(_held(view, about, rids, staged)) for about, rids in together.items()}
+        together.setdefault(claim.about, []).append((rid, claim))
+    topics = {
+        about: _Topic(_held(view, told[0][1], [rid for rid, _ in told], staged)) for about, told in together.items()
+    }
     notes: list[ConflictNote] = []
     more = 0
     for rid, claim in claims:
@@ -92,9 +94,9 @@ def conflicts_of(view: LedgerView, staged: Staged) -> Disagreement:
     return Disagreement(notes, more)
 
 
-def _held(view: LedgerView, about: tuple[str, str], claiming: Sequence[Rid], staged: Staged) -> list[_Held]:
-    """Return who claims something of a subject and predicate, in this unit too, by record number."""
-    seq, facts = view.head().seq, view.facts_with_claim(*about)
+def _held(view: LedgerView, mine: Claim, claiming: Sequence[Rid], staged: Staged) -> list[_Held]:
+    """Return who claims something of what a claim is about, in this unit too, by record number."""
+    seq, facts = view.head().seq, view.facts_with_claim(mine.topic)
     committed = view.intervals_of([holder.rid for holder in view.holders(facts, seq)], seq) if facts else {}
     retired = {view.rid(atom_record(key)) for key in staged.retired}
     few = committed if len(committed) <= _LOOKED_AT_MAX else {rid for rid in committed if rid in retired}
@@ -103,7 +105,7 @@ def _held(view: LedgerView, about: tuple[str, str], claiming: Sequence[Rid], sta
     for rid in sorted(held):
         for start, end, holds in held[rid]:
             claim = claim_of(holds.fields)
-            if claim is not None and not claim.many and claim.about == about:
+            if claim is not None and not claim.many and claim.about == mine.about:
                 out.append(_Held(rid, start, end, claim))
     return out
 

@@ -12,6 +12,7 @@ from cmc_mcp.documents.manifest import ManifestNode
 from cmc_mcp.documents.nodes import Node, nodes_of, texts_of
 from cmc_mcp.ids import NodeKey, PayloadHash
 from cmc_mcp.kernel.identity import note_origin
+from cmc_mcp.model.facts import said_fields
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import NO_TRAITS, PackedTraits, speaker_key, traits_of
 from cmc_mcp.store.rows import BINARY
@@ -38,7 +39,8 @@ class Part:
 class Draft:
     """An atomized request. `literals[i]` are the bytes before part i; the last literal follows the last part.
 
-    A note of one part (`stream` is "note") lacks a source record: its origin is its content.
+    A note of one part (`stream` is "note") lacks a source record: its origin is its content. Who said it and when tells a
+    note from its twins, as it does a turn; of a document they are facts, since it is told again under the same name.
     """
 
     request: Request
@@ -85,7 +87,7 @@ class Draft:
         """
         request = self.request
         words = [str(request.fields.get("title", "")), *part.path]
-        if self.stream == "turn":
+        if self.stream in ("turn", "note"):
             date = None if request.occurred_us is None else format_time(request.occurred_us)
             words += [request.speaker, date[:10] if date else ""]
         return SEPARATOR.join(dict.fromkeys(word for word in words if word))
@@ -100,6 +102,10 @@ def draft(request: Request) -> Draft:
         return _single(request, "turn", origin, media_type, whole)
     origin = request.source or note_origin(request.data)
     media_type = request.media_type or media_type_of(origin if request.source else "", request.modality)
+    if request.is_said and request.source is None:  # a turn of no session: one memory, whatever its paragraphs
+        return _single(request, "note", origin, media_type, whole)
+    if request.is_said:
+        request = replace(request, fields={**request.fields, **said_fields(request.speaker, request.occurred_us)})
     if request.modality in BINARY:
         return _single(request, "document" if request.source else "note", origin, media_type, whole)
     syntax = _syntax(request, media_type)

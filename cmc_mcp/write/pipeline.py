@@ -118,6 +118,8 @@ def _origin(request: Request) -> str | bytes | None:
         return None
     if request.source is not None:
         return request.source
+    if request.is_said:
+        return None
     data = request.data
     divisible = request.modality in ("text", "code") and (len(data) > ATOM_BYTES_MAX or b"\n" in data or b"\r" in data)
     return data if divisible else None

@@ -15,7 +15,7 @@ from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Intervals, bounded, overlaid, revised, without
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.calls import Cancel
-from cmc_mcp.model.facts import outcome_fields
+from cmc_mcp.model.facts import outcome_fields, said_fields
 from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import parse_time
 from cmc_mcp.store.ports import LedgerView, WriteUnit
@@ -170,6 +170,10 @@ def _reworded(old: Loaded, content: str | bytes | None) -> Draft | None:
     modality = MODALITIES[old.row.modality]
     arguments: RememberArguments = {"content": content, "modality": modality, "media_type": old.media_type}
     request: Request = validate(arguments)
+    if "session" in old.discriminator:  # a new wording has no place in the conversation: who said it is a fact of it
+        request = replace(request, fields=said_fields(old.speaker or "", old.occurred_us))
+    elif "speaker" in old.discriminator:
+        request = replace(request, speaker=old.speaker or "", occurred_us=old.occurred_us)
     if payload_hash(request.data) == payload_hash(old.data or b""):
         return None
     if "entry" in old.discriminator:  # it stays what its collection knows by that id
@@ -195,6 +199,7 @@ def _supersede(unit: WriteUnit, batch: Batch, old: Rid, before: Intervals, held:
     """Assign the times that `held` covers to the new wording; the old one keeps the rest, which may be empty."""
     (key,) = batch.stage(new)
     rid, _ = unit.intern(atom_record(key))
+    held = revised(held, new.request.fields, replace_tags=False)
     unit.set_intervals(rid, overlaid(unit.intervals(rid, unit.before.seq), held))
     unit.set_intervals(old, without(before, held))
     _reopen(unit, rid, old)

@@ -79,6 +79,11 @@ class Request:
     idempotency_key: str | None
     further: Mapping[str, Json] = field(default_factory=dict)
 
+    @property
+    def is_said(self) -> bool:
+        """Whether it says who said it, or when."""
+        return bool(self.speaker) or self.occurred_us is not None
+
     def digest(self) -> bytes:
         """Hash the request (32 bytes): the same idempotency key must come with the same one."""
         absent = "\0"  # no text holds a NUL character, so this is none

@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 OPEN = (1 << 62) - 1
-TABLES = {1: 24, 2: 26, 3: 27, 4: 27}
+TABLES = {1: 24, 2: 26, 3: 27, 4: 27, 5: 27}
 """How many tables of its own (full text counts as one) each format has."""
 _ORPHANS = (
     ("pieces", "rid", "records", "rid"), ("pieces", "facts", "payloads", "pid"), ("atoms", "rid", "records", "rid"),
@@ -52,9 +52,9 @@ def _faults(c: apsw.Connection, objects: Path | None) -> Iterator[str]:
         return  # killed before it began
     applied = [number for (number,) in c.execute("SELECT number FROM migrations ORDER BY number")]
     traits = _one(c, "SELECT count(*) FROM pragma_table_info('atoms') WHERE name IN ('traits', 'speaker')")
-    index = _one(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'atoms_discriminator'")
+    index = _one(c, "SELECT count(*) FROM sqlite_schema WHERE name IN ('atoms_discriminator', 'claims_topic')")
     if applied != list(range(1, version + 1)) or (tables, traits, index) != (
-        TABLES.get(version), 2 * (version >= 3), int(version >= 4),
+        TABLES.get(version), 2 * (version >= 3), int(version >= 4) + int(version >= 5),
     ):  # fmt: skip
         yield f"format {version} with migrations {applied}, {tables} tables, {traits} columns, {index} index"
     for table, column, other, key in _ORPHANS:

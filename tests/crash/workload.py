@@ -12,7 +12,6 @@ from typing import Any
 from cmc_mcp.cli.importing import Importer
 from cmc_mcp.errors import Conflict
 from cmc_mcp.model.entries import Entry
-from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
@@ -189,4 +188,4 @@ def marks_of(subject: Subject, id: str) -> tuple[str, ...]:
 def take_back(path: Path, rng: random.Random) -> None:
     """Take a store back to an older format, so that the next opening migrates it."""
     last = MIGRATIONS[-1].number
-    migrate.down(Location(path), rng.randint(1, last - 1), REGISTRY)
+    migrate.down(Location(path), rng.randint(1, last - 1))

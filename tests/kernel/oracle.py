@@ -250,6 +250,9 @@ class Oracle:
         if self.kept_back([text]):
             return None
         other = ("note", name[1] if name[0] == "note" else name[2], text, writer)
+        if name[0] == "turn":  # the new wording is no turn, and says who said the old one, and when
+            said = {"speaker": name[5]} | ({"occurred_at": name[7]} if name[6] == "at" else {})
+            new = {cell: merge(facts, said) for cell, facts in new.items()}
         before = {cell: state[other, cell] for cell in CELLS if (other, cell) in state}
         self.put(state, other, CELLS, {})
         self.remove(state, [other])

@@ -14,7 +14,6 @@ import pytest
 
 from cmc_mcp.errors import FutureStore, StoreError
 from cmc_mcp.merkle.checkpoint import public_key
-from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location, connect
@@ -106,7 +105,7 @@ def test_an_old_store_that_is_only_to_be_read_says_what_to_do_and_is_left_alone(
     assert files(golden.path.parent) == before
 
 
-@pytest.mark.parametrize("golden", ["format-4", "format-4-encrypted"], indirect=True)
+@pytest.mark.parametrize("golden", ["format-5", "format-5-encrypted"], indirect=True)
 def test_a_store_from_the_future_is_refused_without_a_byte_written(golden: Golden) -> None:
     connection = connect(golden.location)
     connection.pragma("user_version", NEWEST + 1)
@@ -119,10 +118,17 @@ def test_a_store_from_the_future_is_refused_without_a_byte_written(golden: Golde
     assert files(golden.path.parent) == before
 
 
+@pytest.mark.parametrize("golden", RELEASES, indirect=True)
+def test_claims_of_an_old_store_meet_those_that_are_spelled_otherwise(golden: Golden) -> None:
+    with golden.memory() as memory:
+        claim = {"subject": "PRODUCTION", "predicate": "Deploys to", "object": "Render"}
+        assert [note.kind for note in memory.remember("It is Render", claim=claim).conflicts] == ["claim"]
+
+
 @pytest.mark.parametrize("to", range(1, NEWEST))
-@pytest.mark.parametrize("golden", ["format-4"], indirect=True)
+@pytest.mark.parametrize("golden", ["format-5"], indirect=True)
 def test_down_and_up_again_is_equal(golden: Golden, to: int) -> None:
-    migrate.down(golden.location, to, REGISTRY)
+    migrate.down(golden.location, to)
     assert golden.version() == to
     with golden.memory() as memory:
         assert answers(memory) == golden.expected()

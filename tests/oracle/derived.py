@@ -6,7 +6,9 @@ This one was written apart from `flush`, and stays so: it shares with the produc
 
 from __future__ import annotations
 
+import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -30,7 +32,7 @@ from cmc_mcp.kernel.kinds import (
 )
 from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
-from cmc_mcp.model.facts import FactFields, Facts, claim_of, number_of, tags_of
+from cmc_mcp.model.facts import Claim, FactFields, Facts, claim_of, number_of, tags_of
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import derived_traits
@@ -155,7 +157,7 @@ def _of_facts(ledger: Ledger) -> dict[str, set[Row]]:
         fields = ledger.fields(pid)
         out["tags"].update((name, value, pid) for name, value in tags_of(fields).items())
         if claim := claim_of(fields):
-            out["claims"].add((claim.subject, claim.predicate, pid))
+            out["claims"].add((claim.subject, claim.predicate, pid, _topic(claim)))
         if (confidence := number_of(fields, "confidence")) is not None:
             out["confidences"].add((round(confidence * 1_000_000), pid))
     for atom in ledger.atoms:
@@ -163,6 +165,17 @@ def _of_facts(ledger: Ledger) -> dict[str, set[Row]]:
         if body is not None:
             out["witnesses"].add((str(json.loads(body).get("writer")), atom.witness))
     return out
+
+
+def _topic(claim: Claim) -> int:
+    """Number what a claim is about, in any case and normal form."""
+    said = hashlib.sha256(b"cmc/topic/1\0")
+    for part in (claim.subject, claim.predicate):
+        folded = unicodedata.normalize(
+            "NFC", unicodedata.normalize("NFD", unicodedata.normalize("NFD", part).casefold())
+        )
+        said.update(len(folded.encode()).to_bytes(8, "big") + folded.encode())
+    return int.from_bytes(said.digest()[:8], "big") >> 2
 
 
 def _sources(view: ReadView, ledger: Ledger) -> set[Row]:
@@ -311,7 +324,7 @@ def _places(manifest: Manifest) -> Iterator[tuple[bytes, tuple[str, ...]]]:
 
 def _turn(discriminator: bytes | None) -> tuple[str, ...]:
     said = json.loads(discriminator) if discriminator else {}
-    if "session" not in said:
+    if "speaker" not in said:
         return ()
     occurred = said.get("occurred_at")
     date = None if occurred is None else format_time(int(occurred))

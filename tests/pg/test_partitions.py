@@ -194,7 +194,7 @@ def test_migrations_go_back_and_forth_in_parts(url: str) -> None:
     with on(url, embedder=HashVectors()) as memory:
         _work(memory)
         before = memory.status()["snapshot"]
-    migrate.down(Address.of(url), 1, REGISTRY)
+    migrate.down(Address.of(url), 1)
     assert run_sql(url, "SELECT to_regclass('cmc.nodes'), to_regclass('cmc.node_vectors_nid_seq')") == [(None, None)]
     migrate.run(Address.of(url), SystemClock(), REGISTRY)
     with on(url, embedder=HashVectors()) as memory:

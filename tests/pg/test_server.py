@@ -75,15 +75,15 @@ def test_the_workspace_leads_every_key(url: str) -> None:
 
 def test_migrations_go_back_and_forth(url: str) -> None:
     before = _columns(url)
-    migrate.down(Address.of(url), 1, REGISTRY)
+    migrate.down(Address.of(url), 1)
     assert "nodes" not in _columns(url) and "traits" not in _columns(url)["atoms"]
     with pytest.raises(StoreError, match="it can be taken back to"):
-        migrate.down(Address.of(url), 1, REGISTRY)
+        migrate.down(Address.of(url), 1)
     migrate.run(Address.of(url), SystemClock(), REGISTRY)
     assert _columns(url) == before
     with on(url) as memory:
         memory.remember("# A\n\none\n\n# B\n\ntwo", source="guide.md")
-    migrate.down(Address.of(url), 1, REGISTRY)
+    migrate.down(Address.of(url), 1)
     with on(url) as memory:
         assert memory.recall("two").items and memory.verify().holds
 

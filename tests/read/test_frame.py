@@ -98,6 +98,7 @@ ITEMS = st.lists(
         conflicts=st.lists(NOTES, max_size=5),
         superseded_by=st.lists(IDS, max_size=5),
         stale_premises=st.lists(IDS, max_size=4),
+        more_stale_premises=st.sampled_from([0, 7]),
         duplicates=st.lists(IDS, max_size=10),
         around=st.lists(st.builds(Neighbour, id=IDS, text=TEXT, after=st.booleans()), max_size=3),
         original_tokens=st.none() | st.just(400),
@@ -142,7 +143,7 @@ def same_as_told(item: Item, one: Read) -> None:
         "valid": [("2024-05-01", "…")] if item.valid_from else [],
         "confidence": [("A",)] if item.witness and item.witness.band else [],
         "superseded": named(item.superseded_by, RIVALS_NAMED),
-        "stale": named(item.stale_premises, RIVALS_NAMED),
+        "stale": named(item.stale_premises, RIVALS_NAMED, item.more_stale_premises),
         "duplicates": named(item.duplicates, DUPLICATES_NAMED),
         "excerpt": [("400",)] if item.original_tokens else [],
     }
@@ -164,9 +165,9 @@ def same_as_told(item: Item, one: Read) -> None:
     )
 
 
-def named(ids: Sequence[str], most: int) -> list[tuple[str, ...]]:
-    more = str(len(ids) - most) if len(ids) > most else ""
-    return [(" ".join(map(Names(), ids[:most])), more)] if ids else []
+def named(ids: Sequence[str], most: int, more: int = 0) -> list[tuple[str, ...]]:
+    more += max(0, len(ids) - most)
+    return [(" ".join(map(Names(), ids[:most])), str(more) if more else "")] if ids else []
 
 
 @settings(max_examples=100, deadline=None)

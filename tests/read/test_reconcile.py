@@ -8,6 +8,8 @@ import pytest
 
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Item
+from cmc_mcp.read.frame import written
+from cmc_mcp.read.notes import NAMED_MAX
 from tests.read.made import opened
 from tests.support import reach
 from tests.support.memories import erase
@@ -97,6 +99,17 @@ def test_stale_premises_are_named_transitively(tmp_path: Path) -> None:
         assert all(not item.stale_premises for item in memory.recall("so the", as_of=seq).items)
         memory.rollback(seq)
         assert all(not item.stale_premises for item in memory.recall("so the").items)
+
+
+def test_of_many_stale_premises_some_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        premises = [memory.remember(f"sensor {n} says 40 degrees").added[0] for n in range(200)]
+        memory.remember("so the engine is warm", derived_from=premises)
+        memory.forget(premises)
+        (item,) = memory.recall("engine warm").items
+        assert item.stale_premises == premises[:NAMED_MAX]
+        assert item.more_stale_premises == 200 - NAMED_MAX
+        assert f"and {200 - NAMED_MAX} more" in written([item])
 
 
 def test_one_stands_for_what_was_told_again_alike_and_names_it(tmp_path: Path) -> None:
@@ -219,3 +232,34 @@ def test_a_premise_is_stale_when_a_later_claim_supersedes_it(tmp_path: Path) -> 
             memory.recall("dashboard", limit=1, valid_at=day).items[0] for day in ("2026-05-01", "2026-07-01")
         )
         assert (before.stale_premises, after.stale_premises) == ([], [base])
+
+
+SPELLED = (
+    ("Ann", "lives in"), ("ann", "lives in"), ("ANN", "Lives In"), ("Zoe\u0301", "lives in"), ("zoé", "LIVES IN"),
+)  # fmt: skip
+
+
+def test_claims_meet_however_their_subjects_and_predicates_are_spelled(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        told = []
+        for number, (subject, predicate) in enumerate(SPELLED):
+            claim = {"subject": subject, "predicate": predicate, "object": f"town {number}"}
+            told.append(memory.remember(f"{number}: home is in {number}", claim=claim))  # type: ignore[arg-type]
+        ids = [receipt.added[0] for receipt in told]
+        assert [len(receipt.conflicts) for receipt in told] == [0, 1, 2, 0, 1]
+        found = {item.id: item for item in memory.recall("home is in", limit=10).items}
+        for same in (ids[:3], ids[3:]):
+            for id in same:
+                assert _ids_noted(found[id]) == set(same) - {id}
+        batch = [{"content": f"{n}", "claim": {"subject": n, "predicate": "is", "object": n}} for n in ("Bo", "BO")]
+        assert not memory.remember_many(batch).conflicts  # type: ignore[arg-type]
+
+
+def test_a_claim_spelled_otherwise_is_an_echo_of_the_superseded_one(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        claim = {"subject": "Ann", "predicate": "lives in"}
+        old = memory.remember("Rome it is", claim={**claim, "object": "Rome"}).added[0]
+        memory.revise(old, content="Oslo it is", claim={**claim, "object": "Oslo"})
+        again = memory.remember("home is Rome", claim={"subject": "ANN", "predicate": "Lives in", "object": "rome"})
+        assert again.echo_of == [old]
+        assert memory.verify().holds

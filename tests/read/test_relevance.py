@@ -92,6 +92,17 @@ def test_a_question_that_a_memory_answers_is_never_told_that_nothing_is(notes: M
     assert NOTHING_RELEVANT not in write(answer, Recall(query))
 
 
+@pytest.mark.parametrize("embedder", [MiniLM(), Narrow(), None], ids=["bundled", "another", "none"])
+def test_a_question_in_other_words_is_answered_by_a_store_of_three_memories(
+    tmp_path: Path, embedder: MiniLM | Narrow | None
+) -> None:
+    with opened(tmp_path, embedder=embedder) as memory:
+        for text in ("We host the site at Hetzner", "Ben pays the invoices on Fridays", "The office plant is a ficus"):
+            memory.remember(text)
+        assert _relevance(memory.recall("which hosting do we use")).verdict != "none"
+        assert _relevance(memory.recall("which database do we use")).verdict == "none"
+
+
 @pytest.mark.parametrize(
     "query", ["keys", "policy", "keys?", "Where are the keys?", "travel policy", "политика", "Kim", "钥匙"]
 )

@@ -162,7 +162,7 @@ def test_a_reversible_migration_goes_back(tmp_path: Path) -> None:
     path = made(tmp_path)
     both = (*MIGRATIONS, SECOND)
     migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=both))
-    migrate.down(Location(path), LAST, replace(REGISTRY, migrations=both))
+    migrate.down(Location(path), LAST, both)
     assert version(path) == LAST and "shoes" not in tables(path)
     assert version(migrate.backup_path(Location(path), NEXT)) == NEXT
     with memory(path) as opened:
@@ -175,14 +175,14 @@ def test_a_migration_that_would_lose_something_does_not_go_back_but_names_the_ba
     both = (*MIGRATIONS, ONE_WAY)
     migrate.run(Location(path), CLOCK, replace(REGISTRY, migrations=both))
     with pytest.raises(StoreError, match=rf"memory\.db\.v{LAST}\.backup"):
-        migrate.down(Location(path), LAST, replace(REGISTRY, migrations=both))
+        migrate.down(Location(path), LAST, both)
     assert version(path) == NEXT
 
 
 @pytest.mark.parametrize("to", [0, LAST, 5])
 def test_going_back_to_where_one_is_or_beyond_is_refused(tmp_path: Path, to: int) -> None:
     with pytest.raises(StoreError, match=f"format {LAST}"):
-        migrate.down(Location(made(tmp_path)), to, REGISTRY)
+        migrate.down(Location(made(tmp_path)), to)
 
 
 def test_an_encrypted_store_keeps_its_key_in_the_backup_before_a_migration(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_the_nodes_of_documents_that_were_there_before_are_written_by_the_migrat
         opened.forget(source="gone.md")
     query = "SELECT * FROM nodes ORDER BY source, path, tx_from"
     before = raw(path).execute(query).fetchall()
-    migrate.down(Location(path), 1, REGISTRY)
+    migrate.down(Location(path), 1)
     assert version(path) == 1 and not {"nodes", "node_vectors"} & tables(path)
     with memory(path) as opened:
         assert opened.verify().holds
@@ -230,7 +230,7 @@ def test_vectors_of_sections_that_went_with_a_way_back_are_no_alarm(tmp_path: Pa
         opened.remember("# A\n\none\n\n# B\n\ntwo\n", source="guide.md")
         opened.with_embedder(HashVectors(8)).embed_pending()
     assert raw(path).execute("SELECT count(*) FROM node_vectors").fetchall() != [(0,)]
-    migrate.down(Location(path), 1, REGISTRY)
+    migrate.down(Location(path), 1)
     with memory(path) as opened:
         assert opened.verify().holds
     assert raw(path).execute("SELECT count(*) FROM node_vectors").fetchall() == [(0,)]

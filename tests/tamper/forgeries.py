@@ -223,7 +223,7 @@ DERIVED: Final[dict[str, str]] = {
     "a tag is made up": "INSERT INTO tags SELECT ws, 'verified', 'true', facts FROM tags LIMIT 1",
     "a confidence rises": "UPDATE confidences SET value = value + 1",
     "the confidences go": "DELETE FROM confidences",
-    "a claim is made up": "INSERT INTO claims SELECT ws, 'deploy', 'target', facts FROM tags LIMIT 1",
+    "a claim is made up": "INSERT INTO claims SELECT ws, 'deploy', 'target', facts, 7 FROM tags LIMIT 1",
     "the sources go": "DELETE FROM sources",
     "the parts of a source go": "DELETE FROM items",
     "the headings go": "DELETE FROM headings",

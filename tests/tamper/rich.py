@@ -16,7 +16,6 @@ from cmc_mcp.config import Settings
 from cmc_mcp.embed.protocol import EmbeddingIdentity
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import CheckpointResult
-from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.codes import SEGMENT_VECTORS
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
@@ -86,7 +85,7 @@ def build(path: Path, *, bulk: bool = True) -> Rich:
                 memory.embed_pending()
                 memory.remember("said under the second model")
     older = 2
-    migrate.down(Location(path), older, REGISTRY)
+    migrate.down(Location(path), older)
     migrate.backup_path(Location(path), migrate.MIGRATIONS[-1].number).unlink()
     for workspace in WORKSPACES:  # and up again
         with opened(path, workspace) as memory:

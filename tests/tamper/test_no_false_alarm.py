@@ -12,7 +12,6 @@ import pytest
 
 from cmc_mcp.errors import CmcError
 from cmc_mcp.memory import Memory
-from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.sqlite import migrate
 from cmc_mcp.store.sqlite.connection import Location
 from tests.memory.test_random_histories import _VERBS, _step
@@ -36,7 +35,7 @@ def run_sql(*statements: str) -> Callable[[Path], None]:
 
 def back_and_up(path: Path) -> None:
     """Take it to the first format it can be taken to, and up again."""
-    migrate.down(Location(path), 1, REGISTRY)
+    migrate.down(Location(path), 1)
     with opened(path):
         pass
     for backup in path.parent.glob("*.backup"):

@@ -310,8 +310,8 @@ class Atoms(Protocol):
         """Return the bodies of facts whose confidence is at least `minimum` millionths, in no particular order."""
         ...
 
-    def facts_with_claim(self, subject: str, predicate: str) -> list[Pid]:
-        """Return the bodies of facts with a claim about a subject and predicate, in no particular order."""
+    def facts_with_claim(self, topic: int) -> list[Pid]:
+        """Return the bodies of facts with a claim about a topic (`Claim.topic`), in no particular order."""
         ...
 
     def facts_naming(self, prefix: str) -> list[Pid]:

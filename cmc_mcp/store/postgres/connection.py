@@ -6,7 +6,7 @@ import array
 import re
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -292,56 +292,43 @@ def translated(address: Address) -> Iterator[None]:
         raise _translation(address, error) from error
 
 
-_SAID: Final[tuple[tuple[type[psycopg.Error], Callable[[str], errors.CmcError]], ...]] = (
-    (
-        pg.LockNotAvailable,
-        lambda _: errors.Busy("another server writes to this workspace; nothing was changed, try again"),
-    ),
+_SAID: Final[tuple[tuple[type[psycopg.Error], type[errors.CmcError], str], ...]] = (
+    (pg.LockNotAvailable, errors.Busy, "another server writes to this workspace; nothing was changed, try again"),
     (
         pg.QueryCanceled,
-        lambda said: errors.StoreError(f"the database gave up ({said}); nothing was changed, try again"),
+        errors.StoreError,
+        "the database gave up what took too long, or was told to stop; nothing was changed, try again",
     ),
-    (
-        pg.SerializationFailure,
-        lambda said: errors.Busy(f"others changed the same rows ({said}); nothing was changed, try again"),
-    ),
-    (
-        pg.DeadlockDetected,
-        lambda said: errors.Busy(f"others held what this needed ({said}); nothing was changed, try again"),
-    ),
+    (pg.SerializationFailure, errors.Busy, "others changed the same rows; nothing was changed, try again"),
+    (pg.DeadlockDetected, errors.Busy, "others held what this needed; nothing was changed, try again"),
     (
         pg.DiskFull,
-        lambda _: errors.StoreError("the server's disk is full; nothing was changed. Free some space and try again"),
+        errors.StoreError,
+        "the server's disk is full; nothing was changed. Free some space and try again",
     ),
     (
         pg.InsufficientPrivilege,
-        lambda said: errors.StoreError(
-            f"the database user may not do this ({said}); grant it the rights on schema {SCHEMA}"
-        ),
+        errors.StoreError,
+        f"the database user may not do this; grant it the rights on schema {SCHEMA}",
     ),
     (
         pg.ReadOnlySqlTransaction,
-        lambda _: errors.StoreError(
-            "the server takes no writes (a standby, or set to read only); connect to the primary"
-        ),
+        errors.StoreError,
+        "the server takes no writes (a standby, or set to read only); connect to the primary",
     ),
-    (
-        pg.UndefinedTable,
-        lambda said: errors.StoreError(f"a table is missing ({said}); restore the database from a backup"),
-    ),
-    (
-        (pg.DataCorrupted),
-        lambda said: errors.IntegrityError(f"the database is damaged ({said}); restore it from a backup"),
-    ),
-    ((pg.IndexCorrupted), lambda said: errors.IntegrityError(f"an index is damaged ({said}); run REINDEX DATABASE")),
+    (pg.DataCorrupted, errors.IntegrityError, "the database is damaged; restore it from a backup"),
+    (pg.IndexCorrupted, errors.IntegrityError, "an index is damaged; run REINDEX DATABASE"),
 )
+_MISSING: Final = re.compile(r"relation \"?(?:\w+\.)?(\w+)")
 
 
 def _translation(address: Address, error: psycopg.Error) -> errors.CmcError:
     said = first_line(error)
-    for kind, tell in _SAID:
+    for kind, ours, message in _SAID:
         if isinstance(error, kind):
-            return tell(said)
+            return ours(message, detail=said)
     if is_lost(error):
-        return errors.StoreError(f"the connection to {address} was lost ({said}); nothing was changed, try again")
-    return errors.StoreError(f"the database refused: {said}")
+        return errors.StoreError(f"the connection to {address} was lost; nothing was changed, try again", detail=said)
+    found = _MISSING.search(said) if isinstance(error, pg.UndefinedTable) else None
+    missing = "" if found is None else f"table {found[1]}"
+    return errors.StoreError.refused(said, "a backup puts it right", missing)

@@ -72,7 +72,7 @@ def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0, o
         connection.close()
 
 
-def down(address: Address, to: int, registry: Registry) -> None:
+def down(address: Address, to: int, migrations: Migrations = MIGRATIONS) -> None:
     """Migrate a database back to an older version, in one transaction.
 
     Raises:
@@ -80,8 +80,6 @@ def down(address: Address, to: int, registry: Registry) -> None:
         IntegrityError: a migration was edited.
         StoreError: a migration cannot be undone without loss; restore the dump made before it instead.
     """
-    registry = replace(registry, migrations=tuple(map(rendered_migration, registry.migrations)))
-    migrations = registry.migrations
     connection = connect(address)
 
     def back() -> None:
@@ -90,10 +88,10 @@ def down(address: Address, to: int, registry: Registry) -> None:
         steps = migration_steps.steps_down(version, to, migrations, lambda _: instead)
         parts = partitions.count(connection)
         arranged = tuple(
-            replace(step, down=tuple(o for s in step.down for o in partitions.arranged(s, parts, registry.whole)))
+            replace(step, down=tuple(o for s in step.down for o in partitions.arranged(s, parts)))
             for step in steps
         )
-        migration_steps.descend(connection, arranged, registry, _fetch(connection))
+        migration_steps.descend(connection, arranged, _fetch(connection))
 
     try:
         with translated(address):

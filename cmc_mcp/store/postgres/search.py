@@ -27,15 +27,6 @@ class _LongText(View):
         )
         return [pid for (pid,) in rows]
 
-    def facts_with_claim(self, subject: str, predicate: str) -> list[Pid]:
-        """Return the bodies of facts that make a claim about a subject and predicate."""
-        rows = self._c.execute(
-            "SELECT facts FROM claims WHERE ws = ?1 AND substr(subject, 1, 128) = substr(?2, 1, 128)"
-            " AND substr(predicate, 1, 128) = substr(?3, 1, 128) AND subject = ?2 AND predicate = ?3",
-            (self.ws, subject, predicate),
-        )
-        return [pid for (pid,) in rows]
-
 
 class _OneState(View):
     """Sees one state, so what does not change in it is asked for once; many payloads are asked for together."""

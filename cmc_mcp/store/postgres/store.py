@@ -27,6 +27,7 @@ from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
 from cmc_mcp.store.rate_limit import CallCount
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import IndexSize
+from cmc_mcp.store.sql.audit import lack_a_table
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
@@ -191,10 +192,10 @@ class PostgresStore(SqlStore):
         """Check what belongs to no workspace: what the server knows of damage, tables, stray rows."""
         with self.reader(NO_WORKSPACE) as view:
             parts = partitions.count(view.connection)
-            return structure.damage(view.connection) or [
-                *structure.faults(view.connection, structure.wanted(self.address, parts, self.registry)),
-                *view.strays(structure.tables(view.connection)),
-            ]
+            if damage := structure.damage(view.connection):
+                return damage
+            found = [*structure.faults(view.connection, structure.wanted(self.address, parts, self.registry))]
+            return found if lack_a_table(found) else [*found, *view.strays(structure.tables(view.connection))]
 
     @contextmanager
     def rebuilding(self, ws: Ws, objects: Objects) -> Iterator[PostgresRebuild]:

@@ -12,6 +12,7 @@ from cmc_mcp.store.postgres import hnsw, partitions
 from cmc_mcp.store.postgres.connection import Address, connect, first_line
 from cmc_mcp.store.postgres.schema import BOOKKEEPING, rendered_migration
 from cmc_mcp.store.registry import Registry
+from cmc_mcp.store.sql.audit import MISSING
 from cmc_mcp.store.sql.connection import Connection
 
 _CATALOGUE: Final = """
@@ -80,7 +81,7 @@ def faults(connection: Connection, wanted: Mapping[str, str]) -> Iterator[tuple[
     found = {name: words for name, words in found.items() if not hnsw.is_ours(name, words)}
     for name in sorted(wanted.keys() | found.keys()) if wanted else ():
         if wanted.get(name) != found.get(name):
-            yield "pg_catalog", name, "is missing" if name not in found else "is not what the migrations made"
+            yield "pg_catalog", name, MISSING if name not in found else "is not what the migrations made"
     parts = partitions.count(connection)
     for table, count in connection.execute(_PARTS):
         if count != parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from cmc_mcp.ids import Rid, Seq, Vid
 from cmc_mcp.kernel.kinds import ATOM, Record
@@ -10,6 +11,13 @@ from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import TEXTUAL, NodeVectorRow, OwnRow, PieceEvent, VectorRow
 from cmc_mcp.store.sql.view import View
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
+
+MISSING: Final = "is missing"
+
+
+def lack_a_table(faults: Iterable[tuple[str, str, str]]) -> bool:
+    """Return whether what differs from the migrations is a whole table; then no check that reads rows can run."""
+    return any(name.startswith("table ") and reason == MISSING for _, name, reason in faults)
 
 
 class AuditView(View):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.kernel.kinds import DOMAINS, KINDS
 from cmc_mcp.store.migrations import Migration
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql import fts5
@@ -14,8 +15,10 @@ from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.passages import Fetch
 from cmc_mcp.store.sql.rebuild_view import Replacing
+from cmc_mcp.store.tables import TABLES
 
 Migrations = tuple[Migration, ...]
+_NO_PRODUCT: Final = Registry(KINDS, DOMAINS, (), (), (), (), TABLES, (), {})
 
 
 def check(version: int, applied: Mapping[int, str], migrations: Migrations) -> None:
@@ -88,12 +91,12 @@ def steps_down(version: int, to: int, migrations: Migrations, instead: Callable[
     return later
 
 
-def descend(connection: Connection, steps: Migrations, registry: Registry, fetch: Fetch) -> None:
+def descend(connection: Connection, steps: Migrations, fetch: Fetch) -> None:
     """Undo steps, inside the caller's transaction."""
     for migration in steps:
         for statement in migration.down:
             connection.execute(statement)
-        for view in _views(connection, registry) if migration.title == fts5.TITLE else ():
+        for view in _views(connection, _NO_PRODUCT) if migration.title == fts5.TITLE else ():
             fts5.restore(view, fetch)
         connection.execute("DELETE FROM migrations WHERE number = ?", (migration.number,))
 

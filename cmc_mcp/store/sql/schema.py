@@ -137,6 +137,12 @@ _TRAITS: Final = (
 # the wordings of an entry are looked up by its id; bare notes and most pieces of documents have no discriminator
 _ENTRIES: Final = ("CREATE INDEX atoms_discriminator ON atoms(ws, discriminator, origin) WHERE discriminator > 0",)
 
+# claims about one thing are found however they are spelled: `model/facts.py` says what the number is
+_TOPICS: Final = (
+    "ALTER TABLE claims ADD COLUMN topic INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX claims_topic ON claims(ws, topic, facts)",
+)
+
 # full text as plain tables, alike on every database: `store/postings.py`
 _POSTINGS: Final = (
     "DROP TABLE passages",
@@ -174,6 +180,7 @@ MIGRATIONS: Final = (
         ("DROP TABLE speakers", "ALTER TABLE atoms DROP COLUMN speaker", "ALTER TABLE atoms DROP COLUMN traits"),
     ),
     Migration(4, "entries of collections", _ENTRIES, ("DROP INDEX atoms_discriminator",)),
+    Migration(5, "topics of claims", _TOPICS, ("DROP INDEX claims_topic", "ALTER TABLE claims DROP COLUMN topic")),
     Migration(6, "terms of every language", _POSTINGS, _FTS5),
 )
 BOOKKEEPING: Final = """CREATE TABLE IF NOT EXISTS migrations(

@@ -250,11 +250,9 @@ class View(LedgerRows):
         rows = self._c.execute("SELECT facts FROM confidences WHERE ws = ? AND value >= ?", (self.ws, minimum))
         return [pid for (pid,) in rows]
 
-    def facts_with_claim(self, subject: str, predicate: str) -> list[Pid]:
-        """Return the bodies of facts that make a claim about a subject and predicate."""
-        rows = self._c.execute(
-            "SELECT facts FROM claims WHERE ws = ? AND subject = ? AND predicate = ?", (self.ws, subject, predicate)
-        )
+    def facts_with_claim(self, topic: int) -> list[Pid]:
+        """Return the bodies of facts that make a claim about a topic."""
+        rows = self._c.execute("SELECT facts FROM claims WHERE ws = ? AND topic = ?", (self.ws, topic))
         return [pid for (pid,) in rows]
 
     def facts_naming(self, prefix: str) -> list[Pid]:

@@ -42,7 +42,8 @@ _SETTINGS: Final = (
     f"PRAGMA busy_timeout={LOCK_WAIT_MS_MAX}",
 )
 _CIPHER: Final = "multipleciphers-"
-_DAMAGED: Final = "the file is damaged ({}); keep it aside, and open the last backup in its place"
+_DAMAGED: Final = "the file is damaged{}; keep it aside, and open the last backup in its place"
+_MISSING: Final = re.compile(r"no such table: (?:main\.)?(\S+)")
 _NETWORK_FILESYSTEMS: Final = frozenset(
     {
         "nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "ceph", "davfs", "fuse.sshfs", "fuse.davfs2", "fuse.s3fs",
@@ -166,7 +167,7 @@ def _configure(connection: apsw.Connection, location: Location) -> None:
     reserved = connection.reserve_bytes("main")
     known = (0, page_checksums.RESERVED_BYTES, page_checksums.CIPHER_BYTES)
     if location.key is None and reserved not in known:
-        raise errors.IntegrityError(_DAMAGED.format("its header reserves what no store does"), table="file")
+        raise errors.IntegrityError(_DAMAGED.format(" (its header reserves what no store does)"), table="file")
     ours = location.vfs is None and location.key is None and not location.read_only
     if ours and reserved == page_checksums.RESERVED_BYTES and not page_checksums.are_on(connection):
         raise errors.StoreError(
@@ -211,25 +212,31 @@ def translated() -> Iterator[None]:
             raise errors.WrongKey(
                 "the file is not a CMC store, or is encrypted with another key; check CMC_STORE and CMC_KEY"
             ) from error
-        raise errors.IntegrityError(_DAMAGED.format(error), table="file") from error
+        raise errors.IntegrityError(_DAMAGED.format(""), table="file", detail=str(error)) from error
     except apsw.BusyError as error:
         raise errors.Busy("another process holds the store; nothing was changed, try again") from error
     except apsw.FullError as error:
         raise errors.StoreError("the disk is full; nothing was changed. Free some space and try again") from error
     except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError, apsw.AuthError) as error:
         raise errors.StoreError(
-            f"the store cannot be opened or written ({error}); check that its folder exists and is writable"
+            "the store cannot be opened or written; check that its folder exists and is writable", detail=str(error)
         ) from error
     except apsw.IOError as error:
         if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DATA:
-            raise errors.IntegrityError(_DAMAGED.format("a page does not match its checksum"), table="file") from error
+            raise errors.IntegrityError(
+                _DAMAGED.format(" (a page does not match its checksum)"), table="file"
+            ) from error
         raise errors.StoreError(
-            f"the disk reported an error ({error}); nothing was changed. Check the disk, then try again"
+            "the disk reported an error; nothing was changed. Check the disk, then try again", detail=str(error)
         ) from error
     except UnicodeDecodeError as error:
         raise errors.IntegrityError("stored text is not valid UTF-8: the file is damaged; run `cmc verify`") from error
     except apsw.Error as error:
-        raise errors.StoreError(f"the database refused: {error}") from error
+        found = _MISSING.search(str(error))
+        missing = "" if found is None else f"table {found[1]}"
+        raise errors.StoreError.refused(
+            str(error), "`cmc restore BACKUP` puts a backup in its place", missing
+        ) from error
 
 
 def prepare_folder(path: Path) -> None:

@@ -69,7 +69,7 @@ def run(location: Location, clock: Clock, registry: Registry, objects: Objects |
         close(connection)
 
 
-def down(location: Location, to: int, registry: Registry) -> None:
+def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> None:
     """Migrate a file back to an older version: backup, then every later migration's way back, in one transaction.
 
     Raises:
@@ -78,14 +78,13 @@ def down(location: Location, to: int, registry: Registry) -> None:
         IntegrityError: a migration was edited.
         StoreError: a migration cannot be undone without loss; open the backup made before it instead.
     """
-    migrations = registry.migrations
     version = version_of(location, migrations)
     steps = migration_steps.steps_down(
         version, to, migrations, lambda v: f"open the backup that was made before it, {backup_path(location, v)}"
     )
 
     def apply(connection: apsw.Connection, _: int) -> None:
-        migration_steps.descend(connection, steps, registry, _fetch(location, None))
+        migration_steps.descend(connection, steps, _fetch(location, None))
         connection.pragma("user_version", to)
 
     connection = connect(location)

@@ -21,6 +21,7 @@ from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.rate_limit import CallCount
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import IndexSize
+from cmc_mcp.store.sql.audit import lack_a_table
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
@@ -315,10 +316,9 @@ class SqliteStore(SqlStore):
                 view = SqliteView(fresh.connection, NO_WORKSPACE, FactsCache(), self.registry)
                 pages = checksums.damaged_pages(fresh.connection, self.location.path) if checksums.available() else ()
                 damaged = [("file", f"page {number}", "it does not match its checksum") for number in pages]
-                return damaged or [
-                    *structure.faults(fresh.connection, self.registry.migrations),
-                    *view.strays(structure.tables(fresh.connection)),
-                ]
+                found = damaged or structure.faults(fresh.connection, self.registry.migrations)
+                strays = [] if damaged or lack_a_table(found) else view.strays(structure.tables(fresh.connection))
+                return [*found, *strays]
         finally:
             close(fresh.connection)
 

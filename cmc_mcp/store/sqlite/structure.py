@@ -7,14 +7,18 @@ from collections.abc import Iterable, Iterator
 import apsw
 
 from cmc_mcp.store.migrations import Migration
+from cmc_mcp.store.sql.audit import MISSING, lack_a_table
 from cmc_mcp.store.sql.schema import BOOKKEEPING
 
 
 def faults(connection: apsw.Connection, migrations: Iterable[Migration]) -> list[tuple[str, str, str]]:
     """Check what a file has beside rows of a workspace; gives (table, key, reason)."""
+    schema = list(_schema(connection, migrations))
+    if lack_a_table(schema):
+        return schema
     return [
         *(("file", "", line) for (line,) in connection.execute("PRAGMA integrity_check(20)") if line != "ok"),
-        *_schema(connection, migrations),
+        *schema,
     ]
 
 
@@ -39,7 +43,7 @@ def _schema(connection: apsw.Connection, migrations: Iterable[Migration]) -> Ite
         fresh.close()
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
-            yield "sqlite_schema", name, "is missing" if name not in found else "is not what the migrations made"
+            yield "sqlite_schema", name, MISSING if name not in found else "is not what the migrations made"
 
 
 def _objects(connection: apsw.Connection) -> dict[str, object]:
