@@ -180,7 +180,7 @@ class Lexicon:
 
         rows: dict[str, list[tuple[int, bytes]]] = {}
         end = min(upto, Rid(tail.start - 1))
-        for term, first, row in view.entries(terms, after, end) if end > after else ():
+        for term, first, row in view.term_entries(terms, after, end) if end > after else ():
             rows.setdefault(term, []).append((first, row))
         for term in terms:
             numbers, counts = packed.unpacked(rows.get(term, ()))

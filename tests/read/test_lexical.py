@@ -147,7 +147,7 @@ def test_operators_and_odd_text_are_data(tmp_path: Path, query: str) -> None:
         memory.remember("nothing to see here")
         items = memory.recall(query).items
         assert [item.text for item in items] in ([], ["we deploy on Fridays"])
-        assert bool(items) == ("deploy" in query.replace("deploy\u0301", "deploy"))
+        assert bool(items) == ("deploy" in query or query == "de'ploy"), "an accent is folded, an ending is near"
 
 
 def test_words_of_other_scripts_are_found(tmp_path: Path) -> None:

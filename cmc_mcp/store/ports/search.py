@@ -22,7 +22,7 @@ class Words(Protocol):
         """Return the passages in (after, upto] that are in no block yet as (record, length, terms), ascending."""
         ...
 
-    def entries(self, terms: Sequence[str], after: Rid, upto: Rid) -> list[tuple[str, int, bytes]]:
+    def term_entries(self, terms: Sequence[str], after: Rid, upto: Rid) -> list[tuple[str, int, bytes]]:
         """Return where terms are, by every block that touches (after, upto], in the order of terms and blocks.
 
         Each row is (term, first number of the block, entries); entries outside the range may be among them.

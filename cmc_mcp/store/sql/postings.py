@@ -73,8 +73,8 @@ class Postings:
             for term, row in self.block(part):
                 made.setdefault(term, bytearray()).extend(rows.shifted(row, part.first - place.first))
         first, end = place.first, place.first + rows.SPANS[place.level]
-        for term, new in rows.packed((one for one in found if first <= one[0] < end), first).items():
-            made.setdefault(rows.data(term), bytearray()).extend(new)
+        for word, new in rows.packed((one for one in found if first <= one[0] < end), first).items():
+            made.setdefault(rows.data(word), bytearray()).extend(new)
         if parts:
             self._c.execute(
                 "DELETE FROM postings WHERE ws = ? AND level = 0 AND block >= ? AND block <= ?",
@@ -162,10 +162,10 @@ class Postings:
     def _change_block(self, place: Place, changes: Mapping[int, Rewritten]) -> None:
         told: dict[bytes, dict[int, Counts | None]] = {}
         for number, (before, after) in changes.items():
-            for term in before.terms if before else ():
-                told.setdefault(rows.data(term), {})[number - place.first] = None
-            for term, counts in after.terms.items() if after else ():
-                told.setdefault(rows.data(term), {})[number - place.first] = counts
+            for word in before.terms if before else ():
+                told.setdefault(rows.data(word), {})[number - place.first] = None
+            for word in after.terms if after else ():
+                told.setdefault(rows.data(word), {})[number - place.first] = after.terms[word] if after else None
         stored = dict(self._among(place, told))
         for term, entries in sorted(told.items()):
             row = stored.get(term, b"")
@@ -337,7 +337,7 @@ class Checking:
         ]
         lengths = {number: one.length for number, one in made.items()}
         first, end = place.first // BLOCK, (place.first + rows.SPANS[place.level]) // BLOCK
-        kept = dict(
+        kept: dict[int, bytes] = dict(
             self._c.execute(
                 "SELECT block, lengths FROM passage_lengths WHERE ws = ? AND block >= ? AND block < ?",
                 (self._ws, first, end),

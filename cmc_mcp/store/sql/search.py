@@ -151,7 +151,7 @@ class SearchView(AuditView):
         """Return the passages in (after, upto] that are in no block as (record, length, terms), ascending."""
         return self.postings.unpacked(after, upto)
 
-    def entries(self, terms: Sequence[str], after: Rid, upto: Rid) -> list[tuple[str, int, bytes]]:
+    def term_entries(self, terms: Sequence[str], after: Rid, upto: Rid) -> list[tuple[str, int, bytes]]:
         """Return where terms are, by blocks that touch (after, upto]."""
         return self.postings.entries(terms, after, upto, self.head().last_rid) if terms else []
 
