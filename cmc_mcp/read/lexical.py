@@ -80,13 +80,14 @@ class LexicalSearch:
         query = askable(query)
         every = query_terms(query) if self._head.passages else ()
         said = [term for term in every if settings.function_words or not term.function] or list(every)
-        searched, found = self._first_known(said)
-        if alone and not _any(found) and len(said) < len(every):
-            searched, found = self._first_known(every)
+        text = normalised(query)
+        searched, found = self._first_known(said, text)
+        if alone and not any(postings.rids.size for postings in found.values()) and len(said) < len(every):
+            searched, found = self._first_known(every, text)
         self.terms = {one.term: len(found[one.term].rids) for one in searched}
         """In how many passages each term of the question is."""
         self._asks_only = all(one.function for one in said)
-        self._main = _main_terms(searched, normalised(query))
+        self._main = _main_terms(searched, text)
         telling = {one.word for one in searched if not one.function and one.word not in self._named}
         self._asked = {w: one for w, one in self._main.items() if w in telling} or self._main
         cap = _frequent(self._head.passages, settings)
@@ -102,16 +103,16 @@ class LexicalSearch:
         """The frequent terms, the rarest first."""
         return [one.term for one in self._common]
 
-    def _first_known(self, terms: Sequence[QueryTerm]) -> tuple[list[QueryTerm], dict[str, Postings]]:
+    def _first_known(self, terms: Sequence[QueryTerm], text: str) -> tuple[list[QueryTerm], dict[str, Postings]]:
         """Return the first terms of a question, as many as are searched with, and where each is.
 
-        Of a question that is longer, later ones are taken where none of the first is anywhere.
+        Of a question that is longer, later ones are taken where none of the first is anywhere; parts of words do not count.
         """
         most = max(1, self._settings.terms_max)
         for start in range(0, len(terms), most):
             part = list(terms[start : start + most])
             found = self._postings(one.term for one in part)
-            if _any(found):
+            if any(found[one.term].rids.size for one in _main_terms(part, text).values()):
                 return part, found
         part = list(terms[:most])
         return part, self._postings(one.term for one in part)
@@ -341,10 +342,6 @@ def _main_terms(searched: Iterable[QueryTerm], text: str) -> dict[str, QueryTerm
         if one.word in text and (one.word not in out or one.weight > out[one.word].weight):
             out[one.word] = one
     return out
-
-
-def _any(found: dict[str, Postings]) -> bool:
-    return any(len(postings.rids) for postings in found.values())
 
 
 def _in_both(one: Rids, other: Rids) -> Rids:

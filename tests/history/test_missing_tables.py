@@ -42,4 +42,6 @@ def test_a_dropped_table_is_said_in_plain_words_and_named_by_verify(memory: Memo
         assert str(error.fields["detail"])
     found = memory.verify()
     assert not found.holds
-    assert f"table {table}" in [fault.key for fault in found.faults] and "is missing" in [f.reason for f in found.faults]
+    assert f"table {table}" in [fault.key for fault in found.faults] and "is missing" in [
+        f.reason for f in found.faults
+    ]

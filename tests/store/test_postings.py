@@ -16,7 +16,19 @@ from cmc_mcp.store.sql.postings import TABLES, Checking, Postings, Rewritten
 from cmc_mcp.store.sql.schema import MIGRATIONS
 
 WS = Ws(3)
-WORDS = ("alpha", "beta", "getUserName", "v4.21", "Привет", "我喜欢吃苹果", "Straße", "the", "кошка", "3f9a77c", "US and us")
+WORDS = (
+    "alpha",
+    "beta",
+    "getUserName",
+    "v4.21",
+    "Привет",
+    "我喜欢吃苹果",
+    "Straße",
+    "the",
+    "кошка",
+    "3f9a77c",
+    "US and us",
+)
 
 
 def fresh() -> apsw.Connection:
@@ -203,7 +215,11 @@ def columns(full: Full, table: str) -> list[str]:
     return [str(row[1]) for row in full.connection.execute(f"PRAGMA table_info({table})")]
 
 
-@given(st.dictionaries(st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1), st.tuples(*[st.integers(0, 255)] * 3)))
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1), st.tuples(*[st.integers(0, 255)] * 3)
+    )
+)
 def test_a_forward_row_is_read_as_it_was_written(terms: dict[str, packed.Counts]) -> None:
     assert packed.read_forward(packed.forward(terms)) == terms
 

@@ -88,8 +88,7 @@ def down(address: Address, to: int, migrations: Migrations = MIGRATIONS) -> None
         steps = migration_steps.steps_down(version, to, migrations, lambda _: instead)
         parts = partitions.count(connection)
         arranged = tuple(
-            replace(step, down=tuple(o for s in step.down for o in partitions.arranged(s, parts)))
-            for step in steps
+            replace(step, down=tuple(o for s in step.down for o in partitions.arranged(s, parts))) for step in steps
         )
         migration_steps.descend(connection, arranged, _fetch(connection))
 
