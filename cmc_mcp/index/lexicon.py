@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Scores = npt.NDArray[np.float64]
 
 _ENTRIES_MAX: Final = 2_000_000  # eleven bytes each
+_WORDS_MAX: Final = 4_096  # of which it is kept what is near them
 _TEXT, _HEADING, _EXTRAS = 0, 1, 2
 
 
@@ -153,6 +154,7 @@ class Lexicon:
         self._measured = self._low  # up to which lengths are known
         self._vocabulary = Vocabulary()
         self._learnt = self._low  # up to which its words are known
+        self._found: dict[tuple[str, Rid], tuple[tuple[str, float], ...]] = {}  # what is near words up to a record
 
     def postings(self, view: ReadView, terms: Iterable[str], upto: Rid) -> dict[str, Postings]:
         """Return where terms are, in passages recorded up to a record number; each is looked up once."""
@@ -258,7 +260,14 @@ class Lexicon:
             last = view.head().last_rid
             if last > self._learnt:
                 self._learn(view, last)
-        return self._vocabulary.near(word, upto)
+            found = self._found.get((word, upto))
+        if found is None:
+            found = self._vocabulary.near(word, upto)
+            with self._lock:
+                if len(self._found) >= _WORDS_MAX:
+                    self._found.clear()
+                self._found[word, upto] = found
+        return found
 
     def _learn(self, view: ReadView, last: Rid) -> None:
         tail = self._caught_up(view)

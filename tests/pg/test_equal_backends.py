@@ -68,7 +68,7 @@ def _ledger(memory: Memory) -> dict[str, Any]:
             "pieces": list(view.interval_events()),
             "atoms": list(view.all_atoms()),
             "payloads": list(view.all_payloads()),
-            "lengths": view.lengths([row.rid for row in view.all_atoms()]),
+            "lengths": view.packed_lengths(0),
             "derived": {table: set(view.index_rows(view.registry.by_name[table])) for table in _DERIVED},
         }
 

@@ -10,12 +10,12 @@ import apsw
 import psycopg
 import pytest
 
-from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.cli.app import run
 from cmc_mcp.clock import SystemClock
 from cmc_mcp.config import Settings
 from cmc_mcp.environment import Configuration, shown
 from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, InvalidInput, NotFound, StoreError
+from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.postgres import connection, migrate, statistics
 from cmc_mcp.store.postgres.connection import Address
