@@ -207,6 +207,13 @@ def with_length(row: bytes, offset: int, length: int | None) -> bytes:
     )
 
 
+def length_at(row: bytes, offset: int) -> int | None:
+    """Return a length of those packed; None where there is no passage."""
+    at = offset * _LENGTH_BYTES
+    kept = int.from_bytes(row[at : at + _LENGTH_BYTES], "little")
+    return kept - 1 if kept else None
+
+
 def words_of(terms: Iterable[str]) -> list[str]:
     """Return those terms that are looked for by others, in order."""
     return sorted(filter(is_looked_for, terms))

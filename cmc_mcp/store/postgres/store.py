@@ -31,6 +31,7 @@ from cmc_mcp.store.sql.audit import lack_a_table
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
+from cmc_mcp.store.tables import POSTINGS, VOCABULARY
 
 _SEEN: Final = (  # by whom rows may be seen that the erasure, the last to change the workspace's row, took away
     "SELECT count(*) FROM workspaces w, (SELECT backend_xmin FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -183,6 +184,8 @@ class PostgresStore(SqlStore):
             connection.run(f"VACUUM (INDEX_CLEANUP ON) {names}")
             seen = bool(row and row[0])
             if not seen:
+                for table in (POSTINGS, VOCABULARY):  # their indexes keep words that are gone, as bounds between pages
+                    connection.run(f"REINDEX TABLE {table.name}")
                 connection.execute(
                     "UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, erasure_count)
                 )
