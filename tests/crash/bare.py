@@ -20,7 +20,7 @@ _ORPHANS = (
     ("claims", "facts", "payloads", "pid"), ("confidences", "facts", "payloads", "pid"), ("edges", "rid", "records", "rid"),
     ("sources", "rid", "records", "rid"), ("items", "rid", "records", "rid"), ("items", "atom", "atoms", "rid"),
     ("labels", "rid", "records", "rid"), ("headings", "rid", "atoms", "rid"), ("vectors", "content", "atoms", "content"),
-    ("passage_terms", "rid", "atoms", "rid"),
+    ("passage_terms", "rid", "atoms", "rid"), ("passages_docsize", "id", "atoms", "rid"),
     ("vocabulary", "rid", "atoms", "rid"), ("idempotency_keys", "seq", "transactions", "seq"),
     ("vectors", "seq", "transactions", "seq"), ("quarantine", "rid", "records", "rid"),
 )  # fmt: skip
@@ -58,7 +58,8 @@ def _faults(c: apsw.Connection, objects: Path | None) -> Iterator[str]:
         TABLES.get(version), 2 * (version >= 3), int(version >= 4) + int(version >= 5),
     ):  # fmt: skip
         yield f"format {version} with migrations {applied}, {tables} tables, {traits} columns, {index} index"
-    for table, column, other, key in _ORPHANS:
+    there = {name for (name,) in c.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    for table, column, other, key in (one for one in _ORPHANS if one[0] in there):
         count = _one(c, f"SELECT count(*) FROM {table} WHERE {column} NOT IN (SELECT {key} FROM {other})")
         if count:
             yield f"{count} orphans in {table}"
@@ -162,7 +163,7 @@ def _contents(c: apsw.Connection, ws: int, objects: Path | None) -> Iterator[str
 
 def _passages(c: apsw.Connection, ws: int) -> set[int]:
     """The records that full text holds: those in no block, and those with a length in one."""
-    if int(c.pragma("user_version")) < 6:
+    if not _one(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'passage_terms'"):
         return {rid for (rid,) in c.execute("SELECT id FROM passages_docsize WHERE id >> 40 = ?", (ws,))}
     found = {rid for (rid,) in c.execute("SELECT rid FROM passage_terms WHERE ws = ?", (ws,))}
     for block, lengths in c.execute("SELECT block, lengths FROM passage_lengths WHERE ws = ?", (ws,)):
