@@ -107,12 +107,12 @@ class RelevanceScale:
 
     looked_at: int = 5  # candidates by meaning, and as many by words
     background: float = 0.05  # the cosine of unrelated texts under the bundled model,
-    background_foreign: float = 0.5  # and in scripts other than Latin, of which it tells little
-    sample: int = 128  # records from which it is told under another model,
-    sample_trusted: int = 8  # and how many of them it takes until it counts for a half
+    background_foreign: float = 0.5  # and in scripts other than Latin, which that model hardly tells apart
+    sample: int = 128  # records from which that cosine is estimated under another model,
+    sample_trusted: int = 8  # and how many of them make the estimate count for a half
     words: float = 0.7  # a memory that holds every word, beside one that is the question itself
     words_alone: float = 1.4  # the same where no vector says anything
-    passages: int = 100  # more than there are, for how rare a word is
+    passages: int = 100  # added to the number of passages where the rarity of a word is computed
     unseen: float = 3.0  # added to the weight of the question's words: one rare word is not a whole question
     middle: float = 0.65  # the evidence of a score of one half
     steepness: float = 6.0

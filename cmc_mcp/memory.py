@@ -643,7 +643,7 @@ class Memory:
     def index(self, *, drop: bool = False, progress: Progress | None = None) -> list[IndexSize]:
         """Have the database find the nearest vectors approximately, by an HNSW index a model; or end that.
 
-        It matters where no matrix is kept in memory (`Settings.matrix_bytes_max`). Gives (model, bytes) of each index.
+        It matters where no matrix is kept in memory (`Settings.matrix_bytes_max`). Return the size of each index.
 
         Raises:
             InvalidInput: the store is a file, or the workspace too small to gain by it.

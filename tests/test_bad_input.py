@@ -303,7 +303,8 @@ def test_a_workspace_name_one_past_its_limit_is_no_name(case: Case) -> None:
     ({"source": "note:abc"}, ["source", "note:"]),
     ({"session": NUL}, ["session", "NUL"]),
     ({"speaker": LONE, "session": "s"}, ["speaker", "surrogate"]),
-    ({"claim": {"subject": "a", "predicate": "b"}}, ["claim.object", "blank"]),
+    ({"claim": {"subject": "a", "predicate": "b"}}, ["claim.object", "is missing"]),
+    ({"claim": {"subject": 0, "predicate": " ", "object": None}}, ["subject: is a int", "predicate: is blank", "is missing"]),
     ({"claim": {"subject": "a", "predicate": "b", "object": "c", "colour": "d"}}, ["claim.colour"]),
     ({"claim": "a is b"}, ["claim", "map"]),
     ({"metadata": {"a": object()}}, ["metadata"]),
@@ -331,6 +332,7 @@ def test_a_wrong_item_of_many_is_named_by_its_number(case: Case) -> None:
     items = [{"content": "fine"}, {"content": " "}]
     refused(case, lambda m: m.remember_many(items), "items[1].content", "blank")  # type: ignore[arg-type]
     refused(case, lambda m: m.remember_many([]), "items", "empty")
+    refused(case, lambda m: m.remember_many(None), "items", "is a NoneType")  # type: ignore[arg-type]
 
 
 def test_a_key_used_for_something_else_is_a_conflict(case: Case) -> None:
@@ -339,7 +341,9 @@ def test_a_key_used_for_something_else_is_a_conflict(case: Case) -> None:
 
 @pytest.mark.parametrize(("call", "said"), [
     (lambda m, a: m.recall(" "), ["query", "blank"]),
-    (lambda m, a: m.recall(None), ["query"]),
+    (lambda m, a: m.recall(None), ["query", "is None", "text"]),
+    (lambda m, a: m.recall(5), ["query", "is a int", "text"]),
+    (lambda m, a: m.recall(b"deploy"), ["query", "is a bytes", "text"]),
     (lambda m, a: m.recall("deploy", limit=0), ["limit", "at least 1"]),
     (lambda m, a: m.recall("deploy", limit=True), ["limit"]),
     (lambda m, a: m.recall("deploy", budget_tokens=-5), ["budget_tokens"]),

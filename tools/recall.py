@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Final
 
 from cmc_mcp.limits import ANSWER_CHARS_MAX, RECALL_TOKENS_MIN
 from cmc_mcp.model.results import Item, RecallResult
 from cmc_mcp.model.shown import escaped, flat, value
+from cmc_mcp.read.compress import compress
 from cmc_mcp.read.fit import reduced
 from cmc_mcp.read.frame import DUPLICATES_NAMED, Names, lines_of
 from cmc_mcp.read.relevance import first_lines
-from cmc_mcp.read.window import question_terms, window
 from cmc_mcp.tools.respond import listed, quoted
 from cmc_mcp.tools.tool import Hints, ToolSpec, ask
 from cmc_mcp.verbs.models import Recall
 
 _LEFT_OUT_NAMED: Final = 5
-_WINDOW_CHARS: Final = ANSWER_CHARS_MAX // 4  # of a memory that by itself is longer than an answer
+_EXCERPT_CHARS: Final = ANSWER_CHARS_MAX // 4  # of a memory that by itself is longer than an answer
 
 DESCRIPTION = """Search memory by meaning and by words; gives what matters within a token budget.
 Use it at the start of a task, before deciding something that may have been decided, and when the user refers to \
@@ -53,11 +54,15 @@ def shape(result: RecallResult, asked: Recall) -> RecallResult:
 
 
 def _shortened(item: Item, query: str) -> Item:
-    """Return a memory that no answer holds with a window of its words, and without what else may be long."""
+    """Return a memory that no answer holds with an excerpt of its words, and without what else may be long."""
     *_, least = reduced(item)
-    words = window(item.text, question_terms(query), _WINDOW_CHARS, lambda text: len(text) <= _WINDOW_CHARS)
+    words = compress(item.text, _EXCERPT_CHARS, len, _words, _words(query)).text
     original = item.original_tokens or item.tokens or len(item.text)
     return least.model_copy(update={"text": words, "level": "reference", "original_tokens": original})
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
 
 
 def _concise(item: Item) -> Item:

@@ -87,8 +87,7 @@ def _cost(texts: Sequence[str], rows: dict[str, Any], settings: Settings) -> dic
         page = texts[start : start + PAGE]
         data = {i: rows[text].astype(np.float32).tobytes() for i, text in enumerate(page)}
         began = perf_counter()
-        closeness = Closeness(settings.possible_cosine)
-        closeness.add(data)
+        closeness = Closeness(data)
         said = {i: Statement(text) for i, text in enumerate(page)}
         by_words(said, closeness, settings)
         taken.append(1_000 * (perf_counter() - began))

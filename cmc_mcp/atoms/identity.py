@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
-from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.ids import Pid
-from cmc_mcp.kernel.identity import atom_id, atom_name
-from cmc_mcp.store.rows import MODALITIES, AtomRow, PayloadRow
-
-_NOTHING: Final = payload_hash(b"")
+from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.store.rows import AtomRow, PayloadRow, checked, made_id
 
 
 def parts_of(row: AtomRow) -> tuple[Pid, ...]:
@@ -19,25 +15,18 @@ def parts_of(row: AtomRow) -> tuple[Pid, ...]:
     return tuple(pid for pid in row[3:8] if pid)
 
 
-def prove(row: AtomRow, payloads: Mapping[Pid, PayloadRow], media_type: bytes | None) -> None:
+def prove(row: AtomRow, payloads: Mapping[Pid, PayloadRow]) -> None:
     """Compute an atom's id again from its parts (kernel.md §2), and compare.
 
     `payloads` has the rows of `parts_of`. What is left of an erased part is its hash, which is what the id covers.
-    The bytes of the payloads are compared with their hashes by whoever reads them (`checked`).
+    Whoever reads the bytes of a payload compares them with its hash (`checked`); here only the media type is read.
 
     Raises:
         IntegrityError: the parts are not those that the id was made of, or one is missing.
     """
+    media_type = payloads.get(row.media_type)
     try:
-        content = payloads[row.content].hash
-        made = atom_id(
-            MODALITIES[row.modality],
-            (media_type or b"").decode(),
-            content,
-            payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode()),
-            payloads[row.discriminator].hash if row.discriminator else _NOTHING,
-            payloads[row.witness].hash,
-        )
+        made = made_id(row, payloads, (media_type and checked(media_type)) or b"")
     except (LookupError, TypeError, UnicodeDecodeError):
         made = b""
     if made != row.key:

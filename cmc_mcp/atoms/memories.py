@@ -51,8 +51,7 @@ def _preview(view: LedgerView, rid: Rid) -> str | None:
     if row is None:
         return None
     payloads = view.payload_rows(parts_of(row))
-    media_type = payloads.get(row.media_type)
-    prove(row, payloads, None if media_type is None else checked(media_type))
+    prove(row, payloads)
     payload = payloads[row.content]
     if MODALITIES[row.modality] in BINARY or payload.object:
         return f"[{MODALITIES[row.modality]}, {payload.size:,} bytes]"

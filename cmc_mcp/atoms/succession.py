@@ -61,7 +61,7 @@ class Succession:
         rows = {edge.rid: self._view.interval_rows(edge.rid) for edge in links}
         since = {
             rid: max((row.tx_from for row in mine if row.tx_from <= self._seq < row.tx_to), default=OPEN)
-            for rid, mine in rows.items()  # a link without any is of the write that is looked at
+            for rid, mine in rows.items()  # a link without any was made by the write in progress
         }
         kept: list[EdgeRow] = []
         above: dict[Rid, set[Rid]] = {}

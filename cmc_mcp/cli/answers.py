@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cmc_mcp.cli import explain
 from cmc_mcp.cli.show import Cell, Out, Styled
+from cmc_mcp.model.results import RIVALS_NAMED
 from cmc_mcp.model.shown import one_line, value
 from cmc_mcp.read.frame import unsure
 from cmc_mcp.read.relevance import first_lines
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     )
 
 _LISTED = 20
-_RIVALS = 3  # named beside a memory; the others are counted
 _BANDS = {"A": "green", "B": "yellow", "C": "red"}
 _CONFLICTS = {
     "superseded_by": "superseded by", "claim": "conflicts with", "possible": "may conflict with", "newer": "newer than",
@@ -130,10 +130,10 @@ def _item(out: Out, item: Item, number: int) -> None:
         out.line(Styled(f"stands for {', '.join(item.duplicates)}", "dim"))
     for other in item.superseded_by:
         out.line(Styled(f"! superseded by {other}", "yellow"))
-    for conflict in item.conflicts[:_RIVALS]:
+    for conflict in item.conflicts[:RIVALS_NAMED]:
         said = _CONFLICTS.get(conflict.kind, conflict.kind)
         out.line(Styled(f"! {said} {conflict.with_id}: {value(conflict.reason)}", "yellow"))
-    if more := max(0, len(item.conflicts) - _RIVALS) + item.more_conflicts:
+    if more := max(0, len(item.conflicts) - RIVALS_NAMED) + item.more_conflicts:
         out.line(Styled(f"! and {more} more like these", "yellow"))
     for other in item.stale_premises:
         out.line(Styled(f"! rests on {other}, which no longer holds", "yellow"))

@@ -216,7 +216,7 @@ def _folder(path: Path) -> Iterator[Finding]:
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        yield _fault("disk", f"cannot be asked ({error.strerror})", "check the mount")
+        yield _fault("disk", f"the free space cannot be read ({error.strerror})", "check the mount")
         return
     needed = max(_FREE_BYTES_MIN, path.stat().st_size if path.exists() else 0)
     says = f"{free / 1e9:.1f} GB free"
@@ -233,7 +233,7 @@ def _file(path: Path) -> Iterator[Finding]:
     mode = stat.S_IMODE(status.st_mode)
     said = f"{status.st_size / 1e6:.1f} MB, mode {mode:04o}"
     if not os.access(path, os.R_OK):
-        yield _fault("file", f"{said}: not readable for you", f"chmod u+rw {path}, or run as its owner")
+        yield _fault("file", f"{said}: not readable by you", f"chmod u+rw {path}, or run as its owner")
     elif not os.access(path, os.W_OK) or not mode & stat.S_IWUSR:
         yield _fault(
             "file", f"{said}: read-only, so nothing can be remembered", f"chmod u+w {path}, or run as its owner"
@@ -245,13 +245,13 @@ def _file(path: Path) -> Iterator[Finding]:
     wal = Path(f"{path}-wal")
     size = wal.stat().st_size if wal.exists() else 0
     if size > _WAL_BYTES_MAX:
-        yield _note("journal", f"{size / 1e6:.0f} MB", "a long-lived reader keeps it; close idle servers")
+        yield _note("journal", f"{size / 1e6:.0f} MB", "close idle servers: a long-lived reader keeps the journal long")
     else:
         yield _ok("journal", f"{size / 1e6:.1f} MB")
 
 
 def _copies(path: Path) -> Iterator[Finding]:
-    """Name old copies beside the store: what was erased from it since is in them still."""
+    """Name old copies beside the store: they still hold what was erased from the store since."""
     kept = sorted(
         file.name
         for end in ("v*.backup", "before-restore-*", "restoring")
@@ -261,7 +261,7 @@ def _copies(path: Path) -> Iterator[Finding]:
     if kept:
         yield _note(
             "copies",
-            f"old copies beside the store: {', '.join(kept)}; what was erased since is in them still",
+            f"old copies beside the store: {', '.join(kept)}; they still hold what was erased since",
             "delete the copies that you no longer need, each with its .objects folder",
         )
 
@@ -270,13 +270,13 @@ def _lock(path: Path) -> Finding:
     lock = Path(f"{path}.lock")
     found = holder_of(lock)
     if found.error:
-        return _fault("write lock", f"{lock} {found.error}", f"make it readable for you, or its folder: {lock}")
+        return _fault("write lock", f"{lock} {found.error}", f"make the file, or its folder, readable for you: {lock}")
     if found.free:
         return _ok("write lock", "free")
     return _fault(
         "write lock",
         f"held by {found.holder or 'another process'} for over a second",
-        "wait for a long import to finish; a process that hangs can be ended, and the kernel frees its lock",
+        "wait for a long import to finish; if the process hangs, end it, and the kernel frees its lock",
     )
 
 
@@ -293,11 +293,8 @@ def _store(
                 yield from _contents(memory)
             else:
                 have = ", ".join(memory.workspaces()) or "none"
-                yield _note(
-                    "contents",
-                    f"no workspace {asked.workspace} here yet; there are: {have}",
-                    "the first write makes it",
-                )
+                says = f"no workspace {asked.workspace} exists here yet; existing ones: {have}"
+                yield _note("contents", says, "the first write creates the workspace")
     except CmcError as error:
         yield _refused(error)
         return
@@ -309,7 +306,7 @@ def _store(
 
 def _refused(error: CmcError) -> Finding:
     if isinstance(error, NotFound):
-        return _note("contents", error.message, "the first write makes it")
+        return _note("contents", error.message, "the first write creates the workspace")
     if isinstance(error, FutureStore):
         do = "upgrade cmc-mcp, or restore the backup that the newer version made"
     elif isinstance(error, WrongKey):
@@ -320,10 +317,10 @@ def _refused(error: CmcError) -> Finding:
         return _note(
             "store",
             error.message,
-            "the next command that writes, or a server, does it, after making a backup beside it",
+            "the next command that writes, or a server, upgrades the store after making a backup beside it",
         )
     else:
-        do = "see what the message says; nothing was changed"
+        do = "do what the message says; nothing was changed"
     return _fault("store", error.message, do)
 
 
@@ -333,21 +330,21 @@ def _opened(memory: Memory) -> Iterator[Finding]:
     indexed = settings.pop("approximate", "")
     yield _ok("store", "opens; " + ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()))
     if settings.get("page_checksums") == "off":
-        says = "its pages have no checksums, so that only `cmc verify` finds what the disk does to them"
-        yield _note("bit rot", says, "cmc rebuild, which adds checksums where this installation supports them")
+        says = "the pages of the file have no checksums, so only `cmc verify` finds damage done by the disk"
+        yield _note("bit rot", says, "`cmc rebuild` adds checksums where this installation supports them")
     if "unfinished" in indexed:
         yield _note(
             "index",
-            f"{indexed}: one was not finished and is not used",
-            "cmc index rebuilds it, --drop removes it",
+            f"{indexed}: one index was not finished and is not used",
+            "`cmc index` builds the index again, `cmc index --drop` removes it",
         )
     elif indexed:
-        yield _ok("index", f"{indexed}: where no matrix is in memory, the nearest are found approximately")
+        yield _ok("index", f"{indexed}: where no matrix is in memory, the nearest vectors are found approximately")
     if pending:
         yield _note(
             "erasure",
-            "what was erased is still on the disk: a reader, or the end of a process, came between",
-            "stop what has the store open; the next command that opens it to write destroys it",
+            "erased content is still on the disk: a reader had the store open, or a process ended too early",
+            "stop whatever has the store open; the next command that opens the store to write destroys that content",
         )
 
 
@@ -358,15 +355,15 @@ def _server(settings: Mapping[str, str]) -> Iterator[Finding]:
     if off := [name for name in ("fsync", "full_page_writes") if settings[name] == "off"]:
         yield _fault(
             "durability",
-            f"the server runs with {' and '.join(off)} off: a crash of its machine loses what was acknowledged",
-            f"set {off[0]} = on in postgresql.conf and restart it",
+            f"the server runs with {' and '.join(off)} off: a crash of its machine loses acknowledged writes",
+            f"set {off[0]} = on in postgresql.conf and restart the server",
         )
     ahead_ms = int(settings["clock_ahead_ms"])
     if abs(ahead_ms) > _SKEW_MS_MAX:
         yield _note(
             "clock",
             f"this machine's clock is {ahead_ms:+,} ms from the server's; times in the ledger still only rise",
-            "have both synchronise their clocks (NTP), or answers by time will surprise",
+            "synchronise both clocks (NTP); until then answers by time may be off by as much",
         )
 
 
@@ -380,15 +377,15 @@ def _contents(memory: Memory) -> Iterator[Finding]:
     mode = memory.recall("probe", limit=1).mode
     said = mode.retrieval.replace("_", " ") + (f" with {mode.model}" if mode.model else "")
     if mode.degraded:
-        yield _note("retrieval", f"{said}; {mode.degraded}", "open it with the model, if you left it out")
+        yield _note("retrieval", f"{said}; {mode.degraded}", "open the store with the model, if you left the model out")
     else:
         yield _ok("retrieval", said)
     pending = status["pending"]
     if pending:
-        yield _note("vectors", f"{pending} memories have none yet, and are found by full text alone", "cmc embed")
+        yield _note("vectors", f"{pending} memories have no vector yet, so full text alone finds them", "cmc embed")
     kept = len(memory.quarantine())
     if kept:
-        yield _note("quarantine", f"{kept} kept back by the gate", "cmc quarantine list, then release what is fine")
+        yield _note("quarantine", f"{kept} kept back by the gate", "`cmc quarantine list`, then release what is fine")
     else:
         yield _ok("quarantine", "empty")
     try:
@@ -413,13 +410,13 @@ def _calibration(found: list[Calibration]) -> Iterator[Finding]:
         else:
             yield _note("calibration", says, _recalibrate(one))
     if not found:
-        yield _ok("calibration", "nothing was marked right or wrong yet (`cmc mark`)")
+        yield _ok("calibration", "nothing has been marked right or wrong yet (`cmc mark`)")
 
 
 def _recalibrate(one: Calibration) -> str:
-    advice = "have it state less confidence" if one.gap > 0 else "have it state more confidence"
+    advice = f"have the writer state {'less' if one.gap > 0 else 'more'} confidence"
     if one.judged < _JUDGED_MIN:
-        return f"judge more before acting on it: {_JUDGED_MIN} tell something; if it stays so, {advice}"
+        return f"mark more memories first: {_JUDGED_MIN} are the fewest that tell anything; if the gap stays, {advice}"
     if one.temperature is None:
         return advice
     become = ", ".join(f"{tempered(p, one.temperature):.2f}" for p in (0.7, 0.9, 0.99))

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from cmc_mcp.atoms.identity import parts_of as identity_of
-from cmc_mcp.atoms.identity import prove
+from cmc_mcp.atoms import identity
 from cmc_mcp.canon import Json
 from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
@@ -25,7 +24,7 @@ from cmc_mcp.store.rows import BINARY, MODALITIES, AtomRow, PayloadRow, checked
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """One memory at a read point. `text` is None when its content was erased."""
+    """One memory at a read point. `data` is None when its content was erased."""
 
     row: AtomRow
     interval: Interval
@@ -88,7 +87,7 @@ def load(
             reaches an answer.
     """
     rows = view.atoms(rids) if rows is None else rows
-    wanted = {pid for rid in rids if (row := rows.get(rid)) for pid in identity_of(row)}
+    wanted = {pid for rid in rids if (row := rows.get(rid)) for pid in identity.parts_of(row)}
     payloads = view.payload_rows(wanted)
     bodies = {pid: checked(row) for pid, row in payloads.items()}
     held = view.intervals_of(rids, seq)
@@ -99,7 +98,7 @@ def load(
             intervals = tuple(p for p in intervals if p.valid_from <= valid_at < p.valid_to)
         if row is None or not intervals:
             continue
-        prove(row, payloads, bodies.get(row.media_type))
+        identity.prove(row, payloads)
         data = content_of(view, objects, payloads.get(row.content), bodies)
         out[rid] = Loaded(
             row,
@@ -117,13 +116,10 @@ def parts_of(view: LedgerView, objects: Objects, manifest: Manifest) -> list[tup
     """Return the (kind, bytes) of the atoms of a version, in order; None for what was erased, or is missing."""
     rids = [view.rid(atom_record(part.atom)) for part in manifest.parts]
     rows = view.atoms([rid for rid in rids if rid is not None])
-    payloads = view.payload_rows({pid for row in rows.values() for pid in identity_of(row)})
-    bodies = {pid: checked(row) for pid, row in payloads.items()}
+    payloads, bodies = _proved(view, list(rows.values()))
     out: list[tuple[str, bytes | None]] = []
     for part, rid in zip(manifest.parts, rids, strict=True):
         row = None if rid is None else rows.get(rid)
-        if row is not None:
-            prove(row, payloads, bodies.get(row.media_type))
         try:
             data = None if row is None else content_of(view, objects, payloads.get(row.content), bodies)
         except CmcError:
@@ -138,11 +134,17 @@ def proved_contents(view: LedgerView, objects: Objects, rows: Sequence[AtomRow])
     Raises:
         IntegrityError: stored bytes do not match their hash, or a memory does not match its id.
     """
-    payloads = view.payload_rows({pid for row in rows for pid in identity_of(row)})
+    payloads, bodies = _proved(view, rows)
+    return [content_of(view, objects, payloads.get(row.content), bodies) for row in rows]
+
+
+def _proved(view: LedgerView, rows: Sequence[AtomRow]) -> tuple[Mapping[Pid, PayloadRow], Mapping[Pid, bytes | None]]:
+    """Return what the ids of atoms cover, as rows and as checked bytes, each id computed again."""
+    payloads = view.payload_rows({pid for row in rows for pid in identity.parts_of(row)})
     bodies = {pid: checked(row) for pid, row in payloads.items()}
     for row in rows:
-        prove(row, payloads, bodies.get(row.media_type))
-    return [content_of(view, objects, payloads.get(row.content), bodies) for row in rows]
+        identity.prove(row, payloads)
+    return payloads, bodies
 
 
 def content_of(

@@ -85,11 +85,11 @@ def _of_texts(audit: Audit, found: _Found, dimensions: Mapping[ModelNumber, int]
         if model not in dimensions:
             found.orphans[model] += 1
         elif not _is_unit(vector, dimensions[model]):
-            report("vectors", vid, "it is no vector of its model: its length is not 1, or its size another")
+            report("vectors", vid, "the vector does not fit its model: its length is not 1, or its dimension is wrong")
         if content not in found.texts or audit.payloads[content].hash in audit.erased:
-            report("vectors", vid, "it is the vector of no text")
+            report("vectors", vid, "no text belongs to the vector")
         elif seq < found.texts[content] or place == len(lasts) or lasts[place][0] != seq:
-            report("vectors", vid, "it was made in another transaction than it says")
+            report("vectors", vid, "the vector was not made in the transaction that it names")
         found.made[seq, model] += 1
         found.seen[content, model] = seq
     return vids
@@ -105,17 +105,21 @@ def _of_nodes(
         if model not in dimensions:
             found.orphans[model] += 1
         elif not _is_unit(vector, dimensions[model]):
-            report("node_vectors", f"{nid}/{key.hex()}", "it is no vector of its model")
+            report("node_vectors", f"{nid}/{key.hex()}", "the vector does not fit its model")
         first = 0 if erased else found.begun.get(key, END)
         if key not in found.begun or seq < max(first, before) or seq not in making:
-            report("node_vectors", f"{nid}/{key.hex()}", "it is the vector of no node, or was made at another time")
+            report(
+                "node_vectors",
+                f"{nid}/{key.hex()}",
+                "no node belongs to the vector, or the vector was made at another time",
+            )
         before = max(before, seq)
         found.made[seq, model] += 1
         found.node_seen[key, model] = seq
 
 
 def _together(audit: Audit, found: _Found, report: Report, *, erased: bool, nodes_since_us: int) -> None:
-    """A transaction that has one vector of a model has those of all its new texts: they are made together or not at all."""
+    """Check that a transaction with one vector of a model has those of all its new texts: all are made, or none."""
     making = {row.seq for row in audit.rows if row.verb in _MAKING}
     fresh: dict[Seq, list[Pid]] = {}
     for content, seq in found.texts.items():
@@ -131,16 +135,16 @@ def _together(audit: Audit, found: _Found, report: Report, *, erased: bool, node
             continue
         for content in fresh.get(seq, ()):
             if found.seen.get((content, model), END) > seq:
-                report("vectors", f"{model}/{content}", f"transaction {seq} made vectors, and not this one")
+                report("vectors", f"{model}/{content}", f"transaction {seq} made vectors, but not this one")
         for key in nodes.get(seq, ()):
             if found.node_seen.get((key, model), END) > seq:
-                report("node_vectors", f"{model}/{key.hex()}", f"transaction {seq} made vectors, and not this one")
+                report("node_vectors", f"{model}/{key.hex()}", f"transaction {seq} made vectors, but not this one")
 
 
 def _completed(audit: Audit, made: Mapping[tuple[Seq, ModelNumber], int], report: Report) -> None:
-    """A completion says how many vectors it made; an erase or a way back to older tables may have taken some of them.
+    """Check that each completion made as many vectors as it says.
 
-    A rival writer's stay his.
+    An erase or a return to older tables may have taken some. The vectors of a rival writer do not count as its own.
     """
     recorded = {row.seq: row.recorded_us for row in audit.rows}
     totals: dict[Seq, int] = {}
@@ -153,7 +157,7 @@ def _completed(audit: Audit, made: Mapping[tuple[Seq, ModelNumber], int], report
         there, wanted = totals.get(seq, 0), int(str(said["vectors"]))
         fewer = bool(audit.view.erasure_count()) or recorded[seq] <= audit.view.nodes_since_us()
         if there > wanted or (there < wanted and not fewer):
-            report("vectors", f"transaction {seq}", f"it made {wanted}, and there are {there}")
+            report("vectors", f"transaction {seq}", f"the transaction made {wanted} vectors, but {there} are there")
         if (str(said["model"]), str(said["digest"])) not in names and there:
             report("embedding_models", str(said["model"]), f"the model of transaction {seq} is missing")
 
@@ -195,7 +199,7 @@ def _atoms(audit: Audit, model: ModelNumber, seq: Seq, reader: Reader, embed: Em
         known = {rid: body.decode() for rid, body in texts.items() if body is not None}
         for rid, vector in zip(known, _embedded(embed, list(known.values())), strict=True):
             if not _agrees(stored[rid], vector):
-                report("vectors", f"{model}/{rows[rid].content}", "it is not the vector of its text")
+                report("vectors", f"{model}/{rows[rid].content}", "the vector is not that of its text")
         count += len(known)
     return count
 
@@ -215,7 +219,7 @@ def _nodes(
         for key, vector in zip(texts, _embedded(embed, list(texts.values())), strict=True):
             count += 1
             if not _agrees(stored.pop(key), vector):
-                report("node_vectors", f"{model}/{key.hex()}", "it is not the vector of its text")
+                report("node_vectors", f"{model}/{key.hex()}", "the vector is not that of its text")
     return count
 
 

@@ -2,7 +2,7 @@
 
 The committed tables (payloads, records, atoms, intervals, transactions) are proved by the hash chain, and against a
 checkpoint kept elsewhere; the derived ones are computed again by their indexes (`store/indexes.py`) and compared.
-Of what is derived nothing is checked before what is committed is sound.
+No derived table is checked before the committed ones are sound.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import BROKEN, IntegrityError, ProofError, StoreError
 from cmc_mcp.history.totals import totals
 from cmc_mcp.ids import ModelNumber, PayloadHash, Rid, Seq, Ws
-from cmc_mcp.kernel.identity import atom_id, snapshot_name
+from cmc_mcp.kernel.identity import snapshot_name
 from cmc_mcp.kernel.intervals import Interval, leaf
 from cmc_mcp.kernel.kinds import ATOM, ERASURE, FACTS, KEY_BYTES
 from cmc_mcp.kernel.transaction import GENESIS, Change, Header, transaction_hash
@@ -29,7 +29,7 @@ from cmc_mcp.store.audit import Audit, numbered_whole
 from cmc_mcp.store.checks import Check, Prepared
 from cmc_mcp.store.indexes import Index, Row
 from cmc_mcp.store.ports import AuditView, Objects, Store
-from cmc_mcp.store.rows import MODALITIES, PieceEvent, TransactionRow, is_sound
+from cmc_mcp.store.rows import PieceEvent, TransactionRow, is_sound, made_id
 from cmc_mcp.store.tables import Role
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Verifier:
         self._guarded("workspaces", self._erasure_count)
 
     def committed(self, progress: Progress | None = None) -> bool:
-        """Check the committed tables; say whether they are sound, since what is derived follows from sound ones alone."""
+        """Check the committed tables; return whether they are sound, since derived ones follow from sound ones alone."""
         self._payloads()
         self._guarded("pieces", self._replay, progress)
         self._guarded("payloads", self._erased)
@@ -105,7 +105,7 @@ class Verifier:
         except IntegrityError as error:
             self.fault(str(error.fields.get("table", table)), error.fields.get("key", ""), error.message)
         except BROKEN as error:
-            self.fault(table, "", f"it cannot be checked ({type(error).__name__}: {error})")
+            self.fault(table, "", f"the check failed ({type(error).__name__}: {error})")
 
     def _mendable(self, table: str, key: object, reason: str) -> None:
         self.fault(table, key, f"{reason}; `cmc rebuild` mends it")
@@ -121,7 +121,7 @@ class Verifier:
             self.audit.keep(row)
         for rid, record in self.audit.records.items():
             if record.kind not in self.registry.kinds or len(record.key) != KEY_BYTES:
-                self.fault("records", rid, "it is of no kind, or its key of another length")
+                self.fault("records", rid, "the record is of an unknown kind, or its key has the wrong length")
         self.checked["payloads"] = len(self.audit.payloads)
 
     def _replay(self, progress: Progress | None) -> None:
@@ -176,7 +176,7 @@ class Verifier:
 
     def _homeless(self, events: tuple[Seq, Iterable[PieceEvent]]) -> None:
         for seq, _, rid, start, *_ in events[1]:
-            self.fault("pieces", f"{rid}/{start}/{seq}", "it belongs to a transaction that is not in the ledger")
+            self.fault("pieces", f"{rid}/{start}/{seq}", "the piece belongs to a transaction that is not in the ledger")
 
     def _entry(self, row: TransactionRow, header: Header, changes: list[Change], time_us: int) -> None:
         """Compare one ledger entry with what its intervals, and the entry before it, make it."""
@@ -209,7 +209,7 @@ class Verifier:
                 if first[0] == seq:
                     first[1].append(facts)
             elif intervals.pop(start, None) is None:
-                self.fault("pieces", f"{rid}/{start}/{seq}", "it ends without having begun")
+                self.fault("pieces", f"{rid}/{start}/{seq}", "the piece ends without having begun")
         for rid, old in sorted(before.items()):
             new = _ordered(live[rid])
             if any(a.valid_to > b.valid_from for a, b in pairwise(new)):
@@ -223,7 +223,7 @@ class Verifier:
                 if record.kind == ATOM.code:
                     delta += bool(new) - bool(old)
             else:
-                self.fault("pieces", rid, "a transaction changed it without changing anything")
+                self.fault("pieces", rid, "a transaction replaced its pieces by equal ones")
         return changes, delta
 
     def _grow(self, roots: list[bytes], changes: list[Change]) -> None:
@@ -244,14 +244,20 @@ class Verifier:
                     nodes[path] = body
 
     def _erased(self) -> None:
-        """Bytes may be missing only where an erasure says so, or where the object store has them."""
+        """Check that bytes are missing only where an erasure says so, or where the object store has them."""
         audit = self.audit
         audit.ever_erased = audit.all_erased()
         for row in audit.payloads.values():
             if row.domain not in self.registry.domains or (row.domain == FACTS.number) != (row.pid in audit.held):
-                self.fault("payloads", row.pid, "it says that it is facts, and is none, or the other way about")
+                self.fault(
+                    "payloads", row.pid, "the payload is marked as facts but not used as such, or the other way round"
+                )
             if row.object and (row.pid in audit.inline or row.hash in audit.erased):
-                self.fault("payloads", row.pid, "it says that the object store has it, which cannot be")
+                self.fault(
+                    "payloads",
+                    row.pid,
+                    "the payload is marked as kept in the object store, but its bytes are in the table or erased",
+                )
             if row.pid in audit.inline or row.hash in audit.erased:
                 continue
             if not row.object:
@@ -265,7 +271,7 @@ class Verifier:
         self.checked["erasures"] = len(audit.erased)
 
     def _referred(self) -> None:
-        """What facts or payloads name by its hash has a row, erased or not."""
+        """Check that whatever facts or payloads name by its hash has a row, erased or not."""
         audit = self.audit
         known = {row.hash.hex() for row in audit.payloads.values()}
         for behaviour in self.registry.behaviours:
@@ -281,24 +287,18 @@ class Verifier:
                         self.fault("payloads", hash_.hex()[:32], f"a part of payload {pid} is missing")
 
     def _atoms(self) -> None:
-        audit, nothing = self.audit, payload_hash(b"")
+        audit = self.audit
         for row in audit.atoms:
             try:
-                media = audit.body(audit.payloads[row.media_type].pid) or b""
-                content = audit.payloads[row.content].hash
-                origin = (
-                    audit.payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode())
-                )
-                discriminator = audit.payloads[row.discriminator].hash if row.discriminator else nothing
-                witness = audit.payloads[row.witness].hash
-                expected = atom_id(MODALITIES[row.modality], media.decode(), content, origin, discriminator, witness)
-            except (KeyError, IndexError, UnicodeDecodeError):
+                media_type = audit.body(audit.payloads[row.media_type].pid)
+                expected = made_id(row, audit.payloads, media_type or b"")
+            except (LookupError, UnicodeDecodeError):
                 self.fault("atoms", row.rid, "a part of its identity is missing")
                 continue
             if expected != row.key:
                 self.fault("atoms", row.rid, "its id does not match its identity")
             if row.rid not in audit.first or audit.first[row.rid][0] != row.seq:
-                self.fault("atoms", row.rid, "it was first recorded in another transaction than it says")
+                self.fault("atoms", row.rid, "the atom was not first recorded in the transaction that it names")
         seen = {row.rid for row in audit.atoms}
         for rid, record in audit.records.items():
             if record.kind == ATOM.code and rid not in seen:
@@ -315,7 +315,7 @@ class Verifier:
         """Check that the workspace counts the erasures that there were."""
         erases = [row for row in self.audit.rows if row.verb == "erase"]  # one of nothing begins no epoch
         if not sum(row.changes > 0 for row in erases) <= self.view.own_row()[1] <= len(erases):
-            self.fault("workspaces", self.view.ws, f"its epoch is not the number of its erasures, {len(erases)}")
+            self.fault("workspaces", self.view.ws, f"its number of erasures is not that of the ledger, {len(erases)}")
 
     # ------------------------------------------------------------------ what needs more than the tables
     def against(self, text: str, key: bytes, origin: str) -> Checkpoint | None:
@@ -344,7 +344,11 @@ class Verifier:
                 f"the first {checkpoint.size} of {last} transactions are not those that the checkpoint was made for",
             )
         elif (state.state_root, state.control_root) != (checkpoint.state_root, checkpoint.control_root):
-            self.fault("transactions", checkpoint.size, "the roots at the checkpoint are not the ones it was made for")
+            self.fault(
+                "transactions",
+                checkpoint.size,
+                "the roots at the checkpoint are not those that the checkpoint was made for",
+            )
         self.checked["checkpoint"] = 1
         return checkpoint
 
@@ -354,7 +358,9 @@ class Verifier:
         if others:
             self.notes.append(f"the vectors of {', '.join(others)} cannot be verified without that model")
         if embedder is None or not model or not embedder.identity.weights_digest:
-            self.notes.append("the vectors cannot be verified: the model is not at hand, or behind an endpoint")
+            self.notes.append(
+                "the vectors cannot be verified: the model is not available here, or is behind an endpoint"
+            )
         elif not self.faults:  # texts are made of sound tables alone
             if missing := len(self.view.pending(model)):
                 self.notes.append(f"{missing} texts have no vector under this model; `cmc embed` makes them")
@@ -388,7 +394,8 @@ def unreadable(store: Store, ws: Ws) -> VerifyResult | None:
     if not faults:
         return None
     try:
-        head = store.head(ws)
+        with store.reader(ws) as view:
+            head = view.head()
     except StoreError:
         return VerifyResult(holds=False, faults=faults, transaction=0, snapshot="", log_root="")
     return VerifyResult(

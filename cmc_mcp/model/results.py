@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -32,6 +32,10 @@ class Quarantined(Result):
 
     id: str
     reasons: list[str]
+
+
+RIVALS_NAMED: Final = 3
+"""So many of the memories that disagree with one are named beside it; the others are counted."""
 
 
 class ConflictNote(Result):

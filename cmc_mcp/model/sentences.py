@@ -13,17 +13,14 @@ BLANK_CHARS: Final = (
 )
 """The characters that `str.isspace` accepts, and the byte order mark; for `str.strip`."""
 
-_BOUNDARY: Final = late(
-    r"(?P<stop>(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*+(?=\s|\Z))"
-    r"|(?P<wide>[。！？｡।॥؟۔]++[!?…]*+[」』”’»）】》〉\"')\]]*+)"
-    r"|(?P<line>\n(?=[^\S\n]*+(?:\n|(?:[-*+•]|\d{1,3}[.)])[ \t]))|\u2029)"
-)
+_STOP: Final = r"(?P<stop>(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*+(?=\s|\Z))"
+_LINE: Final = r"(?P<line>\n(?=[^\S\n]*+(?:\n|(?:[-*+•]|\d{1,3}[.)])[ \t]))|\u2029)"
+_CLOSING: Final = r"[」』”’»）】》〉\"')\]]*+"
+_BOUNDARY: Final = late(rf"{_STOP}|(?P<wide>[。！？｡।॥؟۔]++[!?…]*+{_CLOSING})|{_LINE}")
 _CJK: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff"
 _EVERYWHERE: Final = late(
-    r"(?P<stop>(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*+(?=\s|\Z))"
-    rf"|(?P<wide>(?:[。！？｡।॥؟۔։።፧፨၊။។៕༎]++|(?<![0-9０-９])．|．(?![0-9０-９])|[!?…]++(?=[{_CJK}]))[!?…。！？]*+"
-    r"[」』”’»）】》〉\"')\]]*+(?!(?<=[」』”])(?:と|って)))"
-    r"|(?P<line>\n(?=[^\S\n]*+(?:\n|(?:[-*+•]|\d{1,3}[.)])[ \t]))|\u2029)"
+    rf"{_STOP}|(?P<wide>(?:[。！？｡।॥؟۔։።፧፨၊။។៕༎]++|(?<![0-9０-９])．|．(?![0-9０-９])|[!?…]++(?=[{_CJK}]))[!?…。！？]*+"
+    rf"{_CLOSING}(?!(?<=[」』”])(?:と|って)))|{_LINE}"
 )
 """The ends of more scripts. The writing side keeps to `_BOUNDARY`: what it cuts has ids."""
 _SPACE: Final = re.compile(r"[\s\ufeff]*+")

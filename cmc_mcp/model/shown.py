@@ -43,6 +43,7 @@ _ORDINARY: Final = (  # sequences that scripts and pictures are written with, an
     rf"|(?<=[\u1800-\u18aa])[\u180b-\u180d\u180f]|{_TAGGED})"
 )
 _SHOWN: Final = late(rf"{_ORDINARY}|[{_UNSEEN}]")
+_CLEANED: Final = late(rf"{_ORDINARY}|[{_UNSEEN}]|\\+(?=u\{{[0-9a-f]{{1,6}}\}}|[{_UNSEEN}])")
 _RAW: Final = late(f"[{_UNSEEN}]")
 _SIGNS: Final = frozenset("\"'`,;:=#·|()[]{}<>\\/\n")  # that separate or quote, here or elsewhere
 _QUOTING: Final = re.compile(r"QUOTATION|QUOTE|PRIME\b|APOSTROPHE|GERSHAYIM|SOLIDUS|BLANK|FILLER|SEPARATOR")
@@ -60,25 +61,25 @@ _PLAIN: Final = re.compile(rf"{_WORD}(?: {_WORD})*\Z")
 def clean(text: str) -> str:
     r"""Return stored text with what is not seen in it visible; newlines stay, and what ends a line becomes one.
 
-    Emoji, and scripts that are written with joiners, stay as they are.
+    Emoji, and scripts that are written with joiners, stay as they are. So do typed escapes such as \x1b and \u200b, and any
+    backslash, but where it would read as an escape of ours: there it is doubled.
 
-    >>> clean("\x1b[31mred\u202e"), clean("a\rb")
-    ('\\x1b[31mred\\u202e', 'a\nb')
+    >>> print(clean("\x1b[31mred\u202e"), clean(r"\x1b"), clean(r"\u{1b}"))
+    \u{1b}[31mred\u{202e} \x1b \\u{1b}
     """
-    if text.isascii() and text.isprintable():
+    if text.isascii() and text.isprintable() and "\\u{" not in text:
         return text
-    return _SHOWN().sub(_visible, _BREAK.sub("\n", text))
+    return _CLEANED().sub(_visible, _BREAK.sub("\n", text))
 
 
 def _visible(match: re.Match[str]) -> str:
-    return match[0] if match["ordinary"] else _escape(match[0])
+    if match["ordinary"]:
+        return match[0]
+    return 2 * match[0] if match[0][0] == "\\" else _escape(match[0])
 
 
 def _escape(sign: str) -> str:
-    number = ord(sign)
-    if number < 0x100:
-        return f"\\x{number:02x}" if sign not in "\r\n\t" else repr(sign)[1:-1]
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+    return repr(sign)[1:-1] if sign in "\r\n\t" else f"\\u{{{ord(sign):x}}}"
 
 
 def flat(text: str) -> str:

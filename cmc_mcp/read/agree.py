@@ -19,7 +19,9 @@ from cmc_mcp.model.equality import equality_key
 from cmc_mcp.model.patterns import late
 from cmc_mcp.read.words import stem, words
 
-SLOT_WORD: Final = late(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+")  # an ideogram is a word
+IDEOGRAMS: Final = "\u2e80-\u9fff\uf900-\ufaff"
+"""The signs that are a word each, as ranges of a character class."""
+SLOT_WORD: Final = late(rf"[{IDEOGRAMS}]|[^\W{IDEOGRAMS}]+")
 STEM: Final = 5  # letters that stand for a word, so that its inflections meet
 _STATEMENTS_MAX: Final = 4_096
 _EDGE: Final = "\"'’‘“”„«»()[]{}<>*_`~,;:.!?…。、！？：；，（）「」|-–—#"
@@ -195,7 +197,7 @@ class _Reader:
                 self.starts.add(low)
 
     def _completes(self, low: str) -> bool:
-        """Return the number before its unit, scale or month; say whether this word was one."""
+        """Add to the number before a word the unit, scale or month that the word is; return whether it was one."""
         number, known = self._last_number, self._known
         if low in known.scales:
             self._last_number = _plain(Decimal(number) * known.scales[low])
@@ -262,10 +264,13 @@ class _Reader:
     def _number(self, found: re.Match[str]) -> None:
         value = Decimal(re.sub(r"[,'’_]", "", found["digits"]))
         unit, money = found["unit"].casefold(), found["money"]
-        if found["sign"] in ("-", "−") and found["sign"]:
+        if found["sign"] in ("-", "−"):
             value = -value
         if unit in ("st", "nd", "rd", "th"):
-            self.dates.add(_plain(value)) if self._is_dated() else self.numbers.add(_plain(value) + ".th")
+            if self._is_dated():
+                self.dates.add(_plain(value))
+            else:
+                self.numbers.add(_plain(value) + ".th")
         elif unit in ("am", "pm"):
             self.dates.add(f"{int(value) % 12 + (12 if unit == 'pm' else 0)}:00")
         elif unit in self._known.scales or (money and unit == "m"):
@@ -298,7 +303,7 @@ class _Reader:
         self.negations += sum(letter in self._known.negations for letter in core)
 
     def _name(self, core: str) -> None:
-        """A path, an address, an identifier; an abbreviation with dots is its letters."""
+        """Read a path, an address or an identifier, which are names; "e.g." and the like are not."""
         self._settle()
         low = core.casefold()
         self.words.append(low)
@@ -356,8 +361,8 @@ class Statement:
         return equality_key(self.text, code=False)
 
     @cached_property
-    def stems(self) -> frozenset[str]:
-        """The beginnings of its content words, case folded."""
+    def beginnings(self) -> frozenset[str]:
+        """The first letters of its content words, case folded."""
         found, function = SLOT_WORD().findall(self.text.casefold()), words().function
         return frozenset(word[:STEM] for word in found if word not in function)
 

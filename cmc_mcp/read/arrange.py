@@ -18,12 +18,12 @@ from cmc_mcp.ids import Rid
 from cmc_mcp.model.facts import claim_of
 from cmc_mcp.read import navigate
 from cmc_mcp.read.agree import Statement
-from cmc_mcp.read.dedupe import Occurrences, Same, same_of, text_key
-from cmc_mcp.read.detect import Detector, by_words
+from cmc_mcp.read.dedupe import PROSE, Occurrences, Same, same_of, words_key
+from cmc_mcp.read.detect import by_words
 from cmc_mcp.read.echoes import Known
 from cmc_mcp.read.near import Closeness
 from cmc_mcp.read.notes import Notes
-from cmc_mcp.read.precedence import Relevance, irrelevant
+from cmc_mcp.read.precedence import Relevance
 from cmc_mcp.read.rank import Hit
 from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.reconcile import are_keyed, note_newer, note_possible, reconcile
@@ -31,10 +31,8 @@ from cmc_mcp.read.retold import note_retold
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.slots import Candidate, reordered, slot_pairs
 from cmc_mcp.read.trace import Trace
-from cmc_mcp.store.rows import MODALITIES
 
 _WINNERS_DEPTH_MAX = 10
-_COMPARED = frozenset(map(MODALITIES.index, ("text", "event")))  # in code and in calls every sign may matter
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class LoadedHit:
-    """A candidate as it was loaded, its text as it is compared (None when it is not), and what it is an item by."""
+    """A loaded candidate: its text as a statement to compare (None for what is not compared), and the key of its words."""
 
     hit: Hit
     loaded: Loaded
@@ -68,36 +66,34 @@ class Arranged:
         candidates: Iterator[navigate.Candidate],
         chunk: int,
         trace: Trace,
-        *,
-        query: str = "",
-        relevance: Relevance = irrelevant,
-        detector: Detector = by_words,
+        query: str,
+        relevance: Relevance,
     ) -> None:
         self._view, self._objects, self._point = reading.view, reading.objects, reading.point
         self._settings = settings = reading.settings
         self._selection, self._candidates, self._trace = selection, candidates, trace
         self._chunk = max(chunk, settings.near_window)
-        self._model, self._relevance, self._detector, self._query = reading.model, relevance, detector, query
+        self._model, self._query = reading.model, query
         self._statements = reading.statements
         self._placed: set[Rid] = set()
         self._ahead: deque[LoadedHit | navigate.Candidate] = deque()  # what need not be loaded yet, as a candidate
         self._occurrences = Occurrences(settings.occurrences_max)
         self._said: dict[Rid, Notes] = {}  # in this window
-        self._closeness = Closeness(settings.possible_cosine)
+        self._closeness = Closeness({})
         self._known = Known.at(self._view, self._point, relevance, settings, reading.superseded)
         self.merged = self.annotated = 0
 
     def __iter__(self) -> Iterator[Placed]:
         """Yield every memory once, in order; it reads on only as far as it is read."""
         while groups := self._window():
-            shown = [group[0] for group in groups]
+            shown = _firsts(groups)
             self._said = {found.hit.rid: found.notes for found in shown}
             self._measure(shown)
             if not self._placed:
                 groups = [groups[place] for place in self._newer_first(shown)]
-            groups = [groups[place] for place in self._claimed_later_first([group[0] for group in groups])]
-            self._mark_possible([group[0] for group in groups])
-            self._mark_retold([group[0] for group in groups])
+            groups = [groups[place] for place in self._claimed_later_first(_firsts(groups))]
+            self._mark_possible(_firsts(groups))
+            self._mark_retold(_firsts(groups))
             self._trace.lap("reconcile", len(groups), annotated=self.annotated)
             for group in groups:
                 left = [each for each in group if each.hit.rid not in self._placed]
@@ -127,7 +123,7 @@ class Arranged:
             found = self._taken(candidate)
             if found is None:
                 continue
-            folds = settings.dedupe and found.notes.is_empty  # who is disputed stands for itself
+            folds = settings.dedupe and found.notes.is_empty  # a disputed memory is shown by itself
             same = same_of(found.loaded, found.text) if folds else None
             if same is not None and same in group_of:
                 group_of[same].append(found)
@@ -173,23 +169,23 @@ class Arranged:
         for hit, row in chunk:
             if hit.rid in here:
                 item = here[hit.rid]
-                text = text_key(item, self._statements)
+                text = words_key(item, self._statements)
                 self._occurrences.know(row, text)
-                said = self._statements.of(row.content, item.text) if row.modality in _COMPARED else None
+                said = self._statements.of(row.content, item.text) if row.modality in PROSE else None
                 out.append(LoadedHit(hit, item, notes[hit.rid], said, text))
         return out
 
     def _measure(self, shown: list[LoadedHit]) -> None:
         """Take in the vectors of what a window shows, where they are compared."""
         settings, said = self._settings, [found.hit.rid for found in shown if found.statement is not None]
-        self._closeness = Closeness(settings.possible_cosine)
-        if len(said) > 1 and self._model and settings.reconcile and (settings.possible_conflicts or settings.supersede):
-            self._closeness.add(self._view.vectors_of(self._model, said, self._point.head.seq))
+        compared = settings.reconcile and (settings.possible_conflicts or settings.supersede)
+        wanted = len(said) > 1 and self._model and compared
+        self._closeness = Closeness(self._view.vectors_of(self._model, said, self._point.head.seq) if wanted else {})
 
     def _notes(self, loaded: list[Loaded]) -> dict[Rid, Notes]:
         if not self._settings.reconcile:
             return {item.row.rid: Notes() for item in loaded}
-        notes = reconcile(self._view, self._point, loaded, self._relevance, self._settings, self._known)
+        notes = reconcile(self._view, self._point, loaded, self._known)
         self.annotated += sum(1 for said in notes.values() if said.conflicts or said.stale)
         return notes
 
@@ -209,7 +205,7 @@ class Arranged:
         pairs = slot_pairs(
             self._query,
             [each for each in told if each is not None],
-            lambda a, b: self._closeness.cosine(shown[kept[a]].hit.rid, shown[kept[b]].hit.rid),
+            lambda a, b: self._closeness(shown[kept[a]].hit.rid, shown[kept[b]].hit.rid),
             self._settings.slots,
         )
         pairs = [pair._replace(older=kept[pair.older], newer=kept[pair.newer]) for pair in pairs]
@@ -233,7 +229,7 @@ class Arranged:
         texts = {found.hit.rid: found.statement for found in shown if found.statement is not None}
         if len(texts) > 1:
             loaded = {found.hit.rid: found.loaded for found in shown}
-            possible = self._detector(texts, self._closeness, settings)
+            possible = by_words(texts, self._closeness, settings)
             said_by_one = [each for each in possible if loaded[each.first].speaker == loaded[each.second].speaker]
             self.annotated += note_possible(said_by_one, loaded, self._said)
 
@@ -264,3 +260,7 @@ class Arranged:
             if rid in notes and rid not in self._placed:
                 hit = Hit(rid, loser.score, 0.0, 0.0)
                 yield from self._with_winners(hit, found[rid], notes[rid], depth=depth + 1)
+
+
+def _firsts(groups: list[list[LoadedHit]]) -> list[LoadedHit]:
+    return [group[0] for group in groups]

@@ -153,11 +153,8 @@ class Candidates:
 
         if self._pool is not None or not self._settings.linked:
             return set()
-        view, seq, seeds = (
-            self._selection.view,
-            self._selection.point.head.seq,
-            sorted({rid for f in found for rid in f}),
-        )
+        view, seq = self._selection.view, self._selection.point.head.seq
+        seeds = sorted({rid for each in found for rid in each})
         edges = [edge for incoming in (False, True) for edge in view.edges(seeds, incoming=incoming)]
         held = view.intervals_of([edge.rid for edge in edges], seq) if edges else {}
         rids = {rid for edge in edges if held.get(edge.rid) for rid in (edge.source, edge.target)}

@@ -9,9 +9,9 @@ from cmc_mcp.config import Settings
 from cmc_mcp.ids import Rid, Seq
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.model.facts import Claim, FactFields, claim_of
-from cmc_mcp.model.results import ConflictNote
+from cmc_mcp.model.results import RIVALS_NAMED, ConflictNote
 from cmc_mcp.model.time import SINCE_ALWAYS, format_time
-from cmc_mcp.read.notes import NAMED_MAX, Notes, clipped
+from cmc_mcp.read.notes import Notes, clipped
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.precedence import Relevance, Shares, precedence, since_us
 from cmc_mcp.store.ports import LedgerView
@@ -61,7 +61,7 @@ class Topic:
         self.newest = max(self.since.values(), default=SINCE_ALWAYS)
         self.ordered = sorted(holders, key=self._place)
         self.places = {holder.rid: place for place, holder in enumerate(self.ordered)}
-        self.winners = [h for h in self.ordered if h.is_dated and h.start == self.newest][:NAMED_MAX]
+        self.winners = [h for h in self.ordered if h.is_dated and h.start == self.newest][:RIVALS_NAMED]
         self._firsts: dict[str, list[Holder]] = {}
 
     def _place(self, holder: Holder) -> tuple[bool, int, int, int]:
@@ -90,13 +90,13 @@ class Topic:
                 if holder.value not in values:
                     values.add(holder.value)
                     found.append(holder)
-                elif len(others) < NAMED_MAX:
+                elif len(others) < RIVALS_NAMED:
                     others.append(holder)
-                if len(found) == NAMED_MAX or (
-                    len(found) + len(others) >= NAMED_MAX and len(values) == self._others(value)
+                if len(found) == RIVALS_NAMED or (
+                    len(found) + len(others) >= RIVALS_NAMED and len(values) == self._others(value)
                 ):
                     break
-            self._firsts[value] = [*found, *others][:NAMED_MAX]
+            self._firsts[value] = [*found, *others][:RIVALS_NAMED]
         return self._firsts[value]
 
     def _others(self, value: str) -> int:
@@ -212,7 +212,7 @@ class Claims:
 
 
 def _each_once(holders: list[Holder]) -> list[Holder]:
-    return list({holder.rid: holder for holder in holders}.values())[:NAMED_MAX]
+    return list({holder.rid: holder for holder in holders}.values())[:RIVALS_NAMED]
 
 
 def since_text(start: int) -> str:

@@ -85,7 +85,7 @@ class Naming:
         )
 
     def _may_name(self, word: str) -> bool:
-        """A capitalised word names somebody; if the script or the writer lacks capitals, any word may."""
+        """Return whether a word may name somebody: a capitalised one, or any where script or writer lack capitals."""
         if word.casefold() in words().asking:
             return word.lower() in self._capitals
         return not word[0].islower() or self._query == self._query.lower()

@@ -14,8 +14,7 @@ from cmc_mcp.config import Compress
 from cmc_mcp.model.modality import BINARY
 from cmc_mcp.model.patterns import late
 from cmc_mcp.model.results import Item
-from cmc_mcp.read.units import UNSPACED, pieces
-from cmc_mcp.read.units import units as units
+from cmc_mcp.read.units import UNSPACED, pieces, units
 
 Level = Literal["full", "detailed", "brief", "reference"]
 
@@ -30,11 +29,15 @@ _MARK_TOKENS: Final = 2  # of an ellipsis and the space or line end beside it
 _HEADING_TOKENS: Final = 8  # of what a heading says of an excerpt
 _WINDOW_TOKENS_MIN: Final = 8  # of a window in a unit, whatever the target
 _WINDOW_PIECES: Final = (48, 16, 6)  # characters of what a window is made of
+_WINDOW_STEPS: Final = 2  # so many pieces a window has room for, where smaller ones make it so
 _PLACED_CHARS_MIN: Final = 4
 _PLACES_MAX: Final = 16  # of one word of the question in one text
 _GRAM_WEIGHT: Final = 0.5
 _GRAMS_MAX: Final = 64
 _UNSPACED: Final = late(f"[{UNSPACED}]{{2,}}")
+
+
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,8 @@ class Outline:
     """A text cut into units that are scored for a question, from which excerpts of any size are made.
 
     A unit (see `units`) counts by how central it is and by how much of the question it holds, in the shares 1 -
-    `constants.match` and `constants.match`. `words` gives the stems of a text, `question` those of the question, `original`
-    the text's own count where it is known.
+    `constants.match` and `constants.match`. `words` returns the stems of a text, `question` holds those of the question,
+    `original` the text's own count where that is known.
 
     Centrality is the mean cosine of a unit to all of them: degree centrality in LexRank (Erkan and Radev 2004).
     """
@@ -120,8 +123,8 @@ class Outline:
     def excerpt(self, target: int) -> Excerpt:
         """Keep what says most in at most `target` tokens: the unit that answers before any other, else a window in it.
 
-        The order is kept, and what is left out is marked with "…". It is never more than the text, and where the target
-        is too small for anything, a few words.
+        The order is kept, and what is left out is marked with "…". The excerpt is never longer than the text; where the
+        target is too small for anything, it has a few words.
         """
         whole = Excerpt(self.text, "full", self.tokens, self.tokens)
         if self.tokens <= target or not self._spans:
@@ -138,10 +141,30 @@ class Outline:
             return whole
         return Excerpt(made, named_level(tokens, self.tokens, self._constants), tokens, self.tokens)
 
+    def window(self, target: int) -> str:
+        """Return what stands around the best match in at most `target` tokens, wherever units end.
+
+        It is for texts that no answer holds: never more than the target, if only the mark for what is left out.
+        """
+        if self.tokens <= target:
+            return self.text
+        if not self._spans:
+            return ELLIPSIS
+        best, reach = self._spans[self._order[0]], _TOKEN_CHARS_MAX * target
+        first = bisect_left(self._spans, (best[0] - reach,))
+        last = bisect_left(self._spans, (best[1] + reach,)) - 1
+        around = self._spans[first][0], self._spans[last][1]
+        room = target - 2 * _MARK_TOKENS
+        per_char = _WINDOW_STEPS * self.tokens / len(self.text)
+        sizes = [size for size in _WINDOW_PIECES if size * per_char <= room]
+        made = self._window(best, around, room, (*sizes, 1))
+        return made if self._count(made) <= target else ELLIPSIS
+
     def _made(self, kept: Sequence[int], target: int) -> str:
         if kept:
             return _written(self.text, self._spans, sorted(kept))
-        return self._window(*self._spans[self._order[0]], target)
+        unit = self._spans[self._order[0]]
+        return self._window(unit, unit, max(target - 2 * _MARK_TOKENS, _WINDOW_TOKENS_MIN), _WINDOW_PIECES)
 
     def _kept(self, target: int) -> list[int]:
         """Choose units, best first: each that still fits with the marks beside it; none where the best does not."""
@@ -169,7 +192,7 @@ class Outline:
 
     def _matches(self, bags: Sequence[dict[str, None]]) -> list[float]:
         """Return how much of the question each unit holds: its words by their rarity here, and what only its letters show."""
-        match = _matches(bags, self._asked.words)
+        match = _weighed(bags, self._asked.words)
         rarity = math.log(1 + len(bags))
         for start, end in self._places:
             for unit in range(bisect_left(self._spans, (start + 1,)) - 1, len(self._spans)):
@@ -184,18 +207,21 @@ class Outline:
                 match[unit] += weight
         return match
 
-    def _window(self, start: int, end: int, target: int) -> str:
-        """Return what stands around the best match in a unit that is too long, in at most `target` tokens."""
-        room = max(target - 2 * _MARK_TOKENS, _WINDOW_TOKENS_MIN)
-        places = self._asked.written(self.text, start, end)
-        found: list[tuple[int, int]] = []
-        best = 0
-        for size in _WINDOW_PIECES:
-            found = _whole(pieces(self.text, start, end, size), places)
+    def _window(self, unit: Span, around: Span, room: int, sizes: Sequence[int]) -> str:
+        """Return what stands around the best match in a unit: pieces of one of these sizes, as many as have room."""
+        places = self._asked.written(self.text, *unit)
+        found: list[Span] = []
+        size = best = 0
+        for size in sizes:
+            if size == 1:  # a word of the question may by itself be too long
+                places = [place for place in places if self._count(self.text[slice(*place)]) <= room]
+            found = _whole(pieces(self.text, *unit, size), places)
             best = self._best(found, places)
             if self._count(self.text[slice(*found[best])]) <= room:
                 break
-        first = last = best
+        before = pieces(self.text, around[0], unit[0], size)
+        found = [*before, *found, *pieces(self.text, unit[1], around[1], size)]
+        first = last = best = best + len(before)
         used = self._count(self.text[slice(*found[best])])
         grows = [True, True]
         while any(grows):
@@ -208,13 +234,13 @@ class Outline:
         while last > first and self._count(self.text[found[first][0] : found[last][1]]) > room:
             first, last = (first, last - 1) if last > best else (first + 1, last)
         a, b = found[first][0], found[last][1]
-        before, after = self.text[:a], self.text[b:]
-        opening = ELLIPSIS + _gap(before[-2:]) if before and not before.isspace() else ""
-        return opening + self.text[a:b] + (_gap(after[:2]) + ELLIPSIS if after and not after.isspace() else "")
+        left, right = self.text[:a], self.text[b:]
+        opening = ELLIPSIS + _gap(left[-2:]) if left and not left.isspace() else ""
+        return opening + self.text[a:b] + (_gap(right[:2]) + ELLIPSIS if right and not right.isspace() else "")
 
     def _best(self, found: Sequence[tuple[int, int]], places: Sequence[tuple[int, int]]) -> int:
         """Return the piece that holds most of the question, the first of equals."""
-        own = _matches([dict.fromkeys(self._words(self.text[a:b])) for a, b in found], self._asked.words)
+        own = _weighed([dict.fromkeys(self._words(self.text[a:b])) for a, b in found], self._asked.words)
         for place, (a, b) in enumerate(found):
             own[place] += sum(s < b and a < e for s, e in places)
             own[place] += _GRAM_WEIGHT * sum(self.text.find(gram, a, b) >= 0 for gram in self._asked.grams)
@@ -233,7 +259,7 @@ class _Asked:
         self.grams = list(dict.fromkeys(run[n : n + 2] for run in runs for n in range(len(run) - 1)))[:_GRAMS_MAX]
 
     def places(self, text: str, bags: Sequence[Collection[str]]) -> list[tuple[int, int]]:
-        """Return where words of the question stand that are no whole words of the text: within a key, a code, a path."""
+        """Return where words of the question stand inside words of the text: within a key, a code, a path."""
         held = {word for bag in bags for word in self.words if word in bag}
         return self.written(text, 0, len(text), held)
 
@@ -270,7 +296,6 @@ def compress(
     count: Callable[[str], int],
     words: Callable[[str], Collection[str]],
     question: Collection[str] = (),
-    constants: Compress = _CONSTANTS,
 ) -> Excerpt:
     """Compress one text to a target in tokens; see `Outline`.
 
@@ -280,10 +305,10 @@ def compress(
     >>> compress(text, 99, lambda s: len(s.split()), str.split, ["code"]).text == text
     True
     """
-    return Outline(text, count, words, question, constants).excerpt(target)
+    return Outline(text, count, words, question).excerpt(target)
 
 
-def _matches(bags: Sequence[dict[str, None]], question: Collection[str]) -> list[float]:
+def _weighed(bags: Sequence[dict[str, None]], question: Collection[str]) -> list[float]:
     """Add up the rarity of the question's words in each unit."""
     found = Counter(word for bag in bags for word in question if word in bag)
     asked = {word: math.log((1 + len(bags)) / found[word]) for word in question if word in found}
@@ -333,7 +358,8 @@ def _gap(between: str) -> str:
 class Passages:
     """Excerpts of memories for one question: what `read/fit.py` shortens with.
 
-    Whatever has a text can be cut, code at its lines.
+    Whatever has a text can be cut, code at its lines. `level` says how much of a memory is kept where room is short;
+    without it none is shortened that an answer could hold.
     """
 
     def __init__(
@@ -341,23 +367,23 @@ class Passages:
         question: Collection[str],
         words: Callable[[str], Collection[str]],
         count: Callable[[str], int],
-        level: Callable[[Item], Level],
-        constants: Compress,
+        level: Callable[[Item], Level] | None = None,
+        constants: Compress = _CONSTANTS,
     ) -> None:
+        self.constants = constants
         self._question, self._words, self._count, self._level = question, words, count, level
-        self._constants = constants
-        self._made: dict[str, tuple[Outline, int]] = {}
+        self._outlines: dict[str, Outline] = {}
+        self._made: dict[str, int] = {}  # tokens of the last excerpt
 
     def shortened(self, whole: Item, tokens: int, share: int, budget: int) -> Item:
         """Cut the text to the least of the share, what its age and priority keep, and the budget.
 
-        But `passage_tokens` of it are always given where they are no more than half of the budget, else that half.
-        `tokens` are those of the whole item, its heading included. Where the budget has room for a few words beside the
-        heading, they are given.
+        But at least `passage_tokens` of the text are kept, or half of the budget if that is less. `tokens` are those of
+        the whole item, its heading included.
         """
-        constants = self._constants
+        constants = self.constants
         least = min(constants.passage_tokens, budget // 2)
-        if whole.modality in BINARY or tokens <= min(constants.passage_tokens, budget):
+        if self._level is None or whole.modality in BINARY or tokens <= min(constants.passage_tokens, budget):
             return whole
         original = self._count(whole.text)
         heading = max(0, tokens - original) + _HEADING_TOKENS
@@ -366,18 +392,28 @@ class Passages:
         target = min(target, budget - heading)
         if target <= 0 or (tokens <= budget and original <= max(target, constants.passage_tokens)):
             return whole
-        code = whole.modality == "code"
-        outline = Outline(whole.text, self._count, self._words, self._question, constants, original, code=code)
-        return self._item(whole, outline, target)
+        return self._item(whole, self._outline(whole, original), target)
 
     def widened(self, whole: Item, room: int) -> Item:
         """Return `room` tokens more of what was shortened."""
-        outline, target = self._made[whole.id]
-        return self._item(whole, outline, target + room)
+        return self._item(whole, self._outline(whole), self._made[whole.id] + room)
+
+    def window(self, whole: Item, target: int) -> str:
+        """Return at most `target` tokens of a text that no answer holds."""
+        return self._outline(whole).window(target)
+
+    def _outline(self, whole: Item, original: int | None = None) -> Outline:
+        outline = self._outlines.get(whole.id)
+        if outline is None:
+            outline = self._outlines[whole.id] = Outline(
+                whole.text, self._count, self._words, self._question, self.constants, original,
+                code=whole.modality == "code",
+            )  # fmt: skip
+        return outline
 
     def _item(self, whole: Item, outline: Outline, target: int) -> Item:
         made = outline.excerpt(target)
-        self._made[whole.id] = (outline, made.tokens)
+        self._made[whole.id] = made.tokens
         if made.level == "full":
             return whole
         return whole.model_copy(update={"text": made.text, "level": made.level, "original_tokens": made.original})

@@ -14,7 +14,8 @@ from cmc_mcp.read.agree import Statements
 from cmc_mcp.read.navigate import Candidate
 from cmc_mcp.store.rows import AtomRow
 
-_PROSE: Final = frozenset(map(MODALITIES.index, ("text", "event")))
+PROSE: Final = frozenset(map(MODALITIES.index, ("text", "event")))
+"""The modalities whose texts are compared as statements; in code and in calls every sign may matter."""
 _PROSE_TYPES: Final = frozenset(("text/plain", "text/markdown"))
 _BINARY: Final = frozenset(map(MODALITIES.index, BINARY))
 
@@ -35,12 +36,12 @@ class Same(NamedTuple):
     band: str | None
 
 
-def text_key(loaded: Loaded, statements: Statements) -> str:
+def words_key(loaded: Loaded, statements: Statements) -> str:
     """Return what is equal for two memories of the same words: a key of prose, else the very bytes."""
     row = loaded.row
     if row.modality in _BINARY:
         return f"\0{row.content}"
-    if row.modality in _PROSE and loaded.media_type in _PROSE_TYPES:
+    if row.modality in PROSE and loaded.media_type in _PROSE_TYPES:
         return statements.of(row.content, loaded.text).key
     return loaded.text
 

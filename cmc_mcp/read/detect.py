@@ -1,14 +1,13 @@
-"""Detect: which texts may disagree, by their words alone. A mark on both sides; it drops and moves nothing.
+"""Detect: which texts may disagree, by their words alone. Both are marked; nothing is dropped or moved.
 
-A detector is a function (`Detector`), so that a better one may be passed in. The one that ships, `by_words`, has no
-learnt weights: it asks whether two texts speak of the same thing, and whether they differ in a way that cannot both be so.
+No weights are learnt: asked is whether two texts speak of the same thing, and differ in a way that cannot both be so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from cmc_mcp.config import Settings
 from cmc_mcp.ids import Rid
@@ -25,14 +24,6 @@ class Possible(NamedTuple):
     second: Rid
     score: float
     reason: str
-
-
-class Detector(Protocol):
-    """Finds what may disagree among texts. It must be a function of its arguments alone."""
-
-    def __call__(self, texts: Mapping[Rid, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
-        """Return the pairs of those names that may disagree, each once."""
-        ...
 
 
 class Sign(NamedTuple):
@@ -115,7 +106,7 @@ def conflict_score(a: Statement, b: Statement, cosine: float | None, settings: S
 
 
 def by_words(texts: Mapping[Rid, Statement], cosine: Cosine, settings: Settings) -> list[Possible]:
-    """Compare every two texts, in the order given; pairs whose vectors are far apart cost next to nothing."""
+    """Return the pairs of texts that may disagree, each once, in the order given; vectors far apart rule a pair out."""
     out = []
     stating = [(name, text) for name, text in texts.items() if not asks(text.text)]
     for (first, a), (second, b) in combinations(stating, 2):

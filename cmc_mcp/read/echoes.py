@@ -51,21 +51,18 @@ def holds(view: LedgerView, point: Point, rid: Rid) -> bool:
 def echoes_of(view: LedgerView, loaded: Sequence[Loaded], known: Known) -> dict[Rid, Echo]:
     """Return those of some memories that are superseded, or tell again what is.
 
-    A memory that ever took the place of the superseded one is no echo of it, nor is one that says what stands in its
-    place: who agrees with the winner is no loser.
+    A memory that ever took the place of the superseded one does not echo it, nor does one that says what stands in its
+    place: whoever agrees with the winner does not lose.
     """
     if not known.superseded.follow(view, known.seq):
         return {}
     out: dict[Rid, Echo] = {}
     for item in loaded:
-        if item.row.rid in known.superseded and (standing := known.succession.standing(item.row.rid)):
-            out[item.row.rid] = Echo(standing, True)
-    for item in loaded:
-        if item.row.rid in out or item.data is None:
-            continue
-        standing = _by_text(view, item, known) or _by_claim(view, item, known)
-        if standing:
-            out[item.row.rid] = Echo(standing, False)
+        rid = item.row.rid
+        if rid in known.superseded and (standing := known.succession.standing(rid)):
+            out[rid] = Echo(standing, True)
+        elif item.data is not None and (standing := _by_text(view, item, known) or _by_claim(view, item, known)):
+            out[rid] = Echo(standing, False)
     return out
 
 

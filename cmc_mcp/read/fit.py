@@ -5,48 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from cmc_mcp.limits import RECALL_TOKENS_MIN
 from cmc_mcp.model.results import Item
+from cmc_mcp.read.compress import Passages
 from cmc_mcp.read.frame import Group, Names, Shared, group_line, group_of, head, piece, printed_as, shared_of, written
-from cmc_mcp.read.window import window
 
 _WIDENED_MIN: Final = 16  # tokens of room that are worth a longer excerpt
 _WINDOW_MIN: Final = 24  # tokens of words; for more of them a head gives up tags, title and notes
 _WINDOW_SHARE: Final = 3  # of a small budget a window takes a third, so that others have room beside it
 _LONG: Final = 99_999  # as many tokens as the longest texts have
-_TOKEN_CHARS_MAX: Final = 16  # more than the tokens of text have
 _SIX: Final = "000000"  # as long as an id is shown
-
-
-class Shortener(Protocol):
-    """A maker of excerpts for one question; `read/compress.py` has the one that ships."""
-
-    def shortened(self, whole: Item, tokens: int, share: int, budget: int) -> Item:
-        """Return a memory that takes `tokens` cut to its share of the budget, or whole if that is enough."""
-        ...
-
-    def widened(self, whole: Item, room: int) -> Item:
-        """Return a memory that was shortened before with `room` tokens more."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What an answer may take, and how it is counted, named and shortened.
-
-    `terms` are the words of the question, as they stand: where a window is cut out of what has no sentences. Of such a text
-    `passage_tokens` are given, where the budget has them.
-    """
+    """What an answer may take, and how it is counted, shortened and named."""
 
     budget: int
     limit: int
     count: Callable[[str], int]
+    passages: Passages
     names: Names = field(default_factory=Names)
-    terms: Sequence[str] = ()
-    passage_tokens: int = 200
-    shortener: Shortener | None = None
 
 
 @dataclass(slots=True)
@@ -90,15 +71,15 @@ class _Entry:
 def fit(items: Iterable[tuple[int, Item]], offset: int, given: int, room: Room) -> Page:
     """Fill an answer with the strongest that fit, skipping what does not; `items` are (place in the sequence, item).
 
-    With a shortener, a memory longer than its share of the budget is shown as an excerpt first. What no answer of this
+    A memory longer than its share of the budget is shown as an excerpt first, where it may be. What no answer of this
     budget holds is given as a window around the match, so that each answer holds one memory at least; none with a budget
     below `RECALL_TOKENS_MIN`. What was skipped then takes the place of something weaker where that makes room enough, and
     what room is left goes to longer excerpts, strongest first. A memory costs its head and words, and its group's line
     where it is the first of the group; words that are there already cost nothing. What was skipped is named with its size
     and put off to the next answer.
 
-    The parts are counted one by one, since each begins a line with a character that is no blank, where counts add up; the
-    whole rendered text is counted at the end.
+    The parts are counted one by one: counts add up where a line begins with a character that is not blank, and each part
+    begins one. The whole text is counted at the end.
     """
     page = Page(offset, given)
     if room.budget < RECALL_TOKENS_MIN:
@@ -298,26 +279,24 @@ class _Filling:
 
     def _first_share(self, whole: Item, share: int) -> int:
         """Return what a window may take as long as others may want room too; `widen` uses what they leave."""
-        room = self._room
+        budget = self._room.budget
         bare = whole.model_copy(update={"text": "", "original_tokens": _LONG})
         needed = self._alone(bare) + _WINDOW_MIN
-        wanted = max(share, min(room.passage_tokens, room.budget // _WINDOW_SHARE), RECALL_TOKENS_MIN, needed)
-        return min(room.budget, wanted)
+        passage = min(self._room.passages.constants.passage_tokens, budget // _WINDOW_SHARE)
+        return min(budget, max(share, passage, RECALL_TOKENS_MIN, needed))
 
     def _shorten(self, entry: _Entry, share: int) -> None:
         room = self._room
-        if room.shortener is None:
-            return
         if self._is_short_of_room and entry.tokens + entry.opening <= room.budget:
             return  # one excerpt had no room, nor has another; the next answer has
-        item = room.shortener.shortened(entry.whole, entry.tokens, share, room.budget - entry.opening)
+        item = room.passages.shortened(entry.whole, entry.tokens, share, room.budget - entry.opening)
         if item is not entry.whole:
             entry.item, entry.tokens = item, self._priced(item, entry.shared)
 
     def _widened(self, entry: _Entry, room: int) -> Item:
-        if entry.is_window or self._room.shortener is None:
+        if entry.is_window:
             return self._cut(entry.whole, entry.item, entry.tokens + entry.opening + room)
-        return self._room.shortener.widened(entry.whole, room)
+        return self._room.passages.widened(entry.whole, room)
 
     def _window(self, whole: Item, tokens: int) -> Item:
         """Return a memory with a window of its words, in at most `tokens` with the line of its group.
@@ -325,19 +304,23 @@ class _Filling:
         Where its head leaves too little for words, it gives up what is beside them.
         """
         original = self._count(whole.text)
-        short = shape = whole.model_copy(update={"text": "", "level": "reference", "original_tokens": original})
+        text, spare = (whole.text, 0) if original < _WINDOW_MIN else ("", _WINDOW_MIN)
+        short = shape = whole.model_copy(update={"text": text, "level": "reference", "original_tokens": original})
         for shape in (short, *reduced(short)):
-            if tokens - self._alone(shape) >= min(_WINDOW_MIN, original):
+            if self._alone(shape) + spare <= tokens:
                 break
         return self._cut(whole, shape, tokens)
 
     def _cut(self, whole: Item, shape: Item, tokens: int) -> Item:
         """Return what `shape` says of a memory with as much of its words as `tokens` hold."""
-
-        def fits(text: str) -> bool:
-            return self._alone(shape.model_copy(update={"text": text})) <= tokens
-
-        cut = window(whole.text, self._room.terms, tokens * _TOKEN_CHARS_MAX, fits)
-        item = shape.model_copy(update={"text": cut})
+        bare = self._alone(shape.model_copy(update={"text": ""}))
+        room = max(0, tokens - bare)
+        target = max(room, _WINDOW_MIN)  # beside others, words may take less than they count
+        while True:
+            item = shape.model_copy(update={"text": self._room.passages.window(whole, target)})
+            taken = self._alone(item) - bare
+            if taken <= room or not target:
+                break
+            target = min(target - 1, target * room // taken)  # or more, where they are escaped
         as_whole = item.model_copy(update={"level": whole.level, "original_tokens": None})
         return whole if as_whole == whole else item  # a head that gave something up is said to be shortened

@@ -18,11 +18,9 @@ from typing import Final, NamedTuple
 
 from cmc_mcp.history.references import ID_DIGITS_SHOWN
 from cmc_mcp.kernel.identity import ATOM_PREFIX
-from cmc_mcp.model.results import ConflictNote, Item
+from cmc_mcp.model.results import RIVALS_NAMED, ConflictNote, Item
 from cmc_mcp.model.shown import body, value
 
-RIVALS_NAMED: Final = 3
-"""So many of those that disagree with a memory are named in text, of each kind; the others are counted."""
 DUPLICATES_NAMED: Final = 8
 REASON_CHARS_MAX: Final = 120
 
@@ -189,10 +187,9 @@ def words(item: Item, names: Names, *, printed: bool = True) -> list[str]:
     return lines
 
 
-def piece(item: Item, names: Names, shared: Shared, same_as: str | None = None) -> str:
+def piece(item: Item, names: Names, shared: Shared) -> str:
     """Write one memory below its group's line, with the line end that separates it from what follows."""
-    lines = [head(item, names, shared, same_as), *words(item, names, printed=same_as is None)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([head(item, names, shared), *words(item, names)]) + "\n"
 
 
 def printed_as(item: Item) -> tuple[str, int | None]:

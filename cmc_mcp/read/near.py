@@ -1,4 +1,4 @@
-"""Near: how close the vectors of the candidates in a window are. It finds what to compare, and merges nothing."""
+"""Near: how close the vectors of what a window shows are. The cosine tells what to compare, and merges nothing."""
 
 from __future__ import annotations
 
@@ -12,38 +12,21 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Cosine = Callable[[Rid, Rid], float | None]
-"""Returns the cosine of two candidates; None when one of them has no vector."""
+"""Returns the cosine of two memories; None when one of them has no vector."""
 
 
 class Closeness:
-    """The cosines among candidates that are compared, each computed once. What is below `least` counts as 0."""
+    """The cosines among memories, from their unit vectors (float32). Rounded to 1e-6."""
 
-    def __init__(self, least: float) -> None:
-        self._least = least
-        self._rows: dict[Rid, npt.NDArray[np.float64]] = {}
-        self._pairs: dict[tuple[Rid, Rid], float] = {}
-
-    def add(self, vectors: Mapping[Rid, bytes]) -> None:
-        """Take in unit vectors (float32, by candidate), and compare them with all that are here. Rounded to 1e-6."""
+    def __init__(self, vectors: Mapping[Rid, bytes]) -> None:
         import numpy as np
 
-        if not vectors:
-            return
-        self._rows |= {name: np.frombuffer(data, np.float32).astype(np.float64) for name, data in vectors.items()}
-        mine, names = list(vectors), list(self._rows)
-        scores = np.round(np.stack([self._rows[n] for n in mine]) @ np.stack(list(self._rows.values())).T, 6)
-        rows, columns = np.nonzero(scores >= self._least)
-        for row, column, score in zip(rows.tolist(), columns.tolist(), scores[rows, columns].tolist(), strict=True):
-            self._pairs[mine[row], names[column]] = self._pairs[names[column], mine[row]] = score
+        self._rows: dict[Rid, npt.NDArray[np.float64]] = {
+            rid: np.frombuffer(data, np.float32).astype(np.float64) for rid, data in vectors.items()
+        }
 
-    def cosine(self, a: Rid, b: Rid) -> float | None:
-        """Return the cosine of two candidates, however far apart they are; None when one of them has no vector."""
+    def __call__(self, a: Rid, b: Rid) -> float | None:
+        """Return the cosine of two memories; None when one of them has no vector."""
         if a not in self._rows or b not in self._rows:
             return None
         return round(float(self._rows[a] @ self._rows[b]), 6)
-
-    def __call__(self, a: Rid, b: Rid) -> float | None:
-        """Return the cosine of two candidates; None when one of them has no vector."""
-        if a not in self._rows or b not in self._rows:
-            return None
-        return self._pairs.get((a, b), 0.0)

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cmc_mcp.ids import Rid
-from cmc_mcp.model.results import ConflictNote
-
-NAMED_MAX: Final = 3
-"""Of those that disagree with one memory, or let it down, how many are named; the rest are counted."""
+from cmc_mcp.model.results import RIVALS_NAMED, ConflictNote
 
 REASON_TOKENS_MAX: Final = 22
 """Tokens of a reason: with the mark and the short id before it, a note has no more than 40."""
@@ -32,21 +29,21 @@ class Notes:
         return not (self.conflicts or self.superseded_by or self.stale)
 
     def add(self, note: ConflictNote) -> None:
-        """Add a note, unless the memory that it names has one already; name no more than NAMED_MAX, count the rest."""
+        """Add a note, unless the memory that it names has one already; name no more than RIVALS_NAMED, count the rest."""
         if any(known.with_id == note.with_id for known in self.conflicts):
             return
-        if len(self.conflicts) < NAMED_MAX:
+        if len(self.conflicts) < RIVALS_NAMED:
             self.conflicts.append(note)
         else:
             self.more += 1
 
     def bound(self) -> None:
-        """Name no more than NAMED_MAX memories, those that supersede this one first; count the others."""
+        """Name no more than RIVALS_NAMED memories, those that supersede this one first; count the others."""
         self.superseded_by = list(dict.fromkeys(self.superseded_by))
         self.conflicts.sort(key=lambda note: note.kind != "superseded_by")
-        self.more += max(0, len(self.conflicts) - NAMED_MAX)
-        del self.conflicts[NAMED_MAX:]
-        del self.superseded_by[NAMED_MAX:]
+        self.more += max(0, len(self.conflicts) - RIVALS_NAMED)
+        del self.conflicts[RIVALS_NAMED:]
+        del self.superseded_by[RIVALS_NAMED:]
 
 
 def clipped(text: str, chars: int) -> str:

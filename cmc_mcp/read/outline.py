@@ -21,6 +21,7 @@ from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.results import HistoryResult, NodeModel
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.model.time import format_time
+from cmc_mcp.read.source import turns
 from cmc_mcp.store.ports import LedgerView, Objects
 from cmc_mcp.store.rows import AtomRow, checked
 
@@ -96,18 +97,12 @@ def _parent(path: str) -> str | None:
 # ---------------------------------------------------------------------- conversations
 def _turns(view: LedgerView, origin: Pid, seq: Seq) -> list[tuple[int, AtomRow, Mapping[str, object]]]:
     """Return the turns of a conversation after a transaction as (position, atom, who said it when in which session)."""
-    found: list[tuple[int, AtomRow]] = []
-    for position, rid in view.items(origin):
-        for interval in view.intervals(rid, seq):
-            atom = view.rid(atom_record(bytes.fromhex(str(interval.facts.fields["atom"]))))
-            row = None if atom is None else view.atom(atom)
-            if row is not None:
-                found.append((position, row))
+    found = turns(view, origin, seq)
     payloads = view.payload_rows({pid for _, row in found for pid in parts_of(row)})
     out: list[tuple[int, AtomRow, Mapping[str, object]]] = []
     for position, row in found:
-        media_type, said = payloads.get(row.media_type), payloads.get(row.discriminator)
-        prove(row, payloads, None if media_type is None else checked(media_type))
+        said = payloads.get(row.discriminator)
+        prove(row, payloads)
         out.append((position, row, json.loads((said and checked(said)) or b"{}")))
     return out
 
@@ -115,9 +110,9 @@ def _turns(view: LedgerView, origin: Pid, seq: Seq) -> list[tuple[int, AtomRow, 
 def turns_in(view: LedgerView, origin: str, seq: Seq) -> list[OutlineNode]:
     """Return the places of a conversation: itself, its sessions, their turns; empty if it does not exist."""
     pid = view.pid(payload_hash(origin.encode()))
-    turns = [] if pid is None else _turns(view, pid, seq)
+    told = [] if pid is None else _turns(view, pid, seq)
     sessions: dict[str, list[tuple[int, AtomRow, Mapping[str, object]]]] = {}
-    for turn in turns:
+    for turn in told:
         sessions.setdefault(str(turn[2].get("session", "")), []).append(turn)
     out: list[OutlineNode] = []
     hashes: list[bytes] = []

@@ -15,7 +15,7 @@ from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.limits import RECALL_TOKENS_MIN
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
-from cmc_mcp.model.results import Item, Mode, RecallResult, Relevance
+from cmc_mcp.model.results import RIVALS_NAMED, Item, Mode, RecallResult, Relevance
 from cmc_mcp.read.arrange import Arranged, Placed
 from cmc_mcp.read.asking import Meaning
 from cmc_mcp.read.candidates import Candidates
@@ -29,7 +29,7 @@ from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
 from cmc_mcp.read.lexical import LexicalSearch, question_words, words_of
 from cmc_mcp.read.navigate import Candidate, navigated
-from cmc_mcp.read.notes import NAMED_MAX, Notes, brief
+from cmc_mcp.read.notes import Notes, brief
 from cmc_mcp.read.point import Cursor
 from cmc_mcp.read.quality import parts
 from cmc_mcp.read.query import Question, limits_of
@@ -39,7 +39,6 @@ from cmc_mcp.read.reconcile import reconcile
 from cmc_mcp.read.relevance import Asked, carried, relevance_of, told
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.read.trace import Trace
-from cmc_mcp.read.window import question_terms
 from cmc_mcp.store.codes import exact
 from cmc_mcp.store.rows import Filter
 
@@ -156,9 +155,7 @@ class _Sequence:
         first = navigated(iter(candidates), settings, self._qualities, self._vectors)
         compared = reading if vector is not None else replace(reading, model=NO_MODEL_NUMBER)
         chunk = limit + 1  # one more: is there more?
-        self._arranged = Arranged(
-            compared, selection, first, chunk, trace, query=asked.question.query, relevance=self._relevance
-        )
+        self._arranged = Arranged(compared, selection, first, chunk, trace, asked.question.query, self._relevance)
         self._places = enumerate(self._arranged)
         self._ahead: list[tuple[int, Placed]] = []
         self._loaded: dict[str, Loaded] = {}
@@ -172,14 +169,9 @@ class _Sequence:
     def room(self) -> Room:
         """Return what the answer may take, and what shortens its memories for this question."""
         reading, question = self._reading, self._asked.question
-        count, constants = reading.workspace.kept.counter().count, reading.settings.compress
-        passages = None
-        if not self._asked.detailed:
-            passages = Passages(question_words(question.query), words_of, count, self._level, constants)
-        return Room(
-            question.budget_tokens, question.limit, count, Names(self._digits), question_terms(question.query),
-            constants.passage_tokens, passages,
-        )  # fmt: skip
+        count, level = reading.workspace.kept.counter().count, None if self._asked.detailed else self._level
+        passages = Passages(question_words(question.query), words_of, count, level, reading.settings.compress)
+        return Room(question.budget_tokens, question.limit, count, passages, Names(self._digits))
 
     def digits_of(self, page: Page) -> dict[str, int]:
         """Return how many digits those ids of a page need that need more than the least."""
@@ -220,7 +212,7 @@ class _Sequence:
         rids, rows = [hit.rid for hit, _ in first], {row.rid: row for _, row in first}
         found = load(view, reading.objects, rids, point.head.seq, point.valid_at, rows)
         known = Known.at(view, point, self._relevance, settings, reading.superseded)
-        notes = reconcile(view, point, list(found.values()), self._relevance, settings, known)
+        notes = reconcile(view, point, list(found.values()), known)
         places = places_of(view, reading.manifests, list(found.values()), point.head.seq)
         return {rid: self._quality(loaded, notes[rid], places[rid][0]) for rid, loaded in found.items()}
 
@@ -299,8 +291,8 @@ class _Sequence:
                     conflicts=[brief(note, count) for note in notes.conflicts],
                     more_conflicts=notes.more,
                     superseded_by=[atom_name(view.record(rid).key) for rid in notes.superseded_by],
-                    stale_premises=notes.stale[:NAMED_MAX],
-                    more_stale_premises=max(0, len(notes.stale) - NAMED_MAX),
+                    stale_premises=notes.stale[:RIVALS_NAMED],
+                    more_stale_premises=max(0, len(notes.stale) - RIVALS_NAMED),
                     duplicates=[other.name for other in placed.others],
                     around=beside.get(hit.rid, []),
                     why=self._why(placed, place) if asked.explain else None,

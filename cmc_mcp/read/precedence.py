@@ -23,11 +23,6 @@ class Shares(NamedTuple):
     authority: float
 
 
-def irrelevant(rids: Sequence[Rid]) -> Mapping[Rid, float]:
-    """Return no relevance: nothing was asked."""
-    return {}
-
-
 def since_us(valid_from: int, recorded_us: int, point: Point) -> int:
     """Return the time from which a memory speaks: its explicit begin, where that has come, else when it was recorded."""
     return valid_from if 0 <= valid_from <= point.reference_us else recorded_us

@@ -19,8 +19,8 @@ from cmc_mcp.verbs.models import Recall
 class Question:
     """What is asked, and within which bounds.
 
-    `further` holds as JSON what is not its default of the arguments that are younger than the fields. Cursors are sealed
-    with the `repr` of the fields, so that it stays what it was.
+    Cursors are sealed with the `repr` of the fields, so no field may be added. `further` holds the later arguments, as
+    JSON, where they are not their defaults.
     """
 
     query: str
@@ -35,7 +35,7 @@ class Question:
     further: Mapping[str, Json] = field(default_factory=dict, repr=False, hash=False)
 
     def scope(self, workspace: str, settings: str) -> list[str]:
-        """The values that bind a cursor to this question."""
+        """Return the values that bind a cursor to this question."""
         return [workspace, settings, repr(self), *([canonical(self.further).decode()] if self.further else ())]
 
 

@@ -137,7 +137,7 @@ class Candidacy:
         extra["month"] = self.weight("month") * self._month(clues)
 
     def _years(self, clues: Clues, holds: npt.NDArray[np.bool_]) -> Floats:
-        """1 for a passage that names a year asked about, a half for one whose years span the time."""
+        """Return 1 for a passage that names a year asked about, a half for one whose years span the time."""
         import numpy as np
 
         if clues.years is None:

@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from cmc_mcp.atoms.superseded import Superseded
-from cmc_mcp.config import Settings
 from cmc_mcp.documents.loading import Loaded
 from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.facts import claim_of
-from cmc_mcp.model.results import ConflictNote
+from cmc_mcp.model.results import RIVALS_NAMED, ConflictNote
 from cmc_mcp.read.claims import since_text
 from cmc_mcp.read.detect import Possible
 from cmc_mcp.read.echoes import Echo, Known, echoes_of, holds
-from cmc_mcp.read.notes import NAMED_MAX, Notes
+from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.point import Point
-from cmc_mcp.read.precedence import Relevance, irrelevant
 from cmc_mcp.read.slots import Pairing
 from cmc_mcp.store.ports import LedgerView
 
-_PREMISES_DEPTH_MAX = 10
+_PREMISES_DEPTH_MAX: Final = 10
 
 
-def reconcile(
-    view: LedgerView,
-    point: Point,
-    loaded: Sequence[Loaded],
-    relevance: Relevance = irrelevant,
-    settings: Settings | None = None,
-    known: Known | None = None,
-) -> dict[Rid, Notes]:
+def reconcile(view: LedgerView, point: Point, loaded: Sequence[Loaded], known: Known) -> dict[Rid, Notes]:
     """Find conflicts by claim and by edge, echoes, and stale premises, of memories at a read point.
 
     Only what holds at the point's `valid_at` is compared: intervals that do not overlap are a history, not a conflict.
     `known` is what was found of other memories at the same point.
     """
     notes = {item.row.rid: Notes() for item in loaded}
-    known = known or Known.at(view, point, relevance, settings or Settings(), Superseded())
     echoes = echoes_of(view, loaded, known)
     for item in loaded:
         rid, claim, out = item.row.rid, claim_of(item.fields), notes[item.row.rid]
@@ -47,7 +37,7 @@ def reconcile(
         if claim is not None and not claim.many:
             known.claims.annotate(rid, claim, out)
         if item.derived_from:
-            out.stale = stale_premises(view, point, item.derived_from, known)
+            out.stale = _stale_premises(view, point, item.derived_from, known)
     _by_edge(view, point, loaded, notes, known)
     for loser, echo in echoes.items():
         for winner in echo.standing:
@@ -62,12 +52,12 @@ def reconcile(
 
 
 def _note_echo(view: LedgerView, out: Notes, echo: Echo) -> None:
-    for rid in echo.standing[:NAMED_MAX]:
+    for rid in echo.standing[:RIVALS_NAMED]:
         name = atom_name(view.record(rid).key)
         out.superseded_by.append(rid)
         why = "revised by it" if echo.is_itself else "it replaced what this repeats"
         out.conflicts.append(ConflictNote(with_id=name, kind="superseded_by", reason=why))
-    out.more += max(0, len(echo.standing) - NAMED_MAX)
+    out.more += max(0, len(echo.standing) - RIVALS_NAMED)
 
 
 def _by_edge(
@@ -88,9 +78,8 @@ def _by_edge(
                 notes[mine].add(ConflictNote(with_id=name, kind="supersedes", reason="a revision of it"))
 
 
-def stale_premises(view: LedgerView, point: Point, premises: Sequence[str], known: Known | None = None) -> list[str]:
+def _stale_premises(view: LedgerView, point: Point, premises: Sequence[str], known: Known) -> list[str]:
     """Return the premises, transitively, that were retracted or superseded at a read point."""
-    known = known or Known.at(view, point, irrelevant, Settings(), Superseded())
     stale: dict[str, None] = {}
     seen: set[str] = set()
     layer = list(premises)

@@ -3,8 +3,8 @@
 The scores of the ranking are relative: the best memory has about the same whatever was asked. These signals are
 absolute. A memory is evidence by how near it is, on the scale that unrelated memories of this workspace set, and by the
 share of the question's words that it holds, the rare ones counting most. The best memory decides; where it holds every word
-that says what is asked, something relevant is stored. Nothing is removed or
-moved by it, and what was marked as used, right or wrong has no part in it.
+that says what is asked, something relevant is stored. The verdict removes and moves nothing, and what was marked as used,
+right or wrong has no part in it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
 NOTHING_RELEVANT: Final = "Nothing relevant is stored; the nearest follow."
 _THOUSANDTHS: Final = 1_000
-_NARROWEST: Final = (
-    0.05  # of the range between unrelated and equal: a model may place all texts of a script in one spot
-)
+_NARROWEST: Final = 0.05
+"""The least range between unrelated and equal texts: a model may place all texts of a script in one spot."""
 _LATIN_LAST: Final = 0x24F
 
 

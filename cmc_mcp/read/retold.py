@@ -7,10 +7,10 @@ from typing import Final
 
 from cmc_mcp.documents.loading import Loaded
 from cmc_mcp.ids import Rid
-from cmc_mcp.model.results import ConflictNote
+from cmc_mcp.model.results import RIVALS_NAMED, ConflictNote
 from cmc_mcp.read.agree import Statement
 from cmc_mcp.read.echoes import Known, holds
-from cmc_mcp.read.notes import NAMED_MAX, Notes
+from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.subject import told_words
 from cmc_mcp.store.ports import LedgerView
@@ -69,12 +69,12 @@ def _revised(view: LedgerView, point: Point, rids: Sequence[Rid]) -> list[tuple[
     for edge in view.edges(rids):
         if edge.type == "supersedes" and holds(view, point, edge.rid):
             mine.setdefault(edge.source, []).append(edge.target)
-    rows = view.atoms([older for found in mine.values() for older in found[-NAMED_MAX:]])
+    rows = view.atoms([older for found in mine.values() for older in found[-RIVALS_NAMED:]])
     payloads = view.payload_rows({row.content for row in rows.values()})
     texts = {rid: body for rid, row in rows.items() if (body := checked(payloads[row.content])) is not None}
     return [
         (newer, Statement(texts[older].decode()))
         for newer, found in mine.items()
-        for older in found[-NAMED_MAX:]
+        for older in found[-RIVALS_NAMED:]
         if older in texts
     ]

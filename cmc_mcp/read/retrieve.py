@@ -114,7 +114,7 @@ class Selection:
         payloads = self.view.payload_rows({row.content for row in rows.values() if row.modality < TEXTUAL})
         bodies = {pid: checked(row) for pid, row in payloads.items()}
         found = {rid: bodies.get(row.content) for rid, row in rows.items()}
-        # of what is not text any more the id tells, when it is loaded
+        # bytes that are not text any more are refused by the id, when the memory is loaded
         return {rid: body.decode(errors="replace") for rid, body in found.items() if body is not None}
 
     def dense(self, model: ModelNumber, query: npt.NDArray[np.float32], k: int) -> list[tuple[Rid, float]]:

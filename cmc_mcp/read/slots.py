@@ -80,7 +80,7 @@ def slot_pairs(
     first = [place for place in first if _values(candidates[place].said)]
     if len(first) < 2:
         return []
-    terms = {place: candidates[place].said.stems for place in first}
+    terms = {place: candidates[place].said.beginnings for place in first}
     asked = _weights(words, list(terms.values()))
     scored = (
         (place, pairing)
@@ -169,7 +169,7 @@ def _shared(a: frozenset[str], b: frozenset[str]) -> float:
 
 
 def _values(said: Statement) -> frozenset[str]:
-    """What may fill a slot: numbers, dates, names with digits, ratios."""
+    """Return what may fill a slot: numbers, dates, names with digits, ratios."""
     found = said.asserted
     named = {name for name in found.names if any(map(str.isdigit, name))}
     return found.numbers | found.dates | named | frozenset(_RATIO.findall(said.text))

@@ -15,10 +15,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from cmc_mcp.model.patterns import late
-from cmc_mcp.read.agree import Statement, negated_words
+from cmc_mcp.read.agree import IDEOGRAMS, Statement, negated_words
 from cmc_mcp.read.words import stem, words
 
-_TOKEN: Final = late(r"[\u2e80-\u9fff\uf900-\ufaff]|[^\W\u2e80-\u9fff\uf900-\ufaff]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]")
+_TOKEN: Final = late(rf"[{IDEOGRAMS}]|[^\W{IDEOGRAMS}]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]")
 _AMOUNT: Final = re.compile(r"[/:%$€£¥]|,\d{3}")  # never the number of a room or an invoice
 _ASKS: Final = frozenset("?？؟")
 _CLAUSE: Final = re.compile(r"[,;:，；：、]")
@@ -54,6 +54,8 @@ _CHANGING: Final = frozenset(
     )
 )  # fmt: skip
 """English words that say that a value changed, or stands, and name no subject."""
+_STATING: Final = frozenset(("i", "we", "my", "our", "the", "a", "an", "it", "he", "she", "they"))
+"""English words that begin a statement, though they stand in lists of words that ask."""
 
 
 class _Token(NamedTuple):
@@ -66,10 +68,10 @@ class _Token(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """In what two statements differ: whether they name another subject, and the values that only one of them has."""
+    """How two statements differ: whether they name another subject, and how many values stand in each other's place."""
 
     is_other_subject: bool
-    values: int  # how many values stand in each other's place
+    values: int
 
 
 @lru_cache(maxsize=1)
@@ -108,10 +110,7 @@ def only_asks(text: str, short: int) -> bool:
     found = _TOKEN().findall(text.casefold())
     if len(found) > short or any(end in text.rstrip()[:-1] for end in (". ", "! ", "\n", "。", "！")):
         return False
-    return not _CLAUSE.search(text) or bool(found and found[0] in words().asking and found[0] not in _OWN)
-
-
-_OWN: Final = frozenset(("i", "we", "my", "our", "the", "a", "an", "it", "he", "she", "they"))
+    return not _CLAUSE.search(text) or bool(found and found[0] in words().asking and found[0] not in _STATING)
 
 
 def amounts(values: frozenset[str]) -> frozenset[str]:
@@ -198,7 +197,7 @@ def _is_label(text: str, matches: Sequence[re.Match[str]], place: int, before: _
     short = before.word.casefold() in ("no", "n")
     if before.word.casefold() in _NUMBER_WORDS or (short and _NUMBER_SHORT.match(gap)):
         return True
-    if matches[place][0].casefold() in _calendar() or before.word == "月":  # a date is none
+    if matches[place][0].casefold() in _calendar() or before.word == "月":  # a date says when
         return False
     return before.is_content and not gap.strip() and (labels or following in _IS)
 
@@ -214,11 +213,7 @@ def _left(x: list[_Token], y: list[_Token]) -> frozenset[str]:
         and token.word not in theirs
         and stem(token.word) not in stems
         and stems.isdisjoint(opposites().get(stem(token.word), ()))
-        and not (
-            len(token.word) > 3
-            and token.word.isalpha()
-            and any(is_inflection(token.word, other) for other in theirs if len(other) > 3)
-        )
+        and not (len(token.word) > 3 and token.word.isalpha() and _is_inflected(token.word, theirs))
     )
 
 
@@ -301,16 +296,13 @@ def _telling(a: Statement, b: Statement) -> Statement:
     """Return the sentence of one that has most in common with the other, of those with a value that the other has not."""
     if len(a.sentences) < 2:
         return a
-    theirs = b.asserted
-    best: tuple[int, int, int] | None = None
-    chosen = a
-    for place, said in enumerate(a.sentences):
-        found = said.asserted
-        fresh = bool(found.numbers - theirs.numbers or found.dates - theirs.dates)
-        rank = (int(fresh), len(said.stems & b.stems), -place)
-        if best is None or rank > best:
-            best, chosen = rank, said
-    return chosen
+
+    def rank(said: Statement) -> tuple[bool, int]:
+        mine, theirs = said.asserted, b.asserted
+        fresh = bool(mine.numbers - theirs.numbers or mine.dates - theirs.dates)
+        return fresh, len(said.beginnings & b.beginnings)
+
+    return max(a.sentences, key=rank)  # the first of equals
 
 
 def told_words(said: Statement) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Units: where a text may be cut for an excerpt. There is no text that cannot be cut, and every cut has its reasons.
+"""Units: where a text may be cut for an excerpt. Every text can be cut, in any script.
 
 A unit is a sentence in the text's own script, a row of a table, a code fence, a line of code. Only what is over-long is
 cut further: at lines, at clauses, at spaces, at punctuation, at last between two characters as readers see them.
@@ -16,7 +16,7 @@ from cmc_mcp.model.patterns import late
 from cmc_mcp.model.sentences import sentences
 
 UNIT_CHARS_MAX: Final = 480
-"""The characters of a unit that is no code fence."""
+"""The characters of a unit; a code fence may have more."""
 
 _MERGED_CHARS: Final = 240  # clauses and lines of code are put together up to this
 _UNITS_MAX: Final = 8_192  # of more the small ones are put together: scoring is what costs

@@ -125,9 +125,11 @@ def numbered_whole(
     last = max(last, low)
     inside = {number for number in there if low < number <= last}
     for number in sorted(there - inside):
-        report(name, number, "no transaction made it")
+        report(name, number, "no transaction made this row")
     if max(there, default=low) > last or (max(inside, default=low) < last and not gaps):
-        report("transactions", view.head().seq, f"it counts {name} up to {last}, which is not the last one there is")
+        report(
+            "transactions", view.head().seq, f"the transaction counts {name} up to {last}, which is not the last one"
+        )
     if gaps:
         return
     for number in range(low + 1, min(max(inside, default=low), low + 2 * len(inside)) + 1):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.ids import ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid
+from cmc_mcp.kernel.identity import atom_id
 from cmc_mcp.kernel.kinds import DOMAINS, Domains
 from cmc_mcp.model.modality import BINARY as BINARY
 from cmc_mcp.model.modality import MODALITIES as MODALITIES
 from cmc_mcp.model.modality import TEXTUAL as TEXTUAL
 
+_NOTHING: Final = payload_hash(b"")
 _ERASED_KEY: Final = re.compile(r"erased:[0-9a-f]{64}")
 
 
@@ -285,6 +288,24 @@ def is_sound(row: PayloadRow, domains: Domains) -> bool:
     """Return whether the bytes of a payload, if they are there, have its hash in its domain."""
     domain = domains.get(row.domain)
     return row.body is None or (domain is not None and domain.hash(row.body) == row.hash)
+
+
+def made_id(row: AtomRow, payloads: Mapping[Pid, PayloadRow], media_type: bytes) -> bytes:
+    """Compute an atom's id (16 bytes) again from its parts (kernel.md §2). The bytes of the media type are handed in.
+
+    Raises:
+        LookupError: a part is missing.
+        UnicodeDecodeError: the media type is not text.
+    """
+    content = payloads[row.content].hash
+    return atom_id(
+        MODALITIES[row.modality],
+        media_type.decode(),
+        content,
+        payloads[row.origin].hash if row.origin else payload_hash(b"note:" + content.hex().encode()),
+        payloads[row.discriminator].hash if row.discriminator else _NOTHING,
+        payloads[row.witness].hash,
+    )
 
 
 def checked(row: PayloadRow, domains: Domains = DOMAINS) -> bytes | None:

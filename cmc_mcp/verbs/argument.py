@@ -120,7 +120,8 @@ def argument(
 class Verb(Generic[R]):
     """Base of every verb's model: the arguments as a caller gives them, not yet checked. `R` is what the verb answers.
 
-    To a type checker a model is a frozen dataclass. It is none, since to generate the methods of nine cost every start 8 ms.
+    Type checkers take a model for a frozen dataclass. A real one has its methods generated, which for nine models cost
+    every start 8 ms.
     """
 
     verb: ClassVar[str]
@@ -174,5 +175,5 @@ class Verb(Generic[R]):
         return type(self)(**{**vars(self), **given})
 
     def on(self, memory: object, **more: object) -> R:
-        """Call the method of the same name with these arguments, and with what is no argument of the verb."""
+        """Call the method of the same name with these arguments; `more` are those that are not the verb's."""
         return cast("R", getattr(memory, self.verb)(**vars(self), **more))

@@ -218,12 +218,15 @@ def _count(check: Check, path: str, value: object, about: Argument) -> int:
 
 
 def _question(check: Check, path: str, value: object, about: Argument) -> str:
-    text = value if isinstance(value, str) else ""
-    if not text.strip():
+    if not isinstance(value, str):
+        what = "None" if value is None else f"a {type(value).__name__}"
+        check.problem(path, f"is {what}; pass the question as text")
+        return ""
+    if not value.strip():
         check.problem(path, "is blank; ask something")
     else:
-        check.limit(path, about.limit, len(text))
-    return text
+        check.limit(path, about.limit, len(value))
+    return value
 
 
 def _texts(check: Check, path: str, values: object, about: Argument) -> tuple[str, ...]:
@@ -243,7 +246,7 @@ def _any(check: Check, path: str, value: object, about: Argument) -> tuple[str, 
     values = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else (None,)
     out = tuple(v for v in values if isinstance(v, str) and v and _is_unicode(v))
     if len(out) != len(values):
-        check.problem(path, "is a text, or a list of texts, none of them empty or with a lone surrogate")
+        check.problem(path, "is no text and no list of texts, or holds an empty one or a lone surrogate")
     for name in out if about.options else ():
         _choice(check, path, name, about)
     return out
@@ -289,10 +292,7 @@ def _claim(check: Check, path: str, claim: object, about: Argument) -> dict[str,
     for name in claim:
         if name not in ClaimArguments.__annotations__:
             check.problem(f"{path}.{name!s:.40}", "is not a part of a claim; use subject, predicate, object and many")
-    parts = [
-        check.text(f"{path}.{name}", claim.get(name) or "", "CLAIM_CHARS_MAX")
-        for name in ("subject", "predicate", "object")
-    ]
+    parts = [_part(check, f"{path}.{name}", claim.get(name)) for name in ("subject", "predicate", "object")]
     many = claim.get("many", False)
     if not isinstance(many, bool):
         check.problem(f"{path}.many", "is true or false")
@@ -300,6 +300,14 @@ def _claim(check: Check, path: str, claim: object, about: Argument) -> dict[str,
         return {}
     subject, predicate, object_ = (part or "" for part in parts)
     return {"claim": Claim(subject, predicate, object_, bool(many)).register()}
+
+
+def _part(check: Check, path: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        what = "missing" if value is None else "blank"
+        check.problem(path, f"is {what}; a claim has a subject, a predicate and an object")
+        return None
+    return check.text(path, value, "CLAIM_CHARS_MAX")
 
 
 def _map(check: Check, path: str, value: object, about: Argument) -> dict[str, Json]:

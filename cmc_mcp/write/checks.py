@@ -43,5 +43,5 @@ def receipts(audit: Audit, report: Report) -> None:
         if payload_hash(request).hex() != asked or said.transaction != seq or seq in taken:
             report("idempotency_keys", key, f"transaction {seq} did not answer this request")
         if not names.issuperset((*said.added, *said.reaffirmed, *said.restored, *said.retired)):
-            report("idempotency_keys", key, "its receipt names memories that there are not")
+            report("idempotency_keys", key, "its receipt names memories that do not exist")
         taken[seq] = key

@@ -13,15 +13,12 @@ from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.facts import Claim, claim_of
-from cmc_mcp.model.results import ConflictNote
+from cmc_mcp.model.results import RIVALS_NAMED, ConflictNote
 from cmc_mcp.model.time import UNTIL_FURTHER_NOTICE
 from cmc_mcp.store.ports import LedgerView, WriteUnit
 from cmc_mcp.store.rows import BINARY
 from cmc_mcp.write.commit import Staged
 from cmc_mcp.write.draft import Draft
-
-NAMED_MAX: Final = 3
-"""Of those that disagree with one memory, how many a receipt names; the rest are counted."""
 
 _LOOKED_AT_MAX: Final = 64  # rivals that are looked at one by one; of more, only those that this write retires
 _SHOWN_CHARS: Final = 80
@@ -64,7 +61,7 @@ class _Topic:
         """Return the last few who claim something else at a common time, ascending, and how many do."""
         if self._are_open:
             if value not in self._last:
-                others = islice((each for each in reversed(self.held) if each.value != value), NAMED_MAX)
+                others = islice((each for each in reversed(self.held) if each.value != value), RIVALS_NAMED)
                 self._last[value] = {each.rid: each.claim.object for each in reversed(list(others))}
             return self._last[value], len(self.held) - self._counts[value]
         mine = [held for held in self.held if held.rid == rid and held.value == value]
@@ -73,7 +70,7 @@ class _Topic:
             differs = held.rid != rid and held.value != value and held.rid not in found
             if differs and any(own.start < held.end and held.start < own.end for own in mine):
                 found[held.rid] = held.claim.object
-        return {other: found[other] for other in sorted(found)[-NAMED_MAX:]}, len(found)
+        return {other: found[other] for other in sorted(found)[-RIVALS_NAMED:]}, len(found)
 
 
 def conflicts_of(view: LedgerView, staged: Staged) -> Disagreement:
@@ -138,7 +135,7 @@ def echoes_of(unit: WriteUnit, superseded: Superseded, told: Iterable[tuple[Sequ
             text = _text_key(draft, place) if len(keys) == len(draft.parts) else None
             for older, standing in _told_again(unit, superseded, succession, rid, text):
                 echoed[atom_name(unit.record(older).key)] = None
-                for winner in standing[:NAMED_MAX]:
+                for winner in standing[:RIVALS_NAMED]:
                     name = atom_name(unit.record(winner).key)
                     notes[name] = ConflictNote(with_id=name, kind="superseded_by", reason=_BACK)
     return Disagreement(list(notes.values()), 0, list(echoed))

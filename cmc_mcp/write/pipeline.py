@@ -54,6 +54,8 @@ def remember_many(
     Raises:
         InvalidInput: an item is wrong; its path begins with its number. Batches before it are kept.
     """
+    if not isinstance(items, Iterable):
+        raise InvalidInput.at("items", f"is a {type(items).__name__}; pass a list of what to remember")
     receipts: list[Receipt] = []
     done = 0
     with workspace.reader() as view:

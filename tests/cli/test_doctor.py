@@ -223,4 +223,4 @@ def test_calibration_is_shown_for_each_writer_and_model_with_advice(cmc: Any, st
     assert "30 judged, said 0.95 and was right 0.50" in by["bold with m1"]["says"]
     assert "(gap +0.45), calibration error 0.45" in by["bold with m1"]["says"]
     assert "divide the logit by" in by["bold with m1"]["do"] and "0.5" in by["bold with m1"]["do"]
-    assert "judge more" in by["shy"]["do"] and "more confidence" in by["shy"]["do"]
+    assert "mark more" in by["shy"]["do"] and "more confidence" in by["shy"]["do"]

@@ -227,8 +227,8 @@ CASES = {
         "copies", "note", "memory.db.v1.backup", "delete",
         lambda s, _: shutil.copy(s, f"{s}.v1.backup") and None,
     ),
-    "the lock is held": Bad("write lock", "fault", f"process {os.getpid()}", "hangs can be ended", _held),
-    "the lock cannot be opened": Bad("write lock", "fault", "cannot be opened", "make it readable", _lock_is_a_loop),
+    "the lock is held": Bad("write lock", "fault", f"process {os.getpid()}", "if the process hangs, end it", _held),
+    "the lock cannot be opened": Bad("write lock", "fault", "cannot be opened", "readable for you", _lock_is_a_loop),
     "the store is a folder": Bad("store", "fault", "is a folder", "name the file", _folder),
     "there is no store": Bad("store", "note", "no store exists", "cmc remember", _moved),
     "an older format": Bad("store", "note", "older version", "making a backup", _older),
@@ -236,7 +236,7 @@ CASES = {
     "a wrong key": Bad("store", "fault", "another key", "CMC_KEY", lambda s, p: p.setenv("CMC_KEY", "k" * 32)),
     "a damaged file": Bad("store", "fault", "damaged", "cmc restore", _damaged),
     "no such kind of store": Bad(
-        "store", "fault", "unknown kind of store", "see what the message says",
+        "store", "fault", "unknown kind of store", "do what the message says",
         _nothing, ("--no-model", "--store", "redis://x"),
     ),
     "no such workspace": Bad(
@@ -244,11 +244,11 @@ CASES = {
         _nothing, ("--no-model", "--workspace", "other"),
     ),
     "full text alone": Bad("retrieval", "note", "full text", "model", _nothing),
-    "vectors are missing": Bad("vectors", "note", "have none yet", "cmc embed", _nothing, ()),
+    "vectors are missing": Bad("vectors", "note", "no vector yet", "cmc embed", _nothing, ()),
     "something is in quarantine": Bad("quarantine", "note", "1 kept back", "release", _quarantined),
     "calibration cannot be read": Bad("calibration", "note", "damaged", "integrity", _calibration_fails),
     "erased pages wait": Bad(
-        "erasure", "note", "still on the disk", "stop what has the store open",
+        "erasure", "note", "still on the disk", "stop whatever has the store open",
         lambda s, _: _raw(s, "UPDATE workspaces SET pages_pending = 1"),
     ),
     "a row was edited": Bad(

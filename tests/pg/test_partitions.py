@@ -160,8 +160,8 @@ def test_verify_rebuild_and_the_scrubbing_of_what_was_erased_work_in_parts(url: 
 
 
 ALTERED = {
-    "DROP TABLE cmc.labels_p1": ("table labels", "has 2 partitions, and pieces has 3"),
-    "ALTER TABLE cmc.tags DETACH PARTITION cmc.tags_p0": ("table tags", "has 2 partitions, and pieces has 3"),
+    "DROP TABLE cmc.labels_p1": ("table labels", "has 2 partitions, but pieces has 3"),
+    "ALTER TABLE cmc.tags DETACH PARTITION cmc.tags_p0": ("table tags", "has 2 partitions, but pieces has 3"),
     "DROP INDEX cmc.pieces_from": ("index pieces_from", "is missing"),
     "CREATE INDEX more ON cmc.pieces_p1(facts)": ("index more", "is not what the migrations made"),
     "ALTER TABLE cmc.atoms ALTER seq DROP NOT NULL": ("table atoms", "is not what the migrations made"),

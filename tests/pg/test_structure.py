@@ -26,7 +26,7 @@ ALTERED = {
     "CREATE TRIGGER t BEFORE INSERT ON cmc.pieces FOR EACH ROW EXECUTE FUNCTION cmc.f()": (
         "pg_catalog", "trigger t", "is not what the migrations made",
     ),
-    "UPDATE cmc.migrations SET title = 'x' WHERE number = 1": ("migrations", "1", "its title is another"),
+    "UPDATE cmc.migrations SET title = 'x' WHERE number = 1": ("migrations", "1", "its title is not the one that was released"),
     "INSERT INTO cmc.log_nodes VALUES(99, 0, '')": ("log_nodes", "99/0", "it belongs to no workspace"),
     "INSERT INTO cmc.vectors SELECT 7, ws, 1, 1, 1, '[1]' FROM cmc.workspaces": (
         "vectors", "7", "its number is not one of workspace 1",

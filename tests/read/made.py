@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cmc_mcp.atoms.superseded import Superseded
 from cmc_mcp.config import Settings
+from cmc_mcp.documents.loading import Loaded
+from cmc_mcp.ids import Rid
 from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.memory import Memory
+from cmc_mcp.read.echoes import Known
+from cmc_mcp.read.notes import Notes
 from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.point import Point
 from cmc_mcp.read.query import Question, limits_of
+from cmc_mcp.read.reconcile import reconcile
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.store.ports import ReadView
 from tests.support import reach
@@ -46,6 +53,11 @@ def point_at(view: ReadView, seq: int | None = None, valid_at: int | None = None
     """A read point: the head, or an earlier transaction; the time of it, or another."""
     head = view.head() if seq is None else view.head_at(seq)
     return Point(head, head.recorded_us if valid_at is None else valid_at, head.recorded_us)
+
+
+def noted(view: ReadView, point: Point, loaded: Sequence[Loaded]) -> dict[Rid, Notes]:
+    """Reconcile memories where nothing was asked."""
+    return reconcile(view, point, loaded, Known.at(view, point, lambda _: {}, Settings(), Superseded()))
 
 
 def both_ways(memory: Memory, view: ReadView, point: Point, question: Question) -> tuple[Selection, Selection] | None:

@@ -6,12 +6,13 @@ import string
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.embed.tokens import UpperBound, cl100k
 from cmc_mcp.limits import RECALL_TOKENS_MIN
 from cmc_mcp.model.results import ConflictNote, Item, WitnessModel
+from cmc_mcp.read.compress import Passages
 from cmc_mcp.read.fit import Page, Room, fit
 from cmc_mcp.read.frame import written
 from tests.read.made import opened
@@ -50,7 +51,7 @@ ITEMS = st.lists(
 @given(items=ITEMS, budget=st.integers(1, 2500), limit=st.integers(1, 20), bound=st.booleans())
 def test_the_whole_text_never_passes_the_budget(items: list[Item], budget: int, limit: int, bound: bool) -> None:
     count = UpperBound().count if bound else COUNTER.count
-    page = fit(enumerate(items), 0, 0, Room(budget, limit, count))
+    page = fit(enumerate(items), 0, 0, Room(budget, limit, count, Passages(["a"], str.split, count)))
     text = written(page.items)
     assert bool(page.items) == (bool(items) and budget >= RECALL_TOKENS_MIN)
     assert page.tokens == (count(text) if page.items else 0) <= budget
@@ -66,8 +67,18 @@ def test_the_whole_text_never_passes_the_budget(items: list[Item], budget: int, 
     assert names == [name for name in order if name in names]
 
 
+ONE_WORD_UNDER_A_LONG_HEAD = Item(
+    id="atom_" + "0" * 32,
+    text="0",
+    source="0:\x1f0\x1f0¡\n0:0\x1f0ÅØ\U0003144a\U0006b23a",
+    conflicts=[ConflictNote(with_id="atom_1", kind="claim", reason="")],
+    witness=WitnessModel(writer="me", confidence=0.95, band="A"),
+)
+
+
 @settings(max_examples=100, deadline=None)
 @given(items=ITEMS, budget=st.integers(RECALL_TOKENS_MIN, 1500), limit=st.integers(1, 8))
+@example(items=[ONE_WORD_UNDER_A_LONG_HEAD], budget=RECALL_TOKENS_MIN, limit=1)
 def test_pages_give_every_item_exactly_once(items: list[Item], budget: int, limit: int) -> None:
     given_: list[str] = []
     page = Page(0, 0)
@@ -79,7 +90,8 @@ def test_pages_give_every_item_exactly_once(items: list[Item], budget: int, limi
         ]
         if not rest:
             break
-        page = fit(iter(rest), page.offset, page.given, Room(budget, limit, COUNTER.count))
+        room = Room(budget, limit, COUNTER.count, Passages([], str.split, COUNTER.count))
+        page = fit(iter(rest), page.offset, page.given, room)
         assert page.items, "a page of nothing"
         given_ += [item.id for item in page.items]
     else:

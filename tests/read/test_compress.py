@@ -24,8 +24,8 @@ from cmc_mcp.read.compress import (
     compress,
     level_of,
     named_level,
-    units,
 )
+from cmc_mcp.read.units import units
 
 COUNT = cl100k().count
 CONSTANTS = Compress(passage_tokens=80)

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.memory import Memory
-from cmc_mcp.model.results import Item
-from cmc_mcp.read.notes import NAMED_MAX
+from cmc_mcp.model.results import RIVALS_NAMED, Item
 from tests.read.made import opened
 
 CLAIM = {"subject": "app", "predicate": "runs on"}
@@ -171,14 +170,14 @@ def test_a_thousand_rivals_are_counted_and_cost_little(memory: Memory) -> None:
         return {"content": f"the app runs on {n}", "claim": {**CLAIM, "object": f"{'a long object ' * 60}{n}"}}
 
     receipt = memory.remember_many([rival(n) for n in range(1_000)])  # type: ignore[arg-type]
-    assert receipt.more_conflicts == 1_000 * (999 - NAMED_MAX)
+    assert receipt.more_conflicts == 1_000 * (999 - RIVALS_NAMED)
     memory.recall("which app?")
     began = time.process_time()
     answer = memory.recall("the app runs on 500", budget_tokens=2_000)
     assert time.process_time() - began < 5.0  # it was 13 s
     assert len(answer.items) == 10
     for item in answer.items:
-        assert len(item.conflicts) == NAMED_MAX and item.more_conflicts == 999 - NAMED_MAX
+        assert len(item.conflicts) == RIVALS_NAMED and item.more_conflicts == 999 - RIVALS_NAMED
         assert all(len(note.reason) < 160 for note in item.conflicts)
 
 
@@ -193,7 +192,7 @@ def test_a_note_has_at_most_forty_tokens_whatever_it_is_written_in(memory: Memor
     items = memory.recall("told").items
     assert len(items) == 5
     for item in items:
-        assert len(item.conflicts) == NAMED_MAX and item.more_conflicts == 1
+        assert len(item.conflicts) == RIVALS_NAMED and item.more_conflicts == 1
         for note in item.conflicts:
             assert count(f"CONFLICTS with {note.with_id[:17]} ({note.reason})") <= 40
 
@@ -257,7 +256,7 @@ def test_claims_are_judged_pair_by_pair_as_the_rules_say(
             assert bool(item.superseded_by) == loses
             assert {note.with_id for note in item.conflicts} <= rivals
             assert len(item.conflicts) + item.more_conflicts == len(rivals)
-            assert len(item.conflicts) == min(NAMED_MAX, len(rivals))
+            assert len(item.conflicts) == min(RIVALS_NAMED, len(rivals))
             if month is None:
                 assert all(note.kind == "claim" for note in item.conflicts)
         standing = [item for item in found if item not in losers and found[item].conflicts]

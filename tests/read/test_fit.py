@@ -58,9 +58,9 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def passages(level: Level = "full", constants: Compress | None = None, bound: bool = False) -> Passages:
+def passages(level: Level | None = None, constants: Compress | None = None, bound: bool = False) -> Passages:
     count = UpperBound().count if bound else COUNTER.count
-    return Passages(["a", "the"], words, count, lambda _: level, constants or Compress(passage_tokens=80))
+    return Passages(["a", "the"], words, count, level and (lambda _: level), constants or Compress(passage_tokens=80))
 
 
 @settings(max_examples=200, deadline=None)
@@ -76,7 +76,7 @@ def test_the_whole_text_never_passes_the_budget(
     items: list[Item], budget: int, limit: int, level: Level, constants: Compress, bound: bool
 ) -> None:
     count = UpperBound().count if bound else COUNTER.count
-    page = fit(enumerate(items), 0, 0, Room(budget, limit, count, shortener=passages(level, constants, bound)))
+    page = fit(enumerate(items), 0, 0, Room(budget, limit, count, passages(level, constants, bound)))
     text = written(page.items)
     assert bool(page.items) == (bool(items) and budget >= RECALL_TOKENS_MIN)
     assert page.tokens == (count(text) if page.items else 0) <= budget
@@ -117,7 +117,7 @@ def test_pages_give_every_item_exactly_once(
         ]
         if not rest:
             break
-        room = Room(budget, limit, COUNTER.count, shortener=passages(level, constants))
+        room = Room(budget, limit, COUNTER.count, passages(level, constants))
         page = fit(iter(rest), page.offset, page.given, room)
         assert page.items, "a page of nothing"
         given_ += [item.id for item in page.items]
@@ -129,8 +129,8 @@ def test_pages_give_every_item_exactly_once(
 @settings(max_examples=100, deadline=None)
 @given(items=ITEMS, limit=st.integers(1, 20))
 def test_where_all_has_room_nothing_is_shortened(items: list[Item], limit: int) -> None:
-    plain = fit(enumerate(items), 0, 0, Room(100_000, limit, COUNTER.count))
-    page = fit(enumerate(items), 0, 0, Room(100_000, limit, COUNTER.count, shortener=passages("reference")))
+    plain = fit(enumerate(items), 0, 0, Room(100_000, limit, COUNTER.count, passages()))
+    page = fit(enumerate(items), 0, 0, Room(100_000, limit, COUNTER.count, passages("reference")))
     assert page == plain and not page.left_out
 
 
@@ -144,7 +144,7 @@ def _long(topic: str) -> str:
 
 def test_a_long_memory_leaves_room_for_the_others() -> None:
     items = [_item(0, _long("deploys")), *(_item(n, f"The short note {n}.") for n in range(1, 12))]
-    page = fit(enumerate(items), 0, 0, Room(500, 12, COUNTER.count, shortener=passages("reference")))
+    page = fit(enumerate(items), 0, 0, Room(500, 12, COUNTER.count, passages("reference")))
     assert len(page.items) == 12 and not page.left_out
     first, *others = page.items
     assert first.level != "full" and first.original_tokens == COUNTER.count(items[0].text)
@@ -155,7 +155,7 @@ def test_a_long_memory_leaves_room_for_the_others() -> None:
 def test_the_strongest_is_given_whole_where_there_is_room_for_one() -> None:
     items = [_item(n, _long(f"topic {n}")) for n in range(3)]
     one = COUNTER.count(written(items[:1]))
-    page = fit(enumerate(items), 0, 0, Room(one + 300, 10, COUNTER.count, shortener=passages("reference")))
+    page = fit(enumerate(items), 0, 0, Room(one + 300, 10, COUNTER.count, passages("reference")))
     assert [item.level == "full" for item in page.items] == [True, False, False]
 
 
@@ -164,10 +164,13 @@ def test_what_was_skipped_takes_the_place_of_something_weaker() -> None:
     items = [_item(n, text) for n, text in enumerate(texts)]
     sizes = [COUNTER.count(piece(item, Names(), shared_of(item))) for item in items]
     budget = COUNTER.count(written(items[:2])) + 1
-    page = fit(iter([(0, items[0]), (1, items[1]), (2, items[2])]), 0, 0, Room(budget, 3, COUNTER.count))
+    page = fit(iter([(0, items[0]), (1, items[1]), (2, items[2])]), 0, 0, Room(budget, 3, COUNTER.count, passages()))
     assert [item.id for item in page.items] == [items[0].id, items[1].id]
     page = fit(
-        iter([(0, items[1]), (1, items[2]), (2, items[0])]), 0, 0, Room(budget - sizes[0] + sizes[2], 3, COUNTER.count)
+        iter([(0, items[1]), (1, items[2]), (2, items[0])]),
+        0,
+        0,
+        Room(budget - sizes[0] + sizes[2], 3, COUNTER.count, passages()),
     )
     assert [item.id for item in page.items] == [items[1].id, items[2].id]
 

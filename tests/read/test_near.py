@@ -1,4 +1,4 @@
-"""Cosines among candidates: each once, and none for what has no vector."""
+"""Cosines of memories, and none for what has no vector."""
 
 from __future__ import annotations
 
@@ -10,21 +10,15 @@ from cmc_mcp.read.near import Closeness
 
 
 @given(st.integers(1, 12), st.integers(0, 2**31))
-def test_cosines_are_those_of_the_definition_however_they_come(count: int, seed: int) -> None:
+def test_cosines_are_those_of_the_definition(count: int, seed: int) -> None:
     noise = np.random.default_rng(seed).standard_normal((count, 3))
     vectors = (noise / np.linalg.norm(noise, axis=1, keepdims=True)).astype(np.float32)
-    closeness = Closeness(0.4)
-    closeness.add({i: vectors[i].tobytes() for i in range(count // 2)})
-    closeness.add({i: vectors[i].tobytes() for i in range(count // 2, count)})
+    closeness = Closeness({i: vectors[i].tobytes() for i in range(count)})
     exact = np.round(vectors.astype(np.float64) @ vectors.astype(np.float64).T, 6)
-    for i in range(count):
-        for j in range(count):
-            assert closeness(i, j) == (exact[i, j] if exact[i, j] >= 0.4 else 0.0)
-            assert closeness.cosine(i, j) == exact[i, j]
+    assert all(closeness(i, j) == exact[i, j] for i in range(count) for j in range(count))
 
 
-def test_candidates_without_a_vector_have_no_cosine() -> None:
+def test_memories_without_a_vector_have_no_cosine() -> None:
     unit = np.array([1.0, 0.0], np.float32).tobytes()
-    closeness = Closeness(0.4)
-    closeness.add({1: unit, 2: unit, 3: np.array([0.0, 1.0], np.float32).tobytes()})
+    closeness = Closeness({1: unit, 2: unit, 3: np.array([0.0, 1.0], np.float32).tobytes()})
     assert (closeness(1, 2), closeness(1, 3), closeness(1, 4)) == (1.0, 0.0, None)

@@ -31,7 +31,7 @@ from cmc_mcp.read.quality import (
     quality_score,
     resonance,
 )
-from cmc_mcp.read.reconcile import reconcile
+from tests.read.made import noted
 from tests.support import reach
 from tests.support.memories import opened
 
@@ -146,7 +146,7 @@ def scores(memory: Memory, id: str, days: float = 0.0, as_of: int | None = None)
         point = resolve(view, as_of, None, view.head().recorded_us + round(days * DAY_US))
         rid = resolve_atom(view, id)
         (loaded,) = load(view, reach.objects(memory), [rid], point.head.seq, point.valid_at).values()
-        notes = reconcile(view, point, [loaded])[rid]
+        notes = noted(view, point, [loaded])[rid]
         times = view.times_of([loaded.row.seq])
         place = places_of(view, reach.kept(memory).of(view.erasure_count(), Manifests), [loaded], point.head.seq)[rid][
             0

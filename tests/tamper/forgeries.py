@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Any, Final
 
 import apsw
 
@@ -16,23 +16,9 @@ from cmc_mcp.kernel.kinds import ATOM, FACTS
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import MODALITIES
 
-Forge = Callable[[Path, dict[str, str]], None]
 FORGED: Final = "FORGED"
-
-
-class AtomParts(NamedTuple):
-    """A row of `atoms`, its id and its live piece's facts."""
-
-    rid: int
-    key: bytes
-    modality: int
-    media_type: int
-    content: int
-    origin: int
-    discriminator: int
-    witness: int
-    seq: int
-    facts: int
+Columns = dict[str, Any]
+_COLUMNS: Final = ("rid", "modality", "media_type", "content", "origin", "discriminator", "witness", "seq", "facts")
 
 
 @contextmanager
@@ -47,171 +33,124 @@ def raw(path: Path) -> Iterator[apsw.Connection]:
         db.close()
 
 
-def one(db: apsw.Connection, statement: str, *bindings: object) -> tuple[object, ...]:
-    """Return the one row of a statement."""
-    return cast("tuple[object, ...]", db.execute(statement, cast("tuple[int, ...]", bindings)).fetchall()[0])
+def one(db: apsw.Connection, statement: str, *bindings: Any) -> Any:
+    """Return the one value of a statement."""
+    return db.execute(statement, bindings).fetchall()[0][0]
 
 
-def atom(db: apsw.Connection, name: str) -> AtomParts:
-    """Return what the tables say of a memory."""
-    row = one(
-        db,
-        "SELECT a.rid, r.key, a.modality, a.media_type, a.content, a.origin, a.discriminator, a.witness, a.seq,"
-        " (SELECT facts FROM pieces p WHERE p.ws = a.ws AND p.rid = a.rid ORDER BY tx_from DESC LIMIT 1)"
-        " FROM records r JOIN atoms a ON a.rid = r.rid WHERE r.key = ?",
-        bytes.fromhex(name.removeprefix("atom_")),
-    )
-    return AtomParts(*cast("tuple[int, bytes, int, int, int, int, int, int, int, int]", row))
+def columns(db: apsw.Connection, ids: dict[str, str]) -> Columns:
+    """Return what the tables say of the memories, as `second_rid`, `bo_witness` and so on."""
+    out: Columns = {}
+    for name, id_ in ids.items():
+        statement = (
+            "SELECT a.rid, modality, media_type, content, origin, discriminator, witness, seq,"
+            " (SELECT facts FROM pieces p WHERE p.ws = a.ws AND p.rid = a.rid ORDER BY tx_from DESC LIMIT 1)"
+            " FROM records r JOIN atoms a ON a.rid = r.rid WHERE r.key = ?"
+        )
+        (row,) = db.execute(statement, (bytes.fromhex(id_.removeprefix("atom_")),)).fetchall()
+        out |= {f"{name}_{column}": value for column, value in zip(_COLUMNS, row, strict=True)}
+    return out
+
+
+def _with(**values: object) -> Callable[[bytes], bytes]:
+    """Return a change of some fields of a JSON object, written as the product writes it."""
+    return lambda body: json.dumps(
+        {**json.loads(body), **values}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    ).encode()
 
 
 def rewrite(db: apsw.Connection, pid: int, change: Callable[[bytes], bytes]) -> None:
     """Change the bytes of a payload, and its hash and size with them."""
-    domain, body = cast("tuple[int, bytes]", one(db, "SELECT domain, body FROM payloads WHERE pid = ?", pid))
-    new = change(body)
+    domain, body = db.execute("SELECT domain, body FROM payloads WHERE pid = ?", (pid,)).fetchall()[0]
+    new = change(body)  # type: ignore[arg-type]
     hash_ = facts_hash(new) if domain == FACTS.number else payload_hash(new)
     db.execute("UPDATE payloads SET hash = ?, bytes = ?, body = ? WHERE pid = ?", (hash_, len(new), new, pid))
 
 
-def _edited(body: bytes, **values: object) -> bytes:
-    fields = {**json.loads(body), **values}
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+def inject(db: apsw.Connection, at: Columns, ids: dict[str, str]) -> None:
+    """Insert a memory that was never recorded, its id made as the product makes ids."""
+    content = f"The deploy target is {FORGED}".encode()
+    hash_ = payload_hash(content)
+    body, hash_of = (f"SELECT {column} FROM payloads WHERE pid = ?" for column in ("body", "hash"))
+    key = atom_id(
+        MODALITIES[at["second_modality"]], one(db, body, at["second_media_type"]).decode(), hash_,
+        payload_hash(b"note:" + hash_.hex().encode()), payload_hash(b""), one(db, hash_of, at["second_witness"]),
+    )  # fmt: skip
+    ids["injected"] = f"atom_{key.hex()}"
+    pid = one(db, "SELECT max(pid) + 1 FROM payloads WHERE ws = 1")
+    rid = one(db, "SELECT max(rid) + 1 FROM records WHERE ws = 1")
+    for statement, bindings in (
+        ("INSERT INTO payloads VALUES(?, 1, ?, 0, ?, 0, ?)", (pid, hash_, len(content), content)),
+        ("INSERT INTO records VALUES(?, 1, ?, ?)", (rid, ATOM.code, key)),
+        (
+            "INSERT INTO atoms(rid, ws, modality, media_type, content, origin, discriminator, witness, seq)"
+            " SELECT ?, ws, modality, media_type, ?, 0, 0, witness, seq FROM atoms WHERE rid = ?",
+            (rid, pid, at["second_rid"]),
+        ),
+        (
+            "INSERT INTO pieces SELECT ws, ?, valid_from, tx_from, valid_to, tx_to, facts FROM pieces WHERE rid = ?",
+            (rid, at["second_rid"]),
+        ),
+    ):
+        db.execute(statement, bindings)
 
 
 # ---------------------------------------------------------------------- what is forged
-def edit_content(path: Path, ids: dict[str, str]) -> None:
-    """Another text under the same id."""
-    with raw(path) as db:
-        rewrite(db, atom(db, ids["second"]).content, lambda body: body + b" " + FORGED.encode())
-
-
-def edit_turn(path: Path, ids: dict[str, str]) -> None:
-    """Another speaker of a turn."""
-    with raw(path) as db:
-        rewrite(db, atom(db, ids["turn"]).discriminator, lambda body: _edited(body, speaker=FORGED))
-
-
-def edit_origin(path: Path, ids: dict[str, str]) -> None:
-    """Another source of a document's part."""
-    with raw(path) as db:
-        rewrite(db, atom(db, ids["part"]).origin, lambda _: b"https://forged.example/")
-
-
-def swap_contents(path: Path, ids: dict[str, str]) -> None:
-    """Each says what the other said: every payload is genuine."""
-    with raw(path) as db:
-        a, b = atom(db, ids["second"]), atom(db, ids["third"])
-        db.execute("UPDATE atoms SET content = ? WHERE rid = ?", (b.content, a.rid))
-        db.execute("UPDATE atoms SET content = ? WHERE rid = ?", (a.content, b.rid))
-
-
-def reorder(path: Path, ids: dict[str, str]) -> None:
-    """Two entries of the ledger change places, and what was recorded in them with them."""
-    with raw(path) as db:
-        a, b = atom(db, ids["second"]), atom(db, ids["third"])
-        for seq, other in ((a.seq, -1), (b.seq, a.seq), (-1, b.seq)):
-            db.execute("UPDATE transactions SET seq = ? WHERE seq = ? AND ws = 1", (other, seq))
-            db.execute("UPDATE atoms SET seq = ? WHERE seq = ? AND ws = 1", (other, seq))
-            db.execute("UPDATE pieces SET tx_from = ? WHERE tx_from = ? AND ws = 1", (other, seq))
-
-
-def truncate(path: Path, ids: dict[str, str]) -> None:
-    """The last entry goes, and what it recorded."""
-    with raw(path) as db:
-        last = atom(db, ids["last"])
-        for table, column, value in (
-            ("transactions", "seq", last.seq), ("pieces", "tx_from", last.seq), ("atoms", "rid", last.rid),
-            ("records", "rid", last.rid),
-        ):  # fmt: skip
-            db.execute(f"DELETE FROM {table} WHERE {column} = ? AND ws = 1", (value,))
-
-
-def reattribute(path: Path, ids: dict[str, str]) -> None:
-    """Another writer: the witness of a memory by somebody else takes the place of its own."""
-    with raw(path) as db:
-        a, b = atom(db, ids["second"]), atom(db, ids["bo"])
-        db.execute("UPDATE atoms SET witness = ? WHERE rid = ?", (b.witness, a.rid))
-
-
-def rename_writer(path: Path, ids: dict[str, str]) -> None:
-    """Another name in the witness."""
-    with raw(path) as db:
-        rewrite(db, atom(db, ids["bo"]).witness, lambda body: body.replace(b'"bo"', b'"ceo"'))
-
-
-def change_facts(path: Path, ids: dict[str, str]) -> None:
-    """Surer, and verified: facts stand in no id."""
-    with raw(path) as db:
-        fields = {"confidence": 990_000, "tag.verified": "true"}
-        rewrite(db, atom(db, ids["second"]).facts, lambda body: _edited(body, **fields))
-
-
-def change_validity(path: Path, ids: dict[str, str]) -> None:
-    """True for another time."""
-    with raw(path) as db:
-        rid = atom(db, ids["second"]).rid
-        db.execute("UPDATE pieces SET valid_from = valid_from + 1000000 WHERE rid = ?", (rid,))
-
-
-def inject(path: Path, ids: dict[str, str]) -> None:
-    """A memory that was never recorded, its id made as the product makes ids."""
-    with raw(path) as db:
-        like = atom(db, ids["second"])
-        content = f"The deploy target is {FORGED}".encode()
-        pid = cast("int", one(db, "SELECT max(pid) + 1 FROM payloads WHERE ws = 1")[0])
-        rid = cast("int", one(db, "SELECT max(rid) + 1 FROM records WHERE ws = 1")[0])
-        media, witness = (one(db, "SELECT body, hash FROM payloads WHERE pid = ?", n) for n in like[3:8:4])
-        hash_ = payload_hash(content)
-        key = atom_id(
-            MODALITIES[like.modality], cast("bytes", media[0]).decode(), hash_,
-            payload_hash(b"note:" + hash_.hex().encode()), payload_hash(b""), cast("bytes", witness[1]),
-        )  # fmt: skip
-        ids["injected"] = f"atom_{key.hex()}"
-        db.execute("INSERT INTO payloads VALUES(?, 1, ?, 0, ?, 0, ?)", (pid, hash_, len(content), content))
-        db.execute("INSERT INTO records VALUES(?, 1, ?, ?)", (rid, ATOM.code, key))
-        db.execute(
-            "INSERT INTO atoms(rid, ws, modality, media_type, content, origin, discriminator, witness, seq)"
-            " VALUES(?, 1, ?, ?, ?, 0, 0, ?, ?)",
-            (rid, like.modality, like.media_type, pid, like.witness, like.seq),
-        )
-        db.execute(
-            "INSERT INTO pieces SELECT ws, ?, valid_from, tx_from, valid_to, tx_to, facts FROM pieces WHERE rid = ?",
-            (rid, like.rid),
-        )
-
-
-def delete(path: Path, ids: dict[str, str]) -> None:
-    """One memory goes, from the middle."""
-    with raw(path) as db:
-        rid = atom(db, ids["third"]).rid
-        for table in ("pieces", "atoms", "records"):
-            db.execute(f"DELETE FROM {table} WHERE rid = ?", (rid,))
-
-
-def replay(path: Path, ids: dict[str, str]) -> None:
-    """The newest says what the oldest said."""
-    with raw(path) as db:
-        a, b = atom(db, ids["first"]), atom(db, ids["last"])
-        db.execute("UPDATE atoms SET content = ? WHERE rid = ?", (a.content, b.rid))
-
-
-def revive(path: Path, ids: dict[str, str]) -> None:
-    """What was forgotten is live again."""
-    with raw(path) as db:
-        rid = atom(db, ids["forgotten"]).rid
-        db.execute("UPDATE pieces SET tx_to = ? WHERE rid = ? AND ws = 1", (OPEN, rid))
-
-
-ON_ROWS: Final[tuple[Forge, ...]] = (
-    edit_content, edit_turn, edit_origin, swap_contents, reorder, truncate, reattribute, rename_writer, change_facts,
-    change_validity, inject, delete, replay, revive,
-)  # fmt: skip
+_PAYLOADS: Final[dict[str, tuple[str, Callable[[bytes], bytes]]]] = {
+    "another text under the same id": ("second_content", lambda body: body + b" " + FORGED.encode()),
+    "another speaker of a turn": ("turn_discriminator", _with(speaker=FORGED)),
+    "another source of a document's part": ("part_origin", lambda _: b"https://forged.example/"),
+    "another name in the witness": ("bo_witness", lambda body: body.replace(b'"bo"', b'"ceo"')),
+    "surer, and verified": ("second_facts", _with(confidence=990_000, **{"tag.verified": "true"})),
+}
+_ROWS: Final[dict[str, tuple[str, ...]]] = {
+    "each says what the other said": (
+        "UPDATE atoms SET content = :third_content WHERE rid = :second_rid",
+        "UPDATE atoms SET content = :second_content WHERE rid = :third_rid",
+    ),
+    "two entries of the ledger change places": tuple(
+        f"UPDATE {table} SET {column} = {new} WHERE {column} = {old} AND ws = 1"
+        for new, old in (("-1", ":second_seq"), (":second_seq", ":third_seq"), (":third_seq", "-1"))
+        for table, column in (("transactions", "seq"), ("atoms", "seq"), ("pieces", "tx_from"))
+    ),
+    "the last entry goes": (
+        "DELETE FROM transactions WHERE seq = :last_seq AND ws = 1",
+        "DELETE FROM pieces WHERE tx_from = :last_seq AND ws = 1",
+        "DELETE FROM atoms WHERE rid = :last_rid",
+        "DELETE FROM records WHERE rid = :last_rid",
+    ),
+    "the witness of somebody else": ("UPDATE atoms SET witness = :bo_witness WHERE rid = :second_rid",),
+    "true for another time": ("UPDATE pieces SET valid_from = valid_from + 1000000 WHERE rid = :second_rid",),
+    "one goes from the middle": tuple(
+        f"DELETE FROM {table} WHERE rid = :third_rid" for table in ("pieces", "atoms", "records")
+    ),
+    "the newest says what the oldest said": ("UPDATE atoms SET content = :first_content WHERE rid = :last_rid",),
+    "what was forgotten is live again": (f"UPDATE pieces SET tx_to = {OPEN} WHERE rid = :forgotten_rid AND ws = 1",),
+}
+_INJECTED: Final = "one that was never recorded"
+ON_ROWS: Final = (*_PAYLOADS, *_ROWS, _INJECTED)
 """Nine kinds, some in several ways; a rollback of the whole file is the tenth."""
-VICTIMS: Final[dict[Forge, str]] = {
-    edit_content: "second", edit_turn: "turn", edit_origin: "part", swap_contents: "third", reattribute: "second",
-    rename_writer: "bo", replay: "last",
+VICTIMS: Final[dict[str, str]] = {
+    "another text under the same id": "second", "another speaker of a turn": "turn",
+    "another source of a document's part": "part", "each says what the other said": "third",
+    "the witness of somebody else": "second", "another name in the witness": "bo",
+    "the newest says what the oldest said": "last",
 }  # fmt: skip
 """What the forgeries change that every read refuses, proved or not: they change what an id covers."""
-OF_IDENTITY: Final = tuple(VICTIMS)
+
+
+def forge(path: Path, kind: str, ids: dict[str, str]) -> None:
+    """Make a forgery of `ON_ROWS`."""
+    with raw(path) as db:
+        at = columns(db, ids)
+        if kind in _PAYLOADS:
+            column, change = _PAYLOADS[kind]
+            rewrite(db, at[column], change)
+        elif kind in _ROWS:
+            for statement in _ROWS[kind]:
+                db.execute(statement, at)
+        else:
+            inject(db, at, ids)
 
 
 # ---------------------------------------------------------------------- what an answer is found by

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import CheckpointResult
 from tests.support.embedders import HashVectors
 from tests.support.memories import at, erase
-from tests.tamper.forgeries import DERIVED, FORGED, OF_IDENTITY, ON_ROWS, VICTIMS, Forge, derive
+from tests.tamper.forgeries import DERIVED, FORGED, ON_ROWS, VICTIMS, derive, forge
 from tests.tamper.rich import KEY, START_US
 
 QUERY = "what is the deploy target, and who said it?"
@@ -67,22 +68,21 @@ def copy(store: Store, tmp_path: Path) -> Store:
     return Store(path, store.older, store.point, store.heads, dict(store.ids))
 
 
-def reads(memory: Memory, ids: dict[str, str]) -> list[tuple[str, Callable[[], str]]]:
+def reads(memory: Memory, ids: dict[str, str]) -> dict[str, Callable[[], object]]:
     """Return every way to read, by name."""
-    named = [
-        ("recall", lambda: str(memory.recall(QUERY, limit=50, budget_tokens=9000, around=1))),
-        ("recall, quality", lambda: str(memory.recall(QUERY, limit=50, budget_tokens=9000, explain=True))),
-        ("sources", lambda: str(memory.sources())),
-        ("diff", lambda: str(memory.history(from_=1))),
-        ("log", lambda: str(memory.history())),
-    ]
+    asked = partial(memory.recall, QUERY, limit=50, budget_tokens=9000)
+    ways: dict[str, Callable[[], object]] = {
+        "recall": partial(asked, around=1),
+        "recall, quality": partial(asked, explain=True),
+        "sources": memory.sources,
+        "diff": partial(memory.history, from_=1),
+        "log": memory.history,
+    }
     for source in ("g.md", "session:s"):
-        named += [
-            (f"bytes of {source}", lambda source=source: str(memory.read_source(source))),  # type: ignore[misc]
-            (f"versions of {source}", lambda source=source: str(memory.history(source=source))),  # type: ignore[misc]
-            (f"outline of {source}", lambda source=source: str(memory.history(source=source, place=""))),  # type: ignore[misc]
-        ]
-    return named + [(f"history of {name}", lambda id=id: str(memory.history(id))) for name, id in ids.items()]  # type: ignore[misc]
+        ways[f"bytes of {source}"] = partial(memory.read_source, source)
+        ways[f"versions of {source}"] = partial(memory.history, source=source)
+        ways[f"outline of {source}"] = partial(memory.history, source=source, place="")
+    return ways | {f"history of {name}": partial(memory.history, id_) for name, id_ in ids.items()}
 
 
 def test_without_a_forgery_everything_is_proved_and_nothing_changes(copy: Store) -> None:
@@ -96,7 +96,7 @@ def test_without_a_forgery_everything_is_proved_and_nothing_changes(copy: Store)
             assert proved.proof.checked["atoms"] == memory.verify().checked["atoms"]
             assert proved.model_copy(update={"proof": None}) == plain
         assert plain.proof is None and len(plain.items) > 6
-        assert all(read() for _, read in reads(memory, copy.ids))
+        assert all(str(read()) for read in reads(memory, copy.ids).values())
 
 
 def test_a_checkpoint_by_ones_own_key_is_a_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,9 +112,9 @@ def test_a_checkpoint_by_ones_own_key_is_a_head(tmp_path: Path, monkeypatch: pyt
             memory.recall(QUERY, trust="proved", head=point.checkpoint)
 
 
-@pytest.mark.parametrize("forge", ON_ROWS, ids=lambda forge: forge.__name__)
-def test_a_forgery_is_refused_by_the_audit_and_by_a_proved_answer(copy: Store, forge: Forge) -> None:
-    forge(copy.path, copy.ids)
+@pytest.mark.parametrize("kind", ON_ROWS)
+def test_a_forgery_is_refused_by_the_audit_and_by_a_proved_answer(copy: Store, kind: str) -> None:
+    forge(copy.path, kind, copy.ids)
     with opened(copy.path) as memory:
         assert not memory.verify(checkpoint=copy.point.checkpoint, public_key=copy.point.public_key).holds
         for head in copy.heads:
@@ -136,24 +136,22 @@ def test_an_edit_of_what_an_answer_is_found_by_is_refused_by_the_audit_and_by_a_
             memory.recall(QUERY, trust="proved", head=copy.point.checkpoint)
 
 
-@pytest.mark.parametrize("forge", ON_ROWS, ids=lambda forge: forge.__name__)
-def test_no_read_of_a_forged_store_raises_anything_but_our_errors(copy: Store, forge: Forge) -> None:
-    forge(copy.path, copy.ids)
+@pytest.mark.parametrize("kind", ON_ROWS)
+def test_no_read_of_a_forged_store_raises_anything_but_our_errors(copy: Store, kind: str) -> None:
+    forge(copy.path, kind, copy.ids)
     with opened(copy.path) as memory:
-        for name, read in reads(memory, copy.ids):
+        for name, read in reads(memory, copy.ids).items():
             try:
-                answer = read()
+                answer = str(read())
             except CmcError:
                 continue
-            assert forge not in OF_IDENTITY or FORGED not in answer, name
+            assert kind not in VICTIMS or FORGED not in answer, name
 
 
-@pytest.mark.parametrize("forge", OF_IDENTITY, ids=lambda forge: forge.__name__)
-def test_what_an_id_covers_is_refused_by_every_read_that_meets_it_and_the_id_is_named(
-    copy: Store, forge: Forge
-) -> None:
-    forge(copy.path, copy.ids)
-    victim = copy.ids[VICTIMS[forge]]
+@pytest.mark.parametrize("kind", VICTIMS)
+def test_what_an_id_covers_is_refused_by_every_read_that_meets_it_and_the_id_is_named(copy: Store, kind: str) -> None:
+    forge(copy.path, kind, copy.ids)
+    victim = copy.ids[VICTIMS[kind]]
     ways: list[Callable[[Memory], object]] = [
         lambda memory: memory.recall(QUERY, limit=50, budget_tokens=9000),
         lambda memory: memory.recall(QUERY, limit=50, budget_tokens=9000, detail="concise", around=2),

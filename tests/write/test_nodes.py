@@ -210,7 +210,7 @@ def test_a_model_that_comes_later_embeds_the_nodes_too(tmp_path: Path) -> None:
         ("UPDATE node_vectors SET seq = 0 WHERE nid = 1", "node_vectors"),
         (
             "UPDATE node_vectors SET vector = (SELECT vector FROM node_vectors WHERE nid = 2) WHERE nid = 1",
-            "not the vector",
+            "not that of its text",
         ),
     ],
 )

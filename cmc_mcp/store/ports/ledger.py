@@ -227,6 +227,13 @@ class Atoms(Protocol):
         """Return the origins of documents and conversations, in order of first recording."""
         ...
 
+    def origins_like(self, key: str) -> list[Pid]:
+        """Return the origins of documents and conversations that may have a key (`name_key`), in order of first recording.
+
+        They are those that are it in ASCII letters of any case, and all that are not ASCII, so that few are looked at.
+        """
+        ...
+
     def origin_of(self, rid: Rid) -> Pid | None:
         """Return the origin of an atom, a source head or a conversation item; None for other records."""
         ...
@@ -294,8 +301,8 @@ class Atoms(Protocol):
         """Return the names of tags there are, in order; reads the index of tags."""
         ...
 
-    def tag_values(self, name: str) -> list[str]:
-        """Return the values there are of a tag, in order; reads its part of the index."""
+    def tag_values_like(self, name: str, key: str) -> list[str]:
+        """Return the values of a tag that may have a key, as `origins_like` does, in order; reads its part of the index."""
         ...
 
     def witnesses_of(self, writer: str) -> list[Pid]:

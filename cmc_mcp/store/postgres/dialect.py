@@ -20,6 +20,13 @@ _PHRASES: Final = tuple(
             r"SELECT decode(value, 'hex') FROM json_array_elements_text(\1::json) AS value",
         ),
         (r"\binstr\((\w+), (\?\d*)\)", r"position(\2 IN \1)"),
+        # bytes as letters one by one, which no bytes are refused for; those past ASCII become two
+        (r"\blower\(CAST\(([\w.]+) AS TEXT\)\)", r"""lower(convert_from(\1, 'LATIN1') COLLATE "C")"""),
+        (
+            r"\blength\(([\w.]+)\) > length\(CAST\(\1 AS TEXT\)\)",
+            r"octet_length(convert_to(convert_from(\1, 'LATIN1'), 'UTF8')) > octet_length(\1)",
+        ),
+        (r"\blength\(CAST\((\w+) AS BLOB\)\) > length\(\1\)", r"octet_length(\1) > char_length(\1)"),
     )
 )
 _PLACEHOLDER: Final = re.compile(r"\?(\d*)")

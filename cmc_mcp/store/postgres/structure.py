@@ -85,7 +85,7 @@ def faults(connection: Connection, wanted: Mapping[str, str]) -> Iterator[tuple[
     parts = partitions.count(connection)
     for table, count in connection.execute(_PARTS):
         if count != parts:
-            yield "pg_catalog", f"table {table}", f"has {count} partitions, and pieces has {parts}"
+            yield "pg_catalog", f"table {table}", f"has {count} partitions, but pieces has {parts}"
 
 
 def wanted(address: Address, parts: int, registry: Registry) -> dict[str, str]:

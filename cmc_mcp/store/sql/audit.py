@@ -122,4 +122,4 @@ class AuditView(View):
         titles = {migration.number: migration.title for migration in self.registry.migrations}
         for number, title in self._c.execute("SELECT number, title FROM migrations").fetchall():
             if titles.get(number) != title:
-                yield "migrations", str(number), "its title is another"
+                yield "migrations", str(number), "its title is not the one that was released"

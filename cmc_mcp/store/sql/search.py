@@ -239,11 +239,11 @@ class SearchView(AuditView):
         return nodes.pending(self._c, self.ws, model)
 
     def nodes_opened(self, after: Seq, upto: Seq) -> list[NodeSpan]:
-        """Return the nodes that begin in (after, upto] ."""
+        """Return the nodes that begin in (after, upto]."""
         return nodes.opened(self._c, self.ws, after, upto)
 
     def nodes_closed(self, after: Seq, upto: Seq) -> list[NodeSpan]:
-        """Return the nodes that end in (after, upto] ."""
+        """Return the nodes that end in (after, upto]."""
         return nodes.closed(self._c, self.ws, after, upto)
 
     def node_vectors(self, model: ModelNumber, after: Seq, upto: Seq) -> list[tuple[NodeKey, Seq, bytes]]:

@@ -202,6 +202,17 @@ class View(LedgerRows):
         rows = self._c.execute("SELECT witness FROM witnesses WHERE ws = ? AND writer = ?", (self.ws, writer))
         return [pid for (pid,) in rows]
 
+    def origins_like(self, key: str) -> list[Pid]:
+        """Return the origins that may be spelled like a name, by its key, in order of first recording."""
+        rows = self._c.execute(
+            "SELECT origin FROM (SELECT origin, rid FROM sources WHERE ws = ?1 UNION ALL"
+            " SELECT origin, rid FROM items WHERE ws = ?1 AND position = 0) AS either"
+            " JOIN payloads p ON +p.ws = ?1 AND p.pid = either.origin WHERE p.body IS NOT NULL"
+            " AND (lower(CAST(p.body AS TEXT)) = ?2 OR length(p.body) > length(CAST(p.body AS TEXT))) ORDER BY either.rid",
+            (self.ws, key),
+        )
+        return [pid for (pid,) in rows]
+
     def writers(self) -> list[str]:
         """Return the writers there are, in order; reads the index of witnesses."""
         return [
@@ -215,9 +226,13 @@ class View(LedgerRows):
             name for (name,) in self._c.execute("SELECT DISTINCT name FROM tags WHERE ws = ? ORDER BY 1", (self.ws,))
         ]
 
-    def tag_values(self, name: str) -> list[str]:
-        """Return the values there are of a tag, in order; reads its part of the index."""
-        rows = self._c.execute("SELECT DISTINCT value FROM tags WHERE ws = ? AND name = ? ORDER BY 1", (self.ws, name))
+    def tag_values_like(self, name: str, key: str) -> list[str]:
+        """Return the values of a tag that may be spelled like another, by its key, in order."""
+        rows = self._c.execute(
+            "SELECT DISTINCT value FROM tags WHERE ws = ?1 AND name = ?2"
+            " AND (lower(value) = ?3 OR length(CAST(value AS BLOB)) > length(value)) ORDER BY 1",
+            (self.ws, name, key),
+        )
         return [value for (value,) in rows]
 
     # ------------------------------------------------------------------ indexes
