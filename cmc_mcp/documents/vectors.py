@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, cast
 
+from cmc_mcp.documents.gaps import made_in, unexplained
 from cmc_mcp.documents.loading import parts_of
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, texts_of
-from cmc_mcp.documents.sources import NODES
+from cmc_mcp.documents.sources import NODES, SOURCES
 from cmc_mcp.ids import END, START, ModelNumber, NodeKey, PayloadHash, Pid, Seq, Vid
 from cmc_mcp.kernel.kinds import EMBEDDING, SOURCE
 from cmc_mcp.model.shown import ERASED
@@ -40,6 +42,7 @@ class _Found:
 
     texts: dict[Pid, Seq]
     begun: dict[NodeKey, Seq]
+    touched: frozenset[NodeKey] = frozenset()  # nodes of sources that an erase took something of
     made: Counter[tuple[Seq, ModelNumber]] = field(default_factory=Counter)  # (transaction, model)
     seen: dict[tuple[Pid, ModelNumber], Seq] = field(default_factory=dict)  # (text, model)
     node_seen: dict[tuple[NodeKey, ModelNumber], Seq] = field(default_factory=dict)  # (node, model)
@@ -52,9 +55,12 @@ class _Found:
         for atom in audit.atoms:
             if atom.modality < TEXTUAL:
                 found.texts[atom.content] = min(found.texts.get(atom.content, END), atom.seq)
+        origins = {atom.origin for atom in audit.atoms if atom.origin and audit.was_erased(atom)}
+        sources = {rid for rid, origin in audit.wanted(SOURCES) if origin in origins}
         for row in nodes:
             key, seq = cast("tuple[NodeKey, Seq]", (row[3], row[4]))
             found.begun[key] = min(found.begun.get(key, END), seq)
+        found.touched = frozenset(cast("NodeKey", row[3]) for row in nodes if row[0] in sources)
         return found
 
 
@@ -70,7 +76,9 @@ def shape(audit: Audit, report: Report) -> None:
     _of_nodes(audit, found, dimensions, report, erased=erased)
     for model, count in sorted(found.orphans.items()):
         report("embedding_models", model, f"the model of {count} vectors is missing")
-    _together(audit, found, report, erased=erased, nodes_since_us=audit.view.nodes_since_us())
+    _together(audit, found, report, nodes_since_us=audit.view.nodes_since_us())
+    for seq, count in unexplained(audit, vids) if erased else ():
+        report("vectors", f"transaction {seq}", f"{count} of those it made are missing, and no erasure took them")
     _completed(audit, found.made, report)
 
 
@@ -118,8 +126,11 @@ def _of_nodes(
         found.node_seen[key, model] = seq
 
 
-def _together(audit: Audit, found: _Found, report: Report, *, erased: bool, nodes_since_us: int) -> None:
-    """Check that a transaction with one vector of a model has those of all its new texts: all are made, or none."""
+def _together(audit: Audit, found: _Found, report: Report, *, nodes_since_us: int) -> None:
+    """Check that a transaction with one vector of a model has those of all its new texts: all are made, or none.
+
+    The vectors that are there tell that it made any, and so do the numbers that it gave.
+    """
     making = {row.seq for row in audit.rows if row.verb in _MAKING}
     fresh: dict[Seq, list[Pid]] = {}
     for content, seq in found.texts.items():
@@ -127,18 +138,24 @@ def _together(audit: Audit, found: _Found, report: Report, *, erased: bool, node
             fresh.setdefault(seq, []).append(content)
     nodes: dict[Seq, list[NodeKey]] = {}
     later = {row.seq for row in audit.rows if row.recorded_us <= nodes_since_us}
-    for key, seq in found.begun.items() if not erased else ():
-        if seq not in later:  # what is older than the table has its vectors from `embed`
+    for key, seq in found.begun.items():
+        if key not in found.touched and seq not in later:  # what is older than the table has its vectors from `embed`
             nodes.setdefault(seq, []).append(key)
-    for seq, model in sorted(found.made):
+    models = {model for _, model in found.made}
+    there = {seq for seq, _ in found.made}
+    gone = [(seq, frozenset(models)) for seq in made_in(audit) if seq not in there]  # of whichever model they were
+    for seq, some in sorted(
+        [*((seq, frozenset({model})) for seq, model in sorted(found.made)), *gone], key=itemgetter(0)
+    ):
         if seq not in making:
             continue
+        name = "/".join(map(str, sorted(some)))
         for content in fresh.get(seq, ()):
-            if found.seen.get((content, model), END) > seq:
-                report("vectors", f"{model}/{content}", f"transaction {seq} made vectors, but not this one")
+            if all(found.seen.get((content, model), END) > seq for model in some):
+                report("vectors", f"{name}/{content}", f"transaction {seq} made vectors, but not this one")
         for key in nodes.get(seq, ()):
-            if found.node_seen.get((key, model), END) > seq:
-                report("node_vectors", f"{model}/{key.hex()}", f"transaction {seq} made vectors, but not this one")
+            if all(found.node_seen.get((key, model), END) > seq for model in some):
+                report("node_vectors", f"{name}/{key.hex()}", f"transaction {seq} made vectors, but not this one")
 
 
 def _completed(audit: Audit, made: Mapping[tuple[Seq, ModelNumber], int], report: Report) -> None:
