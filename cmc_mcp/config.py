@@ -149,7 +149,7 @@ class Settings:
     lexical_candidates: int = 1_000  # passages that are scored, unless the rarest term alone has more
     frequent_min: int = 1_024  # a term in fewer passages than this is never frequent
     frequent_max: int = 2_048  # one in more, and in a 200th of the passages, always is
-    terms_max: int = 32
+    terms_max: int = 64
     note: Weights = Weights(lexical=0.4, years=0.3, phrase=0.4)
     document: Weights = Weights(pool=0.4, heading=0.4, years=0.3, phrase=0.4)
     turn: Weights = Weights(

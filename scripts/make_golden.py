@@ -32,6 +32,8 @@ RELEASES = {  # name: (commit, format, encrypted)
     "format-4-encrypted": ("1f911ec", 4, True),
     "format-5": ("f473011", 5, False),
     "format-5-encrypted": ("f473011", 5, True),
+    "format-6": ("b609be1", 6, False),
+    "format-6-encrypted": ("b609be1", 6, True),
 }
 QUERIES = ("deploy target", "heron weir", "invoice rounding", "when does the ferry leave", "picture of the harbour")
 GUIDE = (

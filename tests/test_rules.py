@@ -40,7 +40,7 @@ def counts(path: Path) -> dict[str, object]:
         str(name)
         for (name,) in rows(path, "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'")
     ]
-    return {table: rows(path, f"SELECT count(*) FROM {table}") for table in tables if not table.startswith("passages_")}
+    return {table: rows(path, f"SELECT count(*) FROM {table}") for table in tables}
 
 
 def history(memory: Memory) -> str:

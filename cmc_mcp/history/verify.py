@@ -384,8 +384,8 @@ def _ordered(intervals: dict[int, Interval]) -> tuple[Interval, ...]:
 
 def text_and_file(store: Store, ws: Ws, objects: Objects) -> list[Fault]:
     """Check full text, and what belongs to no workspace."""
-    faults = [Fault(table="passages", key=str(ws), reason=reason) for reason in store.text_faults(ws, objects)]
-    return faults + [Fault(table=table, key=key, reason=reason) for table, key, reason in store.file_faults()]
+    found = [*store.text_faults(ws, objects), *store.file_faults()]
+    return [Fault(table=table, key=key, reason=reason) for table, key, reason in found]
 
 
 def unreadable(store: Store, ws: Ws) -> VerifyResult | None:

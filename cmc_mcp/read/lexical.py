@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
 from cmc_mcp.ids import Rid
-from cmc_mcp.index.lexicon import Lexicon, Postings, in_text, weighted
+from cmc_mcp.index.lexicon import Lexicon, Postings, Weighted, together
 from cmc_mcp.read.clues import askable
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.read.words import capitals, words
+from cmc_mcp.terms.normal import normalised
+from cmc_mcp.terms.passage import passage_terms
+from cmc_mcp.terms.query import QueryTerm, query_terms, widened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,11 +24,10 @@ if TYPE_CHECKING:
     Rids = npt.NDArray[np.int64]
     Scores = npt.NDArray[np.float64]
 
-Counting = Callable[[Sequence[tuple[str, str]]], dict[str, int]]
-"""Returns in how many passages each of some terms is, given as (stem, word)."""
-
 _EVERY_MAX: Final = 4  # of a query of frequent words only, the rarest are tried together first
+_WIDENED_MAX: Final = 24  # words of a question
 _PAGE: Final = 2_000
+_TELLS: Final = 0.1  # a term of no more weight says little of what is asked
 _ROUNDED: Final = 1e-9  # the same weights, added in another order
 
 
@@ -34,8 +35,20 @@ def _frequent(passages: int, settings: Settings) -> int:
     return max(settings.frequent_min, min(settings.frequent_max, passages // 8), passages // 200)
 
 
-def _rarity(passages: int, holding: int) -> float:
-    return math.log(1 + (passages - holding + 0.5) / (holding + 0.5))
+@dataclass(frozen=True, slots=True)
+class _Sought:
+    """A term that is looked for, or the terms near one, which count as one; `beside` one that is known itself."""
+
+    term: str
+    word: str
+    weight: float
+    held: Postings | Weighted
+    beside: bool = False
+
+    @property
+    def n(self) -> int:
+        """In how many passages it is."""
+        return len(self.held.rids)
 
 
 class LexicalSearch:
@@ -46,6 +59,8 @@ class LexicalSearch:
 
     Function words are searched where a question consists of them, and where no other word of it is known to a search that
     is `alone`. Beside a search by meaning they would only say which passages are long.
+
+    A word is widened by the terms near it that the workspace has at the read point: inflections, compounds, typos.
 
     Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009).
     """
@@ -61,81 +76,88 @@ class LexicalSearch:
         alone: bool = True,
     ) -> None:
         self._selection, self._settings, self._lexicon = selection, settings, lexicon
+        self._head, self._named = selection.point.head, frozenset(names)
         query = askable(query)
-        self._head = selection.point.head
-        view, upto = selection.view, self._head.last_rid
-        every = view.terms(query) if self._head.passages else {}
+        every = query_terms(query) if self._head.passages else ()
+        said = [term for term in every if settings.function_words or not term.function] or list(every)
+        text = normalised(query)
+        searched, found = self._first_known(said, text)
+        if alone and not any(postings.rids.size for postings in found.values()) and len(said) < len(every):
+            searched, found = self._first_known(every, text)
+        self.terms = {one.term: len(found[one.term].rids) for one in searched}
+        """In how many passages each term of the question is."""
+        self._asks_only = all(one.function for one in said)
+        self._main = _main_terms(searched, text)
+        telling = {one.word for one in searched if not one.function and one.word not in self._named}
+        self._asked = {w: one for w, one in self._main.items() if w in telling} or self._main
         cap = _frequent(self._head.passages, settings)
-
-        def counted(words: Sequence[tuple[str, str]]) -> dict[str, int]:
-            return {stem: lexicon.frequency(view, word, upto, cap) for stem, word in words}
-
-        said = _said(every, query, settings)
-        words, self.terms = self._first_known(said, counted)
-        if alone and not any(self.terms.values()) and len(said) < len(every):
-            words, self.terms = self._first_known(list(every.items()), counted)
-        words = self._decomposed(words, counted)
-        known = sorted((stem for stem, n in self.terms.items() if n), key=lambda stem: (self.terms[stem], stem))
-        self._word = dict(words)
-        self._names = {stem for stem, word in words if word in names}
-        self._rare = [stem for stem in known if self.terms[stem] < cap]
-        self.frequent = [stem for stem in known if self.terms[stem] >= cap]
-        self._postings: dict[str, Postings] = {}
+        sought = [_Sought(one.term, one.word, one.weight, found[one.term]) for one in searched]
+        known = [one for one in (*sought, *self._near(searched)) if one.n]
+        known.sort(key=lambda one: (one.beside, one.n, one.term))
+        self._rare = [one for one in known if one.n < cap]
+        self._common = [one for one in known if one.n >= cap]
         self._extra: dict[Rid, float] = {}  # what frequent terms add to passages
-        self._asks_only = not _says_something(said, query)
-        self._rarity = self._rarities(every.keys() - dict(said).keys() | self._names)
-        self._held: dict[Rid, float] = {}  # of frequent terms, what passages hold of `asked`
 
-    def _first_known(
-        self, words: Sequence[tuple[str, str]], counted: Counting
-    ) -> tuple[list[tuple[str, str]], dict[str, int]]:
-        """Return the first words of a question, as many as are searched with, and in how many passages each is.
+    @property
+    def frequent(self) -> list[str]:
+        """The frequent terms, the rarest first."""
+        return [one.term for one in self._common]
 
-        Of a question that is longer, later ones are taken where none of the first is anywhere.
+    def _first_known(self, terms: Sequence[QueryTerm], text: str) -> tuple[list[QueryTerm], dict[str, Postings]]:
+        """Return the first terms of a question, as many as are searched with, and where each is.
+
+        Of a question that is longer, later ones are taken where none of the first is anywhere; parts of words do not count.
         """
         most = max(1, self._settings.terms_max)
-        for start in range(0, len(words), most):
-            part = list(words[start : start + most])
-            found = counted(part)
-            if any(found.values()):
+        for start in range(0, len(terms), most):
+            part = list(terms[start : start + most])
+            found = self._postings(one.term for one in part)
+            if any(found[one.term].rids.size for one in _main_terms(part, text).values()):
                 return part, found
-        part = list(words[:most])
-        return part, counted(part)
+        part = list(terms[:most])
+        return part, self._postings(one.term for one in part)
 
-    def _decomposed(self, words: list[tuple[str, str]], counted: Counting) -> list[tuple[str, str]]:
-        """Add the words that are stored with their accents apart (NFD), where full text takes these for other words."""
-        out = []
-        for stem, word in words:
-            apart = unicodedata.normalize("NFD", word)
-            spelled = {} if apart == word else self._selection.view.terms(apart)
-            others = [one for one in spelled.items() if one[0] != stem]
-            found = {one: n for one, n in counted(others).items() if n and one not in self.terms}
-            if found and not self.terms[stem]:
-                del self.terms[stem]
-            else:
-                out.append((stem, word))
-            self.terms |= found
-            out += [one for one in others if one[0] in found]
-        return out
+    def _postings(self, terms: Iterable[str]) -> dict[str, Postings]:
+        return self._lexicon.postings(self._selection.view, terms, self._head.last_rid)
+
+    def _near(self, searched: Sequence[QueryTerm]) -> list[_Sought]:
+        """Return what is near the words of a question; of many words, those first that are not known."""
+        view, upto = self._selection.view, self._head.last_rid
+        wider = sorted(
+            widened(searched, lambda term: self.terms.get(term, 0) > 0), key=lambda one: self.terms[one[0].term] > 0
+        )
+        near = [(term, weight, self._lexicon.near(view, term.term, upto)) for term, weight in wider[:_WIDENED_MAX]]
+        found = self._postings(term for *_, terms in near for term, _ in terms)
+        return [
+            _Sought(
+                f"{one.term}~",
+                one.word,
+                weight,
+                together([(found[term].weighted(self._settings.heading_weight), share) for term, share in terms]),
+                self.terms[one.term] > 0,
+            )
+            for one, weight, terms in near
+            if terms
+        ]
 
     def best(self, k: int) -> list[tuple[Rid, float]]:
         """Find the best `k` as (rid, BM25), best first, ties in recorded order."""
         import numpy as np
 
-        found, drivers = self._candidates(k, max(k, self._settings.lexical_candidates))
-        scores = self._scores(found)
-        if self.frequent and len(found):
+        found = self._candidates(k, max(k, self._settings.lexical_candidates))
+        scores = self._scores(self._rare, found)
+        if self._common and len(found):
             # the frequent terms are looked up for those alone that they may carry into the first k
             some = np.sort(np.argsort(-scores, kind="stable")[: 4 * k])
             found, scores = found[some], scores[some]
-            extra = self._frequent_scores(found, drivers)
+            extra = self._scores(self._common, found)
             scores += extra
             self._extra.update(zip(found.tolist(), extra.tolist(), strict=True))
-        if len(found) < k and self.frequent:
+        if len(found) < k and self._common:
             others = self._of_frequent(k - len(found), found)
-            extra = self._frequent_scores(others, [])
+            extra = self._scores(self._common, others)
             self._extra.update(zip(others.tolist(), extra.tolist(), strict=True))
-            scores = np.concatenate([scores, self._scores(others) + extra])
+            scores = np.concatenate([scores, self._scores(self._rare, others) + extra])
             found = np.concatenate([found, others])
         order = np.lexsort((found, -scores))[:k]
         return list(zip(found[order].tolist(), scores[order].tolist(), strict=True))
@@ -157,14 +179,14 @@ class LexicalSearch:
         counted = (around > 0) * np.array([far, 1.0, 1.0, far]) * shares[:, None]
         has_context = bool(counted.any())
         norm = self._norm(rids)
-        for stem in self._rare:
-            counts = self._of(stem).of(every)
-            tf = weighted(counts[mine], self._settings.heading_weight)
+        for one in self._rare:
+            whole, text = one.held.of(every, self._settings.heading_weight)
+            tf = whole[mine]
             if has_context:
-                tf = tf + (in_text(counts)[theirs] * counted).sum(axis=1)
-            if stem in self._names:
+                tf = tf + (text[theirs] * counted).sum(axis=1)
+            if one.word in self._named:
                 tf = np.where(named, 0.0, tf)
-            scores += self._part(stem, tf, norm)
+            scores += self._part(one, tf, norm)
         return scores
 
     def holds_any(self, words: Sequence[str], rids: Rids) -> npt.NDArray[np.bool_]:
@@ -173,20 +195,19 @@ class LexicalSearch:
 
         held = np.zeros(len(rids), np.bool_)
         cap = _frequent(self._head.passages, self._settings)
-        for word in words:
-            if 0 < self._lexicon.frequency(self._selection.view, word, self._head.last_rid, cap) < cap:
-                held |= in_text(self._lexicon.postings(self._selection.view, word, self._head.last_rid).of(rids)) > 0
+        for found in self._postings(words).values() if words else ():
+            if 0 < len(found.rids) < cap:
+                held |= found.of(rids, 0.0)[1] > 0
         return held
 
-    def _candidates(self, least: int, most: int) -> tuple[Rids, list[str]]:
-        """Return the passages of the rarest terms, and which these are: a whole term at a time, to `most` or past `least`."""
+    def _candidates(self, least: int, most: int) -> Rids:
+        """Return the passages of the rarest terms: a whole term at a time, to `most` or past `least`."""
         import numpy as np
 
         parts: list[Rids] = [np.zeros(0, np.int64)]
-        drivers: list[str] = []
         total = 0
-        for stem in self._rare:
-            rids = self._of(stem).rids
+        for one in self._rare:
+            rids = one.held.rids
             rids = rids[self._selection.passing(rids)]
             if total >= least and total + len(rids) > most:
                 parts = [_distinct(parts)]  # passages of several terms were counted more than once
@@ -195,14 +216,7 @@ class LexicalSearch:
                     break
             parts.append(rids)
             total += len(rids)
-            drivers.append(stem)
-        return _distinct(parts), drivers
-
-    def _of(self, stem: str) -> Postings:
-        if stem not in self._postings:
-            view = self._selection.view
-            self._postings[stem] = self._lexicon.postings(view, self._word[stem], self._head.last_rid)
-        return self._postings[stem]
+        return _distinct(parts)
 
     def _of_frequent(self, count: int, known: Rids) -> Rids:
         """Return the newest passages that hold the rarest frequent terms, together if there are any, else one by one."""
@@ -211,83 +225,71 @@ class LexicalSearch:
         out: dict[Rid, None] = {}
         seen = set(known.tolist())
         first, last = self._selection.bounds()
-        tries = [self.frequent[:_EVERY_MAX]] if len(self.frequent) > 1 else []
-        for stems in [*tries, *([stem] for stem in self.frequent)]:
-            words = [self._word[stem] for stem in stems]
-            rows = self._selection.view.holding(words, Rid(first - 1), min(last, self._head.last_rid), every=True)
-            while len(out) < count and (
-                page := list(islice(rows, _PAGE if not self._selection.limits.is_open else count))
-            ):
-                rids = np.array(page, np.int64)
-                for rid in rids[self._selection.passing(rids)].tolist():
+        tries = [self._common[:_EVERY_MAX]] if len(self._common) > 1 else []
+        for some in [*tries, *([one] for one in self._common)]:
+            rids = reduce(_in_both, (one.held.rids for one in some))
+            rids = rids[np.searchsorted(rids, first) : np.searchsorted(rids, last, "right")]
+            for end in range(len(rids), 0, -_PAGE):
+                page = rids[max(0, end - _PAGE) : end][::-1]
+                for rid in page[self._selection.passing(page)].tolist():
                     if rid not in seen and len(out) < count:
                         out[rid] = None
                         seen.add(rid)
+                if len(out) >= count:
+                    break
             if len(out) >= count:
                 break
         return np.array(sorted(out), np.int64)
 
-    def _scores(self, rids: Rids) -> Scores:
-        """Score passages (ascending) by all but the frequent terms."""
+    def _scores(self, sought: Sequence[_Sought], rids: Rids) -> Scores:
+        """Score passages (ascending) by some of the terms."""
         import numpy as np
 
         scores = np.zeros(len(rids), np.float64)
         if not len(rids):
             return scores
         norm = self._norm(rids)
-        for stem in self._rare:
-            scores += self._part(stem, self._of(stem).tf(rids, self._settings.heading_weight), norm)
+        for one in sought:
+            scores += self._part(one, one.held.of(rids, self._settings.heading_weight)[0], norm)
         return scores
 
-    def _frequent_scores(self, rids: Rids, drivers: list[str]) -> Scores:
-        """Score passages (ascending), each of which holds a driver, by the frequent terms."""
-        import numpy as np
+    def _worth(self, weight: float, n: int) -> float:
+        """Return what a word says of what is asked, as if more passages were there that hold none of them.
 
-        scores = np.zeros(len(rids), np.float64)
-        if not len(rids):
-            return scores
-        words = [self._word[stem] for stem in self.frequent]
-        rows = self._selection.view.counts(rids.tolist(), [self._word[stem] for stem in drivers], words)
-        if not rows:
-            return scores
-        places = np.searchsorted(rids, np.array([rid for rid, _ in rows], np.int64))
-        counts = np.frombuffer(b"".join([blob for _, blob in rows]), "<u2").reshape(len(rows), len(words))
-        norm, held = self._norm(rids[places]), np.zeros(len(rids), np.float64)
-        for column, stem in enumerate(self.frequent):
-            scores[places] += self._part(stem, weighted(counts[:, column], self._settings.heading_weight), norm)
-            held[places] += self._rarity.get(stem, 0.0) * (counts[:, column] > 0)
-        self._held.update(zip(rids.tolist(), held.tolist(), strict=True))
-        return scores
-
-    def _rarities(self, others: Collection[str]) -> dict[str, float]:
-        """Return the weights of the words that say what is asked, as if more passages were there that hold none of them.
-
-        Without those, the words of a workspace of few passages would all be frequent. `others` are function words and the
-        names of speakers.
+        Without those, the words of a workspace of few passages would all be frequent.
         """
-        content = [stem for stem in self._word if stem not in others]
         passages = self._head.passages + self._settings.relevance.passages
-        return {stem: _rarity(passages, self.terms[stem]) for stem in content or self._word}
+        return weight * math.log(1 + (passages - n + 0.5) / (n + 0.5))
 
     def asked(self) -> float:
         """Return the weight of the question's words, the rare ones counting most.
 
         Function words and speakers are among them only where it has no other words.
         """
-        return sum(self._rarity.values())
+        return sum(self._worth(one.weight, self.terms[one.term]) for one in self._asked.values())
 
     def held(self, rids: Rids) -> Scores:
         """Return the weight of those of the question's words that each passage (ascending) holds, however often.
 
-        The frequent terms count for those alone that words found.
+        Of a word that is written otherwise there, what is near it counts by how near it is.
         """
         import numpy as np
 
-        held = np.fromiter((self._held.get(rid, 0.0) for rid in rids.tolist()), np.float64, len(rids))
-        for stem in self._rare:
-            if stem in self._rarity:
-                held += self._rarity[stem] * (self._of(stem).of(rids) > 0)
-        return held
+        held: dict[str, Scores] = {}
+        for one in (*self._rare, *self._common):
+            if one.word in self._asked:
+                whole = (
+                    np.minimum(1.0, one.held.of(rids, 1.0)[0])
+                    if isinstance(one.held, Weighted)
+                    else (one.held.of(rids, 1.0)[0] > 0)
+                )
+                mine = self._worth(one.weight, one.n) * whole
+                held[one.word] = np.maximum(held.get(one.word, 0.0), mine)
+        out = np.zeros(len(rids), np.float64)
+        for word, mine in held.items():
+            main = self._asked[word]
+            out += np.minimum(mine, self._worth(main.weight, self.terms[main.term]))
+        return out
 
     def hold_all(self, rids: Rids) -> bool:
         """Return whether one of some passages (ascending) holds every word that says what is asked.
@@ -299,42 +301,53 @@ class LexicalSearch:
         return bool(self.held(rids).max() >= self.asked() * (1.0 - _ROUNDED))
 
     def lengths(self, rids: Rids) -> Scores:
-        """Return the lengths of passages in tokens, headings included."""
+        """Return the lengths of passages in terms, headings included."""
         lengths: Scores = self._lexicon.lengths(self._selection.view, rids).astype("float64")
         return lengths
 
     def _norm(self, rids: Rids) -> Scores:
-        settings = self._settings
-        average = max(1, self._head.tokens) / self._head.passages  # passages of signs alone hold no word
-        lengths = self.lengths(rids)
-        norm: Scores = settings.bm25_k1 * (1 - settings.bm25_b + settings.bm25_b * lengths / average)
+        settings, average = self._settings, self._head.tokens / self._head.passages
+        norm: Scores = settings.bm25_k1 * (
+            1 - settings.bm25_b + settings.bm25_b * self.lengths(rids) / (average or 1.0)
+        )
         return norm
 
     def ideal(self) -> float:
         """Return the score of a passage of average length that holds every word of the question once."""
-        return sum(self._weight(stem) for stem in self.terms)
+        return sum(self._weight(one.weight, self.terms[one.term]) for one in self._main.values())
 
-    def _weight(self, stem: str) -> float:
-        return _rarity(self._head.passages, self.terms[stem])
+    def _weight(self, weight: float, n: int) -> float:
+        return weight * math.log(1 + (self._head.passages - n + 0.5) / (n + 0.5))
 
-    def _part(self, stem: str, tf: Scores, norm: Scores) -> Scores:
+    def _part(self, one: _Sought, tf: Scores, norm: Scores) -> Scores:
         """Return one term's share of the scores; a word in the heading counts as `heading_weight` of one in the text."""
-        return self._weight(stem) * (self._settings.bm25_k1 + 1) * tf / (tf + norm)
+        return self._weight(one.weight, one.n) * (self._settings.bm25_k1 + 1) * tf / (tf + norm)
 
 
-def _said(terms: Mapping[str, str], query: str, settings: Settings) -> list[tuple[str, str]]:
-    """Return the search terms as (stem, word), without function words unless they are all that was said."""
-    asking, named = words().asking, capitals(query)
-    said = [
-        (s, w) for s, w in terms.items() if settings.function_words or w.lower() not in asking or w.lower() in named
-    ]
-    return said or list(terms.items())
+def question_words(query: str) -> dict[str, str]:
+    """Return the terms of a question, each with the word as written, in order."""
+    return {term.term: term.word for term in query_terms(askable(query)) if term.weight > _TELLS}
 
 
-def _says_something(said: Sequence[tuple[str, str]], query: str) -> bool:
-    """Return whether not all of the words that are searched are function words."""
-    asking, named = words().asking, capitals(query)
-    return any(word.lower() not in asking or word.lower() in named for _, word in said)
+def words_of(text: str) -> list[str]:
+    """Return what a text is found by."""
+    found = passage_terms(text)
+    return [*found.counts, *found.extras]
+
+
+def _main_terms(searched: Iterable[QueryTerm], text: str) -> dict[str, QueryTerm]:
+    """Return of each word that a question says the term that stands for it most: of an emoji it says no word, nor back."""
+    out: dict[str, QueryTerm] = {}
+    for one in searched:
+        if one.word in text and (one.word not in out or one.weight > out[one.word].weight):
+            out[one.word] = one
+    return out
+
+
+def _in_both(one: Rids, other: Rids) -> Rids:
+    import numpy as np
+
+    return np.intersect1d(one, other, assume_unique=True)
 
 
 def _distinct(parts: list[Rids]) -> Rids:

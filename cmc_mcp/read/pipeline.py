@@ -27,7 +27,7 @@ from cmc_mcp.read.frame import Names, ids_in
 from cmc_mcp.read.gate import abstention, gated, kappa_of
 from cmc_mcp.read.hierarchy import above, neighbours
 from cmc_mcp.read.items import item_of
-from cmc_mcp.read.lexical import LexicalSearch
+from cmc_mcp.read.lexical import LexicalSearch, question_words, words_of
 from cmc_mcp.read.navigate import Candidate, navigated
 from cmc_mcp.read.notes import Notes, brief
 from cmc_mcp.read.point import Cursor
@@ -168,9 +168,9 @@ class _Sequence:
 
     def room(self) -> Room:
         """Return what the answer may take, and what shortens its memories for this question."""
-        view, reading, question = self._reading.view, self._reading, self._asked.question
+        reading, question = self._reading, self._asked.question
         count, level = reading.workspace.kept.counter().count, None if self._asked.detailed else self._level
-        passages = Passages(view.terms(question.query), view.terms, count, level, reading.settings.compress)
+        passages = Passages(question_words(question.query), words_of, count, level, reading.settings.compress)
         return Room(question.budget_tokens, question.limit, count, passages, Names(self._digits))
 
     def digits_of(self, page: Page) -> dict[str, int]:

@@ -48,7 +48,7 @@ def open_store(
 
     path = file_of(text)
     kept = open_objects(objects or f"{path}.objects", key)  # first: without them no store is to be made
-    return SqliteStore.open(Location(path, key, read_only), clock=clock, registry=registry), kept
+    return SqliteStore.open(Location(path, key, read_only), clock=clock, registry=registry, objects=kept), kept
 
 
 def rekey(place: str | Path, key: bytes | None, new_key: bytes | None, progress: Progress | None) -> None:
@@ -149,5 +149,5 @@ def _on_server(
             f"a PostgreSQL store needs its driver ({error.name} is missing): install `cmc-mcp[postgres]`"
         ) from error
     kept = None if objects is None else open_objects(objects)  # first: without them no tables are to be made
-    store = PostgresStore.open(url, clock=clock, registry=registry, read_only=read_only)
+    store = PostgresStore.open(url, clock=clock, registry=registry, read_only=read_only, objects=kept)
     return store, kept or TableObjects(store)

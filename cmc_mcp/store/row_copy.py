@@ -1,10 +1,9 @@
 """Moving a workspace between stores: its rows as they are, under the numbers of another workspace.
 
 Both backends keep the same tables (`store/sql/schema.py`), so a row is copied and not made again: ids, hashes, roots and
-order stay. What differs is the workspace's number, which surrogate keys carry in their high bits, and full text, which the
-target makes with its own code. Rows go table by table, each in the order of its key, many in a transaction: where a copy
-stopped is the last key of each table. Until it is complete the workspace stands under a name that nobody can open, which
-holds the hash of the state that is being copied.
+order stay. What differs is the workspace's number, which surrogate keys carry in their high bits. Rows go table by table,
+each in the order of its key, many in a transaction: where a copy stopped is the last key of each table. Until it is complete
+the workspace stands under a name that nobody can open, which holds the hash of the state that is being copied.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cmc_mcp.errors import Conflict, IntegrityError
-from cmc_mcp.ids import NO_WORKSPACE, START, ModelNumber, Rid, Ws
+from cmc_mcp.ids import NO_WORKSPACE, START, ModelNumber, Ws
 from cmc_mcp.model.calls import Progress
-from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql.connection import Connection, Row
 from cmc_mcp.store.sql.ledger import NO_HEAD
-from cmc_mcp.store.tables import WORKSPACE_SHIFT, Table, in_order_of_moving
+from cmc_mcp.store.tables import Table, in_order_of_moving
 
 if TYPE_CHECKING:
     from cmc_mcp.store.ports import Objects
@@ -161,8 +159,6 @@ class Mover:
                     if table.beside == "objects":
                         self._copy_objects(page, columns)
                     target.executemany(insert, translate(page))
-                    if table.beside == "passages":
-                        self._add_passages(source, target, page[0][places[0]], after[0])
                     rows += len(page)
                     size += sum(len(value) for row in page for value in row if isinstance(value, bytes))
             self._done += rows
@@ -225,33 +221,6 @@ class Mover:
         for row in page:
             if row[object_]:
                 self._objects.put(self._to, row[hash_], self._kept.get(self._from, row[hash_]))
-
-    def _add_passages(self, source: Connection, target: Connection, first: Rid, last: Rid) -> None:
-        """Let the target index the atoms of a page in its full text."""
-        rows = source.execute(
-            "SELECT a.rid, a.modality, h.heading, p.hash, p.object, p.body FROM atoms a JOIN payloads p ON p.ws = a.ws"
-            " AND p.pid = a.content LEFT JOIN headings h ON h.ws = a.ws AND h.rid = a.rid"
-            " WHERE +a.ws = ? AND a.rid >= ? AND a.rid <= ? ORDER BY a.rid",
-            (self._from, first, last),
-        )
-        by = (self._to - self._from) << WORKSPACE_SHIFT
-        found = []
-        for rid, modality, heading, hash_, object_, body in rows:
-            if body is None and not object_:
-                continue  # erased
-            data = b"" if modality >= TEXTUAL else self._kept.get(self._from, hash_) if object_ else body
-            found.append((rid + by, heading or "", (data or b"").decode()))
-        self._index(target, found)
-
-    def _index(self, target: Any, rows: list[tuple[Rid, str, str]]) -> None:
-        if self._target.backend == "sqlite":
-            from cmc_mcp.store.sqlite.fulltext import Passages
-
-            Passages(target).add(rows)
-        else:
-            from cmc_mcp.store.postgres import fulltext
-
-            fulltext.Passages(target, self._to, fulltext.tokenizer()).add(rows)
 
 
 def _count(connection: Connection, table: str, ws: Ws) -> int:

@@ -46,7 +46,7 @@ class Table(NamedTuple):
     move_rank: int = 0  # in which order tables are copied: what others point at first; 0: not by rows
     page: int = 2_000  # rows that are read at once
     own: str = ""  # a column of numbers that each store gives itself
-    beside: Literal["", "objects", "passages"] = ""  # what is copied with the rows
+    beside: Literal["", "objects"] = ""  # what is copied with the rows
     erased_by: str = ""  # the payload whose erasure takes the row along
     erasable: bool = False  # whether an erase takes rows or bytes out of it
     numbered: str = ""  # the column whose numbers tell the workspace
@@ -116,6 +116,22 @@ SPEAKERS: Final = Table(
     write_rank=60, move_rank=50, erasable=True,
     conflict="ON CONFLICT(ws, speaker) DO UPDATE SET rid = excluded.rid WHERE excluded.rid < speakers.rid",
 )  # fmt: skip
+PASSAGE_TERMS: Final = Table(
+    "passage_terms", columns("rid:rid ws length terms"), key("rid"), "derived",
+    write_rank=75, move_rank=172, page=1_000, erasable=True,
+)  # fmt: skip
+POSTINGS: Final = Table(
+    "postings", columns("ws level block term entries"), key("level block term"), "derived",
+    move_rank=174, page=500, erasable=True,
+)  # fmt: skip
+PASSAGE_LENGTHS: Final = Table(
+    "passage_lengths", columns("ws block lengths"), key("block"), "derived",
+    move_rank=176, page=100, erasable=True,
+)  # fmt: skip
+VOCABULARY: Final = Table(
+    "vocabulary", columns("ws rid:rid term"), key("rid term"), "derived",
+    move_rank=178, erasable=True,
+)  # fmt: skip
 TRAITS: Final = Table(
     "traits", columns("rid:rid ws traits speaker"), key("rid"), "derived", part_of="atoms"
 )  # fmt: skip
@@ -137,7 +153,7 @@ TABLES: Final = (
             "rid:rid ws modality media_type:pid content:pid origin:pid discriminator:pid witness:pid seq traits speaker"
         ),
         key("rid"), "committed",
-        write_rank=50, move_rank=40, page=200, beside="passages", erasable=True, numbered="rid",
+        write_rank=50, move_rank=40, page=200, erasable=True, numbered="rid",
     ),
     SPEAKERS,
     # closed pieces free their place before new ones take it: `statements.py`
@@ -150,6 +166,10 @@ TABLES: Final = (
         write_rank=170, move_rank=160, erasable=True, numbered="vid",
     ),
     CODES,
+    PASSAGE_TERMS,
+    POSTINGS,
+    PASSAGE_LENGTHS,
+    VOCABULARY,
     Table(
         "node_vectors", columns("nid ws model:model node seq vector"), key("seq model node"), "derived",
         audited=key("model node seq"), move_rank=190, own="nid", erasable=True,

@@ -13,6 +13,7 @@ import threading
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cmc_mcp import limits
@@ -36,6 +37,8 @@ _SLAB: Final = 65_536
 _DIGITS_MIN: Final = 7  # of a word without letters, which may begin a hash
 _FEW: Final = 64  # identifiers that are sorted in one by one
 _BEGIN, _END = "\x01", "\x02"
+_ALL: Final = 0xFFFFFFFF
+_HALF: Final = 0xFFFFFFFFFFFFFFFF
 
 
 class Vocabulary:
@@ -114,8 +117,9 @@ class Vocabulary:
 
         self._sign()
         end = int(self._records[: self._signed].searchsorted(upto, "right"))
-        (low,), (high,) = _signatures([word])
-        mine = int(np.bitwise_count(low)) + int(np.bitwise_count(high))
+        signature = _signature(word)
+        mine = signature.bit_count()
+        low, high = np.uint64(signature & _HALF), np.uint64(signature >> 64)
         shared = np.bitwise_count(self._low[:end] & low).astype(np.int16)
         shared += np.bitwise_count(self._high[:end] & high)
         shorter = np.minimum(mine, self._sizes[:end])
@@ -179,8 +183,24 @@ def _signatures(words: Sequence[str]) -> tuple[Bits, Bits]:
     return np.bitwise_or.reduceat(low, starts), np.bitwise_or.reduceat(high, starts)
 
 
+def _signature(word: str) -> int:
+    """Return the bits of one word, as `_signatures` makes them."""
+    out = 0
+    codes = [ord(_BEGIN), *map(ord, word), ord(_END)]
+    for one, other in pairwise(codes):
+        mixed = one * 0x9E3779B1 + other * 0x85EBCA6B & _ALL
+        mixed ^= mixed >> 15
+        out |= 1 << ((mixed * 0x2C1B3C6D & _ALL) >> 25)
+    return out
+
+
 def _by_length(term: str) -> tuple[int, str]:
     return len(term), term
+
+
+def is_looked_for(term: str) -> bool:
+    """Return whether a term may be near a word: all others need not be known to a vocabulary."""
+    return len(term) >= _CHARS_MIN and bool(_kind(term))
 
 
 def _kind(term: str) -> str:

@@ -37,9 +37,11 @@ def similarity(word: str, term: str) -> float:
     >>> similarity("kubernets", "kubernetes") > SIMILARITY_MIN > similarity("cattle", "battle")
     True
     """
+    if term[0] != word[0]:
+        return _ending(word, term)
     best = max(_beginning(word, term), _ending(word, term))
     size = len(word)
-    if best < SIMILARITY_MIN and size >= _TYPO_MIN and term[0] == word[0]:
+    if best < SIMILARITY_MIN and size >= _TYPO_MIN:
         most = 1 if size < _TWO_TYPOS_MIN else 2
         typos = distance(word, term, most)
         if typos <= most:

@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 
 OPEN = (1 << 62) - 1
-TABLES = {1: 24, 2: 26, 3: 27, 4: 27, 5: 27}
+TABLES = {1: 24, 2: 26, 3: 27, 4: 27, 5: 27, 6: 30}
 """How many tables of its own (full text counts as one) each format has."""
 _ORPHANS = (
     ("pieces", "rid", "records", "rid"), ("pieces", "facts", "payloads", "pid"), ("atoms", "rid", "records", "rid"),
@@ -20,7 +20,8 @@ _ORPHANS = (
     ("claims", "facts", "payloads", "pid"), ("confidences", "facts", "payloads", "pid"), ("edges", "rid", "records", "rid"),
     ("sources", "rid", "records", "rid"), ("items", "rid", "records", "rid"), ("items", "atom", "atoms", "rid"),
     ("labels", "rid", "records", "rid"), ("headings", "rid", "atoms", "rid"), ("vectors", "content", "atoms", "content"),
-    ("passages_docsize", "id", "atoms", "rid"), ("idempotency_keys", "seq", "transactions", "seq"),
+    ("passage_terms", "rid", "atoms", "rid"), ("passages_docsize", "id", "atoms", "rid"),
+    ("vocabulary", "rid", "atoms", "rid"), ("idempotency_keys", "seq", "transactions", "seq"),
     ("vectors", "seq", "transactions", "seq"), ("quarantine", "rid", "records", "rid"),
 )  # fmt: skip
 
@@ -57,7 +58,8 @@ def _faults(c: apsw.Connection, objects: Path | None) -> Iterator[str]:
         TABLES.get(version), 2 * (version >= 3), int(version >= 4) + int(version >= 5),
     ):  # fmt: skip
         yield f"format {version} with migrations {applied}, {tables} tables, {traits} columns, {index} index"
-    for table, column, other, key in _ORPHANS:
+    there = {name for (name,) in c.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    for table, column, other, key in (one for one in _ORPHANS if one[0] in there):
         count = _one(c, f"SELECT count(*) FROM {table} WHERE {column} NOT IN (SELECT {key} FROM {other})")
         if count:
             yield f"{count} orphans in {table}"
@@ -138,7 +140,7 @@ def _contents(c: apsw.Connection, ws: int, objects: Path | None) -> Iterator[str
         elif body is not None and digest("cmc/facts/1" if domain else "cmc/payload/1", body) != hash_:
             yield f"payload {pid} is not what its hash says"
         texts[pid] = body
-    passages = {rid for (rid,) in c.execute("SELECT id FROM passages_docsize WHERE id >> 40 = ?", (ws,))}
+    passages = _passages(c, ws)
     atoms = dict(c.execute("SELECT rid, content FROM atoms WHERE ws = ?", (ws,)))
     kept = {rid for rid, content in atoms.items() if texts[content] is not None}
     if passages != kept:
@@ -157,6 +159,16 @@ def _contents(c: apsw.Connection, ws: int, objects: Path | None) -> Iterator[str
         yield f"{len(waiting)} texts without a vector"
     if erased := {pid for pid in vectors if texts[pid] is None}:
         yield f"{len(erased)} vectors of what was erased"
+
+
+def _passages(c: apsw.Connection, ws: int) -> set[int]:
+    """The records that full text holds: those in no block, and those with a length in one."""
+    if not _one(c, "SELECT count(*) FROM sqlite_schema WHERE name = 'passage_terms'"):
+        return {rid for (rid,) in c.execute("SELECT id FROM passages_docsize WHERE id >> 40 = ?", (ws,))}
+    found = {rid for (rid,) in c.execute("SELECT rid FROM passage_terms WHERE ws = ?", (ws,))}
+    for block, lengths in c.execute("SELECT block, lengths FROM passage_lengths WHERE ws = ?", (ws,)):
+        found |= {(ws << 40) + block * 1024 + at for at in range(1024) if any(lengths[4 * at : 4 * at + 4])}
+    return found
 
 
 def _one(c: apsw.Connection, sql: str, *bound: int) -> int:

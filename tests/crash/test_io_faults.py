@@ -70,14 +70,6 @@ def test_the_harness_notices_an_error_after_the_commit(bench: Bench, monkeypatch
     assert any("it said" in line for line in failures(bench, Case("erase", "short", "once", False)))
 
 
-def test_the_harness_notices_a_connection_that_is_used_on_after_its_disk_failed(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What FTS5 holds in memory outlives the rollback."""
-    monkeypatch.setattr(sqlite_store.SqliteStore, "_drop_writer", lambda _: None)
-    assert any("full text" in line for line in failures(bench, Case("object", "error", "once", True)))
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Faulty]:
     with without_checksums(), opened(tmp_path / "memory.db") as subject:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import apsw
 
+from cmc_mcp.store.postings import made_of
+
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _HALF = 16
+_PART_CHARS_MIN = 8
 
 
 def canary(rng: random.Random) -> str:
@@ -19,7 +22,7 @@ def canary(rng: random.Random) -> str:
 
 
 def tokens(word: str) -> list[str]:
-    """Return what full text makes of a word: lower case, stemmed."""
+    """Return what full text of old made of a word: lower case, stemmed."""
     connection = apsw.Connection("")
     connection.execute("CREATE VIRTUAL TABLE t USING fts5(x, tokenize='porter unicode61')")
     connection.execute("CREATE VIRTUAL TABLE v USING fts5vocab(t, row)")
@@ -40,7 +43,9 @@ def needles(word: str) -> dict[str, bytes]:
         "folded": word.lower().encode(),
     }
     forms |= {"first half": raw[:_HALF], "last half": raw[-_HALF:]}
-    for token in tokens(word):
+    for token in dict.fromkeys((*tokens(word), *made_of("", word).terms)):
+        if len(token) < _PART_CHARS_MIN:
+            continue  # a number or two letters, which any text may have
         forms |= {f"token {token}": token.encode(), "end of token": token.encode()[-_HALF:]}
     for skipped in range(3):  # base64 of a text that holds it, at any place: what depends on neighbours is cut off
         middle = base64.b64encode(raw[skipped:])[: (len(raw) - skipped) // 3 * 4]

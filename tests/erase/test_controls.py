@@ -17,9 +17,10 @@ from cmc_mcp.memory import Memory
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.store.migrations import Migration
 from cmc_mcp.store.objects.files import FileObjects
+from cmc_mcp.store.sql.postings import Postings
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sql.unit import UnitOfWork
-from cmc_mcp.store.sqlite import connection, fulltext, migrate
+from cmc_mcp.store.sqlite import connection, migrate
 from cmc_mcp.store.sqlite.connection import Location
 from cmc_mcp.store.sqlite.store import SqliteStore
 from tests.crash.test_sigkill import ROOT, soak
@@ -69,17 +70,7 @@ def _no_secure_delete(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_full_text_delete(patch: pytest.MonkeyPatch) -> None:
-    """Neither its secure-delete nor the optimize after it: either alone is enough."""
-    patch.setattr(fulltext.Passages, "tidy", lambda self: None)
-    made = SqliteStore.open.__func__  # type: ignore[attr-defined]
-
-    def without(cls: type[SqliteStore], location: Location, **more: object) -> SqliteStore:
-        store: SqliteStore = made(cls, location, **more)
-        with store.exclusive() as raw:
-            raw.execute("INSERT INTO passages(passages, rank) VALUES('secure-delete', 0)")
-        return store
-
-    patch.setattr(SqliteStore, "open", classmethod(without))
+    patch.setattr(Postings, "change", lambda self, changes, last: None)
 
 
 def _no_truncation(patch: pytest.MonkeyPatch) -> None:

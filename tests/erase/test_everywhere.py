@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cmc_mcp.kernel.kinds import ERASURE
+from cmc_mcp.store.postings import made_of, read_forward
 from tests.erase import scan
 from tests.erase.plants import PLANTS
 from tests.erase.world import SEED, HashEmbedder, answers, erase, fill, held, vectors, world
@@ -50,9 +51,11 @@ def test_nothing_of_it_is_left_and_everything_is_proved(
         assert not [answer for answer in told if word in answer]
         assert held((reach.kept(one), reach.store(one)), word) == []
     with reach.store(memory).reader(1) as view:
-        assert not [
-            term for token in scan.tokens(word) for term in view.terms(token) if view.postings(term, 0, 1 << 62)
-        ]
+        terms = [*made_of(word, word).terms, *scan.tokens(word)]
+        last = view.head().last_rid
+        assert view.term_entries(terms, 0, last) == []
+        left = {term for *_, row in view.unpacked_terms(0, last) for term in read_forward(row)}
+        assert not left.intersection(terms)
     gone = [text for text in embedder.texts if word in text]
     if gone:
         assert float(np.max(vectors(folder / "memory.db") @ HashEmbedder().embed(gone).T)) < 0.999

@@ -12,8 +12,8 @@ from tests.support import reach
 
 RAW = re.compile(r"no such|does not exist|relation|SQL|\bSELECT\b|apsw|psycopg", re.IGNORECASE)
 TABLES = (
-    "atoms", "claims", "confidences", "edges", "headings", "labels", "log_nodes", "passages", "payloads", "pieces", "records",
-    "sources", "speakers", "state_nodes", "tags", "transactions", "vectors", "witnesses",
+    "atoms", "claims", "confidences", "edges", "headings", "labels", "log_nodes", "passage_terms", "payloads", "pieces",
+    "records", "sources", "speakers", "state_nodes", "tags", "transactions", "vectors", "witnesses",
 )  # fmt: skip
 
 

@@ -38,10 +38,7 @@ def _columns() -> dict[str, list[str]]:
             connection.execute(statement)
     names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
     found = {name: [str(row[1]) for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
-    return {name: columns for name, columns in found.items() if "ws" in columns} | {
-        "passages": ["rowid", "passages", "heading", "text", "rank"],
-        "passages_docsize": ["id", "sz"],
-    }
+    return {name: columns for name, columns in found.items() if "ws" in columns}
 
 
 COLUMNS: Final = _columns()
@@ -50,8 +47,6 @@ COLUMNS: Final = _columns()
 
 def shift_of(table: str, column: str) -> int:
     """Return by how much a key carries its workspace; 0 for a column that is no key."""
-    if (table, column) in (("passages", "rowid"), ("passages_docsize", "id")):
-        return WORKSPACE_SHIFT
     if (table, column) == ("idempotency_keys", "request"):  # a hash; elsewhere it is a payload
         return 0
     if table == "state_nodes":

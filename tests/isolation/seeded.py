@@ -103,7 +103,9 @@ LEAKS: dict[str, Leak] = {
         "transactions WHERE ws = ? AND recorded_us <=", "transactions WHERE ? > 0 AND recorded_us <="
     ),
     "the list of sources": Rewritten("FROM sources WHERE ws = ?1 UNION ALL", "FROM sources WHERE ?1 > 0 UNION ALL"),
-    "how many hold a word": Rewritten("MATCH ? AND rowid > ? AND rowid <= ? LIMIT", "MATCH ? AND (? OR ?) LIMIT"),
+    "where a word is": Rewritten(
+        "passage_terms WHERE +ws = ? AND rid > ? AND rid <= ?", "passage_terms WHERE ? > 0 AND (rid > ? OR rid > ?)"
+    ),
     "models": Rewritten("embedding_models WHERE ws = ? ORDER", "embedding_models WHERE ? > 0 ORDER"),
     "speakers": Rewritten("FROM atoms WHERE ws = ? AND speaker", "FROM atoms WHERE ? > 0 AND speaker"),
     "what is in quarantine": Rewritten("FROM quarantine WHERE ws = ? ORDER", "FROM quarantine WHERE ? > 0 ORDER"),

@@ -29,8 +29,6 @@ ALLOWED: Final = {
     "INSERT INTO workspaces(name) VALUES(?) ON CONFLICT DO NOTHING": "a workspace is made here",
     "SELECT 1 FROM workspaces WHERE pages_pending = 1 LIMIT 1": "whether the file's log holds pages of an erasure",
     "UPDATE workspaces SET pages_pending = 0 WHERE pages_pending = 1": "the file's log was truncated, for everybody",
-    "INSERT INTO passages(passages) VALUES('optimize')": "merges the segments of the one full-text table; changes no row",
-    "INSERT INTO passages(passages, rank) VALUES('integrity-check', 1)": "SQLite's check of the whole full-text table",
 }
 """Statements about the whole file, each with why it may be so."""
 

@@ -105,7 +105,7 @@ def test_an_old_store_that_is_only_to_be_read_says_what_to_do_and_is_left_alone(
     assert files(golden.path.parent) == before
 
 
-@pytest.mark.parametrize("golden", ["format-5", "format-5-encrypted"], indirect=True)
+@pytest.mark.parametrize("golden", ["format-6", "format-6-encrypted"], indirect=True)
 def test_a_store_from_the_future_is_refused_without_a_byte_written(golden: Golden) -> None:
     connection = connect(golden.location)
     connection.pragma("user_version", NEWEST + 1)
@@ -126,7 +126,7 @@ def test_claims_of_an_old_store_meet_those_that_are_spelled_otherwise(golden: Go
 
 
 @pytest.mark.parametrize("to", range(1, NEWEST))
-@pytest.mark.parametrize("golden", ["format-5"], indirect=True)
+@pytest.mark.parametrize("golden", ["format-6"], indirect=True)
 def test_down_and_up_again_is_equal(golden: Golden, to: int) -> None:
     migrate.down(golden.location, to)
     assert golden.version() == to

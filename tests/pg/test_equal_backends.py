@@ -20,6 +20,7 @@ from cmc_mcp.model.entries import Entry
 from cmc_mcp.products import REGISTRY
 from cmc_mcp.read.query import limits_of
 from cmc_mcp.read.retrieve import Selection
+from cmc_mcp.store.postings import made_of
 from tests.memory.test_random_histories import _VERBS, _step
 from tests.pg.backend import Databases
 from tests.read.made import asked, point_at
@@ -67,7 +68,7 @@ def _ledger(memory: Memory) -> dict[str, Any]:
             "pieces": list(view.interval_events()),
             "atoms": list(view.all_atoms()),
             "payloads": list(view.all_payloads()),
-            "lengths": view.lengths([row.rid for row in view.all_atoms()]),
+            "lengths": view.packed_lengths(0),
             "derived": {table: set(view.index_rows(view.registry.by_name[table])) for table in _DERIVED},
         }
 
@@ -96,12 +97,10 @@ def _found(memory: Memory) -> dict[str, Any]:
                     by_sql.size(), by_sql.bounds(),
                 )  # fmt: skip
         last = view.head().last_rid
-        for word in view.terms(f"{_TEXT} same entry batch").values():
-            out[word] = (view.frequency(word, last, 1000), view.postings(word, 0, last))
-            for every in (True, False):
-                out[f"{word} and batch {every}"] = list(view.holding([word, "batch"], 0, last, every=every))
-        rids = [row.rid for row in view.all_atoms()]
-        out["counts"] = view.counts(rids, [], ["deploy", "batch", "same"])
+        terms = sorted(made_of("", f"{_TEXT} same entry batch").terms)
+        out["packed"] = view.term_entries(terms, 0, last)
+        out["unpacked"] = view.unpacked_terms(0, last)
+        out["words"] = list(view.first_words(0, last))
     return out
 
 

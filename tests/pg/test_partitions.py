@@ -146,7 +146,7 @@ def test_verify_rebuild_and_the_scrubbing_of_what_was_erased_work_in_parts(url: 
         _work(memory)
         assert memory.verify(deep=True).holds and memory.inspect()["partitions"] == str(PARTS)
         before = [item.id for item in memory.recall("deploy target limit").items]
-        run_sql(url, "DELETE FROM cmc.tags", "DELETE FROM cmc.passages")
+        run_sql(url, "DELETE FROM cmc.tags", "DELETE FROM cmc.passage_terms")
         assert not memory.verify().holds
         assert memory.rebuild().holds
         assert [item.id for item in memory.recall("deploy target limit").items] == before

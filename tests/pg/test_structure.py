@@ -37,9 +37,11 @@ ALTERED = {
 DERIVED = (
     "DELETE FROM cmc.state_nodes", "DELETE FROM cmc.log_nodes WHERE place > 2", "DELETE FROM cmc.tags",
     "UPDATE cmc.claims SET subject = 'other'", "UPDATE cmc.atoms SET traits = traits + 1",
-    "DELETE FROM cmc.nodes", "UPDATE cmc.headings SET heading = 'other'", "DELETE FROM cmc.passages",
-    "UPDATE cmc.passages SET tokens = tokens + 1",
-    "INSERT INTO cmc.passages SELECT ws, rid + 99, 0, 1, words FROM cmc.passages LIMIT 1",
+    "DELETE FROM cmc.nodes", "UPDATE cmc.headings SET heading = 'other'", "DELETE FROM cmc.passage_terms",
+    "UPDATE cmc.passage_terms SET length = length + 1",
+    "INSERT INTO cmc.passage_terms SELECT rid + 99, ws, length, terms FROM cmc.passage_terms LIMIT 1",
+    "INSERT INTO cmc.postings VALUES(1, 0, 0, 'x', 'yyyyy')", "INSERT INTO cmc.vocabulary VALUES(1, 5, 'x')",
+    "INSERT INTO cmc.passage_lengths VALUES(1, 0, 'x')",
 )  # fmt: skip
 
 

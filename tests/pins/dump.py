@@ -23,27 +23,17 @@ Rows = Callable[[str], list[tuple[object, ...]]]
 
 
 def of_file(path: Path) -> dict[str, list[str]]:
-    """Return every table of a SQLite store as lines, the first being its columns; of full text, each passage's tokens."""
+    """Return every table of a SQLite store as lines, the first being its columns."""
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as raw:
 
         def rows(statement: str) -> list[tuple[object, ...]]:
             return list(raw.execute(statement))
 
-        names = rows(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'passages%'"
-            " ORDER BY name"
-        )
+        names = rows("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name")
         out = {
             str(name): lines(str(name), [str(row[1]) for row in rows(f"PRAGMA table_info({name})")], rows)
             for (name,) in names
         }
-        raw.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'passages', 'instance')")
-        found = rows("SELECT doc, col, offset, term FROM temp.words ORDER BY doc, col, offset, term")
-        texts: dict[int, list[str]] = {}
-        for doc, column, _, term in found:
-            assert isinstance(doc, int)
-            texts.setdefault(doc, []).append(f"{column}.{term}")
-        out["full text"] = [f"{number(rid)} | {short(' '.join(words))}" for rid, words in sorted(texts.items())]
         out["file"] = [f"{name} = {raw.pragma(name)}" for name in ("application_id", "user_version", "page_size")]
     return out
 

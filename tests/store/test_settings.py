@@ -11,7 +11,7 @@ from cmc_mcp.store import folders
 from cmc_mcp.store.sql.schema import MIGRATIONS
 from cmc_mcp.store.sqlite import connection
 from cmc_mcp.store.sqlite.connection import APPLICATION_ID, Location, connect, filesystem, prepare_folder
-from tests.support.stores import memory, mode, raw, store
+from tests.support.stores import memory, mode, store
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,6 @@ def test_no_extension_can_be_loaded_once_the_store_is_open(tmp_path: Path) -> No
                 connected.execute("SELECT load_extension('anything')").fetchall()
         finally:
             connected.close()
-
-
-def test_full_text_deletes_securely(tmp_path: Path) -> None:
-    path = tmp_path / "memory.db"
-    with memory(path):
-        pass
-    assert raw(path).execute("SELECT v FROM passages_config WHERE k = 'secure-delete'").fetchall() == [(1,)]
 
 
 def test_the_store_says_how_it_is_opened(tmp_path: Path) -> None:

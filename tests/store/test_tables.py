@@ -9,7 +9,6 @@ from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS
 from cmc_mcp.store.tables import NODE_SHIFT, WORKSPACE_SHIFT, Table, in_order_of_moving
 from tests.isolation.scope import shift_of
 
-FULL_TEXT = "passages"
 BY_HAND = {"workspaces", "migrations", "embedding_models"}
 """Tables that a move copies in its own way, or makes anew."""
 
@@ -23,7 +22,7 @@ def fresh() -> dict[str, tuple[list[str], set[str]]]:
         out = {}
         for name in names:
             rows = connection.execute("SELECT name, pk FROM pragma_table_info(?)", (name,)).fetchall()
-            if not name.startswith((FULL_TEXT, "sqlite_")):
+            if not name.startswith("sqlite_"):
                 out[name] = ([str(row[0]) for row in rows], {str(row[0]) for row in rows if row[1]})
     return out
 

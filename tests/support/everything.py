@@ -84,9 +84,6 @@ def tables(memory: Memory) -> dict[str, list[tuple[Any, ...]]]:
                 for row in rows
             ]
             out[name] = sorted(plain, key=repr)
-        low = reach.ws(memory) << 40
-        for word in ("deploy", "note", "zebra", "secret"):
-            out[f"word {word}"] = [(rid - low, count) for rid, count in view.postings(word, low, low + (1 << 40))]
     return out
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.memory import Memory
+from cmc_mcp.store.sql.postings import TABLES as FULL_TEXT
 from cmc_mcp.store.sqlite import checksums
 from tests.support import reach
 from tests.tamper.bitrot import answers
@@ -64,8 +65,8 @@ def test_from_empty_derived_tables_the_same_answers_come_back(judge: Judge) -> N
         for table in DERIVED:
             raw.execute(f"DELETE FROM {table}")
         raw.execute("UPDATE atoms SET traits = 7, speaker = 9")
-        raw.execute("DELETE FROM passages_data WHERE id > 10")
-        raw.execute("DELETE FROM passages_idx")
+        for table in FULL_TEXT:
+            raw.execute(f"DELETE FROM {table}")
     for workspace in WORKSPACES:
         with opened(path, workspace) as memory:
             faults = memory.verify().faults

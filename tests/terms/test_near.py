@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp import limits
-from cmc_mcp.terms.near import Near, Vocabulary
+from cmc_mcp.terms.near import Near, Vocabulary, _signature, _signatures
 from cmc_mcp.terms.similarity import SIMILARITY_MIN, distance, letters_min, similarity
 
 LETTERS = st.text("abcde", min_size=3, max_size=9)
@@ -180,3 +180,10 @@ def test_any_text_is_an_answer(word: str, terms: list[str]) -> None:
     vocabulary.add(1, terms)
     found = vocabulary.near(word, 1)
     assert len(found) <= limits.NEAR_TERMS_MAX and all(0.5 <= share <= 1 for _, share in found)
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_the_signature_of_one_word_is_that_of_many(word: str) -> None:
+    word = word.replace("\x01", "a").replace("\x02", "b")
+    (low,), (high,) = _signatures([word])
+    assert _signature(word) == int(low) | int(high) << 64

@@ -16,41 +16,25 @@ from cmc_mcp.store.rows import EntryRow, Filter, ModelRow, NodeSpan, PieceClosed
 
 
 class Words(Protocol):
-    """Full text: the terms of texts, and the passages that hold them."""
+    """Full text: the terms of passages, packed by blocks of record numbers (`store/postings.py`)."""
 
-    def count_tokens(self, text: str) -> int:
-        """Return the number of tokens that full text makes of a text."""
+    def unpacked_terms(self, after: Rid, upto: Rid) -> list[tuple[Rid, int, bytes]]:
+        """Return the passages in (after, upto] that are in no block yet as (record, length, terms), ascending."""
         ...
 
-    def terms(self, text: str) -> dict[str, str]:
-        """Return the distinct terms of a question, each with the word as written, in order."""
-        ...
+    def term_entries(self, terms: Sequence[str], after: Rid, upto: Rid) -> list[tuple[str, int, bytes]]:
+        """Return where terms are, by every block that touches (after, upto], in the order of terms and blocks.
 
-    def frequency(self, term: str, upto: Rid, cap: int) -> int:
-        """Return how many passages recorded up to a record hold a term, at most `cap`."""
-        ...
-
-    def postings(self, term: str, after: Rid, upto: Rid) -> list[tuple[Rid, int]]:
-        """Return the passages in (after, upto] that hold a term, ascending.
-
-        Each comes with its counts: in the heading, shifted left by 8 bits, and in the text, each at most 255.
+        Each row is (term, first number of the block, entries); entries outside the range may be among them.
         """
         ...
 
-    def holding(self, terms: Sequence[str], after: Rid, upto: Rid, *, every: bool) -> Iterator[Rid]:
-        """Yield the passages in (after, upto] that hold one of some terms, or with `every` all of them, newest first."""
+    def packed_lengths(self, start: int) -> list[tuple[int, bytes]]:
+        """Return the lengths of passages from the block of a number on, as (first number, lengths), ascending."""
         ...
 
-    def counts(self, among: Sequence[Rid], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[Rid, bytes]]:
-        """Return the counts of terms in those of some passages that hold any, in no particular order.
-
-        `among` is ascending and not empty; each of its passages holds a driver, where drivers are given. The counts are
-        two bytes for each term: in the text, in the heading, each at most 255.
-        """
-        ...
-
-    def lengths(self, rids: Sequence[Rid]) -> dict[Rid, int]:
-        """Return the number of tokens of passages, heading and text together. Unknown passages are left out."""
+    def first_words(self, after: Rid, upto: Rid) -> Iterator[tuple[Rid, list[str]]]:
+        """Yield the words that stand first in a record of (after, upto] that is in a block, by record, ascending."""
         ...
 
 

@@ -119,8 +119,8 @@ class Store(Protocol):
         """
         ...
 
-    def text_faults(self, ws: Ws, objects: Objects) -> list[str]:
-        """Return how full text differs from the contents it was made of; an empty list if it does not."""
+    def text_faults(self, ws: Ws, objects: Objects) -> list[tuple[str, str, str]]:
+        """Return where full text differs from the contents it was made of, as (table, key, reason)."""
         ...
 
     def file_faults(self) -> list[tuple[str, str, str]]:

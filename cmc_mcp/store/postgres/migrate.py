@@ -10,12 +10,15 @@ from psycopg import errors as pg
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.ids import PayloadHash, Ws
+from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.postgres import partitions
 from cmc_mcp.store.postgres.connection import SCHEMA, VECTOR_MIN, Address, Connection, connect, first_line, translated
 from cmc_mcp.store.postgres.schema import BOOKKEEPING, MIGRATIONS, rendered_migration
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql import migration_steps
 from cmc_mcp.store.sql.migration_steps import Migrations
+from cmc_mcp.store.sql.passages import Fetch
 
 EXTENSION: Final = "vector"
 _LOCK: Final = 0x434D4332  # of whoever migrates
@@ -37,7 +40,7 @@ def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> i
     return version
 
 
-def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0) -> None:
+def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0, objects: Objects | None = None) -> None:
     """Migrate a database to the newest version: every missing migration in one transaction, by one server at a time.
 
     `parts` divides the tables of a new database (`partitions.py`).
@@ -64,7 +67,7 @@ def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0) -
                 )
             _prepare(connection, address)
         with translated(address):
-            _in_one_transaction(connection, lambda: _up(address, connection, clock, registry, parts))
+            _in_one_transaction(connection, lambda: _up(address, connection, clock, registry, parts, objects))
     finally:
         connection.close()
 
@@ -82,7 +85,12 @@ def down(address: Address, to: int, migrations: Migrations = MIGRATIONS) -> None
     def back() -> None:
         version = version_of(connection, migrations)
         instead = "restore the dump that was made before it"
-        migration_steps.descend(connection, migration_steps.steps_down(version, to, migrations, lambda _: instead))
+        steps = migration_steps.steps_down(version, to, migrations, lambda _: instead)
+        parts = partitions.count(connection)
+        arranged = tuple(
+            replace(step, down=tuple(o for s in step.down for o in partitions.arranged(s, parts))) for step in steps
+        )
+        migration_steps.descend(connection, arranged, _fetch(connection))
 
     try:
         with translated(address):
@@ -98,15 +106,28 @@ def _has_tables(address: Address) -> errors.Conflict:
     )
 
 
-def _up(address: Address, connection: Connection, clock: Clock, registry: Registry, parts: int) -> None:
+def _up(
+    address: Address, connection: Connection, clock: Clock, registry: Registry, parts: int, objects: Objects | None
+) -> None:
     version = version_of(connection, registry.migrations)  # again: another server may have been first
     if parts and version:
         raise _has_tables(address)
     parts = parts or partitions.count(connection)
     connection.run(BOOKKEEPING)
     migration_steps.climb(
-        connection, version, clock, registry, lambda statement: partitions.arranged(statement, parts, registry.whole)
-    )
+        connection, version, clock, registry, _fetch(connection) if objects is None else objects.get,
+        lambda statement: partitions.arranged(statement, parts, registry.whole),
+    )  # fmt: skip
+
+
+def _fetch(connection: Connection) -> Fetch:
+    """Return what reads the objects of the database itself."""
+
+    def fetch(ws: Ws, hash_: PayloadHash) -> bytes:
+        row = connection.execute("SELECT body FROM objects WHERE ws = ? AND hash = ?", (ws, hash_)).fetchone()
+        return bytes(row[0]) if row else b""
+
+    return fetch
 
 
 def _in_one_transaction(connection: Connection, work: Callable[[], None]) -> None:

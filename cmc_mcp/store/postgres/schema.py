@@ -1,7 +1,7 @@
 """The tables on PostgreSQL: every migration of `store/sql/schema.py` in its words, so that both have one description.
 
 Integers are `bigint`, bytes `bytea`, text is ordered by its bytes, and the workspace leads every key: it can be the column
-that partitions or shards. Full text and the vectors' type are PostgreSQL's own.
+that partitions or shards. The vectors' type is PostgreSQL's own, and what full text was before format 6.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WORDS: Final = (
 )
 
 PASSAGES: Final = (
-    # words: `fulltext.py` says how counts are kept in it; a text of very many words takes several parts
+    # as formats 1 to 5 had it: counts in place of positions, and several parts for a text of very many words
     """CREATE TABLE passages(
         ws bigint NOT NULL, rid bigint NOT NULL, part bigint NOT NULL, tokens bigint NOT NULL, words tsvector NOT NULL,
         PRIMARY KEY(ws, rid, part))""",
@@ -36,10 +36,7 @@ PASSAGES: Final = (
         ws bigint NOT NULL, hash bytea NOT NULL, body bytea NOT NULL, PRIMARY KEY(ws, hash))""",
     "ALTER TABLE objects ALTER COLUMN body SET STORAGE EXTERNAL",
 )
-OWN_TABLES: Final = (
-    Table("passages", columns("ws rid:rid part tokens words"), key("rid part"), "derived", erasable=True),
-    Table("objects", columns("ws hash body"), key("hash"), "committed", erasable=True),
-)
+OWN_TABLES: Final = (Table("objects", columns("ws hash body"), key("hash"), "committed", erasable=True),)
 """What a database has beside the tables of every store."""
 
 # A key of a B-tree holds 2,704 bytes, so no text that a caller may make long is part of one whole.
@@ -47,6 +44,7 @@ _OWN: Final = {
     "CREATE VIEW passage_text": (),
     "CREATE VIRTUAL TABLE passages": PASSAGES,
     "INSERT INTO passages": (),
+    "DROP VIEW passage_text": (),
 }
 _SHORT: Final = {
     "PRIMARY KEY(ws, name, value, facts)": "PRIMARY KEY(ws, facts, name)",
@@ -83,7 +81,8 @@ def rendered(statement: str) -> tuple[str, ...]:
 def rendered_migration(migration: Migration) -> Migration:
     """Return a migration in PostgreSQL's words."""
     up = tuple(own for statement in migration.up for own in rendered(statement))
-    down = tuple(own for statement in migration.down for own in rendered(statement))
+    # the objects stay where they are
+    down = tuple(own for statement in migration.down for own in rendered(statement) if " objects" not in own)
     return Migration(migration.number, migration.title, up, down)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from cmc_mcp.ids import START, ModelNumber, PayloadHash, Pid, Rid, Seq, Ws
 from cmc_mcp.store.postgres import hnsw
 from cmc_mcp.store.postgres.connection import Connection, Vector
-from cmc_mcp.store.postgres.fulltext import TermIndex, Tokens
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import AtomRow, Filter, Head
 from cmc_mcp.store.sql.ledger import FactsCache
@@ -77,10 +76,9 @@ class PostgresUnit(_LongText, _OneState, UnitOfWork):
 class PostgresView(_LongText, _OneState, SearchView):
     """A view that can also search."""
 
-    def __init__(self, connection: Connection, ws: Ws, cache: FactsCache, registry: Registry, tokens: Tokens) -> None:
+    def __init__(self, connection: Connection, ws: Ws, cache: FactsCache, registry: Registry) -> None:
         super().__init__(connection, ws, cache, registry)
         self._own = connection
-        self.words = TermIndex(connection, ws, tokens)
         self._heads: dict[Seq, Head] = {}
         self._seen: set[Seq] = set()
         self._head: Head | None = None
@@ -106,39 +104,6 @@ class PostgresView(_LongText, _OneState, SearchView):
             if seq not in self._heads:
                 return super().head_at(seq)
         return self._heads[seq] if seq else super().head_at(START)
-
-    # ------------------------------------------------------------------ full text
-    def count_tokens(self, text: str) -> int:
-        """Count the tokens that full text makes of a text."""
-        return len(self.words.tokens(text)) if text else 0
-
-    def terms(self, text: str) -> dict[str, str]:
-        """Split a query into distinct terms: stem → the word as written, in order."""
-        data = text.encode("utf-8", "replace")
-        out: dict[str, str] = {}
-        for start, end, stem in self.words.tokens(text):
-            out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
-        return out
-
-    def frequency(self, term: str, upto: Rid, cap: int) -> int:
-        """Count the passages recorded up to a record number that hold a term, at most `cap`."""
-        return self.words.frequency(term, upto, cap)
-
-    def postings(self, term: str, after: Rid, upto: Rid) -> list[tuple[Rid, int]]:
-        """Return where a term is; see `fulltext.Words.postings`."""
-        return self.words.postings(term, after, upto)
-
-    def holding(self, terms: Sequence[str], after: Rid, upto: Rid, *, every: bool) -> Iterator[Rid]:
-        """Yield the passages that hold any of some terms, or every one, newest first."""
-        return self.words.holding(terms, after, upto, every=every)
-
-    def counts(self, among: Sequence[Rid], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[Rid, bytes]]:
-        """Count terms in some passages; see `fulltext.Words.counts`. They are read by number, so no driver is needed."""
-        return self.words.counts(among, terms)
-
-    def lengths(self, rids: Sequence[Rid]) -> dict[Rid, int]:
-        """Return the tokens of passages, heading and text together."""
-        return self.words.lengths(rids)
 
     # ------------------------------------------------------------------ vectors
     def nearest(

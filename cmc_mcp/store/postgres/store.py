@@ -17,10 +17,10 @@ from cmc_mcp.ids import NO_WORKSPACE, Ws
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
 from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.ports import Objects
-from cmc_mcp.store.postgres import fulltext, hnsw, migrate, partitions, rates, statistics, structure
+from cmc_mcp.store.postgres import hnsw, migrate, partitions, rates, statistics, structure
 from cmc_mcp.store.postgres.connection import Address, Connection, is_lost, patient, translated
 from cmc_mcp.store.postgres.pool import Pool
-from cmc_mcp.store.postgres.rebuild_view import PostgresRebuild, passages_of
+from cmc_mcp.store.postgres.rebuild_view import PostgresRebuild
 from cmc_mcp.store.postgres.schema import OWN_TABLES
 from cmc_mcp.store.postgres.search import PostgresUnit, PostgresView
 from cmc_mcp.store.postgres.writing import LOCK_CLASS, Writing
@@ -31,6 +31,7 @@ from cmc_mcp.store.sql.audit import lack_a_table
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
+from cmc_mcp.store.tables import POSTINGS, VOCABULARY
 
 _SEEN: Final = (  # by whom rows may be seen that the erasure, the last to change the workspace's row, took away
     "SELECT count(*) FROM workspaces w, (SELECT backend_xmin FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -49,7 +50,6 @@ class PostgresStore(SqlStore):
         super().__init__(clock, registry)
         self.address = address
         self.pool = pool or Pool(address)
-        self._tokens = fulltext.tokenizer()
         self._guard = threading.Lock()
         self._turns: dict[Ws, threading.Lock] = {}
 
@@ -60,8 +60,10 @@ class PostgresStore(SqlStore):
 
     # ------------------------------------------------------------------ life
     @classmethod
-    def open(cls, url: str, *, clock: Clock, registry: Registry, read_only: bool = False) -> PostgresStore:
-        """Open a store, making or migrating its tables.
+    def open(
+        cls, url: str, *, clock: Clock, registry: Registry, read_only: bool = False, objects: Objects | None = None
+    ) -> PostgresStore:
+        """Open a store, making or migrating its tables, for which objects that are kept elsewhere may be read.
 
         Raises:
             InvalidInput: the address.
@@ -70,7 +72,7 @@ class PostgresStore(SqlStore):
             IntegrityError: as their names say.
         """
         address = Address.of(url, read_only=read_only)
-        migrate.run(address, clock, registry)
+        migrate.run(address, clock, registry, objects=objects)
         return cls(address, clock=clock, registry=registry)
 
     def close(self) -> None:
@@ -85,7 +87,7 @@ class PostgresStore(SqlStore):
             connection = self._begun()
             try:
                 cache = self._facts.setdefault(ws, FactsCache())
-                yield PostgresView(connection, ws, cache, self.registry, self._tokens)
+                yield PostgresView(connection, ws, cache, self.registry)
             finally:
                 connection.rollback()
                 self.pool.give(connection)
@@ -121,8 +123,7 @@ class PostgresStore(SqlStore):
             trees = self._trees.pop(ws, None)
             try:
                 facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
-                text = fulltext.Passages(connection, ws, self._tokens)
-                unit = PostgresUnit(connection, ws, facts, self.registry, trees, kept, text)
+                unit = PostgresUnit(connection, ws, facts, self.registry, trees, kept)
                 connection.begun_at(unit.before)
                 yield unit
                 connection.commit(unit.after)
@@ -183,21 +184,12 @@ class PostgresStore(SqlStore):
             connection.run(f"VACUUM (INDEX_CLEANUP ON) {names}")
             seen = bool(row and row[0])
             if not seen:
+                for table in (POSTINGS, VOCABULARY):  # their indexes keep words that are gone, as bounds between pages
+                    connection.run(f"REINDEX TABLE {table.name}")
                 connection.execute(
                     "UPDATE workspaces SET pages_pending = 0 WHERE ws = ? AND epoch = ?", (ws, erasure_count)
                 )
             return not seen
-
-    def text_faults(self, ws: Ws, objects: Objects) -> list[str]:
-        """Compare full text with what it was made of."""
-        wrong = total = 0
-        with self.reader(ws) as view:
-            for rows in passages_of(view, objects):
-                total += len(rows)
-                wrong += len(view.words.faults(rows))
-            if not wrong and view.words.total() == total:
-                return []
-        return ["full text does not match what it was made of; `cmc rebuild` mends it"]
 
     def file_faults(self) -> list[tuple[str, str, str]]:
         """Check what belongs to no workspace: what the server knows of damage, tables, stray rows."""
@@ -213,7 +205,7 @@ class PostgresStore(SqlStore):
         """Hold the workspace's lock and a transaction in which derived tables are written anew; leaving it commits."""
         with self._turn(ws), self.exclusive() as connection:
             connection.run(f"BEGIN; SELECT pg_advisory_xact_lock({LOCK_CLASS}, {int(ws)})")
-            yield PostgresRebuild(connection, ws, self.registry, self._tokens, objects)
+            yield PostgresRebuild(connection, ws, FactsCache(), self.registry, objects)
             connection.run("COMMIT")
             self._trees.pop(ws, None)
         with translated(self.address), patient(self.address) as connection:

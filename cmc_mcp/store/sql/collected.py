@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, cast
+from typing import cast
 
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
 from cmc_mcp.ids import ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid, Ws
@@ -16,35 +16,17 @@ from cmc_mcp.model.facts import Facts
 from cmc_mcp.model.traits import derived_traits
 from cmc_mcp.model.witness import Witness
 from cmc_mcp.store.indexes import WITNESS, Index, Row
+from cmc_mcp.store.postings import forward, made_of
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import TEXTUAL, Head
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.postings import Postings, Rewritten
 from cmc_mcp.store.sql.view import View
 from cmc_mcp.store.tables import WORKSPACE_SHIFT, Table
 
 _KEPT_PAYLOADS_MAX = 10_000
-
-
-class Passages(Protocol):
-    """Full text as a unit writes it."""
-
-    def count(self, text: str) -> int:
-        """Count the tokens it makes of a text."""
-        ...
-
-    def add(self, rows: Sequence[tuple[Rid, str, str]]) -> None:
-        """Add passages: (record number, heading, text)."""
-        ...
-
-    def drop(self, rid: Rid, heading: str, text: str) -> None:
-        """Remove a passage; the caller passes it as it was added."""
-        ...
-
-    def tidy(self) -> None:
-        """Remove every trace of removed passages."""
-        ...
 
 
 @dataclass(slots=True)
@@ -74,16 +56,14 @@ class Pending:
 class Collected(View):
     """What was collected so far. Reads see the state before it; `pieces` of a record it changed gives the new ones."""
 
-    def __init__(
-        self, connection: Connection, ws: Ws, facts: FactsCache, registry: Registry, kept: Kept, text: Passages
-    ) -> None:
+    def __init__(self, connection: Connection, ws: Ws, facts: FactsCache, registry: Registry, kept: Kept) -> None:
         super().__init__(connection, ws, facts, registry)
         self.before = self.head()
         self.seq = Seq(self.before.seq + 1)
         self.after: Head | None = None
         self._shared = kept.payloads
         self._models = dict(kept.models)
-        self._text = text
+        self._text = Postings(connection, ws)
         low = ws << WORKSPACE_SHIFT
         self._next_rid = Rid(max(self.before.last_rid, low) + 1)
         self._next_pid = Pid(max(self.before.last_pid, low) + 1)
@@ -96,8 +76,8 @@ class Collected(View):
         self._rids: dict[Record, Rid] = {}
         self._unknown: set[Record] = set()
         self._inserts: dict[str, list[tuple[object, ...]]] = {}
-        self._passages: list[tuple[Rid, str, str]] = []
-        self._tokens = 0
+        self._passages = self._tokens = 0
+        self._changed_texts: dict[Rid, Rewritten] = {}  # of records that are written already
 
     # ------------------------------------------------------------------ payloads and records
     def put(
@@ -254,9 +234,17 @@ class Collected(View):
         """Add an atom to full text."""
         if heading:
             self._insert("headings", (rid, self.ws, heading))
-            self._tokens += self._text.count(heading)
-        self._passages.append((rid, heading, text))
-        self._tokens += self._text.count(text)
+        made = made_of(heading, text)
+        if rid > self.before.last_rid:
+            self._insert("passage_terms", (rid, self.ws, made.length, forward(made.terms)))
+        else:
+            self._change_text(rid, Rewritten(None, made))
+        self._passages += 1
+        self._tokens += made.length
+
+    def _change_text(self, rid: Rid, change: Rewritten) -> None:
+        before = self._changed_texts.get(rid, change).before
+        self._changed_texts[rid] = Rewritten(before, change.after)
 
     def tell(self, index: Index, row: Row) -> None:
         """Add a row that facts do not say to an index."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, cast
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.kernel.kinds import DOMAINS, KINDS
 from cmc_mcp.store.migrations import Migration
 from cmc_mcp.store.registry import Registry
+from cmc_mcp.store.sql import fts5
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.passages import Fetch
 from cmc_mcp.store.sql.rebuild_view import Replacing
+from cmc_mcp.store.tables import TABLES
 
 Migrations = tuple[Migration, ...]
+_NO_PRODUCT: Final = Registry(KINDS, DOMAINS, (), (), (), (), TABLES, (), {})
 
 
 def check(version: int, applied: Mapping[int, str], migrations: Migrations) -> None:
@@ -44,6 +49,7 @@ def climb(
     version: int,
     clock: Clock,
     registry: Registry,
+    fetch: Fetch,
     arranged: Callable[[str], Sequence[str]] = lambda statement: (statement,),
 ) -> None:
     """Run every step that is missing, inside the caller's transaction; `arranged` says how a statement is put there."""
@@ -56,9 +62,12 @@ def climb(
         for statement in migration.up:
             for own in arranged(statement):
                 connection.execute(own)
-        if fill := registry.fills.get(migration.title):
-            for (ws,) in connection.execute("SELECT ws FROM workspaces ORDER BY ws").fetchall():
-                fill(cast(Any, Replacing(connection, ws, FactsCache(), registry)))
+        fill = registry.fills.get(migration.title)
+        for view in _views(connection, registry) if fill or migration.title == fts5.TITLE else ():
+            if fill:
+                fill(cast(Any, view))
+            else:
+                fts5.fill(view, fetch)
         connection.execute(
             "INSERT INTO migrations VALUES(?, ?, ?, ?)",
             (migration.number, migration.title, migration.checksum, now_us),
@@ -82,9 +91,16 @@ def steps_down(version: int, to: int, migrations: Migrations, instead: Callable[
     return later
 
 
-def descend(connection: Connection, steps: Migrations) -> None:
+def descend(connection: Connection, steps: Migrations, fetch: Fetch) -> None:
     """Undo steps, inside the caller's transaction."""
     for migration in steps:
         for statement in migration.down:
             connection.execute(statement)
+        for view in _views(connection, _NO_PRODUCT) if migration.title == fts5.TITLE else ():
+            fts5.restore(view, fetch)
         connection.execute("DELETE FROM migrations WHERE number = ?", (migration.number,))
+
+
+def _views(connection: Connection, registry: Registry) -> Iterator[Replacing]:
+    for (ws,) in connection.execute("SELECT ws FROM workspaces ORDER BY ws").fetchall():
+        yield Replacing(connection, ws, FactsCache(), registry)

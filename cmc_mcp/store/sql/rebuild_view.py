@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from cmc_mcp.ids import Ws
 from cmc_mcp.store.indexes import Row
+from cmc_mcp.store.ports import Objects
+from cmc_mcp.store.registry import Registry
+from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.audit import AuditView
-from cmc_mcp.store.sql.ledger import node_base
+from cmc_mcp.store.sql.connection import Connection
+from cmc_mcp.store.sql.ledger import FactsCache, node_base
+from cmc_mcp.store.sql.passages import passages_of
 from cmc_mcp.store.sql.search import SearchView
 from cmc_mcp.store.tables import NODE_SHIFT, Table
 
@@ -42,3 +48,12 @@ class Replacing(AuditView):
 
 class RebuildView(Replacing, SearchView):
     """A view that can search and replace."""
+
+    def __init__(self, connection: Connection, ws: Ws, facts: FactsCache, registry: Registry, objects: Objects) -> None:
+        super().__init__(connection, ws, facts, registry)
+        self._objects = objects
+
+    def refill(self) -> None:
+        """Fill full text again from its content; drop vectors that belong to no node."""
+        nodes.drop_unused_vectors(self._c, self.ws)
+        self.postings.fill(passages_of(self, self._objects.get), self.head().last_rid)

@@ -143,6 +143,33 @@ _TOPICS: Final = (
     "CREATE INDEX claims_topic ON claims(ws, topic, facts)",
 )
 
+# full text as plain tables, alike on every database: `store/postings.py`
+_POSTINGS: Final = (
+    "DROP TABLE passages",
+    "DROP VIEW passage_text",
+    # a passage that is in no block yet: its terms with their counts
+    """CREATE TABLE passage_terms(
+        rid INTEGER PRIMARY KEY, ws INTEGER NOT NULL, length INTEGER NOT NULL, terms BLOB NOT NULL) STRICT""",
+    # of a block of record numbers, where each term is, and how often; a term is bytes, which have one order everywhere
+    """CREATE TABLE postings(
+        ws INTEGER NOT NULL, level INTEGER NOT NULL, block INTEGER NOT NULL, term BLOB NOT NULL, entries BLOB NOT NULL,
+        PRIMARY KEY(ws, level, block, term)) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE passage_lengths(
+        ws INTEGER NOT NULL, block INTEGER NOT NULL, lengths BLOB NOT NULL, PRIMARY KEY(ws, block)) STRICT""",
+    # words that others may be near, by the first record of a block that has each
+    """CREATE TABLE vocabulary(
+        ws INTEGER NOT NULL, rid INTEGER NOT NULL, term BLOB NOT NULL, PRIMARY KEY(ws, rid, term)) STRICT,
+        WITHOUT ROWID""",
+)
+_FTS5: Final = (
+    "DROP TABLE vocabulary",
+    "DROP TABLE passage_lengths",
+    "DROP TABLE postings",
+    "DROP TABLE passage_terms",
+    *(statement for statement in _FIRST if "passage" in statement and "passages INTEGER" not in statement),
+)
+
+
 MIGRATIONS: Final = (
     Migration(1, "the first tables", _FIRST),
     Migration(2, "nodes of documents", _NODES, ("DROP TABLE node_vectors", "DROP TABLE nodes")),
@@ -154,6 +181,7 @@ MIGRATIONS: Final = (
     ),
     Migration(4, "entries of collections", _ENTRIES, ("DROP INDEX atoms_discriminator",)),
     Migration(5, "topics of claims", _TOPICS, ("DROP INDEX claims_topic", "ALTER TABLE claims DROP COLUMN topic")),
+    Migration(6, "terms of every language", _POSTINGS, _FTS5),
 )
 BOOKKEEPING: Final = """CREATE TABLE IF NOT EXISTS migrations(
     number INTEGER PRIMARY KEY, title TEXT NOT NULL, checksum TEXT NOT NULL, applied_us INTEGER NOT NULL) STRICT"""

@@ -1,9 +1,10 @@
-"""The searching part of a view: everything but full text and the nearest vectors, which each backend finds its own way."""
+"""The searching part of a view: everything but the nearest vectors, which each backend finds its own way."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import cast
 
 from cmc_mcp.ids import NO_RECORD, ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid, Ws
@@ -12,6 +13,7 @@ from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.store.rows import EntryRow, Filter, ModelRow, NodeSpan, PieceClosed, TraitsRow, Unembedded, VectorMade
 from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.audit import AuditView
+from cmc_mcp.store.sql.postings import Postings
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
 
@@ -138,6 +140,28 @@ class SearchView(AuditView):
             ),
         ).fetchall()
         return Unembedded(*rows[0])
+
+    # ------------------------------------------------------------------ full text
+    @cached_property
+    def postings(self) -> Postings:
+        """The rows of full text."""
+        return Postings(self._c, self.ws)
+
+    def unpacked_terms(self, after: Rid, upto: Rid) -> list[tuple[Rid, int, bytes]]:
+        """Return the passages in (after, upto] that are in no block as (record, length, terms), ascending."""
+        return self.postings.unpacked(after, upto)
+
+    def term_entries(self, terms: Sequence[str], after: Rid, upto: Rid) -> list[tuple[str, int, bytes]]:
+        """Return where terms are, by blocks that touch (after, upto]."""
+        return self.postings.entries(terms, after, upto, self.head().last_rid) if terms else []
+
+    def packed_lengths(self, start: int) -> list[tuple[int, bytes]]:
+        """Return the lengths of passages by blocks, from the block of a number on."""
+        return self.postings.lengths(start, self.head().last_rid)
+
+    def first_words(self, after: Rid, upto: Rid) -> Iterator[tuple[Rid, list[str]]]:
+        """Yield the words that first stand in a record of (after, upto] that is in a block, ascending."""
+        return self.postings.words(after, upto)
 
     # ------------------------------------------------------------------ entries of collections
     def pids(self, hashes: Sequence[PayloadHash]) -> dict[PayloadHash, Pid]:

@@ -8,12 +8,15 @@ from contextlib import AbstractContextManager
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.ids import NO_WORKSPACE, Ws
+from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.rate_limit import CallCounter
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache
+from cmc_mcp.store.sql.passages import passages_of
+from cmc_mcp.store.sql.postings import Checking, Fault
 from cmc_mcp.store.sql.search import SearchView
 from cmc_mcp.store.sql.unit import TreeCache
 
@@ -80,6 +83,12 @@ class SqlStore(ABC):
         """Return the last transaction of a workspace."""
         with self.reader(ws) as view:
             return view.head()
+
+    def text_faults(self, ws: Ws, objects: Objects) -> list[Fault]:
+        """Compare full text with what the passages of a workspace make."""
+        with self.reader(ws) as view:
+            checking = Checking(view.postings, view.connection, ws, view.head().last_rid)
+            return checking.faults(passages_of(view, objects.get))
 
     def pages_pending(self) -> bool:
         """Return whether an erase still has bytes to destroy: a reader, or the end of its process, came between."""

@@ -20,12 +20,14 @@ from cmc_mcp.merkle import log
 from cmc_mcp.merkle import state as tree
 from cmc_mcp.store.codes import SEGMENT_VECTORS, pack
 from cmc_mcp.store.indexes import Changed, Delta, Index, Row, difference
+from cmc_mcp.store.postings import made_of
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.rows import Head, erased_key, post_order
 from cmc_mcp.store.sql import nodes
-from cmc_mcp.store.sql.collected import Collected, Kept, Passages
+from cmc_mcp.store.sql.collected import Collected, Kept
 from cmc_mcp.store.sql.connection import Connection
 from cmc_mcp.store.sql.ledger import FactsCache, node_base
+from cmc_mcp.store.sql.postings import Rewritten
 from cmc_mcp.store.statements import CLOSED
 from cmc_mcp.store.tables import WORKSPACE_SHIFT
 
@@ -52,9 +54,8 @@ class UnitOfWork(Collected):
         registry: Registry,
         cache: TreeCache | None,
         kept: Kept,
-        text: Passages,
     ) -> None:
-        super().__init__(connection, ws, facts, registry, kept, text)
+        super().__init__(connection, ws, facts, registry, kept)
         self._cache = cache if cache is not None and cache.seq == self.before.seq else TreeCache(self.before.seq, {})
         self._renewed: dict[tuple[Index, Rid], None] = {}
         self._followed: dict[int, list[Changed]] = {}
@@ -72,10 +73,10 @@ class UnitOfWork(Collected):
     def erase(self, pids: Sequence[Pid], rids: Sequence[Rid], texts: dict[Rid, tuple[str, str]]) -> None:
         """Destroy payload bytes, and the full text, vectors and codes made of them; the hashes stay.
 
-        `texts` gives each record's (heading, text) as they were indexed: full text must be told what to delete.
+        `texts` gives each record's (heading, text) as they were indexed: they tell in which rows of full text it is.
         """
         for rid in rids:
-            self._text.drop(rid, *texts[rid])
+            self._change_text(rid, Rewritten(made_of(*texts[rid]), None))
             self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
             self._c.execute("UPDATE atoms SET traits = 0, speaker = 0 WHERE ws = ? AND rid = ?", (self.ws, rid))
         self._erases = True
@@ -89,16 +90,14 @@ class UnitOfWork(Collected):
             for table, column in self.registry.erased_by_payload:
                 self._c.execute(f"DELETE FROM {table} WHERE ws = ? AND {column} = ?", (self.ws, pid))
             self._c.execute("UPDATE payloads SET body = NULL, object = 0 WHERE ws = ? AND pid = ?", (self.ws, pid))
-        self._text.tidy()
         self._c.execute("UPDATE workspaces SET epoch = epoch + 1, pages_pending = 1 WHERE ws = ?", (self.ws,))
 
     def rehead(self, rid: Rid, old: str, new: str, text: str) -> None:
-        """Change what full text shows beside an atom, whose text it must be told to find what to delete."""
-        self._text.drop(rid, old, text)
+        """Change what an atom is found by beside its text."""
         self._c.execute("DELETE FROM headings WHERE ws = ? AND rid = ?", (self.ws, rid))
         if new:
             self._c.execute("INSERT INTO headings VALUES(?, ?, ?)", (rid, self.ws, new))
-        self._text.add([(rid, new, text)])
+        self._change_text(rid, Rewritten(made_of(old, text), made_of(new, text)))
 
     def receipts(self) -> list[tuple[str, bytes]]:
         """Return the receipts that idempotency keys keep, as (key, receipt)."""
@@ -138,7 +137,7 @@ class UnitOfWork(Collected):
             hash_,
             *roots,
             self.before.atoms + atoms,
-            self.before.passages + len(self._passages),
+            self.before.passages + self._passages,
             self.before.tokens + self._tokens,
             Rid(self._next_rid - 1),
             Pid(self._next_pid - 1),
@@ -282,8 +281,9 @@ class UnitOfWork(Collected):
             rows = self._inserts.get(table)
             if rows:
                 self._c.executemany(statement, rows)
-        if self._passages:
-            self._text.add(self._passages)
+        if self._changed_texts:
+            self._text.change(self._changed_texts, self.before.last_rid)
+        self._text.pack(self.before.last_rid, Rid(self._next_rid - 1))
 
     def _pack_codes(self) -> None:
         """Keep the int8 codes of every full run of vector numbers as one row, so that loading them is one read."""

@@ -12,10 +12,14 @@ import apsw
 
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
+from cmc_mcp.ids import PayloadHash, Ws
 from cmc_mcp.store.folders import sync_folder
+from cmc_mcp.store.objects import open_objects
+from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql import migration_steps
 from cmc_mcp.store.sql.migration_steps import Migrations
+from cmc_mcp.store.sql.passages import Fetch
 from cmc_mcp.store.sql.schema import BOOKKEEPING, MIGRATIONS
 from cmc_mcp.store.sqlite import checksums
 from cmc_mcp.store.sqlite.connection import APPLICATION_ID, Location, close, connect, has_log, look, translated
@@ -34,8 +38,10 @@ def is_current(location: Location, migrations: Migrations = MIGRATIONS) -> bool:
     return version_of(location, migrations) == migrations[-1].number
 
 
-def run(location: Location, clock: Clock, registry: Registry) -> None:
+def run(location: Location, clock: Clock, registry: Registry, objects: Objects | None = None) -> None:
     """Migrate a file to the newest version: backup, then every missing migration in one transaction.
+
+    Without `objects`, those beside the file are read.
 
     Raises:
         WrongKey: the file is not a store.
@@ -49,7 +55,7 @@ def run(location: Location, clock: Clock, registry: Registry) -> None:
 
     def apply(connection: apsw.Connection, version: int) -> None:
         connection.execute(BOOKKEEPING)
-        migration_steps.climb(connection, version, clock, registry)
+        migration_steps.climb(connection, version, clock, registry, _fetch(location, objects))
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", migrations[-1].number)
 
@@ -78,7 +84,7 @@ def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> No
     )
 
     def apply(connection: apsw.Connection, _: int) -> None:
-        migration_steps.descend(connection, steps)
+        migration_steps.descend(connection, steps, _fetch(location, None))
         connection.pragma("user_version", to)
 
     connection = connect(location)
@@ -87,6 +93,18 @@ def down(location: Location, to: int, migrations: Migrations = MIGRATIONS) -> No
             _in_one_transaction(connection, location, version, apply)
     finally:
         close(connection)
+
+
+def _fetch(location: Location, objects: Objects | None) -> Fetch:
+    """Return what reads the objects of a file, opened once one is asked for."""
+
+    def fetch(ws: Ws, hash_: PayloadHash) -> bytes:
+        nonlocal objects
+        if objects is None:
+            objects = open_objects(f"{location.path}.objects", location.key)
+        return objects.get(ws, hash_)
+
+    return fetch
 
 
 def backup_path(location: Location, version: int) -> Path:

@@ -12,7 +12,6 @@ from typing import Final
 import apsw
 
 from cmc_mcp import errors
-from cmc_mcp.store.sqlite import fulltext
 from cmc_mcp.store.sqlite.connection import Location, close, connect, has_log, translated
 
 IDLE_MAX: Final = 8
@@ -20,12 +19,11 @@ CACHE_KIB: Final = 8 * 1024  # pages with checksums cannot be mapped, so each re
 
 
 class Reader:
-    """A connection for reading, with what is prepared on it."""
+    """A connection for reading."""
 
     def __init__(self, location: Location) -> None:
         self.connection = connect(location)
         self.connection.pragma("cache_size", -CACHE_KIB)
-        self.tokens = fulltext.prepare(self.connection)
         self.seen = _fingerprint(location.path) if location.immutable else None
 
     def is_stale(self, path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Rebuilding a file: full text filled anew, and pages given checksums."""
+"""Rebuilding a file: indexes made anew, and pages given checksums."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Final
 
 import apsw
 
-from cmc_mcp.store.sql import nodes
 from cmc_mcp.store.sql.rebuild_view import RebuildView
 from cmc_mcp.store.sqlite import checksums
 from cmc_mcp.store.sqlite.search import SqliteView
@@ -22,10 +21,7 @@ class SqliteRebuild(RebuildView, SqliteView):
 
     def refill(self) -> None:
         """Fill full text again from its content, and SQL indexes from their tables; drop vectors that belong to no node."""
-        nodes.drop_unused_vectors(self._c, self.ws)
-        self._c.execute("DELETE FROM passages_config")
-        self._c.execute("INSERT INTO passages_config VALUES('version', 4), ('secure-delete', 1)")
-        self._c.execute("INSERT INTO passages(passages) VALUES('rebuild')")
+        super().refill()
         self._c.execute("REINDEX")
 
 

@@ -1,17 +1,13 @@
-"""The searching part of a view over a file: full text by FTS5, and the exact vector path by sqlite-vec."""
+"""The searching part of a view over a file: the exact vector path by sqlite-vec."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-
 import apsw
 
-from cmc_mcp.ids import ModelNumber, Rid, Seq, Ws
-from cmc_mcp.store.registry import Registry
+from cmc_mcp.ids import ModelNumber, Rid, Seq
 from cmc_mcp.store.rows import Filter, Head
-from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.search import SearchView, conditions
-from cmc_mcp.store.sqlite import checksums, fulltext
+from cmc_mcp.store.sqlite import checksums
 
 
 class SqliteView(SearchView):
@@ -19,18 +15,8 @@ class SqliteView(SearchView):
 
     _c: apsw.Connection
 
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        ws: Ws,
-        cache: FactsCache,
-        registry: Registry,
-        tokens: Callable[[str], list[tuple[int, int, str]]],
-    ) -> None:
-        super().__init__(connection, ws, cache, registry)
-        self._tokens = tokens
-        self._erasure_count: int | None = None
-        self._head: Head | None = None
+    _erasure_count: int | None = None
+    _head: Head | None = None
 
     # ------------------------------------------------------------------ what a view is asked again and again
     def erasure_count(self) -> int:
@@ -63,39 +49,7 @@ class SqliteView(SearchView):
         out["sqlite_vec"] = str(self._c.execute("SELECT vec_version()").fetchall()[0][0])
         return out
 
-    # ------------------------------------------------------------------ full text
-    def count_tokens(self, text: str) -> int:
-        """Count the tokens that full text makes of a text."""
-        return len(self._tokens(text)) if text else 0
-
-    def terms(self, text: str) -> dict[str, str]:
-        """Split a query into distinct terms: stem → the word as written, in order."""
-        data = text.encode("utf-8", "replace")
-        out: dict[str, str] = {}
-        for start, end, stem in self._tokens(text):
-            out.setdefault(stem, data[start:end].decode("utf-8", "replace"))
-        return out
-
-    def frequency(self, term: str, upto: Rid, cap: int) -> int:
-        """Count the passages recorded up to a record number that hold a term, at most `cap`."""
-        return fulltext.frequency(self._c, self.ws, term, upto, cap)
-
-    def postings(self, term: str, after: Rid, upto: Rid) -> list[tuple[Rid, int]]:
-        """Return where a term is; see `fulltext.postings`."""
-        return fulltext.postings(self._c, term, after, upto)
-
-    def holding(self, terms: Sequence[str], after: Rid, upto: Rid, *, every: bool) -> Iterator[Rid]:
-        """Yield the passages that hold any of some terms, or every one, newest first."""
-        return fulltext.holding(self._c, terms, after, upto, every=every)
-
-    def counts(self, among: Sequence[Rid], drivers: Sequence[str], terms: Sequence[str]) -> list[tuple[Rid, bytes]]:
-        """Count terms in some passages; see `fulltext.counts`."""
-        return fulltext.counts(self._c, among, drivers, terms)
-
-    def lengths(self, rids: Sequence[Rid]) -> dict[Rid, int]:
-        """Return the tokens of passages, heading and text together."""
-        return fulltext.lengths(self._c, rids)
-
+    # ------------------------------------------------------------------ vectors
     def nearest(
         self, model: ModelNumber, query: bytes, k: int, seq: Seq, valid_at: int, limits: Filter
     ) -> list[tuple[Rid, float]]:

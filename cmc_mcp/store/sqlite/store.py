@@ -26,7 +26,7 @@ from cmc_mcp.store.sql.collected import Kept
 from cmc_mcp.store.sql.ledger import FactsCache
 from cmc_mcp.store.sql.store import SqlStore
 from cmc_mcp.store.sql.unit import UnitOfWork
-from cmc_mcp.store.sqlite import checksums, fulltext, migrate, rekey, structure
+from cmc_mcp.store.sqlite import checksums, migrate, rekey, structure
 from cmc_mcp.store.sqlite.connection import Location, check_regular, close, connect, prepare_folder, translated
 from cmc_mcp.store.sqlite.lock import WriteLock
 from cmc_mcp.store.sqlite.readers import Readers, goes_on
@@ -48,7 +48,6 @@ class SqliteStore(SqlStore):
         self._lock = WriteLock(Path(f"{location.path}.lock"))
         self._readers = Readers(location)
         self._writer: apsw.Connection | None = None
-        self._text: fulltext.Passages | None = None
         self._in_doubt = False
         self._closed = threading.Event()
         self._lost: list[object] = []  # connections of the parent: not even closing them is allowed in a child
@@ -61,8 +60,10 @@ class SqliteStore(SqlStore):
 
     # ------------------------------------------------------------------ life
     @classmethod
-    def open(cls, location: Location, *, clock: Clock, registry: Registry) -> SqliteStore:
-        """Open a store, creating or migrating the file.
+    def open(
+        cls, location: Location, *, clock: Clock, registry: Registry, objects: Objects | None = None
+    ) -> SqliteStore:
+        """Open a store, creating or migrating the file, for which its objects may be read.
 
         Raises:
             StoreError: the store cannot be opened.
@@ -84,7 +85,7 @@ class SqliteStore(SqlStore):
         if not fresh and migrate.is_current(location, registry.migrations):
             return store
         with store._lock.held():
-            migrate.run(location, clock, registry)
+            migrate.run(location, clock, registry, objects)
         return store
 
     def count_call(self, ws: Ws, principal: str) -> CallCount:
@@ -111,9 +112,7 @@ class SqliteStore(SqlStore):
         """Open a read transaction on a workspace."""
         self._check_own()
         with self._readers.transaction() as reader:
-            yield SqliteView(
-                reader.connection, ws, self._facts.setdefault(ws, FactsCache()), self.registry, reader.tokens
-            )
+            yield SqliteView(reader.connection, ws, self._facts.setdefault(ws, FactsCache()), self.registry)
 
     def _check_own(self) -> None:
         if self._lost:
@@ -138,14 +137,12 @@ class SqliteStore(SqlStore):
                 with translated():
                     connection.execute("BEGIN IMMEDIATE")
                     trees = self._trees.pop(ws, None)
-                    assert self._text is not None
                     facts, kept = self._facts.setdefault(ws, FactsCache()), self._kept.setdefault(ws, Kept())
-                    unit = UnitOfWork(connection, ws, facts, self.registry, trees, kept, self._text)
+                    unit = UnitOfWork(connection, ws, facts, self.registry, trees, kept)
                     yield unit
             except BaseException as error:
                 self._abandon(connection, ws)
                 if isinstance(error.__cause__, apsw.Error):
-                    # FTS5 may hold on to the rows of a statement that the disk failed, and write them with the next ones
                     self._drop_writer()
                 raise
             self._commit(connection, unit)
@@ -172,7 +169,6 @@ class SqliteStore(SqlStore):
         if self._writer is None:
             with translated():
                 self._writer = connect(self.location)
-                self._text = fulltext.Passages(self._writer)
         if self._in_doubt:
             self._settle(self._writer)
         return self._writer
@@ -295,28 +291,13 @@ class SqliteStore(SqlStore):
                 connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
             return not busy
 
-    def text_faults(self, ws: Ws, objects: Objects) -> list[str]:
-        """Compare full text with what it was made of; its own check covers every workspace."""
-        if self.location.read_only:
-            return []
-
-        with self.exclusive() as connection:
-            fulltext.show_objects(connection, objects)
-            try:
-                connection.execute("INSERT INTO passages(passages, rank) VALUES('integrity-check', 1)")
-                lost = fulltext.lost_terms(connection)
-            except apsw.CorruptError:
-                return ["full text does not match what it was made of; `cmc rebuild` mends it"]
-        return [f"full text does not find {term!r} where it is; `cmc rebuild` mends it" for term in lost]
-
     @contextmanager
     def rebuilding(self, ws: Ws, objects: Objects) -> Iterator[SqliteRebuild]:
         """Hold the write lock and a transaction in which derived tables are written anew; leaving it commits."""
         with self.exclusive() as connection:
-            fulltext.show_objects(connection, objects)
             connection.execute("BEGIN IMMEDIATE")
             try:
-                yield SqliteRebuild(connection, ws, FactsCache(), self.registry, fulltext.prepare(connection))
+                yield SqliteRebuild(connection, ws, FactsCache(), self.registry, objects)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -328,15 +309,11 @@ class SqliteStore(SqlStore):
             self._drop_writer()
 
     def file_faults(self) -> list[tuple[str, str, str]]:
-        """Check what belongs to no workspace: pages, structure, tables, stray rows.
-
-        On a connection of its own: on an older one FTS5 checks its remembered structure against the present pages, and
-        reports damage that does not exist (seen with 3.54, after another connection had merged segments).
-        """
+        """Check what belongs to no workspace, on a connection of its own: pages, structure, tables, stray rows."""
         fresh = self._readers.fresh()
         try:
             with translated():
-                view = SqliteView(fresh.connection, NO_WORKSPACE, FactsCache(), self.registry, fresh.tokens)
+                view = SqliteView(fresh.connection, NO_WORKSPACE, FactsCache(), self.registry)
                 pages = checksums.damaged_pages(fresh.connection, self.location.path) if checksums.available() else ()
                 damaged = [("file", f"page {number}", "it does not match its checksum") for number in pages]
                 found = damaged or structure.faults(fresh.connection, self.registry.migrations)

@@ -1,4 +1,4 @@
-"""The file itself: whether its structure holds, and its tables, indexes and full text are those that the migrations make."""
+"""The file itself: whether its structure holds, and its tables and indexes are those that the migrations make."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ def faults(connection: apsw.Connection, migrations: Iterable[Migration]) -> list
     return [
         *(("file", "", line) for (line,) in connection.execute("PRAGMA integrity_check(20)") if line != "ok"),
         *schema,
-        *_full_text(connection),
     ]
 
 
@@ -45,18 +44,6 @@ def _schema(connection: apsw.Connection, migrations: Iterable[Migration]) -> Ite
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             yield "sqlite_schema", name, MISSING if name not in found else "is not what the migrations made"
-
-
-def _full_text(connection: apsw.Connection) -> Iterator[tuple[str, str, str]]:
-    """Check what full text's own check leaves out: its settings, its kinds of values, and foreign rows."""
-    config = dict(connection.execute("SELECT k, v FROM passages_config"))
-    if set(config) != {"version", "secure-delete"} or config["secure-delete"] != 1 or config["version"] not in (4, 5):
-        yield "passages", "passages_config", "full text is not set as the migrations set it"
-    for table, key, column in (("passages_data", "id", "block"), ("passages_docsize", "id", "sz")):
-        for (found,) in connection.execute(
-            f"SELECT {key} FROM {table} WHERE typeof({column}) <> 'blob' LIMIT 20"
-        ).fetchall():
-            yield "passages", f"{table}/{found}", "the value is not bytes"
 
 
 def _objects(connection: apsw.Connection) -> dict[str, object]:
