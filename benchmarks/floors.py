@@ -37,6 +37,11 @@ class _Scan:
         self.vids = [int(row[0]) for row in rows]
         self.vectors = np.frombuffer(b"".join(row[1] for row in rows), np.float32).reshape(len(rows), -1)
         self.codes, _ = quantise(self.vectors)
+        self.connection.execute("CREATE VIRTUAL TABLE temp.words USING fts5(text, tokenize='porter unicode61')")
+        self.connection.execute(
+            "INSERT INTO temp.words(rowid, text) SELECT a.rid, CAST(p.body AS TEXT) FROM atoms a"
+            " JOIN payloads p ON p.ws = a.ws AND p.pid = a.content WHERE p.body IS NOT NULL"
+        )
 
     def nearest(self, query: npt.NDArray[np.float32]) -> list[int]:
         coded, _ = quantise(query.reshape(1, -1))
@@ -51,7 +56,7 @@ class _Scan:
         """The floor of the words: the memories that hold every word of the question, as FTS5 finds them."""
         words = " AND ".join(f'"{word}"' for word in text.split())
         return self.connection.execute(
-            "SELECT rowid FROM passages WHERE passages MATCH ? LIMIT ?", (words, CANDIDATES)
+            "SELECT rowid FROM words WHERE words MATCH ? LIMIT ?", (words, CANDIDATES)
         ).fetchall()
 
 
@@ -160,14 +165,13 @@ def upkeep(count: int = 10_000, rounds: int = 60) -> Figures:
 
 
 def _update(connection: apsw.Connection, number: int) -> None:
-    """Close 100 rows in the bare tables, their tags, words and vectors with them."""
+    """Close 100 rows in the bare tables, their tags with them."""
     low = 100 * number + 1
     connection.execute("BEGIN IMMEDIATE")
-    rows = connection.execute("SELECT rid, content FROM atoms WHERE rid BETWEEN ? AND ?", (low, low + 99)).fetchall()
+    rows = connection.execute("SELECT rid FROM atoms WHERE rid BETWEEN ? AND ?", (low, low + 99)).fetchall()
     for row in rows:
-        connection.execute("UPDATE pieces SET tx_to = 5 WHERE ws = 1 AND rid = ?", row[:1])
-        connection.execute("DELETE FROM tags WHERE ws = 1 AND name = 'topic' AND value = 'bench' AND rid = ?", row[:1])
-        connection.execute("INSERT INTO passages(passages, rowid, text) VALUES('delete', ?, ?)", row)
+        connection.execute("UPDATE pieces SET tx_to = 5 WHERE ws = 1 AND rid = ?", row)
+        connection.execute("DELETE FROM tags WHERE ws = 1 AND name = 'topic' AND value = 'bench' AND rid = ?", row)
     connection.execute("COMMIT")
 
 

@@ -23,11 +23,10 @@ _K1, _B = 1.2, 0.75
 def figures(folder: Path) -> dict[str, float]:
     """Return, for each language, the questions, those whose needle is first and in ten, and the floor's first places."""
     out: dict[str, float] = {}
-    embedder = MiniLM()
     for file in sorted((folder / "languages").glob("*.json")):
         given = json.loads(file.read_text(encoding="utf-8"))
         needles = {needle["text"]: [one["query"] for one in needle["queries"]] for needle in given["needles"]}
-        found = _language(list(given["distractors"]), needles, embedder)
+        found = _language(list(given["distractors"]), needles, MiniLM())  # a memory closes its own
         out |= {f"{file.stem}, {name}": value for name, value in found.items()}
     return out
 

@@ -30,13 +30,13 @@ def figures(folder: Path) -> dict[str, float]:
     """Return the shares of statements that are found in ten and of pairs of which both are visible: alone, and together."""
     rows = (folder / "lookalikes" / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
     pairs = [cast(Pair, json.loads(row)) for row in rows if row.strip()]
-    embedder, apart = MiniLM(), [pair for pair in pairs if not pair["same"]]
+    apart = [pair for pair in pairs if not pair["same"]]
     out: defaultdict[str, float] = defaultdict(float)
     with TemporaryDirectory() as place:
         for number, pair in enumerate(apart):
-            with Memory.open(Path(place) / f"{number}.db", embedder=embedder) as memory:
+            with Memory.open(Path(place) / f"{number}.db", embedder=MiniLM()) as memory:
                 _count(out, "alone", memory, [pair], len(apart))
-        with Memory.open(Path(place) / "all.db", embedder=embedder) as memory:
+        with Memory.open(Path(place) / "all.db", embedder=MiniLM()) as memory:
             _count(out, "together", memory, apart, len(apart))
     return {"pairs that differ": len(apart), **out}
 

@@ -16,6 +16,7 @@ from cmc_mcp.clock import FixedClock
 from cmc_mcp.config import Settings
 from cmc_mcp.embed import load_token_counter
 from cmc_mcp.errors import StoreError
+from cmc_mcp.ids import Rid
 from cmc_mcp.store.ports import Store
 from cmc_mcp.store.rows import Head
 from cmc_mcp.store.sqlite.store import SqliteStore
@@ -37,7 +38,7 @@ class Place:
         self.folder = Path(tempfile.mkdtemp(prefix="cmc-kernel-", dir=SHM if SHM.is_dir() else None))
         self.clock = FixedClock(START_US)
         self.generation = 0
-        self.heads: dict[str, bytes] = {}
+        self.left: dict[str, tuple[bytes, list[Rid]]] = {}
         self.root = self._open()
 
     @property
@@ -64,15 +65,21 @@ class Place:
         return memory
 
     def leave(self, workspace: str) -> None:
-        """Note how a workspace was left: nobody who comes later may change it."""
+        """Note how a workspace is left: nobody who comes later may change it, as nobody changed those before."""
+        self._check()
+        self.left[workspace] = self._state(workspace)
+
+    def _state(self, workspace: str) -> tuple[bytes, list[Rid]]:
         with self.store.reader(self.store.workspace(workspace, create=False)) as view:
-            self.heads[workspace] = view.head().hash
+            return view.head().hash, view.erased()
+
+    def _check(self) -> None:
+        for workspace, left in self.left.items():
+            assert self._state(workspace) == left, f"the workspace {workspace} was changed from another one"
 
     def close(self) -> None:
         try:
-            for workspace, head in self.heads.items():
-                with self.store.reader(self.store.workspace(workspace, create=False)) as view:
-                    assert view.head().hash == head, f"the workspace {workspace} was changed from another one"
+            self._check()
         finally:
             self.root.close()
             shutil.rmtree(self.folder, ignore_errors=True)
