@@ -200,6 +200,7 @@ class Settings:
     possible_cosine: float = 0.4  # below it two texts are not compared
     possible_cosine_value: float = 0.7  # the same where no negation says that they disagree
     possible_denied_share: float = 0.75
+    lexical_unread: float = 0.9  # the share of words where the model does not read the question's script
 
     @property
     def digest(self) -> str:

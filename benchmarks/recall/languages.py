@@ -38,7 +38,7 @@ def _language(distractors: list[str], needles: dict[str, list[str]], embedder: E
         memory.remember_many([{"content": text} for text in texts])
         answers = [[item.text for item in memory.recall(query, limit=10).items] for query, _ in asked]
         visible = _all(memory, asked[0][0])
-    floors = [_places(texts, query) for query, _ in asked]
+    floors = [by_pairs(texts, query) for query, _ in asked]
     firsts = [answer[:1] == [needle] for answer, (_, needle) in zip(answers, asked, strict=True)]
     return {
         "questions": len(asked),
@@ -70,10 +70,10 @@ def _pairs(text: str) -> Counter[str]:
     return Counter(plain[place : place + 2] for place in range(len(plain) - 1))
 
 
-def _places(texts: list[str], query: str) -> list[str]:
+def by_pairs(texts: list[str], query: str) -> list[str]:
     """Order texts by BM25 over pairs of characters; those that share none are left out.
 
-    >>> _places(["red door", "blue house"], "the blue one")
+    >>> by_pairs(["red door", "blue house"], "the blue one")
     ['blue house']
     """
     counted = [_pairs(text) for text in texts]

@@ -30,7 +30,7 @@ from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.reconcile import are_keyed, note_newer, note_possible, reconcile
 from cmc_mcp.read.retold import note_retold
 from cmc_mcp.read.retrieve import Selection
-from cmc_mcp.read.slots import Candidate, reordered, slot_pairs
+from cmc_mcp.read.slots import Candidate, brought_forward, reordered, slot_pairs
 from cmc_mcp.read.trace import Trace
 
 _WINNERS_DEPTH_MAX = 10
@@ -212,7 +212,8 @@ class Arranged:
         pairs = [pair._replace(older=kept[pair.older], newer=kept[pair.newer]) for pair in pairs]
         pairs = [pair for pair in pairs if not are_keyed(shown[pair.older].loaded, shown[pair.newer].loaded)]
         self.annotated += note_newer(pairs, [found.loaded for found in shown], [found.notes for found in shown])
-        return reordered(len(shown), pairs)
+        texts = [found.loaded.text for found in shown]
+        return reordered(len(shown), brought_forward(self._query, pairs, texts))
 
     def _told(self, found: LoadedHit) -> Candidate | None:
         """Return a statement as slots compare it, in the order of time; None for what supersedes nothing by itself."""

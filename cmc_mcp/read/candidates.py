@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from cmc_mcp.embed.scripts import unread
 from cmc_mcp.ids import Rid
 from cmc_mcp.read.clues import Clues, phrase_share
 from cmc_mcp.read.lexical import LexicalSearch
@@ -45,6 +46,7 @@ class Candidates:
         self._selection, self._words, self._clues = selection, words, clues
         self._settings, self._trace, self._above = reading.settings, trace, above
         self._model, self._query = reading.model, query if reading.model else None
+        self._unread = unread(reading.workspace.embedder, clues.text)
         self._depth = depth
         self._rows: dict[Rid, AtomRow] = {}  # of the very first
         self._known: set[Rid] = set()
@@ -114,7 +116,7 @@ class Candidates:
             divisor = max(best, self._settings.lexical_ideal_min * ideal) if best > 0 else 0.0
             most = self._settings.lexical_sure * ideal
             sure = min(1.0, best / most) if most > 0 else 1.0
-            self._scale = Scale(max(cosines.values(), default=0.0), divisor, sure)
+            self._scale = Scale(max(cosines.values(), default=0.0), divisor, sure, self._unread)
         base, near, words = candidacy.match(near, words, self._scale)
         candidacy.add(self._clues, lengths, self._words.holds_any(self._clues.year_terms, rids))
         candidacy.note("linked", dict.fromkeys(linked, self._settings.linked))

@@ -65,6 +65,7 @@ class Scale:
     cosine: float
     bm25: float
     sure: float = 1.0  # how much of the question the best passage holds, as a part of what words need to count in full
+    unread: float = 0.0  # the share of the question that the model does not read
 
 
 @dataclass(slots=True)
@@ -175,7 +176,9 @@ class Candidacy:
             near = np.where(has, np.maximum(cosines, 0.0), 0.0) / scale.cosine
             # one score alone is the whole, for a question as for a memory without a vector
             sure = scale.sure ** self.weight("sureness") if scale.bm25 > 0 else 0.0
-            share = np.where(has, self.weight("lexical") * sure, 1.0)
+            share = self.weight("lexical") * sure
+            # what the model does not read it cannot tell apart: there meaning only orders what words leave equal
+            share = np.where(has, share + scale.unread * (self._settings.lexical_unread - share), 1.0)
         if scale.bm25 > 0:
             word = words / scale.bm25
         return share * word + (1.0 - share) * near, near, word

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.config import RelevanceScale
 from cmc_mcp.embed.minilm import IDENTITY
+from cmc_mcp.embed.scripts import unread
 from cmc_mcp.ids import Rid
 from cmc_mcp.model.results import RecallResult, Relevance, Verdict
 from cmc_mcp.store.codes import exact
@@ -31,7 +32,6 @@ NOTHING_RELEVANT: Final = "Nothing relevant is stored; the nearest follow."
 _THOUSANDTHS: Final = 1_000
 _NARROWEST: Final = 0.05
 """The least range between unrelated and equal texts: a model may place all texts of a script in one spot."""
-_LATIN_LAST: Final = 0x24F
 
 
 class Asked(NamedTuple):
@@ -81,7 +81,7 @@ def _unrelated(reading: Reading, asked: Asked, scale: RelevanceScale) -> tuple[f
 
     embedder = reading.workspace.embedder
     if embedder is not None and embedder.identity.model_id == IDENTITY.model_id:
-        foreign = _foreign(asked.text)
+        foreign = unread(embedder, asked.text)
         return scale.background + foreign * (scale.background_foreign - scale.background), 1.0
     low, head = reading.view.ws << 40, reading.point.head
     places = np.unique(np.linspace(low + 1, head.last_rid, scale.sample).astype(np.int64))
@@ -91,16 +91,6 @@ def _unrelated(reading: Reading, asked: Asked, scale: RelevanceScale) -> tuple[f
     rows = np.frombuffer(b"".join([picked[rid] for rid in sorted(picked)]), np.float32)
     mean = float(exact(asked.vector, rows.reshape(len(picked), -1)).mean())
     return mean, len(picked) / (len(picked) + scale.sample_trusted)
-
-
-def _foreign(text: str) -> float:
-    """Return the share of letters that are not Latin.
-
-    >>> _foreign("Où est la clé ?"), _foreign("Где ключ?")
-    (0.0, 1.0)
-    """
-    letters = [char for char in text if char.isalpha()]
-    return sum(ord(char) > _LATIN_LAST for char in letters) / len(letters) if letters else 0.0
 
 
 def _score(evidence: float, scale: RelevanceScale) -> int:

@@ -21,6 +21,8 @@ from cmc_mcp.model.time import SINCE_ALWAYS
 from cmc_mcp.read.agree import SLOT_WORD, STEM, Statement
 from cmc_mcp.read.subject import amounts, other_subject
 from cmc_mcp.read.words import words as word_lists
+from cmc_mcp.terms.passage import passage_terms
+from cmc_mcp.terms.query import query_terms
 
 _RATIO: Final = re.compile(r"\d+[/:]\d+")  # "4/5" and "5/5" differ, though their numbers are the same
 _VALUES_SHOWN: Final = 3
@@ -116,6 +118,23 @@ def reordered(count: int, pairings: Sequence[Pairing]) -> list[int]:
         if slot not in moved
         for place in ((brought[slot], slot) if slot in brought else (slot,))
     ]
+
+
+def brought_forward(query: str, pairings: Sequence[Pairing], texts: Sequence[str]) -> list[Pairing]:
+    """Return the pairs whose newer statement comes first: those whose older value the question does not itself name.
+
+    >>> pairs, texts = [Pairing(0, 1, 0.9, "")], ["The printer is at 10.0.0.4", "The printer is at 10.0.0.5"]
+    >>> brought_forward("where is the printer?", pairs, texts) == pairs, brought_forward("10.0.0.4", pairs, texts)
+    (True, [])
+    """
+    named = frozenset(term.term for term in query_terms(query) if not term.term.isalpha())
+    return [pair for pair in pairings if not named or not _named_alone(named, texts[pair.older], texts[pair.newer])]
+
+
+def _named_alone(named: frozenset[str], older: str, newer: str) -> bool:
+    """Return whether the older text holds an identifier or number of the question, and the newer none instead."""
+    was, now = (named & (found.counts.keys() | found.extras.keys()) for found in map(passage_terms, (older, newer)))
+    return now < was
 
 
 def _may_supersede(told: Candidate, settings: Slots) -> bool:

@@ -1,15 +1,18 @@
 """Which of the first statements supersedes another that no key joins it to, and what moves for it."""
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cmc_mcp.config import Slots
+from cmc_mcp.embed.minilm import MiniLM
 from cmc_mcp.read.agree import Statement
 from cmc_mcp.read.slots import Candidate, Pairing, reordered, slot_pairs
 from cmc_mcp.read.subject import other_subject
+from tests.read.made import opened
 
 OLD, NEW = "The budget for the move is $4,000", "The budget for the move is now $5,000"
 ASKED = "What is the budget for the move?"
@@ -179,3 +182,26 @@ def test_only_the_newer_moves_and_right_before_the_older(places: list[int], coun
     for pairing in pairings:
         if pairing.newer in moved:
             assert order.index(pairing.newer) + 1 == order.index(pairing.older)
+
+
+NAMED = [
+    ("10.20.30.44", "The printer sits at 10.20.30.44", "The printer sits at 10.30.20.44"),
+    (
+        "is anything on 4.2.1?",
+        "The gateway went to 4.2.1 because of the loop",
+        "The gateway went to 4.2.3 because of the loop",
+    ),
+    ("2024-03-09", "The lease was signed on 2024-03-09", "The lease was signed on 2024-09-03"),
+    ("dose 250", "The dose for Rex is 250 mg", "The dose for Rex is 300 mg"),
+]
+
+
+@pytest.mark.parametrize(("query", "older", "newer"), NAMED)
+def test_a_question_that_names_the_older_value_has_it_first_and_still_sees_the_newer_one(
+    tmp_path: Path, query: str, older: str, newer: str
+) -> None:
+    with opened(tmp_path, embedder=MiniLM()) as memory:
+        memory.remember(older)
+        memory.remember(newer)
+        items = memory.recall(query).items
+        assert [item.text for item in items] == [older, newer]
