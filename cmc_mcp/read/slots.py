@@ -199,7 +199,9 @@ def _weights(words: Sequence[str], texts: Sequence[frozenset[str]]) -> dict[str,
 
 
 def _shared(a: frozenset[str], b: frozenset[str]) -> float:
-    return len(a & b) / max(1, min(len(a), len(b)))
+    """Return the share of the words that both say, of who says fewer: without numbers, which may differ."""
+    said = [frozenset(term for term in terms if not term.isdigit()) or terms for terms in (a, b)]
+    return len(said[0] & said[1]) / max(1, min(map(len, said)))
 
 
 def _values(said: Statement) -> frozenset[str]:

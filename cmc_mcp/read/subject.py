@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from cmc_mcp.model.patterns import late
 from cmc_mcp.read.agree import IDEOGRAMS, Statement, negated_words
-from cmc_mcp.read.words import stem, words
+from cmc_mcp.read.words import capitals, stem, words
 
 _TOKEN: Final = late(rf"[{IDEOGRAMS}]|[^\W{IDEOGRAMS}]+(?:[.:/_@-]\w+|,\d+)*|[%$€£¥]")
 _AMOUNT: Final = re.compile(r"[/:%$€£¥]|,\d{3}")  # never the number of a room or an invoice
@@ -56,6 +57,18 @@ _CHANGING: Final = frozenset(
     )
 )  # fmt: skip
 """English words that say that a value changed, or stands, and name no subject."""
+_MEASURE: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[a-z]+)")
+_BASE_UNITS: Final[Mapping[str, tuple[Decimal, str]]] = {
+    unit: (Decimal(factor), base)
+    for base, factors in {
+        "g": {"kg": "1000", "g": "1", "mg": "0.001"},
+        "m": {"km": "1000", "m": "1", "cm": "0.01", "mm": "0.001"},
+        "l": {"l": "1", "dl": "0.1", "cl": "0.01", "ml": "0.001"},
+        "s": {"d": "86400", "h": "3600", "min": "60", "s": "1", "ms": "0.001"},
+    }.items()
+    for unit, factor in factors.items()
+}
+_ROMAN: Final = re.compile(r"[ivx]+")  # of parts, chapters, kings
 _STATING: Final = frozenset(("i", "we", "my", "our", "the", "a", "an", "it", "he", "she", "they"))
 """English words that begin a statement, though they stand in lists of words that ask."""
 
@@ -117,12 +130,22 @@ def only_asks(text: str, short: int) -> bool:
 
 
 def amounts(values: frozenset[str]) -> frozenset[str]:
-    """Return values without signs of money: "$4,000" is 4000 dollars.
+    """Return values without signs of money, in base units: "$4,000" is 4000 dollars, and 1 kg is 1000 g.
 
+    >>> sorted(amounts(frozenset({"1.5kg", "2h"})))
+    ['1500g', '7200s']
     >>> sorted(amounts(frozenset({"4000", "$"}))) == sorted(amounts(frozenset({"4000$"})))
     True
     """
-    return frozenset(value.strip("$€£¥") for value in values) - {""}
+    return frozenset(map(_in_base_unit, (value.strip("$€£¥") for value in values))) - {""}
+
+
+def _in_base_unit(value: str) -> str:
+    found = _MEASURE.fullmatch(value)
+    if found is None or found["unit"] not in _BASE_UNITS:
+        return value
+    factor, unit = _BASE_UNITS[found["unit"]]
+    return f"{(Decimal(found['number']) * factor).normalize():f}{unit}"
 
 
 def contrast(a: Statement, b: Statement) -> Contrast:
@@ -147,9 +170,25 @@ def contrast(a: Statement, b: Statement) -> Contrast:
 
 
 def _swapped(x: list[_Token], y: list[_Token]) -> bool:
-    """Return whether two statements name the same things in another order: "Ann owes Ben", "Ben owes Ann"."""
+    """Return whether two statements say the same things in another order.
+
+    So do "Ann owes Ben" and "Ben owes Ann", "euros to dollars" and "dollars to euros".
+    """
     one, two = ([token.word.casefold() for token in side if token.is_name] for side in (x, y))
-    return [name for name in one if name in two] != [name for name in two if name in one]
+    if [name for name in one if name in two] != [name for name in two if name in one]:
+        return True
+    return not _joined(x).isdisjoint((last, word, first) for first, word, last in _joined(y))
+
+
+def _joined(tokens: list[_Token]) -> set[tuple[str, str, str]]:
+    """Return the words on both sides of one function word, as in "euros to dollars"."""
+    return {
+        (left.word, middle.word, right.word)
+        for left, middle, right in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if middle.word in words().function
+        and left.word != right.word
+        and not any(token.is_value or token.word in words().function for token in (left, right))
+    }
 
 
 def _turned(x: list[_Token], y: list[_Token]) -> bool:
@@ -169,6 +208,7 @@ def _tokens(text: str) -> list[_Token]:
     known, calendar = words(), _calendar()
     out: list[_Token] = []
     matches = list(_TOKEN().finditer(text))
+    shouted = capitals(text)
     for place, match in enumerate(matches):
         found = match[0]
         low = found.casefold()
@@ -180,6 +220,10 @@ def _tokens(text: str) -> list[_Token]:
             or low in known.relative or low in "%$€£¥"
         )  # fmt: skip
         named = found[:1].isupper() and place > 0 and low in known.negations  # "Mai" is a month, and never in Italian
+        named |= low in shouted and found.isupper()  # "US"
+        named |= (
+            low in known.units and low.isalpha() and not (out and out[-1].is_value)
+        )  # "min" says the least of something
         content = lone or named or not (value or low in known.empty or low in _CHANGING)
         label = value and _is_label(text, matches, place, out[-1] if out else None)
         out.append(_Token(word, value, content, found[:1].isupper() and content, label))
@@ -271,6 +315,10 @@ def _is_one_value(left: _Token, between: Sequence[_Token], right: _Token) -> boo
 def _span(x: list[_Token], y: list[_Token], run: tuple[int, int, int, int]) -> _Span:
     start, stop, other, end = run
     mine, theirs = x[start:stop], y[other:end]
+    if any(_ROMAN.fullmatch(t.word.casefold()) for t in mine) and any(
+        _ROMAN.fullmatch(t.word.casefold()) for t in theirs
+    ):
+        return _Span(is_value=False, names=True)
     is_value = any(t.is_value for t in mine) and any(t.is_value for t in theirs)
     names = is_value and (
         _is_of_noun(x, start, stop) or _is_of_noun(y, other, end) or any(t.is_label for t in mine + theirs)

@@ -27,15 +27,24 @@ OTHERS = [  # names in another order, or a value that is dated: neither is the n
     ("Taxi on 3 May 20 EUR", "Taxi on 4 May 25 EUR", "taxi EUR"),
     ("Gold closed at 1900 on 5 May", "Gold closed at 1950 on 6 May", "where did gold close?"),
     ("Am 5. Mai schloss Gold bei 1900", "Am 6. Mai schloss Gold bei 1950", "wo schloss Gold?"),
+    ("Convert 100 dollars to euros: 92", "Convert 100 euros to dollars: 108", "convert 100"),
+    ("Max temperature was 31 degrees", "Min temperature was 14 degrees", "temperature"),
+    ("The US price is 99", "The EU price is 109", "price"),
+    ("Exam part I: 40 points", "Exam part II: 60 points", "exam points"),
+    ("King Henry V ruled 9 years", "King Henry IV ruled 13 years", "how long did King Henry rule?"),
 ]
 SAME = [  # one value, written in two ways
     ("The fee is 5 %", "The fee is 5%", "what is the fee?"),
     ("The price is 12 500 €", "The price is 12500 €", "what is the price?"),
     ("Der Preis ist 12.500 €", "Der Preis ist 12500 €", "Preis"),
     ("The fee is 1,5 Euro", "The fee is 1.5 Euro", "what is the fee?"),
+    ("Milo's parcel weighs 1000 g", "Milo's parcel weighs 1 kg", "what does Milo's parcel weigh?"),
+    ("The trip takes 90 minutes", "The trip takes 1.5 hours", "how long does the trip take?"),
     ("Phone +49 170 123456", "Phone +49170123456", "phone"),
 ]
 NEWER = [
+    ("The team uses Postgres 14", "The team uses Postgres 16", "which Postgres does the team use?"),
+    ("Standup is at 9:30", "Standup is at 10:15", "when is standup?"),
     ("The budget for the move is $4,000", "The budget for the move is now $5,000", "what is the budget for the move?"),
     ("The demo is on 3 May", "The demo is on 9 May", "when is the demo?"),
     ("The rent is 900 euros", "The rent is 1100 euros", "what is the rent?"),

@@ -144,7 +144,8 @@ def naive(query: str, candidates: list[Candidate], cosine: float, settings: Slot
         mine, theirs = terms(older.said.text), terms(newer.said.text)
         if other_subject(older.said, newer.said, short=settings.short_spoken if older.speaker else settings.short):
             return 0.0
-        if not older.speaker and len(mine & theirs) < settings.shared_words * max(1, min(len(mine), len(theirs))):
+        told = [{word for word in said if not word.isdigit()} or said for said in (mine, theirs)]
+        if not older.speaker and len(told[0] & told[1]) < settings.shared_words * max(1, min(map(len, told))):
             return 0.0
         was, now = values(older.said.text), values(newer.said.text)
         whole = sum(weigh[term] for term in weigh if term in mine)
