@@ -7,14 +7,11 @@ import hashlib
 import os
 import re
 import secrets
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-
-import platformdirs
 
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.config import Settings
@@ -60,6 +57,8 @@ def shown(place: str) -> str:
 
 def default_store() -> str:
     """Return the path of the default store, under the platform's data folder."""
+    import platformdirs
+
     return str(Path(platformdirs.user_data_dir("cmc")) / "memory.db")
 
 
@@ -82,6 +81,8 @@ def configuration(
         InvalidInput: a value is malformed.
         StoreError: the file cannot be read.
     """
+    import platformdirs
+
     env = os.environ if environment is None else environment
     from_file = _file(Path(env.get("CMC_CONFIG", Path(platformdirs.user_config_dir("cmc")) / "cmc.toml")))
     name = workspace or env.get("CMC_WORKSPACE") or from_file.get("workspace") or "default"
@@ -130,6 +131,8 @@ def read_small(path: Path) -> str:
 
 
 def _file(path: Path) -> dict[str, str]:
+    import tomllib
+
     try:
         text = read_small(path)
     except FileNotFoundError:
@@ -234,6 +237,8 @@ def signing_key(environment: Mapping[str, str] | None = None) -> bytes:
         StoreError: the file cannot be read or made.
         InvalidInput: the text is not a key.
     """
+    import platformdirs
+
     env = os.environ if environment is None else environment
     path = Path(env.get("CMC_SIGNING_KEY_FILE", Path(platformdirs.user_config_dir("cmc")) / "signing.key"))
     try:

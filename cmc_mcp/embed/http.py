@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, Unpack
 from urllib.parse import urlsplit
 
@@ -265,6 +264,8 @@ def _problems(base_url: str, model: str, dimension: int) -> list[Problem]:
 
 def _retry_after_s(headers: httpx.Headers) -> float | None:
     """Parse ``Retry-After`` (RFC 9110 §10.2.3): seconds, or a date, which is measured from the answer's own date."""
+    from email.utils import parsedate_to_datetime
+
     value = headers.get("retry-after", "").strip()
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
         return float(value)

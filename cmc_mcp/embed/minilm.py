@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -114,6 +113,8 @@ class MiniLM:
             self._engine = None
 
     def _load(self) -> _Engine:
+        from importlib import resources
+
         with self._lock:
             if self._closed:
                 raise EmbedderError("this embedder is closed; make a new one")

@@ -9,7 +9,6 @@ import binascii
 import hashlib
 import re
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -141,6 +140,8 @@ def cl100k(data_dir: Path | None = None) -> Cl100k:
 
 @lru_cache(maxsize=1)
 def _bundled() -> tiktoken.Encoding:
+    from importlib import resources
+
     return _encoding(resources.files("cmc_mcp.embed.data"))
 
 

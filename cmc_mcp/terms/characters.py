@@ -11,9 +11,7 @@ large ones are read from the file, and compiled, on first use.
 from __future__ import annotations
 
 import re
-import tomllib
 from functools import cache
-from importlib import resources
 from typing import Final, NamedTuple
 
 MARKS: Final = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff"
@@ -67,6 +65,9 @@ class Tables(NamedTuple):
 @cache
 def tables() -> Tables:
     """Return the tables of Unicode 14, read once."""
+    import tomllib
+    from importlib import resources
+
     found = tomllib.loads((resources.files("cmc_mcp.terms") / "unicode14.toml").read_text("utf-8"))
     zeros = [int(code, 16) for code in found["digits"].split()]
     digits = {zero + value: ord("0") + value for zero in zeros for value in range(10)}

@@ -6,11 +6,9 @@ Other languages lose nothing by a list that they have not: what is in none is a 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from typing import Final
 
 from cmc_mcp.terms.english import FUNCTION_WORDS
@@ -44,6 +42,9 @@ class Words:
 @lru_cache(maxsize=1)
 def words() -> Words:
     """Return the lists, read once."""
+    import tomllib
+    from importlib import resources
+
     folder = sorted(resources.files(__name__).iterdir(), key=lambda entry: entry.name)
     files = {entry.name: tomllib.loads(entry.read_text("utf-8")) for entry in folder if entry.name.endswith(".toml")}
     negations = frozenset(word for file in files.values() for word in file["negations"].split())
