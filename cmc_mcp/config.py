@@ -60,6 +60,9 @@ class Weights:
     context: float = 0.0  # of a neighbour's words, as a share of one's own
     pool: float = 0.0  # of what the best of the same source or session reach
     named: float = 0.0  # spoken by somebody the question names
+    unnamed: float = (
+        0.0  # taken off what is neither of a speaker whom the question names, nor beside one, nor names one
+    )
     question: float = 0.0  # taken off a question, as long as it is short
     length: float = 0.0  # taken off a short one
     own: float = 0.0  # taken off what does not speak of oneself
@@ -150,14 +153,16 @@ class Settings:
     frequent_min: int = 1_024  # a term in fewer passages than this is never frequent
     frequent_max: int = 2_048  # one in more, and in a 200th of the passages, always is
     terms_max: int = 64
-    note: Weights = Weights(lexical=0.4, years=0.3, phrase=0.4)
-    document: Weights = Weights(pool=0.4, heading=0.4, years=0.3, phrase=0.4)
+    note: Weights = Weights(lexical=0.4, unnamed=0.3, years=0.3, phrase=0.4)
+    document: Weights = Weights(unnamed=0.3, pool=0.4, heading=0.4, years=0.3, phrase=0.4)
     turn: Weights = Weights(
-        sureness=1.0, context=0.4, pool=0.4, named=0.2, question=0.15, length=0.3, own=0.1, years=0.1, month=0.1,
+        sureness=1.0, context=0.4, pool=0.4, named=0.2, unnamed=0.3, question=0.15, length=0.3, own=0.1, years=0.1, month=0.1,
         phrase=0.4,
     )  # fmt: skip
-    chat: Weights = Weights(lexical=0.3, sureness=1.0, pool=0.4, assistant=0.35, years=0.1, month=0.1, phrase=0.3)
-    code: Weights = Weights(lexical=0.2)
+    chat: Weights = Weights(
+        lexical=0.3, unnamed=0.3, sureness=1.0, pool=0.4, assistant=0.35, years=0.1, month=0.1, phrase=0.3
+    )
+    code: Weights = Weights(lexical=0.2, unnamed=0.3)
     mask_names: bool = True  # embed a question without the speakers it names
     function_words: bool = False  # search with a question's function words too
     context_tokens: int = 60  # of a longer passage, neighbours and being a question count proportionally less

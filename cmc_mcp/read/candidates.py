@@ -118,7 +118,8 @@ class Candidates:
             sure = min(1.0, best / most) if most > 0 else 1.0
             self._scale = Scale(max(cosines.values(), default=0.0), divisor, sure, self._unread)
         base, near, words = candidacy.match(near, words, self._scale)
-        candidacy.add(self._clues, lengths, self._words.holds_any(self._clues.year_terms, rids))
+        holds_year = self._words.holds_any(self._clues.year_terms, rids)
+        candidacy.add(self._clues, lengths, holds_year, self._concerned(rids, around))
         candidacy.note("linked", dict.fromkeys(linked, self._settings.linked))
         candidacy.placed(above, self._settings.node_weight)
         first = self._pool is None
@@ -128,6 +129,18 @@ class Candidates:
         if first:
             self._phrases(candidacy, candidacy.total(base))
         return candidacy.hits(base, near, words, explained=self._trace.explained)
+
+    def _concerned(self, rids: npt.NDArray[np.int64], around: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return which passages name a speaker whom the question names, or stand beside what one of them said."""
+        import numpy as np
+
+        if not self._clues.named:
+            return np.zeros(len(rids), np.bool_)
+        beside = np.unique(around[around > 0])
+        named = np.array(sorted(self._clues.named), np.int64)
+        spoken = beside[np.isin(self._selection.described(beside).speaker, named)]
+        concerned: npt.NDArray[np.bool_] = np.isin(around, spoken).any(axis=1) | self._words.names_any(rids)
+        return concerned
 
     def _with_neighbours(
         self, rids: npt.NDArray[np.int64]

@@ -200,6 +200,16 @@ class LexicalSearch:
                 held |= found.of(rids, 0.0)[1] > 0
         return held
 
+    def names_any(self, rids: Rids) -> npt.NDArray[np.bool_]:
+        """Return which passages (ascending) hold the name of a speaker whom the question names."""
+        import numpy as np
+
+        held = np.zeros(len(rids), np.bool_)
+        for one in (*self._rare, *self._common):
+            if one.word in self._named and not one.beside:
+                held |= one.held.of(rids, 1.0)[0] > 0
+        return held
+
     def _candidates(self, least: int, most: int) -> Rids:
         """Return the passages of the rarest terms: a whole term at a time, to `most` or past `least`."""
         import numpy as np

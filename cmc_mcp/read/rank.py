@@ -117,8 +117,13 @@ class Candidacy:
 
         return np.minimum(1.0, self._settings.context_tokens / np.maximum(lengths, 1.0))
 
-    def add(self, clues: Clues, lengths: Floats, holds_year: npt.NDArray[np.bool_]) -> None:
-        """Add the share of traits and clues to each score."""
+    def add(
+        self, clues: Clues, lengths: Floats, holds_year: npt.NDArray[np.bool_], concerned: npt.NDArray[np.bool_]
+    ) -> None:
+        """Add the share of traits and clues to each score.
+
+        `concerned` is set where a speaker whom the question names is named, or speaks beside.
+        """
         import numpy as np
 
         traits, extra = self._known.traits, self.extra
@@ -128,7 +133,8 @@ class Candidacy:
             if clues.named
             else np.zeros(len(traits))
         )
-        extra["named"] = self.weight("named") * named
+        unnamed = 1.0 - np.maximum(named, concerned) if clues.named else np.zeros(len(traits))
+        extra["named"] = self.weight("named") * named - self.weight("unnamed") * unnamed
         extra["question"] = -self.weight("question") * (traits >> 3 & 1) * self._shortness(lengths)
         extra["length"] = self.weight("length") * (np.minimum(1.0, np.log1p(chars) / _LENGTH_FULL) - 1.0)
         extra["own"] = self.weight("own") * ((traits >> 4 & 1) - 1) * self._shortness(lengths)

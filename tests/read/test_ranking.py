@@ -109,6 +109,19 @@ def test_the_named_speaker_comes_first(tmp_path: Path) -> None:
         assert plain(memory, "What does Ana like, tea or beer?")[0] == "I like tea~ a lot"
 
 
+def test_what_has_nothing_to_do_with_the_named_speaker_stands_behind_what_has(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory:
+        memory.remember("the museum~ was opened when the king went there")
+        memory.remember("Ana went to the museum~ long ago, it was fine", source="diary.md")
+        turns(memory, [("Ana", "the museum~ was nice"), ("Bo", "a museum~ then?")])
+        found = plain(memory, "When did Ana go to the museum?")
+        assert found[-1] == "the museum~ was opened when the king went there"
+        why = memory.recall("When did Ana go to the museum?", explain=True).items[-1].why
+        assert why is not None and why["named"] == -0.3
+        again = memory.recall("When was the museum opened?", explain=True).items
+        assert all("named" not in (item.why or {}) or item.why["named"] == 0 for item in again if item.why)
+
+
 def test_a_model_s_turn_stands_behind_a_user_s(tmp_path: Path) -> None:
     with opened(tmp_path) as memory:
         turns(memory, [("user", "my budget~ is five"), ("assistant", "your budget~ is five")])
