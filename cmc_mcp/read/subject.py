@@ -69,6 +69,10 @@ _BASE_UNITS: Final[Mapping[str, tuple[Decimal, str]]] = {
     for unit, factor in factors.items()
 }
 _ROMAN: Final = re.compile(r"[ivx]+")  # of parts, chapters, kings
+_DIRECTED: Final = frozenset(
+    ("to", "from", "into", "over", "under", "above", "below", "before", "after", "than", "by", "of")
+)
+"""English words between two things that do not say the same when the things are swapped."""
 _STATING: Final = frozenset(("i", "we", "my", "our", "the", "a", "an", "it", "he", "she", "they"))
 """English words that begin a statement, though they stand in lists of words that ask."""
 
@@ -181,11 +185,11 @@ def _swapped(x: list[_Token], y: list[_Token]) -> bool:
 
 
 def _joined(tokens: list[_Token]) -> set[tuple[str, str, str]]:
-    """Return the words on both sides of one function word, as in "euros to dollars"."""
+    """Return the words on both sides of one that has a direction, as in "euros to dollars"."""
     return {
         (left.word, middle.word, right.word)
         for left, middle, right in zip(tokens, tokens[1:], tokens[2:], strict=False)
-        if middle.word in words().function
+        if middle.word in _DIRECTED
         and left.word != right.word
         and not any(token.is_value or token.word in words().function for token in (left, right))
     }
