@@ -270,7 +270,9 @@ def _left(x: list[_Token], y: list[_Token]) -> frozenset[str]:
         and token.word not in theirs
         and stem(token.word) not in stems
         and stems.isdisjoint(opposites().get(stem(token.word), ()))
-        and not (len(token.word) > 3 and token.word.isalpha() and _is_inflected(token.word, theirs))
+        and not (
+            len(token.word) > 3 and token.word.isalpha() and not token.is_name and _is_inflected(token.word, theirs)
+        )
     )
 
 

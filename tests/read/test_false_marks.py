@@ -30,6 +30,8 @@ OTHERS = [  # names in another order, or a value that is dated: neither is the n
     ("Convert 100 dollars to euros: 92", "Convert 100 euros to dollars: 108", "convert 100"),
     ("Max temperature was 31 degrees", "Min temperature was 14 degrees", "temperature"),
     ("The US price is 99", "The EU price is 109", "price"),
+    ("Peter's locker code is 4471", "Petra's locker code is 8812", "locker code"),
+    ("Martin earns 4000", "Martina earns 4500", "who earns how much?"),
     ("Exam part I: 40 points", "Exam part II: 60 points", "exam points"),
     ("King Henry V ruled 9 years", "King Henry IV ruled 13 years", "how long did King Henry rule?"),
 ]
