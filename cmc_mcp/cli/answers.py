@@ -62,6 +62,11 @@ def receipt(out: Out, result: Receipt) -> None:
         out.line(Styled("! kept in quarantine: ", "yellow"), f"{kept.id}  {'; '.join(map(value, kept.reasons))}")
     for conflict in result.conflicts:
         out.line(Styled("! conflict: ", "yellow"), f"{conflict.with_id}  {value(conflict.reason)}")
+    if result.more_conflicts:
+        out.line(Styled(f"! {result.more_conflicts:,} more disagree", "yellow"))
+    for name in result.echo_of:
+        said = "was superseded, and stays so; to go back, revise what superseded it"
+        out.line(Styled("! this repeats ", "yellow"), Styled(name, "cyan"), f": it {said}")
     if result.pending:
         out.line(Styled(f"! {result.pending} without a vector yet; `cmc embed` makes them", "yellow"))
     if result.undone_by:

@@ -147,6 +147,14 @@ def test_a_correction_keeps_the_old_belief_readable(cmc: Any) -> None:
     assert name in cmc("show", done.json["added"][0]).out
 
 
+def test_a_superseded_belief_that_is_told_again_is_said_to_repeat_it(cmc: Any) -> None:
+    old = remembered(cmc, "The office is on floor 3")
+    assert cmc("revise", old, "The office is on floor 7").code == 0
+    again = cmc("remember", "the office is on floor 3")
+    assert again.code == 0
+    assert f"this repeats {old}" in again.out, again.out
+
+
 def test_marks_are_reported_in_one_transaction_and_taken_back_by_a_rollback(cmc: Any) -> None:
     first, second = remembered(cmc, HEROKU), remembered(cmc, "The tests run on Jenkins")
     done = cmc("--json", "mark", "wrong", first, second[:12], "--reason", "an old wiki page")
