@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
 from cmc_mcp.ids import Rid
-from cmc_mcp.index.lexicon import Lexicon, Postings, Weighted, together
+from cmc_mcp.index.lexicon import Lexicon, Postings, Weighted, met, together
 from cmc_mcp.read.clues import askable
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.terms.normal import normalised
@@ -133,7 +133,7 @@ class LexicalSearch:
                 f"{one.term}~",
                 one.word,
                 weight,
-                together([(found[term].weighted(self._settings.heading_weight), share) for term, share in terms]),
+                together([(found[term], share) for term, share in terms], self._settings.heading_weight),
                 self.terms[one.term] > 0,
             )
             for one, weight, terms in near
@@ -179,11 +179,18 @@ class LexicalSearch:
         counted = (around > 0) * np.array([far, 1.0, 1.0, far]) * shares[:, None]
         has_context = bool(counted.any())
         norm = self._norm(rids)
+        whole, text = np.zeros(len(every)), np.zeros(len(every))
         for one in self._rare:
-            whole, text = one.held.of(every, self._settings.heading_weight)
+            there, places = met(every, one.held.rids)
+            if not len(there):
+                continue
+            whole[there] = one.held.whole(places, self._settings.heading_weight)
             tf = whole[mine]
             if has_context:
+                text[there] = one.held.in_text(places)
                 tf = tf + (text[theirs] * counted).sum(axis=1)
+                text[there] = 0.0
+            whole[there] = 0.0
             if one.word in self._named:
                 tf = np.where(named, 0.0, tf)
             scores += self._part(one, tf, norm)
@@ -197,7 +204,8 @@ class LexicalSearch:
         cap = _frequent(self._head.passages, self._settings)
         for found in self._postings(words).values() if words else ():
             if 0 < len(found.rids) < cap:
-                held |= found.of(rids, 0.0)[1] > 0
+                there, places = met(rids, found.rids)
+                held[there] |= found.text[places] > 0
         return held
 
     def _candidates(self, least: int, most: int) -> Rids:
@@ -250,7 +258,8 @@ class LexicalSearch:
             return scores
         norm = self._norm(rids)
         for one in sought:
-            scores += self._part(one, one.held.of(rids, self._settings.heading_weight)[0], norm)
+            there, places = met(rids, one.held.rids)
+            scores[there] += self._part(one, one.held.whole(places, self._settings.heading_weight), norm[there])
         return scores
 
     def _worth(self, weight: float, n: int) -> float:
@@ -278,13 +287,13 @@ class LexicalSearch:
         held: dict[str, Scores] = {}
         for one in (*self._rare, *self._common):
             if one.word in self._asked:
-                whole = (
-                    np.minimum(1.0, one.held.of(rids, 1.0)[0])
-                    if isinstance(one.held, Weighted)
-                    else (one.held.of(rids, 1.0)[0] > 0)
-                )
-                mine = self._worth(one.weight, one.n) * whole
-                held[one.word] = np.maximum(held.get(one.word, 0.0), mine)
+                if one.word not in held:
+                    held[one.word] = np.zeros(len(rids), np.float64)
+                there, places = met(rids, one.held.rids)
+                whole = one.held.whole(places, 1.0)
+                share = np.minimum(1.0, whole) if isinstance(one.held, Weighted) else whole > 0
+                mine = self._worth(one.weight, one.n) * share
+                held[one.word][there] = np.maximum(held[one.word][there], mine)
         out = np.zeros(len(rids), np.float64)
         for word, mine in held.items():
             main = self._asked[word]
@@ -302,8 +311,7 @@ class LexicalSearch:
 
     def lengths(self, rids: Rids) -> Scores:
         """Return the lengths of passages in terms, headings included."""
-        lengths: Scores = self._lexicon.lengths(self._selection.view, rids).astype("float64")
-        return lengths
+        return self._lexicon.lengths(self._selection.view, rids)
 
     def _norm(self, rids: Rids) -> Scores:
         settings, average = self._settings, self._head.tokens / self._head.passages

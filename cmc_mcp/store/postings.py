@@ -7,7 +7,8 @@ term reads few rows. What is packed follows from the last record number alone, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp import limits
@@ -82,12 +83,20 @@ def forward(terms: Terms) -> bytes:
 
 def read_forward(row: bytes) -> dict[str, Counts]:
     """Read the terms of a passage."""
-    out: dict[str, Counts] = {}
+    return {term: counts for counts, terms in by_counts(row) for term in terms}
+
+
+def by_counts(row: bytes) -> Iterator[tuple[Counts, list[str]]]:
+    """Yield the terms of a passage that have the same counts."""
     for line in row.decode("utf-8", "surrogatepass").split("\n") if row else ():
         written, *terms = line.split(" ")
-        text, heading, extras = map(int, written.split(","))
-        out.update(dict.fromkeys(terms, (text, heading, extras)))
-    return out
+        yield _counts(written), terms
+
+
+@lru_cache(maxsize=1_024)
+def _counts(written: str) -> Counts:
+    text, heading, extras = map(int, written.split(","))
+    return text, heading, extras
 
 
 # ---------------------------------------------------------------------- blocks
@@ -181,16 +190,14 @@ def changed(row: bytes, offset: int, counts: Counts | None) -> bytes:
     return b"".join([entries[at] for at in sorted(entries)])
 
 
-def unpacked(rows: Iterable[tuple[int, bytes]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Read rows of one term (first number of the block, entries) as the numbers and (n, 3) counts."""
+def unpacked(rows: Sequence[tuple[int, bytes | bytearray]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Read rows (first number of the block, entries), one after the other, as the numbers and (n, 3) counts."""
     import numpy as np
 
-    numbers, counts = [np.zeros(0, np.int64)], [np.zeros((0, 3), np.uint8)]
-    for first, row in rows:
-        read = np.frombuffer(row, np.uint8).reshape(-1, ENTRY_BYTES)
-        numbers.append(read[:, 0].astype(np.int64) + (read[:, 1].astype(np.int64) << 8) + first)
-        counts.append(read[:, 2:])
-    return np.concatenate(numbers), np.concatenate(counts)
+    read = np.frombuffer(b"".join([row for _, row in rows]), np.uint8).reshape(-1, ENTRY_BYTES)
+    firsts = np.repeat(np.array([first for first, _ in rows], np.int64), [len(row) // ENTRY_BYTES for _, row in rows])
+    offsets = np.ascontiguousarray(read[:, :2]).view("<u2")[:, 0]
+    return firsts + offsets, read[:, 2:]
 
 
 # ---------------------------------------------------------------------- lengths, vocabulary
@@ -227,3 +234,8 @@ def data(term: str) -> bytes:
 def term_of(key: bytes) -> str:
     """Return the term of a key."""
     return key.decode("utf-8", "surrogatepass")
+
+
+def terms_of(keys: bytes) -> list[str]:
+    """Return the terms of keys that stand in lines: no term holds what ends one."""
+    return term_of(keys).split("\n")

@@ -130,7 +130,9 @@ def test_what_is_read_is_what_a_dictionary_of_all_passages_says(seed: int, steps
     for rid, one in made.items():
         for term in packed.words_of(one.terms) if packed.ordinal(rid) < end else ():
             first.setdefault(term, rid)
-    assert {term: rid for rid, words in full.rows.words(low, full.last) for term in words} == first
+    rids, words = full.rows.words(low, full.last)
+    assert dict(zip(words, rids, strict=True)) == first
+    assert list(zip(rids, words, strict=True)) == sorted(zip(rids, words, strict=True), key=lambda one: (one[0], one[1].encode()))
     assert full.faults() == set()
 
 

@@ -7,7 +7,7 @@ last transaction left: until the unit itself packs, the blocks are those of that
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Final, NamedTuple, cast
 
@@ -274,14 +274,18 @@ class Postings:
         )
         return [(block * BLOCK, lengths) for block, lengths in found.fetchall() if block * BLOCK <= rows.ordinal(last)]
 
-    def words(self, after: Rid, upto: Rid) -> Iterator[tuple[Rid, list[str]]]:
-        """Yield the words that first stand in packed records of (after, upto], by record, ascending."""
+    def words(self, after: Rid, upto: Rid) -> tuple[list[Rid], list[str]]:
+        """Return the words that first stand in packed records of (after, upto], each with its record, in order of both.
+
+        They come as one row: they may be many, and each row costs more than it holds.
+        """
         found = self._c.execute(
-            "SELECT rid, term FROM vocabulary WHERE ws = ? AND rid > ? AND rid <= ? ORDER BY rid, term",
+            "SELECT group_concat(rid), CAST(group_concat(term, x'0a') AS BLOB) FROM"
+            " (SELECT rid, term FROM vocabulary WHERE ws = ? AND rid > ? AND rid <= ? ORDER BY rid, term)",
             (self._ws, after, upto),
-        )
-        for rid, some in groupby(found.fetchall(), lambda row: cast(Rid, row[0])):
-            yield rid, [rows.term_of(term) for _, term in some]
+        ).fetchall()
+        rids, terms = found[0]
+        return ([], []) if rids is None else (cast("list[Rid]", list(map(int, rids.split(",")))), rows.terms_of(terms))
 
 
 class Checking:
