@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _ENTRIES_MAX: Final = 2_000_000  # nine to eleven bytes each
 _WORDS_MAX: Final = 4_096  # of which it is kept what is near them
+_NEAR_ENTRIES_MAX: Final = 500_000  # of all those together, 24 bytes each
 
 
 class Postings(NamedTuple):
@@ -170,7 +171,8 @@ class Lexicon:
         self._measured = self._low  # up to which lengths are known
         self._vocabulary = Vocabulary()
         self._learnt = self._low  # up to which its words are known
-        self._found: dict[tuple[str, Rid], tuple[tuple[str, float], ...]] = {}  # what is near words up to a record
+        self._near: dict[tuple[str, Rid, float], Weighted | None] = {}  # where what is near words is, up to a record
+        self._near_size = 0
 
     def postings(self, view: ReadView, terms: Iterable[str], upto: Rid) -> dict[str, Postings]:
         """Return where terms are, in passages recorded up to a record number; each is looked up once."""
@@ -263,20 +265,34 @@ class Lexicon:
             self._lengths[rid - self._low] = length
         self._measured = max(self._measured, last)
 
-    def near(self, view: ReadView, word: str, upto: Rid) -> tuple[tuple[str, float], ...]:
-        """Return the terms nearest to a word among those of passages recorded up to a record number, with their similarity."""
+    def near(self, view: ReadView, words: Sequence[str], upto: Rid, heading_weight: float) -> dict[str, Weighted]:
+        """Return where the terms nearest to words are, in passages recorded up to a record number, as one term a word.
+
+        A word that nothing is near to is left out.
+        """
+        with self._lock:
+            found = {word: self._near[key] for word in words if (key := (word, upto, heading_weight)) in self._near}
+        near = {word: self._nearest(view, word, upto) for word in words if word not in found}
+        if near:
+            held = self.postings(view, [term for some in near.values() for term, _ in some], upto)
+            made = {
+                word: together([(held[term], share) for term, share in some], heading_weight) if some else None
+                for word, some in near.items()
+            }
+            found.update(made)
+            with self._lock:
+                if len(self._near) >= _WORDS_MAX or self._near_size > _NEAR_ENTRIES_MAX:
+                    self._near, self._near_size = {}, 0
+                self._near_size += sum(len(one.rids) for one in made.values() if one)
+                self._near.update({(word, upto, heading_weight): one for word, one in made.items()})
+        return {word: one for word, one in found.items() if one is not None}
+
+    def _nearest(self, view: ReadView, word: str, upto: Rid) -> tuple[tuple[str, float], ...]:
         with self._lock:
             last = view.head().last_rid
             if last > self._learnt:
                 self._learn(view, last)
-            found = self._found.get((word, upto))
-        if found is None:
-            found = self._vocabulary.near(word, upto)
-            with self._lock:
-                if len(self._found) >= _WORDS_MAX:
-                    self._found.clear()
-                self._found[word, upto] = found
-        return found
+        return self._vocabulary.near(word, upto)
 
     def _learn(self, view: ReadView, last: Rid) -> None:
         tail = self._caught_up(view)

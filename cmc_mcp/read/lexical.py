@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
 from cmc_mcp.ids import Rid
-from cmc_mcp.index.lexicon import Lexicon, Postings, Weighted, met, together
+from cmc_mcp.index.lexicon import Lexicon, Postings, Weighted, met
 from cmc_mcp.read.clues import askable
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.terms.normal import normalised
@@ -126,18 +126,12 @@ class LexicalSearch:
         wider = sorted(
             widened(searched, lambda term: self.terms.get(term, 0) > 0), key=lambda one: self.terms[one[0].term] > 0
         )
-        near = [(term, weight, self._lexicon.near(view, term.term, upto)) for term, weight in wider[:_WIDENED_MAX]]
-        found = self._postings(term for *_, terms in near for term, _ in terms)
+        some = wider[:_WIDENED_MAX]
+        near = self._lexicon.near(view, [term.term for term, _ in some], upto, self._settings.heading_weight)
         return [
-            _Sought(
-                f"{one.term}~",
-                one.word,
-                weight,
-                together([(found[term], share) for term, share in terms], self._settings.heading_weight),
-                self.terms[one.term] > 0,
-            )
-            for one, weight, terms in near
-            if terms
+            _Sought(f"{one.term}~", one.word, weight, near[one.term], self.terms[one.term] > 0)
+            for one, weight in some
+            if one.term in near
         ]
 
     def best(self, k: int) -> list[tuple[Rid, float]]:
@@ -300,14 +294,14 @@ class LexicalSearch:
             out += np.minimum(mine, self._worth(main.weight, self.terms[main.term]))
         return out
 
-    def hold_all(self, rids: Rids) -> bool:
-        """Return whether one of some passages (ascending) holds every word that says what is asked.
+    def is_all(self, held: Scores) -> bool:
+        """Return whether one of some passages holds every word that says what is asked, by what each holds (`held`).
 
         None does where the question consists of function words.
         """
-        if self._asks_only or not len(rids):
+        if self._asks_only or not len(held):
             return False
-        return bool(self.held(rids).max() >= self.asked() * (1.0 - _ROUNDED))
+        return bool(held.max() >= self.asked() * (1.0 - _ROUNDED))
 
     def lengths(self, rids: Rids) -> Scores:
         """Return the lengths of passages in terms, headings included."""

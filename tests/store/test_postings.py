@@ -132,7 +132,9 @@ def test_what_is_read_is_what_a_dictionary_of_all_passages_says(seed: int, steps
             first.setdefault(term, rid)
     rids, words = full.rows.words(low, full.last)
     assert dict(zip(words, rids, strict=True)) == first
-    assert list(zip(rids, words, strict=True)) == sorted(zip(rids, words, strict=True), key=lambda one: (one[0], one[1].encode()))
+    assert list(zip(rids, words, strict=True)) == sorted(
+        zip(rids, words, strict=True), key=lambda one: (one[0], one[1].encode())
+    )
     assert full.faults() == set()
 
 
