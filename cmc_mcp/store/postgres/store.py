@@ -61,9 +61,16 @@ class PostgresStore(SqlStore):
     # ------------------------------------------------------------------ life
     @classmethod
     def open(
-        cls, url: str, *, clock: Clock, registry: Registry, read_only: bool = False, objects: Objects | None = None
+        cls,
+        url: str,
+        *,
+        clock: Clock,
+        registry: Registry,
+        read_only: bool = False,
+        objects: Objects | None = None,
+        progress: Progress | None = None,
     ) -> PostgresStore:
-        """Open a store, making or migrating its tables, for which objects that are kept elsewhere may be read.
+        """Open a store, making or migrating its tables, for which objects kept elsewhere may be read and `progress` is told.
 
         Raises:
             InvalidInput: the address.
@@ -72,7 +79,7 @@ class PostgresStore(SqlStore):
             IntegrityError: as their names say.
         """
         address = Address.of(url, read_only=read_only)
-        migrate.run(address, clock, registry, objects=objects)
+        migrate.run(address, clock, registry, objects=objects, progress=progress)
         return cls(address, clock=clock, registry=registry)
 
     def close(self) -> None:
