@@ -182,13 +182,15 @@ class PostgresStore(SqlStore):
     def scrub(self, ws: Ws, erasure_count: int) -> bool:
         """Vacuum what was erased, so that dead rows leave the tables; False when a reader may still see them.
 
+        The planner's statistics, which hold values of the rows that there were, are made anew.
+
         Then the erasures of a workspace up to an erasure count are finished; a later one, of another server, is not.
         """
         with self.exclusive() as connection:
             row = connection.execute(_SEEN, (ws,)).fetchone()
             tables = (*self.registry.tables, *OWN_TABLES)
             names = ", ".join(table.name for table in tables if table.erasable)
-            connection.run(f"VACUUM (INDEX_CLEANUP ON) {names}")
+            connection.run(f"VACUUM (INDEX_CLEANUP ON, ANALYZE) {names}")
             seen = bool(row and row[0])
             if not seen:
                 for table in (POSTINGS, VOCABULARY):  # their indexes keep words that are gone, as bounds between pages
