@@ -7,6 +7,7 @@ term reads few rows. What is packed follows from the last record number alone, w
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -51,8 +52,14 @@ def made_of(heading: str, text: str) -> Made:
     {'new': (1, 1, 0), 'getus': (1, 0, 0), 'get': (0, 0, 1), 'user': (0, 0, 1)}
     """
     body = passage_terms(text)
-    if not heading and not body.extras and max(body.counts.values(), default=0) <= _COUNT_MAX:
-        return Made(body.length, {kept(term): (count, 0, 0) for term, count in body.counts.items()})
+    if (
+        not heading
+        and not body.extras
+        and max(body.counts.values(), default=0) <= _COUNT_MAX
+        and max(map(len, body.counts), default=0) <= limits.TERM_CHARS_MAX
+    ):
+        counted = body.counts.items()
+        return Made(body.length, {term: _ONCE if count == 1 else (count, 0, 0) for term, count in counted})
     head = passage_terms(heading)
     terms: dict[str, Counts] = {}
     for term in dict.fromkeys((*body.counts, *head.counts, *body.extras, *head.extras)):
@@ -74,9 +81,9 @@ def forward(terms: Terms) -> bytes:
     >>> forward({"b": (1, 0, 0), "a": (1, 0, 0), "c": (2, 0, 1)})
     b'1,0,0 a b\\n2,0,1 c'
     """
-    groups: dict[Counts, list[str]] = {}
+    groups: defaultdict[Counts, list[str]] = defaultdict(list)
     for term, counts in terms.items():
-        groups.setdefault(counts, []).append(term)
+        groups[counts].append(term)
     lines = [f"{t},{h},{x} {' '.join(sorted(groups[t, h, x]))}" for t, h, x in sorted(groups)]
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
@@ -152,16 +159,14 @@ def entry(offset: int, counts: Counts) -> bytes:
     return bytes((offset & 0xFF, offset >> 8, *counts))
 
 
-def packed(passages: Iterable[tuple[int, Terms]], first: int) -> dict[str, bytearray]:
-    """Pack passages (number, terms), ascending, into rows of a block that begins with a number."""
-    rows: dict[str, bytearray] = {}
-    for number, terms in passages:
-        low, high = (number - first) & 0xFF, (number - first) >> 8
-        for term, counts in terms.items():
-            row = rows.get(term)
-            if row is None:
-                row = rows[term] = bytearray()
-            row += bytes((low, high, *counts))
+def packed(passages: Iterable[tuple[int, Iterable[tuple[Counts, Iterable[str]]]]], first: int) -> dict[str, bytearray]:
+    """Pack passages (number, terms by their counts), ascending, into rows of a block that begins with a number."""
+    rows: defaultdict[str, bytearray] = defaultdict(bytearray)
+    for number, groups in passages:
+        for counts, terms in groups:
+            one = entry(number - first, counts)
+            for term in terms:
+                rows[term] += one
     return rows
 
 
