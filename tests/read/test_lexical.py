@@ -23,6 +23,7 @@ from cmc_mcp.terms.passage import EXTRA_WEIGHT
 from cmc_mcp.terms.query import query_terms, widened
 from tests.read.made import asked, both_ways, point_at
 from tests.support import reach
+from tests.support.memories import erase
 from tests.support.together import together
 
 LETTERS = [f"{a}{b}" for a in ("ba", "ke", "mo", "zu", "ri") for b in ("n", "t", "lo", "pa")]
@@ -255,3 +256,17 @@ def test_who_reads_while_blocks_fill_sees_what_the_read_point_has(tmp_path: Path
         together(lambda work, arguments: work(*arguments), [(write, ()), *readers])
         assert asked[0] > len(readers)
         assert memory.verify().faults == []
+
+
+@pytest.mark.parametrize("matrix_bytes_max", [0, Settings().matrix_bytes_max])
+def test_what_was_read_of_words_is_kept_with_and_without_a_matrix(tmp_path: Path, matrix_bytes_max: int) -> None:
+    with _opened(tmp_path, settings_=Settings(matrix_bytes_max=matrix_bytes_max)) as memory:
+        gone = memory.remember("the heron stands in the water").added
+        for _ in range(2):
+            memory.recall("heron")
+            with reach.reader(memory) as view:
+                lexicon = reach.kept(memory).of(view.erasure_count(), Lexicon, view.ws)
+            assert "heron" in lexicon._known
+        erase(memory, gone)
+        with reach.reader(memory) as view:
+            assert not reach.kept(memory).of(view.erasure_count(), Lexicon, view.ws)._known

@@ -88,7 +88,8 @@ class Postings:
     def block(self, place: Place) -> list[tuple[bytes, bytes]]:
         """Return the rows of a block as (term, entries), by term."""
         found = self._c.execute(
-            "SELECT term, entries FROM postings WHERE ws = ? AND level = ? AND block = ? ORDER BY term", (self._ws, *place)
+            "SELECT term, entries FROM postings WHERE ws = ? AND level = ? AND block = ? ORDER BY term",
+            (self._ws, *place),
         )
         return cast("list[tuple[bytes, bytes]]", found.fetchall())
 
