@@ -17,7 +17,6 @@ from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.history.references import PointLike, plain_text
 from cmc_mcp.ids import Rid
-from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.kernel.identity import atom_name, collection_origin, entry_discriminator
 from cmc_mcp.model.entries import Entry, Found
 from cmc_mcp.model.filters import Where, checked
@@ -309,8 +308,7 @@ class Collection:
             cosines = selection.dense(here.model, vector, depth)
         if text is None or (vector is not None and alpha >= 1):
             return cosines[:k]
-        lexicon = Lexicon(here.view.ws) if here.matrix is None else here.matrix.lexicon
-        words = LexicalSearch(selection, text, settings, lexicon, alone=vector is None or not here.model)
+        words = LexicalSearch(selection, text, settings, here.lexicon, alone=vector is None or not here.model)
         found = words.best(max(depth, settings.lexical_candidates))
         if vector is None:
             return reading.in_order(here.view, found)[:k]

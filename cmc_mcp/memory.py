@@ -124,11 +124,13 @@ class Memory:
         key: bytes | None = None,
         read_only: bool = False,
         objects: str | Path | None = None,
+        progress: Progress | None = None,
     ) -> Self:
         """Open a store, creating it when it is new: a file, or a database (`postgresql://…`).
 
         `embedder` is the bundled model by default, which loads with the first text; None means full text alone. `key`
         encrypts the whole file. `objects` is where large content is kept, by default beside the rest of the store.
+        `progress` is told how many passages the migration of a store of an older format has read, of how many.
 
         Raises:
             StoreError: the store cannot be opened.
@@ -139,7 +141,13 @@ class Memory:
             _check_principal(principal)
         clock = clock or SystemClock()
         store, kept = open_store(
-            path_or_url, clock=clock, registry=REGISTRY, key=key, read_only=read_only, objects=objects
+            path_or_url,
+            clock=clock,
+            registry=REGISTRY,
+            key=key,
+            read_only=read_only,
+            objects=objects,
+            progress=progress,
         )
         made = MiniLM() if isinstance(embedder, str) else embedder
         try:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar, cast
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 from cmc_mcp.canon import Json, canonical
 from cmc_mcp.clock import Clock
@@ -28,6 +28,7 @@ from cmc_mcp.store.ports import AuditView, Objects, ReadView, Store, WriteUnit
 from cmc_mcp.store.rows import Head
 
 T = TypeVar("T")
+P = ParamSpec("P")
 F = TypeVar("F", bound=Follower, covariant=True)
 
 
@@ -52,13 +53,16 @@ class Kept:
         self._things: dict[Callable[..., object], object] = {}
         self._indexes: dict[Callable[..., object], Follower] = {}
 
-    def of(self, erasure_count: int, make: Callable[[], T]) -> T:
-        """Return what `make` made as of an erasure count; make it anew when that has moved."""
+    def of(self, erasure_count: int, make: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+        """Return what `make` made of what it is given as of an erasure count; make it anew when that has moved.
+
+        All that is given to one maker is the same in one workspace.
+        """
         with self._guard:
             if self._erasure_count != erasure_count:
                 self._erasure_count, self._things = erasure_count, {}
             if make not in self._things:
-                self._things[make] = make()
+                self._things[make] = make(*given, **named)
             return cast("T", self._things[make])
 
     def index(self, make: Indexed[F], ws: Ws, model: ModelNumber, dimension: int, erasure_count: int) -> F:

@@ -98,16 +98,18 @@ class Session:
         """Open the memory that a configuration names."""
         from cmc_mcp.memory import Memory
 
-        return Memory.open(
-            asked.store,
-            workspace=asked.workspace,
-            principal=asked.principal,
-            embedder="bundled" if self.model else None,
-            settings=asked.settings,
-            key=asked.key,
-            read_only=read_only,
-            objects=asked.objects,
-        )
+        with self.progress("migrate the store, passages") as progress:
+            return Memory.open(
+                asked.store,
+                workspace=asked.workspace,
+                principal=asked.principal,
+                embedder="bundled" if self.model else None,
+                settings=asked.settings,
+                key=asked.key,
+                read_only=read_only,
+                objects=asked.objects,
+                progress=progress,
+            )
 
     def answer(self, result: Result, show: Callable[[Out], None]) -> None:
         """Print a result: its model as JSON, or for people."""

@@ -7,7 +7,8 @@ contents, and which they were is not recorded; but which contents were erased, a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import heappop, heappush
 
 from cmc_mcp.ids import END, PayloadHash, Pid, Seq, Vid
 from cmc_mcp.kernel.kinds import ERASURE
@@ -41,22 +42,57 @@ def unexplained(audit: Audit, vids: Sequence[Vid]) -> Iterator[tuple[Seq, int]]:
             gaps.append((rows[seq], missing))
     if not gaps:
         return
-    recorded, gone = _erased(audit)
     lives = 1 + sum(row.verb == "release" for row in audit.rows)
-    left = dict.fromkeys(recorded, lives * max(1, len(list(audit.view.models()))))
+    explaining = Explaining(*_erased(audit), lives, models=max(1, len(list(audit.view.models()))))
     for row, missing in gaps:
-        could = [
-            content
-            for content, seqs in recorded.items()
-            if left[content]
-            and (gone[content] > row.seq or lives > 1)
-            and (min(seqs) <= row.seq if row.verb in _LATER else row.seq in seqs)
-        ]
-        taken = sorted(could, key=gone.__getitem__)[:missing]  # who goes first explains the least later
+        taken = explaining.take(row.seq, missing, later=row.verb in _LATER)
+        if taken < missing:
+            yield row.seq, missing - taken
+
+
+class Explaining:
+    """What erased contents can explain of the gaps of transactions, which ask in their order.
+
+    Who goes first explains the least later, so it is taken first.
+    """
+
+    def __init__(self, recorded: Mapping[Pid, set[Seq]], gone: Mapping[Pid, Seq], lives: int, models: int) -> None:
+        self._gone, self._for_good = gone, lives == 1
+        self._left = dict.fromkeys(recorded, lives * models)
+        self._of: dict[Seq, list[Pid]] = {}  # what each transaction recorded
+        for content, seqs in recorded.items():
+            for seq in seqs:
+                self._of.setdefault(seq, []).append(content)
+        places = {content: place for place, content in enumerate(recorded)}
+        self._coming = sorted(((min(recorded[one]), place, one) for one, place in places.items()), reverse=True)
+        self._there: list[tuple[Seq, int, Pid]] = []  # a heap of what was recorded by now: (gone, place, content)
+
+    def take(self, seq: Seq, most: int, *, later: bool) -> int:
+        """Take contents for vectors that a transaction made; `later` of any recorded before, else of its own alone."""
+        taken = self._recorded_by(seq, most) if later else self._recorded_in(seq, most)
         for content in taken:
-            left[content] -= 1
-        if len(taken) < missing:
-            yield row.seq, missing - len(taken)
+            self._left[content] -= 1
+        return len(taken)
+
+    def _may(self, content: Pid, seq: Seq) -> bool:
+        return self._left[content] > 0 and (self._gone[content] > seq or not self._for_good)
+
+    def _recorded_in(self, seq: Seq, most: int) -> list[Pid]:
+        could = [content for content in self._of.get(seq, ()) if self._may(content, seq)]
+        return sorted(could, key=self._gone.__getitem__)[:most]
+
+    def _recorded_by(self, seq: Seq, most: int) -> list[Pid]:
+        while self._coming and self._coming[-1][0] <= seq:
+            _, place, content = self._coming.pop()
+            heappush(self._there, (self._gone[content], place, content))
+        taken: list[tuple[Seq, int, Pid]] = []
+        while self._there and len(taken) < most:
+            one = heappop(self._there)
+            if self._may(one[2], seq):  # what may not now may never again: transactions ask in their order
+                taken.append(one)
+        for one in taken:
+            heappush(self._there, one)
+        return [content for *_, content in taken]
 
 
 def _erased(audit: Audit) -> tuple[dict[Pid, set[Seq]], dict[Pid, Seq]]:

@@ -7,8 +7,10 @@ What is in no block yet is read once, term by term as it is written, until it is
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from bisect import bisect_right
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.ids import Rid, Ws
@@ -23,36 +25,44 @@ if TYPE_CHECKING:
     from cmc_mcp.store.ports import ReadView
 
     Rids = npt.NDArray[np.int64]
+    Counts = npt.NDArray[np.uint8]
     Scores = npt.NDArray[np.float64]
+    Indexes = npt.NDArray[np.intp]
+    Places = Indexes | slice
 
-_ENTRIES_MAX: Final = 2_000_000  # eleven bytes each
+_ENTRIES_MAX: Final = 2_000_000  # nine to eleven bytes each
 _WORDS_MAX: Final = 4_096  # of which it is kept what is near them
-_TEXT, _HEADING, _EXTRAS = 0, 1, 2
+_NEAR_ENTRIES_MAX: Final = 500_000  # of all those together, 24 bytes each
 
 
 class Postings(NamedTuple):
-    """Where a term is: record numbers, ascending, and its counts there: in the text, in the heading, as an addition."""
+    """Where a term is: record numbers, ascending, and its counts there; None is a count that is nowhere."""
 
     rids: Rids
-    counts: npt.NDArray[np.uint8]
+    text: Counts
+    heading: Counts | None
+    extras: Counts | None
 
     def upto(self, rid: Rid) -> Postings:
         """Return those up to a record."""
         end = int(self.rids.searchsorted(rid, "right"))
-        return self if end == len(self.rids) else Postings(self.rids[:end], self.counts[:end])
+        if end == len(self.rids):
+            return self
+        heading, extras = (None if one is None else one[:end] for one in (self.heading, self.extras))
+        return Postings(self.rids[:end], self.text[:end], heading, extras)
 
-    def weighted(self, heading_weight: float) -> Weighted:
-        """Return one count for all, and the count in the text by itself."""
-        return Weighted(self.rids, *_weighed(self.counts, heading_weight))
+    def whole(self, places: Places, heading_weight: float) -> Scores:
+        """Return one count for all, at some places."""
+        out = self.text[places].astype("float64")
+        if self.heading is not None:
+            out += heading_weight * self.heading[places].astype("float64")
+        if self.extras is not None:
+            out += EXTRA_WEIGHT * self.extras[places].astype("float64")
+        return out
 
-    def of(self, wanted: Rids, heading_weight: float) -> tuple[Scores, Scores]:
-        """Return both in some passages (ascending), 0 where it is not."""
-        import numpy as np
-
-        every, text = np.zeros(len(wanted)), np.zeros(len(wanted))
-        there, places = _met(wanted, self.rids)
-        every[there], text[there] = _weighed(self.counts[places], heading_weight)
-        return every, text
+    def in_text(self, places: Places) -> Scores:
+        """Return the count in the text by itself, at some places."""
+        return self.text[places].astype("float64")
 
 
 class Weighted(NamedTuple):
@@ -62,54 +72,56 @@ class Weighted(NamedTuple):
     all: Scores
     text: Scores
 
-    def of(self, wanted: Rids, heading_weight: float) -> tuple[Scores, Scores]:
-        """Return both in some passages (ascending), 0 where it is not; the weight is in them already."""
-        import numpy as np
+    def whole(self, places: Places, heading_weight: float) -> Scores:
+        """Return one count for all, at some places; the weight is in it already."""
+        return self.all[places]
 
-        every, text = np.zeros(len(wanted)), np.zeros(len(wanted))
-        there, places = _met(wanted, self.rids)
-        every[there], text[there] = self.all[places], self.text[places]
-        return every, text
-
-
-def _weighed(counts: npt.NDArray[np.uint8], heading_weight: float) -> tuple[Scores, Scores]:
-    text = counts[:, _TEXT].astype("float64")
-    above, extras = counts[:, _HEADING].astype("float64"), counts[:, _EXTRAS].astype("float64")
-    return text + heading_weight * above + EXTRA_WEIGHT * extras, text
+    def in_text(self, places: Places) -> Scores:
+        """Return the count in the text by itself, at some places."""
+        return self.text[places]
 
 
-def _met(wanted: Rids, rids: Rids) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return where in `wanted` (ascending) those are that are in `rids`, and where they are there."""
-    import numpy as np
+def met(wanted: Rids, rids: Rids) -> tuple[Indexes, Indexes]:
+    """Return where in `wanted` those are that are in `rids`, and where they are there; both are ascending.
 
-    if not len(wanted) or not len(rids):
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
-    places = np.minimum(np.searchsorted(rids, wanted), len(rids) - 1)
-    there = np.flatnonzero(rids[places] == wanted)
+    >>> import numpy as np
+    >>> [places.tolist() for places in met(np.array([1, 4, 6]), np.array([2, 4, 5, 6]))]
+    [[1, 2], [1, 3]]
+    """
+    if len(rids) < len(wanted):
+        places, there = met(rids, wanted)
+        return there, places
+    if not len(wanted):
+        none = wanted.astype("intp")
+        return none, none
+    places = rids.searchsorted(wanted)
+    there = (rids.take(places, mode="clip") == wanted).nonzero()[0]
     return there, places[there]
 
 
-def together(parts: Sequence[tuple[Weighted, float]]) -> Weighted:
+def together(parts: Sequence[tuple[Postings, float]], heading_weight: float) -> Weighted:
     """Return terms as one that is wherever one of them is: as much as the most of them, each by its share.
 
     >>> import numpy as np
-    >>> one = Weighted(np.array([1, 3]), np.array([2.0, 1.0]), np.array([2.0, 1.0]))
-    >>> other = Weighted(np.array([3]), np.array([4.0]), np.array([0.0]))
-    >>> together([(one, 1.0), (other, 0.5)]).all.tolist()
+    >>> one = Postings(np.array([1, 3]), np.array([2, 1]), None, None)
+    >>> other = Postings(np.array([3]), np.array([0]), np.array([4]), None)
+    >>> together([(one, 1.0), (other, 0.5)], heading_weight=1.0).all.tolist()
     [2.0, 2.0]
     """
     import numpy as np
 
+    everywhere = slice(None)
+    counts = [share * part.whole(everywhere, heading_weight) for part, share in parts]
+    texts = [share * part.in_text(everywhere) for part, share in parts]
+    if len(parts) == 1:
+        return Weighted(parts[0][0].rids, counts[0], texts[0])
     rids = np.concatenate([part.rids for part, _ in parts])
-    order = np.argsort(rids, kind="stable")
-    rids = rids[order]
-    starts = np.flatnonzero(np.concatenate([[True], rids[1:] != rids[:-1]])) if len(rids) else np.zeros(0, np.int64)
     if not len(rids):
         return Weighted(rids, np.zeros(0), np.zeros(0))
-    every, text = (
-        np.maximum.reduceat(np.concatenate([share * getattr(part, name) for part, share in parts])[order], starts)
-        for name in ("all", "text")
-    )
+    order = rids.argsort(kind="stable")
+    rids = rids[order]
+    starts = np.concatenate([[True], rids[1:] != rids[:-1]]).nonzero()[0]
+    every, text = (np.maximum.reduceat(np.concatenate(some)[order], starts) for some in (counts, texts))
     return Weighted(rids[starts], every, text)
 
 
@@ -119,24 +131,29 @@ class _Known(NamedTuple):
 
 
 class _Tail:
-    """The passages from a number on that are in no block, by their terms."""
+    """The passages from a number on that are in no block, by their terms, as a block would hold them."""
 
     def __init__(self, start: Rid) -> None:
         self.start, self.reached = start, Rid(start - 1)
-        self.terms: dict[str, list[tuple[Rid, packed.Counts]]] = {}
-        self.lengths: list[tuple[Rid, int]] = []
+        self.terms: defaultdict[str, bytearray] = defaultdict(bytearray)
+        self.passages: list[tuple[Rid, int, list[str]]] = []  # record, length, terms
 
-    def read(self, view: ReadView, upto: Rid) -> list[tuple[Rid, list[str]]]:
-        """Read on up to a record; return the terms of what was read."""
-        out = []
+    def read(self, view: ReadView, upto: Rid) -> None:
+        """Read on up to a record."""
+        terms = self.terms
         for rid, length, row in view.unpacked_terms(self.reached, upto):
-            found = packed.read_forward(row)
-            for term, counts in found.items():
-                self.terms.setdefault(term, []).append((rid, counts))
-            self.lengths.append((rid, length))
-            out.append((rid, list(found)))
+            every: list[str] = []
+            for counts, some in packed.by_counts(row):
+                entry = packed.entry(rid - self.start, counts)
+                for term in some:
+                    terms[term] += entry
+                every += some
+            self.passages.append((rid, length, every))
         self.reached = upto
-        return out
+
+    def since(self, rid: Rid) -> list[tuple[Rid, int, list[str]]]:
+        """Return the passages after a record."""
+        return self.passages[bisect_right(self.passages, rid, key=itemgetter(0)) :]
 
 
 class Lexicon:
@@ -150,11 +167,12 @@ class Lexicon:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._size = 0
         self._tail = _Tail(self._low)
-        self._lengths: npt.NDArray[np.int64] = np.zeros(0, np.int64)  # plus one; 0 is no passage
+        self._lengths: Scores = np.zeros(0, np.float64)
         self._measured = self._low  # up to which lengths are known
         self._vocabulary = Vocabulary()
         self._learnt = self._low  # up to which its words are known
-        self._found: dict[tuple[str, Rid], tuple[tuple[str, float], ...]] = {}  # what is near words up to a record
+        self._near: dict[tuple[str, Rid, float], Weighted | None] = {}  # where what is near words is, up to a record
+        self._near_size = 0
 
     def postings(self, view: ReadView, terms: Iterable[str], upto: Rid) -> dict[str, Postings]:
         """Return where terms are, in passages recorded up to a record number; each is looked up once."""
@@ -171,44 +189,35 @@ class Lexicon:
                 self._read(view, tail, some, after, upto)
             for term in wanted:
                 self._known.move_to_end(term)
-            found = {term: self._known[kept].postings.upto(upto) for term, kept in asked.items()}
+            known_now = ((term, self._known[kept]) for term, kept in asked.items())
+            found = {t: one.postings if one.upto == upto else one.postings.upto(upto) for t, one in known_now}
             while self._size > _ENTRIES_MAX and len(self._known) > 1:
                 self._size -= len(self._known.popitem(last=False)[1].postings.rids)
         return found
 
     def _read(self, view: ReadView, tail: _Tail, terms: Sequence[str], after: Rid, upto: Rid) -> None:
         """Read where terms are in (after, upto], and keep it behind what is known of them."""
-        import numpy as np
-
-        rows: dict[str, list[tuple[int, bytes]]] = {}
         end = min(upto, Rid(tail.start - 1))
+        rows: dict[str, list[tuple[int, bytes | bytearray]]] = {term: [] for term in terms}
         for term, first, row in view.term_entries(terms, after, end) if end > after else ():
-            rows.setdefault(term, []).append((first, row))
-        for term in terms:
-            numbers, counts = packed.unpacked(rows.get(term, ()))
-            rids = numbers + self._low
-            if len(rids) and (rids[0] <= after or rids[-1] > end):
-                inside = (rids > after) & (rids <= end)
-                rids, counts = rids[inside], counts[inside]
-            newest = [one for one in tail.terms.get(term, ()) if after < one[0] <= upto]
+            rows[term].append((self._low + first, row))
+        for term in terms if upto > end else ():
+            if newest := tail.terms.get(term):
+                rows[term].append((tail.start, newest))
+        rids, counts = packed.unpacked([row for some in rows.values() for row in some])
+        stop = 0
+        counted = [bool(column.any()) for column in counts.T]
+        for term, some in rows.items():
+            start, stop = stop, stop + sum([len(row) for _, row in some]) // packed.ENTRY_BYTES
+            inside = slice(start, stop)
+            if start < stop and (rids[start] <= after or rids[stop - 1] > upto):
+                here = rids[start:stop]
+                inside = slice(*(start + int(here.searchsorted(rid, "right")) for rid in (after, upto)))
             known = self._known.get(term)
-            parts = [] if known is None else [known.postings]
-            parts.append(Postings(rids, counts))
-            if newest:
-                parts.append(
-                    Postings(
-                        np.array([rid for rid, _ in newest], np.int64),
-                        np.array([counts for _, counts in newest], np.uint8),
-                    )
-                )
-            if len(parts) > 1:
-                parts = [
-                    Postings(
-                        np.concatenate([part.rids for part in parts]), np.concatenate([part.counts for part in parts])
-                    )
-                ]
-            self._size += len(parts[0].rids) - (0 if known is None else len(known.postings.rids))
-            self._known[term] = _Known(upto, parts[0])
+            read = _postings(rids[inside].copy(), counts[inside], counted)
+            postings = read if known is None else _joined((known.postings, read))
+            self._size += len(postings.rids) - (0 if known is None else len(known.postings.rids))
+            self._known[term] = _Known(upto, postings)
 
     def _caught_up(self, view: ReadView) -> _Tail:
         """Return what is in no block of a view's state; of an older state than the last, read for it alone."""
@@ -222,21 +231,23 @@ class Lexicon:
         if start > tail.start:
             tail = self._tail = _Tail(start)
         if last > tail.reached:
-            tail.read(view, last)
+            try:
+                tail.read(view, last)
+            except BaseException:  # a part of it was read: the next read begins anew
+                self._tail = _Tail(self._low)
+                raise
         return tail
 
-    def lengths(self, view: ReadView, rids: Rids) -> Rids:
+    def lengths(self, view: ReadView, rids: Rids) -> Scores:
         """Return the lengths of passages in terms, heading and text together."""
         import numpy as np
 
         if not len(rids):
-            return np.zeros(0, np.int64)
+            return np.zeros(0, np.float64)
         with self._lock:
             if rids.max() > self._measured:
                 self._measure(view)
-            places = np.minimum(rids - self._low, len(self._lengths) - 1)
-            answer: Rids = np.maximum(self._lengths[places] - 1, 0)
-        return answer
+            return self._lengths.take(rids - self._low, mode="clip")
 
     def _measure(self, view: ReadView) -> None:
         import numpy as np
@@ -245,40 +256,67 @@ class Lexicon:
         last = max(last, tail.reached)
         room = packed.ordinal(last) + 1
         if room > len(self._lengths):
-            grown = np.zeros(max(room + packed.BLOCK, 3 * len(self._lengths) // 2), np.int64)
+            grown = np.zeros(max(room + packed.BLOCK, 3 * len(self._lengths) // 2), np.float64)
             grown[: len(self._lengths)] = self._lengths
             self._lengths = grown
         for first, row in view.packed_lengths(packed.ordinal(self._measured)):
-            self._lengths[first : first + packed.BLOCK] = np.frombuffer(row, "<u4")
-        for rid, length in tail.lengths:
-            self._lengths[rid - self._low] = length + 1
+            self._lengths[first : first + packed.BLOCK] = np.maximum(np.frombuffer(row, "<u4").astype("i8") - 1, 0)
+        for rid, length, _ in tail.since(self._measured):
+            self._lengths[rid - self._low] = length
         self._measured = max(self._measured, last)
 
-    def near(self, view: ReadView, word: str, upto: Rid) -> tuple[tuple[str, float], ...]:
-        """Return the terms nearest to a word among those of passages recorded up to a record number, with their similarity."""
+    def near(self, view: ReadView, words: Sequence[str], upto: Rid, heading_weight: float) -> dict[str, Weighted]:
+        """Return where the terms nearest to words are, in passages recorded up to a record number, as one term a word.
+
+        A word that nothing is near to is left out.
+        """
+        with self._lock:
+            found = {word: self._near[key] for word in words if (key := (word, upto, heading_weight)) in self._near}
+        near = {word: self._nearest(view, word, upto) for word in words if word not in found}
+        if near:
+            held = self.postings(view, [term for some in near.values() for term, _ in some], upto)
+            made = {
+                word: together([(held[term], share) for term, share in some], heading_weight) if some else None
+                for word, some in near.items()
+            }
+            found.update(made)
+            with self._lock:
+                if len(self._near) >= _WORDS_MAX or self._near_size > _NEAR_ENTRIES_MAX:
+                    self._near, self._near_size = {}, 0
+                self._near_size += sum(len(one.rids) for one in made.values() if one)
+                self._near.update({(word, upto, heading_weight): one for word, one in made.items()})
+        return {word: one for word, one in found.items() if one is not None}
+
+    def _nearest(self, view: ReadView, word: str, upto: Rid) -> tuple[tuple[str, float], ...]:
         with self._lock:
             last = view.head().last_rid
             if last > self._learnt:
                 self._learn(view, last)
-            found = self._found.get((word, upto))
-        if found is None:
-            found = self._vocabulary.near(word, upto)
-            with self._lock:
-                if len(self._found) >= _WORDS_MAX:
-                    self._found.clear()
-                self._found[word, upto] = found
-        return found
+        return self._vocabulary.near(word, upto)
 
     def _learn(self, view: ReadView, last: Rid) -> None:
         tail = self._caught_up(view)
-        for rid, words in view.first_words(self._learnt, Rid(tail.start - 1)):
-            self._vocabulary.add(rid, words)
-        newest: dict[Rid, list[str]] = {}
-        for term, places in tail.terms.items():
-            for rid, _ in places:
-                if rid > self._learnt:
-                    newest.setdefault(rid, []).append(term)
-                    break
-        for rid in sorted(newest):
-            self._vocabulary.add(rid, newest[rid])
+        rids, terms = view.first_words(self._learnt, Rid(tail.start - 1))
+        self._vocabulary.add_all(terms, rids)
+        for rid, _, some in tail.since(self._learnt):
+            self._vocabulary.add(rid, some)
         self._learnt = last
+
+
+def _postings(rids: Rids, counts: Counts, counted: Sequence[bool]) -> Postings:
+    """Return postings of (n, 3) counts; `counted` says which of the three are more than nothing somewhere."""
+    text, heading, extras = (counts[:, place].copy() if counted[place] else None for place in range(3))
+    return Postings(rids, counts[:, 0].copy() if text is None else text, heading, extras)
+
+
+def _joined(parts: Sequence[Postings]) -> Postings:
+    import numpy as np
+
+    def column(name: str) -> Counts | None:
+        columns = [(len(part.rids), getattr(part, name)) for part in parts]
+        if all(one is None for _, one in columns):
+            return None
+        return np.concatenate([np.zeros(size, np.uint8) if one is None else one for size, one in columns])
+
+    rids, text = np.concatenate([part.rids for part in parts]), np.concatenate([part.text for part in parts])
+    return Postings(rids, text, column("heading"), column("extras"))

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from cmc_mcp.ids import NO_RECORD, ModelNumber, Pid, Rid, Seq, Vid, Ws
 from cmc_mcp.index.columns import Column, best, window
 from cmc_mcp.index.following import Follower
-from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.index.sessions import groups
 from cmc_mcp.store.codes import SCALE, SEGMENT_VECTORS, exact, quantise
 from cmc_mcp.store.rows import TEXTUAL, Filter, Head, PieceClosed
@@ -65,7 +64,6 @@ class Matrix(Follower):
 
     def __init__(self, ws: Ws, model: ModelNumber, dimension: int, erasure_count: int) -> None:
         super().__init__(ws, model, erasure_count)
-        self.lexicon = Lexicon(ws)
         self._rid, self._modality = Column("int64"), Column("int8")
         self._origin, self._witness, self._vector = Column("int64"), Column("int64"), Column("int32")
         self._traits, self._speaker, self._group = Column("int64"), Column("int64"), Column("int64")

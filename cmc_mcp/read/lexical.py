@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.config import Settings
 from cmc_mcp.ids import Rid
-from cmc_mcp.index.lexicon import Lexicon, Postings, Weighted, together
+from cmc_mcp.index.lexicon import Lexicon, Postings, Weighted, met
 from cmc_mcp.read.clues import askable
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.terms.normal import normalised
@@ -126,18 +126,12 @@ class LexicalSearch:
         wider = sorted(
             widened(searched, lambda term: self.terms.get(term, 0) > 0), key=lambda one: self.terms[one[0].term] > 0
         )
-        near = [(term, weight, self._lexicon.near(view, term.term, upto)) for term, weight in wider[:_WIDENED_MAX]]
-        found = self._postings(term for *_, terms in near for term, _ in terms)
+        some = wider[:_WIDENED_MAX]
+        near = self._lexicon.near(view, [term.term for term, _ in some], upto, self._settings.heading_weight)
         return [
-            _Sought(
-                f"{one.term}~",
-                one.word,
-                weight,
-                together([(found[term].weighted(self._settings.heading_weight), share) for term, share in terms]),
-                self.terms[one.term] > 0,
-            )
-            for one, weight, terms in near
-            if terms
+            _Sought(f"{one.term}~", one.word, weight, near[one.term], self.terms[one.term] > 0)
+            for one, weight in some
+            if one.term in near
         ]
 
     def best(self, k: int) -> list[tuple[Rid, float]]:
@@ -179,11 +173,18 @@ class LexicalSearch:
         counted = (around > 0) * np.array([far, 1.0, 1.0, far]) * shares[:, None]
         has_context = bool(counted.any())
         norm = self._norm(rids)
+        whole, text = np.zeros(len(every)), np.zeros(len(every))
         for one in self._rare:
-            whole, text = one.held.of(every, self._settings.heading_weight)
+            there, places = met(every, one.held.rids)
+            if not len(there):
+                continue
+            whole[there] = one.held.whole(places, self._settings.heading_weight)
             tf = whole[mine]
             if has_context:
+                text[there] = one.held.in_text(places)
                 tf = tf + (text[theirs] * counted).sum(axis=1)
+                text[there] = 0.0
+            whole[there] = 0.0
             if one.word in self._named:
                 tf = np.where(named, 0.0, tf)
             scores += self._part(one, tf, norm)
@@ -197,7 +198,8 @@ class LexicalSearch:
         cap = _frequent(self._head.passages, self._settings)
         for found in self._postings(words).values() if words else ():
             if 0 < len(found.rids) < cap:
-                held |= found.of(rids, 0.0)[1] > 0
+                there, places = met(rids, found.rids)
+                held[there] |= found.text[places] > 0
         return held
 
     def names_any(self, rids: Rids) -> npt.NDArray[np.bool_]:
@@ -207,7 +209,8 @@ class LexicalSearch:
         held = np.zeros(len(rids), np.bool_)
         for one in (*self._rare, *self._common):
             if one.word in self._named and not one.beside:
-                held |= one.held.of(rids, 1.0)[0] > 0
+                there, places = met(rids, one.held.rids)
+                held[there] |= one.held.whole(places, 1.0) > 0
         return held
 
     def _candidates(self, least: int, most: int) -> Rids:
@@ -260,7 +263,8 @@ class LexicalSearch:
             return scores
         norm = self._norm(rids)
         for one in sought:
-            scores += self._part(one, one.held.of(rids, self._settings.heading_weight)[0], norm)
+            there, places = met(rids, one.held.rids)
+            scores[there] += self._part(one, one.held.whole(places, self._settings.heading_weight), norm[there])
         return scores
 
     def _worth(self, weight: float, n: int) -> float:
@@ -288,32 +292,31 @@ class LexicalSearch:
         held: dict[str, Scores] = {}
         for one in (*self._rare, *self._common):
             if one.word in self._asked:
-                whole = (
-                    np.minimum(1.0, one.held.of(rids, 1.0)[0])
-                    if isinstance(one.held, Weighted)
-                    else (one.held.of(rids, 1.0)[0] > 0)
-                )
-                mine = self._worth(one.weight, one.n) * whole
-                held[one.word] = np.maximum(held.get(one.word, 0.0), mine)
+                if one.word not in held:
+                    held[one.word] = np.zeros(len(rids), np.float64)
+                there, places = met(rids, one.held.rids)
+                whole = one.held.whole(places, 1.0)
+                share = np.minimum(1.0, whole) if isinstance(one.held, Weighted) else whole > 0
+                mine = self._worth(one.weight, one.n) * share
+                held[one.word][there] = np.maximum(held[one.word][there], mine)
         out = np.zeros(len(rids), np.float64)
         for word, mine in held.items():
             main = self._asked[word]
             out += np.minimum(mine, self._worth(main.weight, self.terms[main.term]))
         return out
 
-    def hold_all(self, rids: Rids) -> bool:
-        """Return whether one of some passages (ascending) holds every word that says what is asked.
+    def is_all(self, held: Scores) -> bool:
+        """Return whether one of some passages holds every word that says what is asked, by what each holds (`held`).
 
         None does where the question consists of function words.
         """
-        if self._asks_only or not len(rids):
+        if self._asks_only or not len(held):
             return False
-        return bool(self.held(rids).max() >= self.asked() * (1.0 - _ROUNDED))
+        return bool(held.max() >= self.asked() * (1.0 - _ROUNDED))
 
     def lengths(self, rids: Rids) -> Scores:
         """Return the lengths of passages in terms, headings included."""
-        lengths: Scores = self._lexicon.lengths(self._selection.view, rids).astype("float64")
-        return lengths
+        return self._lexicon.lengths(self._selection.view, rids)
 
     def _norm(self, rids: Rids) -> Scores:
         settings, average = self._settings, self._head.tokens / self._head.passages

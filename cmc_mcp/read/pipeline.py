@@ -12,7 +12,6 @@ from cmc_mcp.documents.loading import Loaded, load, places_of
 from cmc_mcp.embed.scripts import unread
 from cmc_mcp.history.references import longer
 from cmc_mcp.ids import NO_MODEL_NUMBER, Rid
-from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.limits import RECALL_TOKENS_MIN
 from cmc_mcp.model.facts import PRIORITY_DEFAULT, number_of
@@ -153,9 +152,8 @@ class _Sequence:
         self._reading, self._asked, self._vector = reading, asked, vector
         self._selection, self._trace = selection, trace
         limit, settings = asked.question.limit, reading.settings
-        lexicon = Lexicon(reading.view.ws) if reading.matrix is None else reading.matrix.lexicon
         alone = vector is None or not reading.model
-        words = LexicalSearch(selection, asked.question.query, settings, lexicon, clues.names, alone=alone)
+        words = LexicalSearch(selection, asked.question.query, settings, reading.lexicon, clues.names, alone=alone)
         trace.lap("terms", len(words.terms))
         self.wordless = not words.terms
         depth = max(settings.dense_candidates, 3 * limit)

@@ -8,6 +8,7 @@ from cmc_mcp.atoms.superseded import Superseded
 from cmc_mcp.config import Settings
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.ids import NO_PAYLOAD, ModelNumber, Pid
+from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.index.nodematrix import NodeMatrix
 from cmc_mcp.index.tables import Tables
@@ -28,6 +29,7 @@ class Reading:
     model: ModelNumber  # 0: no vectors
     matrix: Matrix | None
     nodes: NodeMatrix | None
+    lexicon: Lexicon
     manifests: Manifests
     statements: Statements
     embedded: Embedded
@@ -62,6 +64,7 @@ def reading_at(workspace: Workspace, view: ReadView, point: Point, origin: Pid =
         model=model,
         matrix=workspace.index(view, Matrix, model),
         nodes=workspace.index(view, NodeMatrix, model),
+        lexicon=kept.of(erasure_count, Lexicon, workspace.ws),
         manifests=kept.of(erasure_count, Manifests),
         statements=kept.of(erasure_count, Statements),
         embedded=kept.of(erasure_count, Embedded),

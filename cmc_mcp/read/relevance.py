@@ -57,8 +57,9 @@ def relevance_of(
     if not first:
         return told(0, scale)
     rids = np.array(sorted(first), np.int64)
-    least = math.ceil(_THOUSANDTHS * scale.weak) if words.hold_all(rids) else 0
-    shares = words.held(rids) / (words.asked() + scale.unseen)
+    held = words.held(rids)
+    least = math.ceil(_THOUSANDTHS * scale.weak) if words.is_all(held) else 0
+    shares = held / (words.asked() + scale.unseen)
     if asked.vector is None or not near:
         return told(max(least, _score(scale.words_alone * float(shares.max()), scale)), scale)
     known = dict(near)

@@ -9,6 +9,7 @@ from typing import Final, TypeVar, cast
 from cmc_mcp.errors import CmcError
 from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
 from cmc_mcp.kernel.kinds import ERASURE, Kind, Record
+from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.facts import FactFields, Facts
 from cmc_mcp.store.indexes import Index, Row
 from cmc_mcp.store.ports import AuditView, Objects
@@ -115,6 +116,11 @@ class Audit:
         """Return the hashes of all that was ever erased, what was let in again since included."""
         facts = {pid for rid, _ in self.of_kind(ERASURE) for *_, pid in self.view.interval_rows(rid)}
         return frozenset(PayloadHash(bytes.fromhex(str(self.fields(pid)["hash"]))) for pid in facts)
+
+    def lifting(self) -> frozenset[Seq]:
+        """Return the transactions that let in again what was erased."""
+        erasures = (row for rid, _ in self.of_kind(ERASURE) for row in self.view.interval_rows(rid))
+        return frozenset(row.tx_to for row in erasures if row.tx_to != OPEN)
 
 
 def numbered_whole(

@@ -27,10 +27,12 @@ def open_store(
     key: bytes | None = None,
     read_only: bool = False,
     objects: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Store, Objects]:
     """Open the store that a place names, a path or `postgresql://…`, and its objects.
 
-    Without `objects` they are in a folder beside the file, or in a table of the database.
+    Without `objects` they are in a folder beside the file, or in a table of the database. `progress` is told how far the
+    migration of a store of an older format is.
 
     Raises:
         InvalidInput: a URL of an unknown kind.
@@ -40,7 +42,7 @@ def open_store(
     if is_database(place):
         if key is not None:
             raise _no_key()
-        return _on_server(text, clock, registry, read_only, objects)
+        return _on_server(text, clock, registry, read_only, objects, progress)
     if scheme != "file":
         raise InvalidInput.at("store", f"{scheme}:// is an unknown kind of store; use a file path, or postgresql://…")
     from cmc_mcp.store.sqlite.connection import Location
@@ -48,7 +50,8 @@ def open_store(
 
     path = file_of(text)
     kept = open_objects(objects or f"{path}.objects", key)  # first: without them no store is to be made
-    return SqliteStore.open(Location(path, key, read_only), clock=clock, registry=registry, objects=kept), kept
+    location = Location(path, key, read_only)
+    return SqliteStore.open(location, clock=clock, registry=registry, objects=kept, progress=progress), kept
 
 
 def rekey(place: str | Path, key: bytes | None, new_key: bytes | None, progress: Progress | None) -> None:
@@ -139,7 +142,7 @@ def _no_key() -> InvalidInput:
 
 
 def _on_server(
-    url: str, clock: Clock, registry: Registry, read_only: bool, objects: str | Path | None
+    url: str, clock: Clock, registry: Registry, read_only: bool, objects: str | Path | None, progress: Progress | None
 ) -> tuple[Store, Objects]:
     try:
         from cmc_mcp.store.postgres.objects import TableObjects
@@ -149,5 +152,7 @@ def _on_server(
             f"a PostgreSQL store needs its driver ({error.name} is missing): install `cmc-mcp[postgres]`"
         ) from error
     kept = None if objects is None else open_objects(objects)  # first: without them no tables are to be made
-    store = PostgresStore.open(url, clock=clock, registry=registry, read_only=read_only, objects=kept)
+    store = PostgresStore.open(
+        url, clock=clock, registry=registry, read_only=read_only, objects=kept, progress=progress
+    )
     return store, kept or TableObjects(store)

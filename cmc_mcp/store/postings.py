@@ -7,7 +7,9 @@ term reads few rows. What is packed follows from the last record number alone, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp import limits
@@ -50,8 +52,14 @@ def made_of(heading: str, text: str) -> Made:
     {'new': (1, 1, 0), 'getus': (1, 0, 0), 'get': (0, 0, 1), 'user': (0, 0, 1)}
     """
     body = passage_terms(text)
-    if not heading and not body.extras and max(body.counts.values(), default=0) <= _COUNT_MAX:
-        return Made(body.length, {kept(term): (count, 0, 0) for term, count in body.counts.items()})
+    if (
+        not heading
+        and not body.extras
+        and max(body.counts.values(), default=0) <= _COUNT_MAX
+        and max(map(len, body.counts), default=0) <= limits.TERM_CHARS_MAX
+    ):
+        counted = body.counts.items()
+        return Made(body.length, {term: _ONCE if count == 1 else (count, 0, 0) for term, count in counted})
     head = passage_terms(heading)
     terms: dict[str, Counts] = {}
     for term in dict.fromkeys((*body.counts, *head.counts, *body.extras, *head.extras)):
@@ -73,21 +81,29 @@ def forward(terms: Terms) -> bytes:
     >>> forward({"b": (1, 0, 0), "a": (1, 0, 0), "c": (2, 0, 1)})
     b'1,0,0 a b\\n2,0,1 c'
     """
-    groups: dict[Counts, list[str]] = {}
+    groups: defaultdict[Counts, list[str]] = defaultdict(list)
     for term, counts in terms.items():
-        groups.setdefault(counts, []).append(term)
+        groups[counts].append(term)
     lines = [f"{t},{h},{x} {' '.join(sorted(groups[t, h, x]))}" for t, h, x in sorted(groups)]
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
 def read_forward(row: bytes) -> dict[str, Counts]:
     """Read the terms of a passage."""
-    out: dict[str, Counts] = {}
+    return {term: counts for counts, terms in by_counts(row) for term in terms}
+
+
+def by_counts(row: bytes) -> Iterator[tuple[Counts, list[str]]]:
+    """Yield the terms of a passage that have the same counts."""
     for line in row.decode("utf-8", "surrogatepass").split("\n") if row else ():
         written, *terms = line.split(" ")
-        text, heading, extras = map(int, written.split(","))
-        out.update(dict.fromkeys(terms, (text, heading, extras)))
-    return out
+        yield _counts(written), terms
+
+
+@lru_cache(maxsize=1_024)
+def _counts(written: str) -> Counts:
+    text, heading, extras = map(int, written.split(","))
+    return text, heading, extras
 
 
 # ---------------------------------------------------------------------- blocks
@@ -143,16 +159,14 @@ def entry(offset: int, counts: Counts) -> bytes:
     return bytes((offset & 0xFF, offset >> 8, *counts))
 
 
-def packed(passages: Iterable[tuple[int, Terms]], first: int) -> dict[str, bytearray]:
-    """Pack passages (number, terms), ascending, into rows of a block that begins with a number."""
-    rows: dict[str, bytearray] = {}
-    for number, terms in passages:
-        low, high = (number - first) & 0xFF, (number - first) >> 8
-        for term, counts in terms.items():
-            row = rows.get(term)
-            if row is None:
-                row = rows[term] = bytearray()
-            row += bytes((low, high, *counts))
+def packed(passages: Iterable[tuple[int, Iterable[tuple[Counts, Iterable[str]]]]], first: int) -> dict[str, bytearray]:
+    """Pack passages (number, terms by their counts), ascending, into rows of a block that begins with a number."""
+    rows: defaultdict[str, bytearray] = defaultdict(bytearray)
+    for number, groups in passages:
+        for counts, terms in groups:
+            one = entry(number - first, counts)
+            for term in terms:
+                rows[term] += one
     return rows
 
 
@@ -181,16 +195,14 @@ def changed(row: bytes, offset: int, counts: Counts | None) -> bytes:
     return b"".join([entries[at] for at in sorted(entries)])
 
 
-def unpacked(rows: Iterable[tuple[int, bytes]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Read rows of one term (first number of the block, entries) as the numbers and (n, 3) counts."""
+def unpacked(rows: Sequence[tuple[int, bytes | bytearray]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Read rows (first number of the block, entries), one after the other, as the numbers and (n, 3) counts."""
     import numpy as np
 
-    numbers, counts = [np.zeros(0, np.int64)], [np.zeros((0, 3), np.uint8)]
-    for first, row in rows:
-        read = np.frombuffer(row, np.uint8).reshape(-1, ENTRY_BYTES)
-        numbers.append(read[:, 0].astype(np.int64) + (read[:, 1].astype(np.int64) << 8) + first)
-        counts.append(read[:, 2:])
-    return np.concatenate(numbers), np.concatenate(counts)
+    read = np.frombuffer(b"".join([row for _, row in rows]), np.uint8).reshape(-1, ENTRY_BYTES)
+    firsts = np.repeat(np.array([first for first, _ in rows], np.int64), [len(row) // ENTRY_BYTES for _, row in rows])
+    offsets = np.ascontiguousarray(read[:, :2]).view("<u2")[:, 0]
+    return firsts + offsets, read[:, 2:]
 
 
 # ---------------------------------------------------------------------- lengths, vocabulary
@@ -227,3 +239,8 @@ def data(term: str) -> bytes:
 def term_of(key: bytes) -> str:
     """Return the term of a key."""
     return key.decode("utf-8", "surrogatepass")
+
+
+def terms_of(keys: bytes) -> list[str]:
+    """Return the terms of keys that stand in lines: no term holds what ends one."""
+    return term_of(keys).split("\n")

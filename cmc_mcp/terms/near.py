@@ -33,7 +33,7 @@ Near = tuple[str, float]
 
 _CHARS_MIN: Final = 3  # of a term
 _COMPARED: Final = 12  # terms that share most of all letters, and as many that share most of the shorter word's
-_SLAB: Final = 65_536
+_SLAB: Final = 4_096  # words whose signatures are made at once: what is made on the way stays near the processor
 _DIGITS_MIN: Final = 7  # of a word without letters, which may begin a hash
 _FEW: Final = 64  # identifiers that are sorted in one by one
 _BEGIN, _END = "\x01", "\x02"
@@ -65,7 +65,8 @@ class Vocabulary:
         self._signed = 0  # words whose signatures are made
         self._low: Bits = np.zeros(0, np.uint64)
         self._high: Bits = np.zeros(0, np.uint64)
-        self._sizes: npt.NDArray[np.int16] = np.zeros(0, np.int16)
+        self._sizes: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)  # of the signatures, in bits
+        self._shares: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)  # bits of it that a longer word must share
         self._records: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._identifiers: list[str] = []
         self._sorted = 0
@@ -80,6 +81,17 @@ class Vocabulary:
                 if kind and len(among) < limits.VOCABULARY_TERMS_MAX:
                     self._firsts[term] = self._reached
                     among.append(term)
+
+    def add_all(self, terms: Sequence[str], rids: Sequence[Rid]) -> None:
+        """Add terms that are looked for, each with its first record, ascending; those of one record in order."""
+        with self._lock:
+            firsts, words, identifiers = self._firsts, self._words, self._identifiers
+            for term, rid in zip(terms, rids, strict=True):
+                among = words if term.isalpha() or not _has_digit(term) else identifiers
+                if len(among) < limits.VOCABULARY_TERMS_MAX and term not in firsts:
+                    firsts[term] = rid
+                    among.append(term)
+            self._reached = max(self._reached, rids[-1] if rids else 0)
 
     def near(self, word: str, upto: Rid | int) -> tuple[Near, ...]:
         """Return the terms nearest to a word among those recorded up to a record number, best first, ties by term."""
@@ -119,27 +131,26 @@ class Vocabulary:
         end = int(self._records[: self._signed].searchsorted(upto, "right"))
         signature = _signature(word)
         mine = signature.bit_count()
-        low, high = np.uint64(signature & _HALF), np.uint64(signature >> 64)
-        shared = np.bitwise_count(self._low[:end] & low).astype(np.int16)
-        shared += np.bitwise_count(self._high[:end] & high)
-        shorter = np.minimum(mine, self._sizes[:end])
-        some = np.flatnonzero(5 * shared >= 3 * shorter - 2)
-        common = shared[some].astype(np.float64)
-        compared = self._best(some, 2 * common / (mine + self._sizes[some])) | self._best(some, common / shorter[some])
-        alike = ((term, similarity(word, term)) for term in compared if term != word)
-        return [(term, share) for term, share in alike if share >= SIMILARITY_MIN]
+        shared = np.bitwise_count(self._low[:end] & np.uint64(signature & _HALF))
+        shared += np.bitwise_count(self._high[:end] & np.uint64(signature >> 64))
+        some = (shared >= np.minimum(self._shares[:end], _share(mine))).nonzero()[0]
+        common, sizes = shared[some].astype(np.float64), self._sizes[some].astype(np.float64)
+        compared = self._best(some, 2 * common / (mine + sizes)) | self._best(some, common / np.minimum(mine, sizes))
+        compared.discard(word)
+        alike = [(term, similarity(word, term)) for term in compared]
+        return [near for near in alike if near[1] >= SIMILARITY_MIN]
 
     def _best(self, places: npt.NDArray[np.intp], shares: npt.NDArray[np.float64]) -> set[str]:
         """Return the terms at the places with the largest shares, ties by term."""
-        import numpy as np
-
-        if len(places) > _COMPARED:
-            least = np.partition(shares, len(shares) - _COMPARED)[len(shares) - _COMPARED]
-            places, shares = places[shares >= least], shares[shares >= least]
-        order = sorted(
-            (-share, self._words[place]) for place, share in zip(places.tolist(), shares.tolist(), strict=True)
-        )
-        return {term for _, term in order[:_COMPARED]}
+        words, surplus = self._words, len(places) - _COMPARED
+        if surplus <= 0:
+            return {words[place] for place in places.tolist()}
+        ranked = shares.copy()
+        ranked.partition(surplus)
+        least = ranked[surplus]
+        sure = [words[place] for place in places[shares > least].tolist()]
+        equal = sorted([words[place] for place in places[shares == least].tolist()])
+        return {*sure, *equal[: _COMPARED - len(sure)]}
 
     def _sign(self) -> None:
         """Make the signatures of the words that were added."""
@@ -149,13 +160,16 @@ class Vocabulary:
             added = self._words[self._signed : self._signed + _SLAB]
             end = self._signed + len(added)
             if end > len(self._low):
-                room = max(1024, 2 * len(self._low), end)
+                room = max(1024, 2 * len(self._low), len(self._words))
                 self._low, self._high = _grown(self._low, room), _grown(self._high, room)
-                self._sizes, self._records = _grown(self._sizes, room), _grown(self._records, room)
+                self._sizes, self._shares = _grown(self._sizes, room), _grown(self._shares, room)
+                self._records = _grown(self._records, room)
             low, high = _signatures(added)
+            sizes = np.bitwise_count(low) + np.bitwise_count(high)
             self._low[self._signed : end], self._high[self._signed : end] = low, high
-            self._sizes[self._signed : end] = np.bitwise_count(low).astype(np.int16) + np.bitwise_count(high)
-            self._records[self._signed : end] = [self._firsts[term] for term in added]
+            self._sizes[self._signed : end] = sizes
+            self._shares[self._signed : end] = _shares()[sizes]
+            self._records[self._signed : end] = list(map(self._firsts.__getitem__, added))
             self._signed = end
 
 
@@ -167,11 +181,27 @@ def _grown(array: npt.NDArray[_Scalar], room: int) -> npt.NDArray[_Scalar]:
     return out
 
 
+def _share(bits: int) -> int:
+    """Return how many bits two signatures must share at least, of which the shorter has so many: three of five, or less.
+
+    >>> _share(4), _share(9)
+    (2, 5)
+    """
+    return max(0, -((2 - 3 * bits) // 5))
+
+
+@cache
+def _shares() -> npt.NDArray[np.uint8]:
+    import numpy as np
+
+    return np.array([_share(bits) for bits in range(129)], np.uint8)
+
+
 def _signatures(words: Sequence[str]) -> tuple[Bits, Bits]:
     """Return 128 bits a word, of which each pair of neighbouring letters sets one, the ends of the word being letters too."""
     import numpy as np
 
-    text = "".join(f"{_BEGIN}{word}{_END}" for word in words)
+    text = f"{_BEGIN}{f'{_END}{_BEGIN}'.join(words)}{_END}"
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     mixed = codes[:-1] * np.uint32(0x9E3779B1) + codes[1:] * np.uint32(0x85EBCA6B)
     mixed ^= mixed >> np.uint32(15)

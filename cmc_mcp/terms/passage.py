@@ -55,8 +55,9 @@ def passage_terms(text: str) -> PassageTerms:
     extras: list[str] = []
     capitals: list[str] = []
     digital = False
-    for chunk in text.split():
-        made, more = _kept(chunk) if len(chunk) <= _KEPT_CHARS_MAX and chunk < _FIRST_CJK else _made(chunk)
+    chunks = text.split()
+    short = text.isascii() and max(map(len, chunks), default=0) <= _KEPT_CHARS_MAX
+    for made, more in map(_kept if short else _read, chunks):
         terms += made
         if more:
             extras += more.extras
@@ -107,6 +108,10 @@ def _made(chunk: str) -> tuple[list[str], _More | None]:
                     capitals.append(piece.capitals)
     digital = has_digits(chunk)
     return terms, _More(extras, capitals, digital) if extras or capitals or digital else None
+
+
+def _read(chunk: str) -> tuple[list[str], _More | None]:
+    return _kept(chunk) if len(chunk) <= _KEPT_CHARS_MAX and chunk < _FIRST_CJK else _made(chunk)
 
 
 _kept = lru_cache(maxsize=_KEPT_CHUNKS)(_made)

@@ -50,9 +50,11 @@ def similarity(word: str, term: str) -> float:
 
 
 def _beginning(word: str, term: str) -> float:
-    size, common = len(word), _common(word, term)
-    if common < max(letters_min(word), -(-6 * size // 10)):
+    size = len(word)
+    least = max(letters_min(word), -(-6 * size // 10))
+    if least > size or not term.startswith(word[:least]):
         return 0.0
+    common = _common(word, term)
     if common == size:
         return begins(word, term)
     return common / size if common == len(term) else 0.9 * common / max(size, len(term))
@@ -60,9 +62,9 @@ def _beginning(word: str, term: str) -> float:
 
 def _ending(word: str, term: str) -> float:
     size, best = len(word), 0.0
-    if size >= letters_min(word) and term.endswith(word):
+    if term.endswith(word) and size >= letters_min(word):
         best = 0.45 + 0.5 * size / len(term)
-    if len(term) >= (_HEAD_MIN if word[0] < _FIRST_OTHER else _LETTERS_MIN_ELSEWHERE) and word.endswith(term):
+    if word.endswith(term) and len(term) >= (_HEAD_MIN if word[0] < _FIRST_OTHER else _LETTERS_MIN_ELSEWHERE):
         best = max(best, 0.9 * len(term) / size)
     return best
 
@@ -78,25 +80,30 @@ def _common(word: str, term: str) -> int:
 def distance(word: str, term: str, most: int) -> int:
     """Count the typos between two words: letters left out, added, wrong, or swapped with the next; more than `most` as one more.
 
-    Each letter takes part in one typo (optimal string alignment), and only places at most `most` apart are compared.
+    Each letter takes part in one typo (optimal string alignment).
 
     >>> distance("recieve", "receive", 2), distance("abc", "xyz", 1)
     (1, 2)
     """
-    far = most + 1
-    if abs(len(word) - len(term)) > most:
-        return far
-    before: list[int] = []
-    row = [place if place <= most else far for place in range(len(term) + 1)]
-    for at, letter in enumerate(word, 1):
-        two_before, before = before, row
-        row = [far] * (len(term) + 1)
-        row[0] = min(at, far)
-        for place in range(max(1, at - most), min(len(term), at + most) + 1):
-            least = min(before[place] + 1, row[place - 1] + 1, before[place - 1] + (letter != term[place - 1]))
-            if at > 1 and place > 1 and letter == term[place - 2] and word[at - 2] == term[place - 1]:
-                least = min(least, two_before[place - 2] + 1)
-            row[place] = min(least, far)
-        if min(row) >= far:
-            return far
-    return row[-1]
+    if len(set(word).difference(term)) > most or len(set(term).difference(word)) > most:
+        return most + 1  # each typo brings or takes one letter at most
+    for typos in range(most + 1):
+        if _are_within(word, term, typos):
+            return typos
+    return most + 1
+
+
+def _are_within(word: str, term: str, typos: int) -> bool:
+    """Return whether two words are at most so many typos apart."""
+    if abs(len(word) - len(term)) > typos:
+        return False
+    if not typos or word == term:
+        return word == term
+    start, left = _common(word, term), typos - 1
+    word, term = word[start:], term[start:]
+    return (
+        _are_within(word[1:], term[1:], left)
+        or _are_within(word[1:], term, left)
+        or _are_within(word, term[1:], left)
+        or (len(word) > 1 and word[:2] == term[1::-1] and _are_within(word[2:], term[2:], left))
+    )

@@ -304,3 +304,16 @@ def test_what_was_read_before_an_erase_is_not_read_from_memory_after_it(tmp_path
         warm = memory.history(source="plan.md")
     with opened(tmp_path) as cold:
         assert warm == cold.history(source="plan.md")
+
+
+def test_what_is_let_in_again_is_found_by_who_asked_before(tmp_path: Path) -> None:
+    with opened(tmp_path) as memory, opened(tmp_path) as other:
+        erase(memory, memory.remember("the code is zanzibar").added[0])
+        memory.remember("something else")
+        assert memory.recall("zanzibar").items == other.recall("zanzibar").items == []
+        kept = memory.remember("the code is zanzibar").quarantined
+        memory.release(kept[0].id)
+        for one in (memory, other):
+            found = one.recall("zanzibar")
+            assert ([item.text for item in found.items], found.hidden_erased) == (["the code is zanzibar"], 0)
+        assert memory.verify(deep=True).faults == []

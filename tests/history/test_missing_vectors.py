@@ -7,8 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cmc_mcp.documents.gaps import Explaining
 from cmc_mcp.errors import NotFound
+from cmc_mcp.ids import Pid, Seq
 from cmc_mcp.memory import Memory
 from tests.pg.plugin import examples
 from tests.support import reach
@@ -102,3 +106,44 @@ def test_each_vector_that_an_erase_did_not_take_is_missed(tmp_path: Path) -> Non
                 connection.execute("DELETE FROM node_vectors WHERE nid = ?", (nid,))
             faults = [fault for fault in memory.verify().faults if fault.table == "node_vectors"]
             assert any(bytes(node).hex() in fault.key for fault in faults), (nid, faults)
+
+
+class EveryContent:
+    """What explains a gap, found by looking at every content for each."""
+
+    def __init__(self, recorded: dict[Pid, set[Seq]], gone: dict[Pid, Seq], lives: int, models: int) -> None:
+        self.recorded, self.gone, self.lives = recorded, gone, lives
+        self.left = dict.fromkeys(recorded, lives * models)
+
+    def take(self, seq: Seq, most: int, *, later: bool) -> int:
+        could = [
+            content
+            for content, seqs in self.recorded.items()
+            if self.left[content]
+            and (self.gone[content] > seq or self.lives > 1)
+            and (min(seqs) <= seq if later else seq in seqs)
+        ]
+        taken = sorted(could, key=self.gone.__getitem__)[:most]
+        for content in taken:
+            self.left[content] -= 1
+        return len(taken)
+
+
+SEQS = st.integers(1, 12).map(Seq)
+
+
+@given(
+    st.dictionaries(st.integers(1, 40).map(Pid), st.tuples(st.sets(SEQS, min_size=1, max_size=3), SEQS), max_size=12),
+    st.lists(st.tuples(SEQS, st.integers(1, 6), st.booleans()), max_size=12, unique_by=lambda gap: gap[0]),
+    st.integers(1, 3),
+    st.integers(1, 2),
+)
+def test_what_explains_gaps_is_what_looking_at_every_content_finds(
+    erased: dict[Pid, tuple[set[Seq], Seq]], gaps: list[tuple[Seq, int, bool]], lives: int, models: int
+) -> None:
+    recorded = {content: seqs for content, (seqs, _) in erased.items()}
+    gone = {content: seq for content, (_, seq) in erased.items()}
+    fast, slow = Explaining(recorded, gone, lives, models), EveryContent(recorded, gone, lives, models)
+    for seq, most, later in sorted(gaps):
+        assert fast.take(seq, most, later=later) == slow.take(seq, most, later=later)
+        assert fast._left == slow.left

@@ -89,6 +89,17 @@ def test_an_old_store_answers_as_it_did_then(golden: Golden) -> None:
         assert kept.exists() and not migrate.is_current(Location(kept, golden.key))
 
 
+@pytest.mark.parametrize("golden", OLD, indirect=True)
+def test_who_opens_an_old_store_is_told_how_far_its_migration_is(golden: Golden) -> None:
+    told: list[tuple[int, int]] = []
+    with golden.memory(progress=lambda done, total: told.append((done, total))) as memory:
+        assert memory.verify().holds
+    assert told == sorted(told) and told[0][0] > 0 and told[-1][0] == told[-1][1]
+    told.clear()
+    with golden.memory(progress=lambda done, total: told.append((done, total))):
+        assert told == []  # nothing is left to migrate
+
+
 @pytest.mark.parametrize("golden", ["format-1"], indirect=True)
 def test_an_answer_that_differs_is_seen(golden: Golden) -> None:
     with golden.memory() as memory:

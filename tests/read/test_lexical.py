@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.config import Settings
+from cmc_mcp.ids import Rid
 from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.memory import Memory
 from cmc_mcp.read.lexical import LexicalSearch
-from cmc_mcp.store.postings import made_of
+from cmc_mcp.store.postings import BLOCK, made_of, rid_of
 from cmc_mcp.terms.near import Vocabulary
 from cmc_mcp.terms.passage import EXTRA_WEIGHT
 from cmc_mcp.terms.query import query_terms, widened
 from tests.read.made import asked, both_ways, point_at
 from tests.support import reach
+from tests.support.memories import erase
+from tests.support.together import together
 
 LETTERS = [f"{a}{b}" for a in ("ba", "ke", "mo", "zu", "ri") for b in ("n", "t", "lo", "pa")]
 
@@ -216,3 +220,53 @@ def test_a_query_of_unknown_words_finds_nothing(tmp_path: Path) -> None:
         assert memory.recall("anything").items == []
         memory.remember("something else")
         assert memory.recall("anything").items == []
+
+
+def test_who_reads_while_blocks_fill_sees_what_the_read_point_has(tmp_path: Path) -> None:
+    """One writes past two blocks; threads ask one lexicon, and those of another handle another one, of every state."""
+    with _opened(tmp_path) as memory, _opened(tmp_path) as other:
+        memory.remember("common p0")
+        shared, theirs = Lexicon(reach.ws(memory)), Lexicon(reach.ws(other))
+        writing, asked = threading.Event(), [0]
+
+        def write() -> None:
+            for start in range(1, 2 * BLOCK + 200, 90):
+                memory.remember_many([{"content": f"common p{number % 7}"} for number in range(start, start + 90)])
+            writing.set()
+
+        def ask(handle: Memory, lexicon: Lexicon, seed: int) -> None:
+            rng = random.Random(seed)
+            done = False
+            while not done:
+                done = writing.is_set()  # once more after the last write
+                with reach.reader(handle) as view:
+                    last = view.head().last_rid
+                    upto = rng.choice((last, Rid(rng.randint(rid_of(view.ws, 1), last))))
+                    found = lexicon.postings(view, ("common", "p3", "never"), upto)
+                    first, size = rid_of(view.ws, 1), upto - rid_of(view.ws, 0)
+                    assert found["common"].rids.tolist() == list(range(first, upto + 1))
+                    assert found["p3"].rids.tolist() == [first + place for place in range(3, size, 7)]
+                    assert len(found["never"].rids) == 0
+                    assert lexicon.lengths(view, found["common"].rids).tolist() == [2.0] * size
+                    near = lexicon.near(view, ("commom",), upto, 1.0)
+                    assert near["commom"].rids.tolist() == found["common"].rids.tolist()
+                    asked[0] += 1
+
+        readers = [(ask, (memory, shared, 1)), (ask, (memory, shared, 2)), (ask, (other, theirs, 3))]
+        together(lambda work, arguments: work(*arguments), [(write, ()), *readers])
+        assert asked[0] > len(readers)
+        assert memory.verify().faults == []
+
+
+@pytest.mark.parametrize("matrix_bytes_max", [0, Settings().matrix_bytes_max])
+def test_what_was_read_of_words_is_kept_with_and_without_a_matrix(tmp_path: Path, matrix_bytes_max: int) -> None:
+    with _opened(tmp_path, settings_=Settings(matrix_bytes_max=matrix_bytes_max)) as memory:
+        gone = memory.remember("the heron stands in the water").added
+        for _ in range(2):
+            memory.recall("heron")
+            with reach.reader(memory) as view:
+                lexicon = reach.kept(memory).of(view.erasure_count(), Lexicon, view.ws)
+            assert "heron" in lexicon._known
+        erase(memory, gone)
+        with reach.reader(memory) as view:
+            assert not reach.kept(memory).of(view.erasure_count(), Lexicon, view.ws)._known

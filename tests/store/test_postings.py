@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmc_mcp.errors import IntegrityError
 from cmc_mcp.ids import Rid, Ws
 from cmc_mcp.store import postings as packed
 from cmc_mcp.store.postings import BLOCK, SPANS, Made, made_of
 from cmc_mcp.store.sql.postings import TABLES, Checking, Postings, Rewritten
 from cmc_mcp.store.sql.schema import MIGRATIONS
+from tests.support import stores
 
 WS = Ws(3)
 WORDS = (
@@ -130,7 +133,11 @@ def test_what_is_read_is_what_a_dictionary_of_all_passages_says(seed: int, steps
     for rid, one in made.items():
         for term in packed.words_of(one.terms) if packed.ordinal(rid) < end else ():
             first.setdefault(term, rid)
-    assert {term: rid for rid, words in full.rows.words(low, full.last) for term in words} == first
+    rids, words = full.rows.words(low, full.last)
+    assert dict(zip(words, rids, strict=True)) == first
+    assert list(zip(rids, words, strict=True)) == sorted(
+        zip(rids, words, strict=True), key=lambda one: (one[0], one[1].encode())
+    )
     assert full.faults() == set()
 
 
@@ -230,3 +237,20 @@ def test_no_term_holds_what_parts_terms_in_a_row(text: str) -> None:
     terms = made_of("", text).terms
     assert packed.read_forward(packed.forward(terms)) == terms
     assert max(map(len, terms), default=0) <= 128
+
+
+def test_a_read_that_broke_off_at_a_damaged_row_leaves_nothing_half_read(tmp_path: Path) -> None:
+    with stores.memory(tmp_path / "memory.db") as memory:
+        memory.remember_many([{"content": f"heron number {word}"} for word in ("one", "two", "three")])
+        edit = "UPDATE passage_terms SET terms = ? WHERE rid = (SELECT max(rid) FROM passage_terms)"
+        connection = stores.raw(tmp_path / "memory.db")
+        sound = connection.execute("SELECT terms FROM passage_terms ORDER BY rid DESC LIMIT 1").fetchall()[0][0]
+        connection.execute(edit, (b"not,counts heron",))
+        for _ in range(2):
+            with pytest.raises(IntegrityError):
+                memory.recall("heron")
+        connection.execute(edit, (sound,))
+        connection.close()
+        with stores.memory(tmp_path / "memory.db") as fresh:
+            found = memory.recall("heron").items
+            assert len(found) == 3 and found == fresh.recall("heron").items

@@ -33,8 +33,8 @@ class Words(Protocol):
         """Return the lengths of passages from the block of a number on, as (first number, lengths), ascending."""
         ...
 
-    def first_words(self, after: Rid, upto: Rid) -> Iterator[tuple[Rid, list[str]]]:
-        """Yield the words that stand first in a record of (after, upto] that is in a block, by record, ascending."""
+    def first_words(self, after: Rid, upto: Rid) -> tuple[list[Rid], list[str]]:
+        """Return the words that stand first in a record of (after, upto] that is in a block, each with it, in order of both."""
         ...
 
 

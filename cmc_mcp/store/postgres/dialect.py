@@ -19,6 +19,9 @@ _PHRASES: Final = tuple(
             r"\bSELECT unhex\(value\) FROM json_each\((\?\d*)\)",
             r"SELECT decode(value, 'hex') FROM json_array_elements_text(\1::json) AS value",
         ),
+        # of a term: each as a line of bytes; both in the order of the rows
+        (r"\bCAST\(group_concat\((\w+), x'0a'\) AS BLOB\)", r"string_agg(\1, '\\x0a'::bytea)"),
+        (r"\bgroup_concat\((\w+)\)", r"string_agg(\1::text, ',')"),
         (r"\binstr\((\w+), (\?\d*)\)", r"position(\2 IN \1)"),
         # bytes as letters one by one, which no bytes are refused for; those past ASCII become two
         (r"\blower\(CAST\(([\w.]+) AS TEXT\)\)", r"""lower(convert_from(\1, 'LATIN1') COLLATE "C")"""),

@@ -11,6 +11,7 @@ from psycopg import errors as pg
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.ids import PayloadHash, Ws
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.postgres import partitions
 from cmc_mcp.store.postgres.connection import SCHEMA, VECTOR_MIN, Address, Connection, connect, first_line, translated
@@ -40,10 +41,18 @@ def version_of(connection: Connection, migrations: Migrations = MIGRATIONS) -> i
     return version
 
 
-def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0, objects: Objects | None = None) -> None:
+def run(
+    address: Address,
+    clock: Clock,
+    registry: Registry,
+    *,
+    parts: int = 0,
+    objects: Objects | None = None,
+    progress: Progress | None = None,
+) -> None:
     """Migrate a database to the newest version: every missing migration in one transaction, by one server at a time.
 
-    `parts` divides the tables of a new database (`partitions.py`).
+    `parts` divides the tables of a new database (`partitions.py`). `progress` is told how far it is.
 
     Raises:
         FutureStore: a newer version made the tables.
@@ -67,7 +76,7 @@ def run(address: Address, clock: Clock, registry: Registry, *, parts: int = 0, o
                 )
             _prepare(connection, address)
         with translated(address):
-            _in_one_transaction(connection, lambda: _up(address, connection, clock, registry, parts, objects))
+            _in_one_transaction(connection, lambda: _up(address, connection, clock, registry, parts, objects, progress))
     finally:
         connection.close()
 
@@ -107,7 +116,13 @@ def _has_tables(address: Address) -> errors.Conflict:
 
 
 def _up(
-    address: Address, connection: Connection, clock: Clock, registry: Registry, parts: int, objects: Objects | None
+    address: Address,
+    connection: Connection,
+    clock: Clock,
+    registry: Registry,
+    parts: int,
+    objects: Objects | None,
+    progress: Progress | None,
 ) -> None:
     version = version_of(connection, registry.migrations)  # again: another server may have been first
     if parts and version:
@@ -116,7 +131,7 @@ def _up(
     connection.run(BOOKKEEPING)
     migration_steps.climb(
         connection, version, clock, registry, _fetch(connection) if objects is None else objects.get,
-        lambda statement: partitions.arranged(statement, parts, registry.whole),
+        lambda statement: partitions.arranged(statement, parts, registry.whole), progress,
     )  # fmt: skip
 
 

@@ -61,9 +61,16 @@ class PostgresStore(SqlStore):
     # ------------------------------------------------------------------ life
     @classmethod
     def open(
-        cls, url: str, *, clock: Clock, registry: Registry, read_only: bool = False, objects: Objects | None = None
+        cls,
+        url: str,
+        *,
+        clock: Clock,
+        registry: Registry,
+        read_only: bool = False,
+        objects: Objects | None = None,
+        progress: Progress | None = None,
     ) -> PostgresStore:
-        """Open a store, making or migrating its tables, for which objects that are kept elsewhere may be read.
+        """Open a store, making or migrating its tables, for which objects kept elsewhere may be read and `progress` is told.
 
         Raises:
             InvalidInput: the address.
@@ -72,7 +79,7 @@ class PostgresStore(SqlStore):
             IntegrityError: as their names say.
         """
         address = Address.of(url, read_only=read_only)
-        migrate.run(address, clock, registry, objects=objects)
+        migrate.run(address, clock, registry, objects=objects, progress=progress)
         return cls(address, clock=clock, registry=registry)
 
     def close(self) -> None:
@@ -175,13 +182,15 @@ class PostgresStore(SqlStore):
     def scrub(self, ws: Ws, erasure_count: int) -> bool:
         """Vacuum what was erased, so that dead rows leave the tables; False when a reader may still see them.
 
+        The planner's statistics, which hold values of the rows that there were, are made anew.
+
         Then the erasures of a workspace up to an erasure count are finished; a later one, of another server, is not.
         """
         with self.exclusive() as connection:
             row = connection.execute(_SEEN, (ws,)).fetchone()
             tables = (*self.registry.tables, *OWN_TABLES)
             names = ", ".join(table.name for table in tables if table.erasable)
-            connection.run(f"VACUUM (INDEX_CLEANUP ON) {names}")
+            connection.run(f"VACUUM (INDEX_CLEANUP ON, ANALYZE) {names}")
             seen = bool(row and row[0])
             if not seen:
                 for table in (POSTINGS, VOCABULARY):  # their indexes keep words that are gone, as bounds between pages

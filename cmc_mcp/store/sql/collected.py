@@ -73,6 +73,7 @@ class Collected(View):
         self._found: dict[PayloadHash, Pid] = {}
         self._absent: set[PayloadHash] = set()
         self._revived: set[Pid] = set()
+        self._lifts = False  # an erasure is no longer in force
         self._rids: dict[Record, Rid] = {}
         self._unknown: set[Record] = set()
         self._inserts: dict[str, list[tuple[object, ...]]] = {}
@@ -143,6 +144,7 @@ class Collected(View):
             return
         self.set_intervals(rid, NOTHING)
         self._revived.add(pid)
+        self._lifts = True
         self._c.execute(
             "UPDATE payloads SET body = ?, object = ? WHERE ws = ? AND pid = ?", (body, int(body is None), self.ws, pid)
         )

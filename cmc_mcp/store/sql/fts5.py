@@ -31,8 +31,8 @@ _WEIGHTS: Final = {(1, 0): "D", (2, 0): "C", (0, 1): "B"}
 Words = Callable[[str], list[str]]
 
 
-def fill(view: AuditView, fetch: Fetch) -> None:
-    """Fill the tables of now, and count the terms of transactions as they count."""
+def fill(view: AuditView, fetch: Fetch, done: Callable[[int], None]) -> None:
+    """Fill the tables of now, and count the terms of transactions as they count; `done` is told of passages as they are read."""
     words, seqs = _words(), {atom.rid: atom.seq for atom in view.all_atoms()}
     more: Counter[Seq] = Counter()
     pages = passages_of(view, fetch)
@@ -42,6 +42,7 @@ def fill(view: AuditView, fetch: Fetch) -> None:
             for rid, heading, text in page:
                 more[seqs[rid]] -= len(words(heading)) + len(words(text))
             yield page
+            done(len(page))
 
     def seen(rid: Rid, length: int) -> None:
         more[seqs[rid]] += length

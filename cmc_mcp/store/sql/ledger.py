@@ -58,7 +58,7 @@ class LedgerRows:
         return self._c
 
     def erasure_count(self) -> int:
-        """Return the number of erasures so far: what was cached before one is dropped."""
+        """Return how often something was erased, or let in again: what was cached before is dropped."""
         row = self._c.execute("SELECT epoch FROM workspaces WHERE ws = ?", (self.ws,)).fetchone()
         return cast(int, row[0]) if row else 0
 

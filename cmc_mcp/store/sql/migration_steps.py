@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.kernel.kinds import DOMAINS, KINDS
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.migrations import Migration
 from cmc_mcp.store.registry import Registry
 from cmc_mcp.store.sql import fts5
@@ -51,8 +52,12 @@ def climb(
     registry: Registry,
     fetch: Fetch,
     arranged: Callable[[str], Sequence[str]] = lambda statement: (statement,),
+    progress: Progress | None = None,
 ) -> None:
-    """Run every step that is missing, inside the caller's transaction; `arranged` says how a statement is put there."""
+    """Run every step that is missing, inside the caller's transaction; `arranged` says how a statement is put there.
+
+    `progress` is told of the passages that a step reads, of all of the store.
+    """
     # never before what it migrates, whatever the clock says: `verify` tells by it what is older than a table
     last = connection.execute("SELECT max(recorded_us) FROM transactions").fetchone() if version else None
     now_us = max(clock.now_us(), int(last[0] or 0) if last else 0)
@@ -62,16 +67,35 @@ def climb(
         for statement in migration.up:
             for own in arranged(statement):
                 connection.execute(own)
-        fill = registry.fills.get(migration.title)
-        for view in _views(connection, registry) if fill or migration.title == fts5.TITLE else ():
-            if fill:
+        if fill := registry.fills.get(migration.title):
+            for view in _views(connection, registry):
                 fill(cast(Any, view))
-            else:
-                fts5.fill(view, fetch)
+        elif migration.title == fts5.TITLE:
+            step = _counting(connection, progress)
+            for view in _views(connection, registry):
+                fts5.fill(view, fetch, step)
         connection.execute(
             "INSERT INTO migrations VALUES(?, ?, ?, ?)",
             (migration.number, migration.title, migration.checksum, now_us),
         )
+
+
+def _counting(connection: Connection, progress: Progress | None) -> Callable[[int], None]:
+    """Return what adds up the passages that were read, and tells how many of how many."""
+    if progress is None:
+        return lambda count: None
+    (total,) = connection.execute(
+        "SELECT count(*) FROM atoms a JOIN payloads p ON p.ws = a.ws AND p.pid = a.content"
+        " WHERE p.object = 1 OR p.body IS NOT NULL"
+    ).fetchall()[0]
+    done = 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    return step
 
 
 def steps_down(version: int, to: int, migrations: Migrations, instead: Callable[[int], str]) -> Migrations:

@@ -15,6 +15,7 @@ from cmc_mcp.ids import Rid, Ws
 from cmc_mcp.store import postings as rows
 from cmc_mcp.store.postings import BLOCK, FAN, Counts, Made, Place, Terms, Text
 from cmc_mcp.store.sql.connection import Connection
+from cmc_mcp.terms.near import is_looked_for
 
 TABLES: Final = ("passage_terms", "postings", "passage_lengths", "vocabulary")
 _FAULTS_MAX: Final = 20  # that are named of a table
@@ -45,12 +46,12 @@ class Postings:
         start, end = rows.unpacked_from(before), rows.unpacked_from(after)
         if start == end:
             return
-        found = [(number, rows.read_forward(terms)) for number, _, terms in self._forward(start, end)]
-        self._learn(found, [*rows.places(before)])
-        for place in rows.places(after):
-            if place not in here:
-                self._write(place, found, [Place(0, b) for b in _parts(place) if Place(0, b) in here])
-        self._keep_lengths(start, end)
+        found = self._forward(start, end)
+        made = {place: _of_forward(place, found) for place in rows.places(after) if place not in here}
+        self._learn(made, [*rows.places(before)])
+        for place, new in made.items():
+            self._write(place, new, [Place(0, b) for b in _parts(place) if Place(0, b) in here])
+        self._keep_lengths(found, start, end)
         self._c.execute(
             "DELETE FROM passage_terms WHERE ws = ? AND rid >= ? AND rid < ?", (self._ws, *self._range(start, end))
         )
@@ -66,15 +67,14 @@ class Postings:
         )
         return [(rows.ordinal(rid), length, terms) for rid, length, terms in found.fetchall()]
 
-    def _write(self, place: Place, found: Sequence[tuple[int, Terms]], parts: Sequence[Place]) -> None:
+    def _write(self, place: Place, new: Mapping[str, bytearray], parts: Sequence[Place]) -> None:
         """Write a block: of what was packed before, and of forward rows."""
         made: dict[bytes, bytearray] = {}
         for part in parts:
             for term, row in self.block(part):
                 made.setdefault(term, bytearray()).extend(rows.shifted(row, part.first - place.first))
-        first, end = place.first, place.first + rows.SPANS[place.level]
-        for word, new in rows.packed((one for one in found if first <= one[0] < end), first).items():
-            made.setdefault(rows.data(word), bytearray()).extend(new)
+        for word, more in new.items():
+            made.setdefault(rows.data(word), bytearray()).extend(more)
         if parts:
             self._c.execute(
                 "DELETE FROM postings WHERE ws = ? AND level = 0 AND block >= ? AND block <= ?",
@@ -87,21 +87,19 @@ class Postings:
 
     def block(self, place: Place) -> list[tuple[bytes, bytes]]:
         """Return the rows of a block as (term, entries), by term."""
-        return [
-            (term, row)
-            for term, row in self._c.execute(
-                "SELECT term, entries FROM postings WHERE ws = ? AND level = ? AND block = ? ORDER BY term",
-                (self._ws, *place),
-            ).fetchall()
-        ]
+        found = self._c.execute(
+            "SELECT term, entries FROM postings WHERE ws = ? AND level = ? AND block = ? ORDER BY term",
+            (self._ws, *place),
+        )
+        return cast("list[tuple[bytes, bytes]]", found.fetchall())
 
-    def _learn(self, found: Sequence[tuple[int, Terms]], known: Sequence[Place]) -> None:
+    def _learn(self, made: Mapping[Place, Mapping[str, bytearray]], known: Sequence[Place]) -> None:
         """Write the words of passages that are in no block yet, each with the first record that has it."""
         first: dict[str, int] = {}
-        for number, terms in found:
-            for term in terms:
-                first.setdefault(term, number)
-        new = {rows.data(term) for term in rows.words_of(first)}
+        for place, packed in made.items():
+            for term, row in packed.items():
+                first.setdefault(term, place.first + (row[0] | row[1] << 8))
+        new = {rows.data(term) for term in filter(is_looked_for, first)}
         for place in reversed(known):
             if new:
                 new -= {term for term, _ in self._among(place, new, "length(entries)")}
@@ -118,10 +116,10 @@ class Postings:
             f"SELECT term, {what} FROM postings WHERE ws = ? AND level = ? AND block = ? AND {_AMONG}",
             (self._ws, *place, wanted),
         )
-        return [(term, row) for term, row in found.fetchall()]
+        return cast("list[tuple[bytes, bytes]]", found.fetchall())
 
-    def _keep_lengths(self, start: int, end: int) -> None:
-        lengths = {number: length for number, length, _ in self._forward(start, end)}
+    def _keep_lengths(self, found: Sequence[tuple[int, int, bytes]], start: int, end: int) -> None:
+        lengths = {number: length for number, length, _ in found}
         self._c.executemany(
             "INSERT INTO passage_lengths(ws, block, lengths) VALUES(?, ?, ?)",
             [
@@ -274,14 +272,18 @@ class Postings:
         )
         return [(block * BLOCK, lengths) for block, lengths in found.fetchall() if block * BLOCK <= rows.ordinal(last)]
 
-    def words(self, after: Rid, upto: Rid) -> Iterator[tuple[Rid, list[str]]]:
-        """Yield the words that first stand in packed records of (after, upto], by record, ascending."""
+    def words(self, after: Rid, upto: Rid) -> tuple[list[Rid], list[str]]:
+        """Return the words that first stand in packed records of (after, upto], each with its record, in order of both.
+
+        They come as one row: they may be many, and each row costs more than it holds.
+        """
         found = self._c.execute(
-            "SELECT rid, term FROM vocabulary WHERE ws = ? AND rid > ? AND rid <= ? ORDER BY rid, term",
+            "SELECT group_concat(rid), CAST(group_concat(term, x'0a') AS BLOB) FROM"
+            " (SELECT rid, term FROM vocabulary WHERE ws = ? AND rid > ? AND rid <= ? ORDER BY rid, term)",
             (self._ws, after, upto),
-        )
-        for rid, some in groupby(found.fetchall(), lambda row: cast(Rid, row[0])):
-            yield rid, [rows.term_of(term) for _, term in some]
+        ).fetchall()
+        rids, terms = found[0]
+        return ([], []) if rids is None else (cast("list[Rid]", list(map(int, rids.split(",")))), rows.terms_of(terms))
 
 
 class Checking:
@@ -325,7 +327,7 @@ class Checking:
     def _block(self, place: Place, made: Mapping[int, Made], out: dict[str, list[str]]) -> None:
         wanted = {
             rows.data(term): bytes(row)
-            for term, row in rows.packed(((n, one.terms) for n, one in made.items()), place.first).items()
+            for term, row in rows.packed(((n, _one_by_one(one.terms)) for n, one in made.items()), place.first).items()
         }
         for term in rows.words_of(map(rows.term_of, wanted)):
             self._first.setdefault(rows.data(term), place.first + rows.offsets(wanted[rows.data(term)])[0])
@@ -377,3 +379,14 @@ def _shown(term: bytes) -> str:
 def _parts(place: Place) -> range:
     """Return the numbers of the blocks of the lowest level that a block is made of."""
     return range(place.block * FAN, (place.block + 1) * FAN) if place.level else range(0)
+
+
+def _of_forward(place: Place, found: Sequence[tuple[int, int, bytes]]) -> dict[str, bytearray]:
+    """Return the rows of a block that forward rows make."""
+    first, end = place.first, place.first + rows.SPANS[place.level]
+    here = ((number, rows.by_counts(terms)) for number, _, terms in found if first <= number < end)
+    return rows.packed(here, first)
+
+
+def _one_by_one(terms: Terms) -> Iterator[tuple[Counts, tuple[str]]]:
+    return ((counts, (term,)) for term, counts in terms.items())

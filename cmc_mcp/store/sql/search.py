@@ -159,8 +159,8 @@ class SearchView(AuditView):
         """Return the lengths of passages by blocks, from the block of a number on."""
         return self.postings.lengths(start, self.head().last_rid)
 
-    def first_words(self, after: Rid, upto: Rid) -> Iterator[tuple[Rid, list[str]]]:
-        """Yield the words that first stand in a record of (after, upto] that is in a block, ascending."""
+    def first_words(self, after: Rid, upto: Rid) -> tuple[list[Rid], list[str]]:
+        """Return the words that first stand in a record of (after, upto] that is in a block, in order."""
         return self.postings.words(after, upto)
 
     # ------------------------------------------------------------------ entries of collections

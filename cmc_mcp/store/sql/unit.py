@@ -165,6 +165,8 @@ class UnitOfWork(Collected):
         self._write_rows()
         self._pack_codes()
         self._follow()
+        if self._lifts:  # what is kept in memory does not know what is back among old records
+            self._c.execute("UPDATE workspaces SET epoch = epoch + 1 WHERE ws = ?", (self.ws,))
         self.after = head
         return head
 

@@ -13,6 +13,7 @@ import apsw
 from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.ids import PayloadHash, Ws
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.folders import sync_folder
 from cmc_mcp.store.objects import open_objects
 from cmc_mcp.store.ports import Objects
@@ -38,10 +39,16 @@ def is_current(location: Location, migrations: Migrations = MIGRATIONS) -> bool:
     return version_of(location, migrations) == migrations[-1].number
 
 
-def run(location: Location, clock: Clock, registry: Registry, objects: Objects | None = None) -> None:
+def run(
+    location: Location,
+    clock: Clock,
+    registry: Registry,
+    objects: Objects | None = None,
+    progress: Progress | None = None,
+) -> None:
     """Migrate a file to the newest version: backup, then every missing migration in one transaction.
 
-    Without `objects`, those beside the file are read.
+    Without `objects`, those beside the file are read. `progress` is told how far it is.
 
     Raises:
         WrongKey: the file is not a store.
@@ -55,7 +62,7 @@ def run(location: Location, clock: Clock, registry: Registry, objects: Objects |
 
     def apply(connection: apsw.Connection, version: int) -> None:
         connection.execute(BOOKKEEPING)
-        migration_steps.climb(connection, version, clock, registry, _fetch(location, objects))
+        migration_steps.climb(connection, version, clock, registry, _fetch(location, objects), progress=progress)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", migrations[-1].number)
 

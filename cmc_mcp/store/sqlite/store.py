@@ -16,6 +16,7 @@ from cmc_mcp import errors
 from cmc_mcp.clock import Clock
 from cmc_mcp.ids import NO_WORKSPACE, Ws
 from cmc_mcp.limits import LOCK_WAIT_MS_MAX
+from cmc_mcp.model.calls import Progress
 from cmc_mcp.store.folders import make_folder
 from cmc_mcp.store.ports import Objects
 from cmc_mcp.store.rate_limit import CallCount
@@ -61,9 +62,15 @@ class SqliteStore(SqlStore):
     # ------------------------------------------------------------------ life
     @classmethod
     def open(
-        cls, location: Location, *, clock: Clock, registry: Registry, objects: Objects | None = None
+        cls,
+        location: Location,
+        *,
+        clock: Clock,
+        registry: Registry,
+        objects: Objects | None = None,
+        progress: Progress | None = None,
     ) -> SqliteStore:
-        """Open a store, creating or migrating the file, for which its objects may be read.
+        """Open a store, creating or migrating the file, for which its objects may be read and `progress` is told.
 
         Raises:
             StoreError: the store cannot be opened.
@@ -85,7 +92,7 @@ class SqliteStore(SqlStore):
         if not fresh and migrate.is_current(location, registry.migrations):
             return store
         with store._lock.held():
-            migrate.run(location, clock, registry, objects)
+            migrate.run(location, clock, registry, objects, progress)
         return store
 
     def count_call(self, ws: Ws, principal: str) -> CallCount:
