@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-COMPANIONS = ("pairs", "dvns", "notes", "lookalikes", "languages")
+COMPANIONS = ("pairs", "dvns", "notes", "lookalikes", "languages", "identifiers")
 
 
 def figures(name: str, folder: Path, console: Console) -> dict[str, float]:

@@ -9,46 +9,50 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cmc_mcp import limits
-from cmc_mcp.embed import MiniLM
-from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.memory import Memory
 
 _K1, _B = 1.2, 0.75
 
 
 def figures(folder: Path) -> dict[str, float]:
-    """Return, for each language, the questions, those whose needle is first and in ten, and the floor's first places."""
+    """Return, for each language, the questions and how many needles are found, as `found` counts them."""
     out: dict[str, float] = {}
     for file in sorted((folder / "languages").glob("*.json")):
         given = json.loads(file.read_text(encoding="utf-8"))
-        needles = {needle["text"]: [one["query"] for one in needle["queries"]] for needle in given["needles"]}
-        found = _language(list(given["distractors"]), needles, MiniLM())  # a memory closes its own
-        out |= {f"{file.stem}, {name}": value for name, value in found.items()}
+        asked = [(one["query"], needle["text"]) for needle in given["needles"] for one in needle["queries"]]
+        counted = found([*given["distractors"], *(text for _, text in asked)], asked)
+        out |= {f"{file.stem}, {name}": value for name, value in counted.items()}
     return out
 
 
-def _language(distractors: list[str], needles: dict[str, list[str]], embedder: Embedder) -> dict[str, float]:
-    texts = list(dict.fromkeys([*distractors, *needles]))
-    asked = [(query, needle) for needle, queries in needles.items() for query in queries]
-    with TemporaryDirectory() as place, Memory.open(Path(place) / "memory.db", embedder=embedder) as memory:
-        memory.remember_many([{"content": text} for text in texts])
-        answers = [[item.text for item in memory.recall(query, limit=10).items] for query, _ in asked]
-        visible = _all(memory, asked[0][0])
-    floors = [by_pairs(texts, query) for query, _ in asked]
-    firsts = [answer[:1] == [needle] for answer, (_, needle) in zip(answers, asked, strict=True)]
+def found(texts: Sequence[str], asked: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Count the (question, text) of which the text comes first: in recall, by words alone, and by pairs of characters."""
+    texts = list(dict.fromkeys(texts))
+    floors = [by_pairs(texts, query)[:1] == [text] for query, text in asked]
+    with TemporaryDirectory() as place, Memory.open(Path(place) / "words.db", embedder=None) as memory:
+        words, _ = _recalled(memory, texts, asked)
+    with TemporaryDirectory() as place, Memory.open(Path(place) / "memory.db") as memory:
+        both, visible = _recalled(memory, texts, asked)
     return {
         "questions": len(asked),
-        "first": sum(firsts),
-        "in ten": sum(needle in answer for answer, (_, needle) in zip(answers, asked, strict=True)),
-        "first by pairs of characters": sum(
-            order[:1] == [needle] for order, (_, needle) in zip(floors, asked, strict=True)
-        ),
-        "visible": len(visible & set(texts)) / len(texts),
+        "first": sum(answer[:1] == [text] for answer, (_, text) in zip(both, asked, strict=True)),
+        "in ten": sum(text in answer for answer, (_, text) in zip(both, asked, strict=True)),
+        "first by words alone": sum(answer[:1] == [text] for answer, (_, text) in zip(words, asked, strict=True)),
+        "first by pairs of characters": sum(floors),
+        "visible": visible,
     }
+
+
+def _recalled(memory: Memory, texts: list[str], asked: Sequence[tuple[str, str]]) -> tuple[list[list[str]], float]:
+    """Return what each question finds in ten, and the share of all texts that an answer without bounds shows."""
+    memory.remember_many([{"content": text} for text in texts])
+    answers = [[item.text for item in memory.recall(query, limit=10).items] for query, _ in asked]
+    return answers, len(_all(memory, asked[0][0]) & set(texts)) / len(texts)
 
 
 def _all(memory: Memory, query: str) -> set[str]:

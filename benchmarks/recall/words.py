@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from benchmarks.recall.identifiers import IDENTIFIERS
 from benchmarks.recall.report import Grid, signed
 from benchmarks.recall.sets import load, load_metrics
 from cmc_mcp.config import Settings
@@ -31,7 +32,6 @@ from cmc_mcp.terms.near import Vocabulary
 from cmc_mcp.terms.passage import EXTRA_WEIGHT, passage_terms
 from cmc_mcp.terms.query import query_terms, widened
 
-IDENTIFIERS: Final = Path(__file__).with_name("identifiers.json")
 ENGLISH: Final = ("locomo", "realtalk", "cosqa", "timeqa", "squadshifts")
 _TERMS_MAX: Final = 64
 _SETTINGS: Final = Settings()
