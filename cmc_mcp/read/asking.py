@@ -13,8 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from cmc_mcp.embed.external import query_vector
-from cmc_mcp.embed.protocol import Embedder
+from cmc_mcp.embed.protocol import Embedder, query_vector
 from cmc_mcp.errors import EmbedderError
 from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.read.clues import Clues, Naming, askable

@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.config import RelevanceScale
-from cmc_mcp.embed.minilm import IDENTITY
+from cmc_mcp.embed.names import measured, unread
 from cmc_mcp.ids import Rid
 from cmc_mcp.model.results import RecallResult, Relevance, Verdict
 from cmc_mcp.store.codes import exact
@@ -31,7 +31,6 @@ NOTHING_RELEVANT: Final = "Nothing relevant is stored; the nearest follow."
 _THOUSANDTHS: Final = 1_000
 _NARROWEST: Final = 0.05
 """The least range between unrelated and equal texts: a model may place all texts of a script in one spot."""
-_LATIN_LAST: Final = 0x24F
 
 
 class Asked(NamedTuple):
@@ -74,15 +73,16 @@ def relevance_of(
 def _unrelated(reading: Reading, asked: Asked, scale: RelevanceScale) -> tuple[float, float]:
     """Return the cosine of the question with what has nothing to do with it, and how far that can be trusted (0 to 1).
 
-    Of the bundled model it is known. Of another the workspace shows it: by the mean over memories picked evenly from all
-    that were recorded up to the read point, of which a few say little.
+    Of the models that run here it was measured. Of another the workspace shows it: by the mean over memories picked
+    evenly from all that were recorded up to the read point, of which a few say little.
     """
     import numpy as np
 
     embedder = reading.workspace.embedder
-    if embedder is not None and embedder.identity.model_id == IDENTITY.model_id:
-        foreign = _foreign(asked.text)
-        return scale.background + foreign * (scale.background_foreign - scale.background), 1.0
+    model = None if embedder is None else measured(embedder.identity)
+    if model is not None:
+        background = scale.background if model.unrelated is None else model.unrelated
+        return background + unread(model, asked.text) * (scale.background_foreign - background), 1.0
     low, head = reading.view.ws << 40, reading.point.head
     places = np.unique(np.linspace(low + 1, head.last_rid, scale.sample).astype(np.int64))
     picked = reading.view.vectors_of(reading.model, [Rid(rid) for rid in places.tolist()], head.seq)
@@ -91,16 +91,6 @@ def _unrelated(reading: Reading, asked: Asked, scale: RelevanceScale) -> tuple[f
     rows = np.frombuffer(b"".join([picked[rid] for rid in sorted(picked)]), np.float32)
     mean = float(exact(asked.vector, rows.reshape(len(picked), -1)).mean())
     return mean, len(picked) / (len(picked) + scale.sample_trusted)
-
-
-def _foreign(text: str) -> float:
-    """Return the share of letters that are not Latin.
-
-    >>> _foreign("Où est la clé ?"), _foreign("Где ключ?")
-    (0.0, 1.0)
-    """
-    letters = [char for char in text if char.isalpha()]
-    return sum(ord(char) > _LATIN_LAST for char in letters) / len(letters) if letters else 0.0
 
 
 def _score(evidence: float, scale: RelevanceScale) -> int:
