@@ -16,16 +16,17 @@ _LATIN_LAST: Final = 0x24F
 class Measured(NamedTuple):
     """What was measured of a model, which the vectors themselves do not say.
 
-    `latin_only` is whether it tells texts in other scripts hardly apart. `unrelated` is the cosine of a question with texts
-    that have nothing to do with it, None where `RelevanceScale` has it.
+    `latin_only` is whether it hardly tells texts in other scripts apart. `unrelated` is the cosine of a question with texts
+    that have nothing to do with it, None where `RelevanceScale` has it; `answer` is that of as near a text as there is.
     """
 
     latin_only: bool
     unrelated: float | None = None
+    answer: float = 1.0
 
 
 _BUNDLED: Final = Measured(latin_only=True)
-_MULTILINGUAL: Final = Measured(latin_only=False, unrelated=multilingual.UNRELATED)
+_MULTILINGUAL: Final = Measured(latin_only=False, unrelated=multilingual.UNRELATED, answer=multilingual.ANSWER)
 
 
 def embedder_named(name: str) -> Embedder:

@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.config import RelevanceScale
-from cmc_mcp.embed.names import measured, unread
+from cmc_mcp.embed.names import Measured, measured, unread
 from cmc_mcp.ids import Rid
 from cmc_mcp.model.results import RecallResult, Relevance, Verdict
 from cmc_mcp.store.codes import exact
@@ -64,10 +64,18 @@ def relevance_of(
     known |= selection.cosines(reading.model, asked.vector, [rid for rid in rids.tolist() if rid not in known])
     cosines = np.array([known.get(rid, 0.0) for rid in rids.tolist()])
     unrelated, trust = _unrelated(reading, asked, scale)
-    nearness = (cosines - unrelated) / max(1.0 - unrelated, _NARROWEST)
+    model = _model(reading)
+    nearness = (cosines - unrelated) / max((1.0 if model is None else model.answer) - unrelated, _NARROWEST)
+    nearness = np.minimum(nearness, 1.0)
     # where nearness says nothing yet, words count as much as they do alone
     weight = trust * scale.words + (1.0 - trust) * scale.words_alone
     return told(max(least, _score(float((trust * nearness + weight * shares).max()), scale)), scale)
+
+
+def _model(reading: Reading) -> Measured | None:
+    """Return what was measured of the model that is read with; None of one that is not known."""
+    embedder = reading.workspace.embedder
+    return None if embedder is None else measured(embedder.identity)
 
 
 def _unrelated(reading: Reading, asked: Asked, scale: RelevanceScale) -> tuple[float, float]:
@@ -78,8 +86,7 @@ def _unrelated(reading: Reading, asked: Asked, scale: RelevanceScale) -> tuple[f
     """
     import numpy as np
 
-    embedder = reading.workspace.embedder
-    model = None if embedder is None else measured(embedder.identity)
+    model = _model(reading)
     if model is not None:
         background = scale.background if model.unrelated is None else model.unrelated
         return background + unread(model, asked.text) * (scale.background_foreign - background), 1.0
