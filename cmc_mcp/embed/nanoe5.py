@@ -161,7 +161,8 @@ class _Reader:
         blocks = self._blocks(name, width)
         halves: npt.NDArray[np.uint8] = blocks["halves"]
         numbers = np.concatenate([halves & 15, halves >> 4], axis=-1)
-        return numbers[..., 0::2] | numbers[..., 1::2] << 4, blocks["scale"].astype(np.float32)
+        packed = (numbers[..., 0::2] | numbers[..., 1::2] << 4).astype(np.uint8)
+        return packed, blocks["scale"].astype(np.float32)
 
     def _layer(self, number: int) -> dict[str, Array]:
         import numpy as np
