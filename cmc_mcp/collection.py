@@ -12,8 +12,8 @@ from pydantic import JsonValue
 
 from cmc_mcp import limits
 from cmc_mcp.canon import payload_hash
-from cmc_mcp.embed.external import ExternalEmbedder, query_vector, unit_rows
-from cmc_mcp.embed.protocol import Embedder
+from cmc_mcp.embed.external import ExternalEmbedder, unit_rows
+from cmc_mcp.embed.protocol import Embedder, query_vector
 from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.history.references import PointLike, plain_text
 from cmc_mcp.ids import Rid

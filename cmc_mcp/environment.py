@@ -20,7 +20,9 @@ from cmc_mcp.errors import InvalidInput, Problem, StoreError
 PASSPHRASE_CHARS_MIN: Final = 16
 SETTINGS_BYTES_MAX: Final = 1 << 20
 KEY_DIGITS: Final = 64
-FILE_SETTINGS: Final = ("matrix_bytes", "objects", "principal", "store", "workspace")
+EMBEDDERS: Final = ("bundled", "multilingual")
+"""The models that run here, by name; the first is the default (`embed/names.py` makes them)."""
+FILE_SETTINGS: Final = ("embedder", "matrix_bytes", "objects", "principal", "store", "workspace")
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 WORKSPACE: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,63}\Z")
 
@@ -35,6 +37,7 @@ class Configuration:
     key: bytes | None = None
     settings: Settings = field(default_factory=Settings)
     objects: str | None = None
+    embedder: str = EMBEDDERS[0]
 
     def __repr__(self) -> str:
         return f"Configuration({shown(self.store)!r}, workspace={self.workspace!r}, encrypted={self.key is not None})"
@@ -69,13 +72,14 @@ def configuration(
     principal: str | None = None,
     objects: str | None = None,
     matrix_bytes: str | None = None,
+    embedder: str | None = None,
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Configuration:
     """Resolve the configuration: arguments, then the environment, then a file.
 
-    The variables are CMC_STORE, _WORKSPACE, _PRINCIPAL, _OBJECTS, _MATRIX_BYTES and _KEY[_FILE]. The file is `cmc.toml`
-    in the platform's configuration folder. The workspace `auto` becomes the enclosing repository's folder.
+    The variables are CMC_STORE, _WORKSPACE, _PRINCIPAL, _OBJECTS, _MATRIX_BYTES, _EMBEDDER and _KEY[_FILE]. The file is
+    `cmc.toml` in the platform's configuration folder. The workspace `auto` becomes the enclosing repository's folder.
 
     Raises:
         InvalidInput: a value is malformed.
@@ -96,6 +100,7 @@ def configuration(
         principal=principal or env.get("CMC_PRINCIPAL") or from_file.get("principal"),
         key=key_from(env),
         objects=objects or env.get("CMC_OBJECTS") or from_file.get("objects"),
+        embedder=check_embedder(embedder or env.get("CMC_EMBEDDER") or from_file.get("embedder") or EMBEDDERS[0]),
     )
 
 
@@ -202,6 +207,17 @@ def parse_key(text: str, path: str = "CMC_KEY") -> bytes:
     return hashlib.scrypt(
         text.encode("utf-8", "surrogateescape"), salt=b"cmc/passphrase/1", n=1 << 15, r=8, p=1, maxmem=1 << 26, dklen=32
     )
+
+
+def check_embedder(name: str) -> str:
+    """Return the name of a model that runs here after checking it.
+
+    Raises:
+        InvalidInput: no model has the name.
+    """
+    if name not in EMBEDDERS:
+        raise InvalidInput.at("embedder", f"{name!r:.40} is unknown; use one of {', '.join(EMBEDDERS)}")
+    return name
 
 
 def check_workspace(name: str) -> str:

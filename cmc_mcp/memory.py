@@ -14,7 +14,7 @@ from cmc_mcp.clock import Clock, SystemClock
 from cmc_mcp.collection import Collection
 from cmc_mcp.config import Settings
 from cmc_mcp.documents.manifests import Manifests
-from cmc_mcp.embed import MiniLM
+from cmc_mcp.embed import embedder_named
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.environment import check_workspace, signing_key
 from cmc_mcp.errors import InvalidInput, NotFound, StoreError
@@ -128,18 +128,21 @@ class Memory:
     ) -> Self:
         """Open a store, creating it when it is new: a file, or a database (`postgresql://…`).
 
-        `embedder` is the bundled model by default, which loads with the first text; None means full text alone. `key`
-        encrypts the whole file. `objects` is where large content is kept, by default beside the rest of the store.
+        `embedder` is the bundled model by default, which loads with the first text; `"multilingual"` is that of the extra
+        `cmc-mcp[multilingual]`; None means full text alone. `key` encrypts the whole file. `objects` is where large content
+        is kept, by default beside the rest of the store.
         `progress` is told how many passages the migration of a store of an older format has read, of how many.
 
         Raises:
             StoreError: the store cannot be opened.
-            InvalidInput: the workspace's name, or a URL of an unknown kind.
+            InvalidInput: the workspace's name, a URL of an unknown kind, or the name of an unknown model.
+            EmbedderError: the model's extra is not installed.
         """
         check_workspace(workspace)
         if principal is not None:
             _check_principal(principal)
         clock = clock or SystemClock()
+        made = embedder_named(embedder) if isinstance(embedder, str) else embedder
         store, kept = open_store(
             path_or_url,
             clock=clock,
@@ -149,7 +152,6 @@ class Memory:
             objects=objects,
             progress=progress,
         )
-        made = MiniLM() if isinstance(embedder, str) else embedder
         try:
             finish_erasures(store, kept)
             return cls(

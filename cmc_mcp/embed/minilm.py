@@ -6,15 +6,14 @@ here: a changed file is refused before any of its bytes are used.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final
 
 from cmc_mcp.embed.protocol import EmbeddingIdentity, check_texts
+from cmc_mcp.embed.runtime import READ_CHARS_MAX, InferenceSession, open_session, read_checked
 from cmc_mcp.errors import EmbedderError
 
 if TYPE_CHECKING:
@@ -40,24 +39,13 @@ IDENTITY: Final = EmbeddingIdentity(
     maximum_tokens=TOKENS_MAX,
 )
 
-READ_CHARS_MAX: Final = 65_536  # the most of a text that is read while looking for its first 256 word pieces
-
 _WINDOW_CHARS = 4_096  # about four times what 256 word pieces of prose take
 _WORD_PIECES_MAX = 100  # the tokenizer makes one unknown piece of a longer word
-_ORT_ERROR = 3  # severity of the runtime's log: it is silent below errors
-
-
-class _Session(Protocol):
-    """The one method that we use of ``onnxruntime.InferenceSession``, which ships without types."""
-
-    def run(self, outputs: list[str] | None, feed: dict[str, npt.NDArray[np.int64]]) -> list[npt.NDArray[np.float32]]:
-        """Run the graph once."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Engine:
-    session: _Session
+    session: InferenceSession
     tokenizer: Tokenizer
 
 
@@ -120,47 +108,11 @@ class MiniLM:
                 raise EmbedderError("this embedder is closed; make a new one")
             if self._engine is None:
                 folder: Traversable = self._data_dir or resources.files("cmc_mcp.embed.data")
-                tokenizer = _read(folder, TOKENIZER_FILE, TOKENIZER_SHA256)
+                tokenizer = read_checked(folder, TOKENIZER_FILE, TOKENIZER_SHA256)
                 self._engine = _Engine(
-                    _open_session(_read(folder, MODEL_FILE, MODEL_SHA256)), _open_tokenizer(tokenizer)
+                    open_session(read_checked(folder, MODEL_FILE, MODEL_SHA256)), _open_tokenizer(tokenizer)
                 )
             return self._engine
-
-
-def _read(folder: Traversable, name: str, expected: str) -> bytes:
-    try:
-        data = folder.joinpath(name).read_bytes()
-    except OSError as error:
-        raise EmbedderError(
-            f"the model file {name} cannot be read ({type(error).__name__}); "
-            "reinstall the package, or build the file with scripts/build_model.py",
-            file=name,
-        ) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != expected:
-        raise EmbedderError(
-            f"the model file {name} is not the one that was built: its SHA-256 is {found[:16]}…, not {expected[:16]}…; "
-            "reinstall the package, or build the file with scripts/build_model.py",
-            file=name,
-            found=found,
-            expected=expected,
-        )
-    return data
-
-
-def _open_session(model: bytes) -> _Session:
-    # Loaded from the bytes that were checked, so that nothing can change them in between.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which else writes a device id below ~/.cache
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # a second thread was measured to cost ten times the CPU on a busy machine
-    options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # it keeps a plan of the memory for each length of text that it meets
-    options.log_severity_level = _ORT_ERROR
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return cast("_Session", session)
 
 
 def _open_tokenizer(data: bytes) -> Tokenizer:

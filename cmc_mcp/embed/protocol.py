@@ -1,10 +1,10 @@
-"""The `Embedder` port, and the identity of the vectors that an embedder makes."""
+"""The `Embedder` port, the identity of the vectors that an embedder makes, and how a question is embedded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from cmc_mcp.errors import InvalidInput, Problem
 
@@ -52,6 +52,27 @@ class Embedder(Protocol):
     def close(self) -> None:
         """Release memory and connections. Closing twice is allowed."""
         ...
+
+
+@runtime_checkable
+class QueryEmbedder(Protocol):
+    """What an `Embedder` may have beside: a method for questions, of a model that embeds them otherwise than texts."""
+
+    def embed_query(self, text: str) -> npt.NDArray[np.float32]:
+        """Return the vector of a question: unit length, shape (identity.dimension,). Raises what `Embedder.embed` raises."""
+        ...
+
+
+def query_vector(embedder: Embedder, text: str) -> npt.NDArray[np.float32]:
+    """Return the vector of a question, by `embed_query` if the embedder has it: unit length, shape (dimension,).
+
+    Every question is embedded by this function, and every text that is stored by `Embedder.embed`.
+    """
+    asked: object = embedder
+    if isinstance(asked, QueryEmbedder):
+        return asked.embed_query(text)
+    row: npt.NDArray[np.float32] = embedder.embed([text])[0]
+    return row
 
 
 def check_texts(texts: Sequence[str]) -> None:

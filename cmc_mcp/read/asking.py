@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from cmc_mcp.embed.external import query_vector
-from cmc_mcp.embed.protocol import Embedder
+from cmc_mcp.embed.names import measured, unread
+from cmc_mcp.embed.protocol import Embedder, query_vector
 from cmc_mcp.errors import EmbedderError
 from cmc_mcp.index.matrix import Matrix
 from cmc_mcp.read.clues import Clues, Naming, askable
@@ -29,10 +29,16 @@ if TYPE_CHECKING:
 EMBEDDINGS_MAX: Final = 3
 """So often a question is embedded: again only where a speaker that it names is new to memory, or was erased meanwhile."""
 
+UNREAD: Final = (
+    "the embedding model hardly reads the script of this question, so words find more than meaning does;"
+    " the model of cmc-mcp[multilingual] reads it"
+)
+_MOSTLY: Final = 0.5  # of a question's letters
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The vector of a question (unit length), or why it has none."""
+    """The vector of a question (unit length), and what is amiss: why it has none, or why it says little."""
 
     vector: npt.NDArray[np.float32] | None
     degraded: str | None = None
@@ -96,10 +102,12 @@ class Asking:
         return self.naming.clues(view.speakers(keys, point.head.last_rid) if keys else ())
 
     def embedded(self, text: str) -> Meaning:
-        """Embed a text; if the embedder fails, return no vector and say why."""
+        """Embed a text; if the embedder fails, return no vector and say why. Say, too, if the model hardly reads the text."""
         assert self.embedder is not None
+        model = measured(self.embedder.identity)
+        amiss = UNREAD if model is not None and unread(model, text) > _MOSTLY else None
         try:
-            return Meaning(query_vector(self.embedder, text))
+            return Meaning(query_vector(self.embedder, text), amiss)
         except EmbedderError as error:
             return Meaning(None, f"found by full text alone: {error.message}")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-from cmc_mcp.embed.scripts import unread
+from cmc_mcp.embed.names import unread_by
 from cmc_mcp.ids import Rid
 from cmc_mcp.read.clues import Clues, phrase_share
 from cmc_mcp.read.lexical import LexicalSearch
@@ -46,7 +46,7 @@ class Candidates:
         self._selection, self._words, self._clues = selection, words, clues
         self._settings, self._trace, self._above = reading.settings, trace, above
         self._model, self._query = reading.model, query if reading.model else None
-        self._unread = unread(reading.workspace.embedder, clues.text)
+        self._unread = unread_by(reading.workspace.embedder, clues.text)
         self._depth = depth
         self._rows: dict[Rid, AtomRow] = {}  # of the very first
         self._known: set[Rid] = set()

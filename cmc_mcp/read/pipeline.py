@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from cmc_mcp.documents.loading import Loaded, load, places_of
-from cmc_mcp.embed.scripts import unread
 from cmc_mcp.history.references import longer
 from cmc_mcp.ids import NO_MODEL_NUMBER, Rid
 from cmc_mcp.kernel.identity import atom_name
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_MOSTLY: Final = 0.5
-
 
 @dataclass(frozen=True, slots=True)
 class RecallCall:
@@ -73,7 +70,7 @@ def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) 
     if limits is not None and asked.narrow is not None:
         limits = asked.narrow(limits)
     page, more, hidden, digits = Page(asked.offset, asked.given), False, 0, dict[str, int]()
-    degraded = meaning.degraded or _unread(reading, clues, meaning)
+    degraded = meaning.degraded
     relevance = told(asked.relevance or 0, settings.relevance)
     if limits is None or not point.head.passages:
         trace.lap("filter", 0, passes="nothing")
@@ -115,12 +112,6 @@ def recall(reading: Reading, asked: RecallCall, clues: Clues, meaning: Meaning) 
         abstains=abstention(page, kappa, withheld=withheld),
         trace=trace.stages() if asked.explain else [],
     )
-
-
-def _unread(reading: Reading, clues: Clues, meaning: Meaning) -> str | None:
-    if meaning.vector is None or unread(reading.workspace.embedder, clues.text) < _MOSTLY:
-        return None
-    return "the embedding model does not read the script of this question: found by its words more than by its meaning"
 
 
 def _too_small(budget_tokens: int) -> str:

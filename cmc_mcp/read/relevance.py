@@ -13,8 +13,7 @@ import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.config import RelevanceScale
-from cmc_mcp.embed.minilm import IDENTITY
-from cmc_mcp.embed.scripts import unread
+from cmc_mcp.embed.names import Measured, measured, unread
 from cmc_mcp.ids import Rid
 from cmc_mcp.model.results import RecallResult, Relevance, Verdict
 from cmc_mcp.store.codes import exact
@@ -66,24 +65,32 @@ def relevance_of(
     known |= selection.cosines(reading.model, asked.vector, [rid for rid in rids.tolist() if rid not in known])
     cosines = np.array([known.get(rid, 0.0) for rid in rids.tolist()])
     unrelated, trust = _unrelated(reading, asked, scale)
-    nearness = (cosines - unrelated) / max(1.0 - unrelated, _NARROWEST)
+    model = _model(reading)
+    nearness = (cosines - unrelated) / max((1.0 if model is None else model.answer) - unrelated, _NARROWEST)
+    nearness = np.minimum(nearness, 1.0)
     # where nearness says nothing yet, words count as much as they do alone
     weight = trust * scale.words + (1.0 - trust) * scale.words_alone
     return told(max(least, _score(float((trust * nearness + weight * shares).max()), scale)), scale)
 
 
+def _model(reading: Reading) -> Measured | None:
+    """Return what was measured of the model that is read with; None of one that is not known."""
+    embedder = reading.workspace.embedder
+    return None if embedder is None else measured(embedder.identity)
+
+
 def _unrelated(reading: Reading, asked: Asked, scale: RelevanceScale) -> tuple[float, float]:
     """Return the cosine of the question with what has nothing to do with it, and how far that can be trusted (0 to 1).
 
-    Of the bundled model it is known. Of another the workspace shows it: by the mean over memories picked evenly from all
-    that were recorded up to the read point, of which a few say little.
+    Of the models that run here it was measured. Of another the workspace shows it: by the mean over memories picked
+    evenly from all that were recorded up to the read point, of which a few say little.
     """
     import numpy as np
 
-    embedder = reading.workspace.embedder
-    if embedder is not None and embedder.identity.model_id == IDENTITY.model_id:
-        foreign = unread(embedder, asked.text)
-        return scale.background + foreign * (scale.background_foreign - scale.background), 1.0
+    model = _model(reading)
+    if model is not None:
+        background = scale.background if model.unrelated is None else model.unrelated
+        return background + unread(model, asked.text) * (scale.background_foreign - background), 1.0
     low, head = reading.view.ws << 40, reading.point.head
     places = np.unique(np.linspace(low + 1, head.last_rid, scale.sample).astype(np.int64))
     picked = reading.view.vectors_of(reading.model, [Rid(rid) for rid in places.tolist()], head.seq)

@@ -18,7 +18,7 @@ from mcp.server.auth.provider import AccessToken
 from cmc_mcp.environment import check_workspace, read_small
 from cmc_mcp.errors import AccessDenied, InvalidInput, StoreError
 from cmc_mcp.limits import CALLS_PER_MINUTE_MAX, PRINCIPAL_CHARS_MAX
-from cmc_mcp.server.session import DECLARED, Caller, Model, Stores, check_rate, open_memory
+from cmc_mcp.server.session import CONFIGURED, DECLARED, Caller, Model, Stores, check_rate, open_memory
 
 if TYPE_CHECKING:
     from cmc_mcp.embed.protocol import Embedder
@@ -138,10 +138,10 @@ class TokenSession:
     """Many principals, each with their workspace: HTTP with tokens."""
 
     def __init__(
-        self, configuration: Configuration, tokens: StaticTokens, *, embedder: Embedder | str | None = "bundled"
+        self, configuration: Configuration, tokens: StaticTokens, *, embedder: Embedder | str | None = CONFIGURED
     ) -> None:
         self._tokens = tokens
-        self._model = Model(embedder)
+        self._model = Model(configuration, embedder)
         self._stores = Stores(lambda caller: open_memory(configuration, caller, self._model.get()))
 
     def caller(self) -> Caller:

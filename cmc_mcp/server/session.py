@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from cmc_mcp.environment import EMBEDDERS
 from cmc_mcp.errors import AccessDenied, RateLimited, StoreError
 from cmc_mcp.limits import PRINCIPAL_CHARS_MAX
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 DECLARED: Final = "declared:"
 """Marks a writer whose name only the client itself vouches for."""
+
+CONFIGURED: Final = "configured"
+"""In place of an embedder: the one that the configuration names."""
 
 _VIEWS_MAX: Final = 256
 CLIENT: Final[ContextVar[str | None]] = ContextVar("cmc_client", default=None)
@@ -107,11 +111,18 @@ class Stores:
 
 
 class Model:
-    """The embedder of a server: made on first use, and loaded ahead of it where it is the bundled one."""
+    """The embedder of a server: the configured one, or another; one that runs here is loaded ahead of its first use.
 
-    def __init__(self, embedder: Embedder | str | None) -> None:
-        self._embedder = embedder
+    Raises:
+        EmbedderError: the extra of the configured model is not installed.
+    """
+
+    def __init__(self, configuration: Configuration, embedder: Embedder | str | None = CONFIGURED) -> None:
+        self._embedder = configuration.embedder if embedder == CONFIGURED else embedder
+        self._loads = isinstance(self._embedder, str)
         self._lock = threading.Lock()
+        if self._embedder != EMBEDDERS[0]:
+            self._made()  # a server whose model is missing must not start; to make one is to look for its files
 
     def get(self) -> Embedder | None:
         """Return the embedder, loading nothing; waits for a `warm` that is at work, so that no two threads load at once."""
@@ -119,7 +130,7 @@ class Model:
             return self._made()
 
     def warm(self) -> None:
-        """Load the bundled model and what opens a store, so that the first call need not. No store is opened.
+        """Load a model that runs here, and what opens a store, so that the first call need not. No store is opened.
 
         Raises:
             EmbedderError: the model cannot be loaded.
@@ -127,14 +138,14 @@ class Model:
         with self._lock:
             import cmc_mcp.memory  # noqa: F401
 
-            if isinstance(self._embedder, str) and (embedder := self._made()) is not None:
+            if self._loads and (embedder := self._made()) is not None:
                 embedder.embed(["warm"])
 
     def _made(self) -> Embedder | None:
         if isinstance(self._embedder, str):
-            from cmc_mcp.embed.minilm import MiniLM
+            from cmc_mcp.embed import embedder_named
 
-            self._embedder = MiniLM()
+            self._embedder = embedder_named(self._embedder)
         return self._embedder
 
 
@@ -144,9 +155,9 @@ class LocalSession:
     Without a configured principal, the writer is the name that the client declares, marked as declared.
     """
 
-    def __init__(self, configuration: Configuration, *, embedder: Embedder | str | None = "bundled") -> None:
+    def __init__(self, configuration: Configuration, *, embedder: Embedder | str | None = CONFIGURED) -> None:
         self._configuration = configuration
-        self._model = Model(embedder)
+        self._model = Model(configuration, embedder)
         self._stores = Stores(lambda caller: open_memory(configuration, caller, self._model.get()))
 
     def caller(self) -> Caller:

@@ -67,7 +67,7 @@ def _missing_package(store: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_model(store: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("cmc_mcp.embed.MiniLM", lambda: MiniLM(store.parent / "nowhere"))
+    patch.setattr("cmc_mcp.embed.names.MiniLM", lambda: MiniLM(store.parent / "nowhere"))
 
 
 def _damaged_model(store: Path, patch: pytest.MonkeyPatch) -> None:
@@ -75,9 +75,9 @@ def _damaged_model(store: Path, patch: pytest.MonkeyPatch) -> None:
 
     folder = store.parent / "model"
     shutil.copytree(Path(minilm.__file__).parent / "data", folder)
-    (model,) = folder.glob("*.onnx")
+    model = folder / minilm.MODEL_FILE
     model.write_bytes(model.read_bytes()[:-1000])
-    patch.setattr("cmc_mcp.embed.MiniLM", lambda: MiniLM(folder))
+    patch.setattr("cmc_mcp.embed.names.MiniLM", lambda: MiniLM(folder))
 
 
 def _mad_model(store: Path, patch: pytest.MonkeyPatch) -> None:

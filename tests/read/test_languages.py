@@ -9,8 +9,6 @@ import pytest
 
 from benchmarks.recall.languages import by_pairs
 from cmc_mcp.embed.minilm import MiniLM
-from cmc_mcp.embed.scripts import unread
-from cmc_mcp.memory import Memory
 from tests.read.made import opened
 
 NEEDLES = Path(__file__).parent / "needles" / "languages"
@@ -25,22 +23,3 @@ def test_needles_are_found_first_as_often_as_by_pairs_of_characters(tmp_path: Pa
         memory.remember_many([{"content": text} for text in texts])
         first = sum(memory.recall(query, limit=1).items[0].text == text for query, text in asked)
     assert first >= sum(by_pairs(texts, query)[:1] == [text] for query, text in asked)
-
-
-def _degraded(memory: Memory, query: str) -> str:
-    return memory.recall(query).mode.degraded or ""
-
-
-def test_an_answer_says_that_the_model_does_not_read_the_script_of_the_question(tmp_path: Path) -> None:
-    with opened(tmp_path, embedder=MiniLM()) as memory:
-        memory.remember("Ключ лежит в ящике")
-        memory.remember("The key is in the drawer")
-        assert "script" in _degraded(memory, "где ключ?")
-        assert not _degraded(memory, "where is the key?")
-        assert not _degraded(memory, "où est la clé ?")
-
-
-def test_a_model_of_whose_languages_nothing_is_known_counts_as_reading_every_script(tmp_path: Path) -> None:
-    assert unread(None, "где ключ?") == 0.0
-    assert unread(MiniLM(), "где key") == pytest.approx(0.5)
-    assert unread(MiniLM(), "42 ?!") == 0.0
