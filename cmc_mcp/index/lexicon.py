@@ -110,19 +110,16 @@ def together(parts: Sequence[tuple[Postings, float]], heading_weight: float) -> 
     """
     import numpy as np
 
-    everywhere = slice(None)
-    counts = [share * part.whole(everywhere, heading_weight) for part, share in parts]
-    texts = [share * part.in_text(everywhere) for part, share in parts]
-    if len(parts) == 1:
-        return Weighted(parts[0][0].rids, counts[0], texts[0])
-    rids = np.concatenate([part.rids for part, _ in parts])
-    if not len(rids):
-        return Weighted(rids, np.zeros(0), np.zeros(0))
-    order = rids.argsort(kind="stable")
-    rids = rids[order]
+    every = _joined([part for part, _ in parts])
+    shares = np.repeat([share for _, share in parts], [len(part.rids) for part, _ in parts])
+    counts, texts = shares * every.whole(slice(None), heading_weight), shares * every.in_text(slice(None))
+    if len(parts) == 1 or not len(every.rids):
+        return Weighted(every.rids, counts, texts)
+    order = every.rids.argsort(kind="stable")
+    rids = every.rids[order]
     starts = np.concatenate([[True], rids[1:] != rids[:-1]]).nonzero()[0]
-    every, text = (np.maximum.reduceat(np.concatenate(some)[order], starts) for some in (counts, texts))
-    return Weighted(rids[starts], every, text)
+    most = np.maximum.reduceat
+    return Weighted(rids[starts], most(counts[order], starts), most(texts[order], starts))
 
 
 class _Known(NamedTuple):
