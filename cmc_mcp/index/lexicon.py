@@ -285,7 +285,7 @@ class Lexicon:
         ]  # fmt: skip
         rids, counts = packed.unpacked([row for row, *_ in every])
         sizes = [len(row) // packed.ENTRY_BYTES for (_, row), *_ in every]
-        shares, places = (np.repeat([one[at] for one in every], sizes) for at in (1, 2))
+        shares, places = np.repeat([one[1] for one in every], sizes), np.repeat([one[2] for one in every], sizes)
         seen = rids <= upto
         keys = (places.astype(np.int64) << packed.NUMBER_BITS) + rids - self._low
         order = keys.argsort(kind="stable")
