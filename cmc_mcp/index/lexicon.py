@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cmc_mcp.ids import Rid, Ws
 from cmc_mcp.store import postings as packed
-from cmc_mcp.terms.near import Vocabulary
+from cmc_mcp.terms.near import Near, Vocabulary
 from cmc_mcp.terms.passage import EXTRA_WEIGHT
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _ENTRIES_MAX: Final = 2_000_000  # nine to eleven bytes each
 _WORDS_MAX: Final = 4_096  # of which it is kept what is near them
 _NEAR_ENTRIES_MAX: Final = 500_000  # of all those together, 24 bytes each
+
+
+_Row = tuple[int, bytes | bytearray]  # the first record of the block, and the entries
 
 
 class Postings(NamedTuple):
@@ -97,32 +100,6 @@ def met(wanted: Rids, rids: Rids) -> tuple[Indexes, Indexes]:
     places = rids.searchsorted(wanted)
     there = (rids.take(places, mode="clip") == wanted).nonzero()[0]
     return there, places[there]
-
-
-def together(parts: Sequence[tuple[Postings, float]], heading_weight: float) -> Weighted:
-    """Return terms as one that is wherever one of them is: as much as the most of them, each by its share.
-
-    >>> import numpy as np
-    >>> one = Postings(np.array([1, 3]), np.array([2, 1]), None, None)
-    >>> other = Postings(np.array([3]), np.array([0]), np.array([4]), None)
-    >>> together([(one, 1.0), (other, 0.5)], heading_weight=1.0).all.tolist()
-    [2.0, 2.0]
-    """
-    import numpy as np
-
-    everywhere = slice(None)
-    counts = [share * part.whole(everywhere, heading_weight) for part, share in parts]
-    texts = [share * part.in_text(everywhere) for part, share in parts]
-    if len(parts) == 1:
-        return Weighted(parts[0][0].rids, counts[0], texts[0])
-    rids = np.concatenate([part.rids for part, _ in parts])
-    if not len(rids):
-        return Weighted(rids, np.zeros(0), np.zeros(0))
-    order = rids.argsort(kind="stable")
-    rids = rids[order]
-    starts = np.concatenate([[True], rids[1:] != rids[:-1]]).nonzero()[0]
-    every, text = (np.maximum.reduceat(np.concatenate(some)[order], starts) for some in (counts, texts))
-    return Weighted(rids[starts], every, text)
 
 
 class _Known(NamedTuple):
@@ -197,13 +174,7 @@ class Lexicon:
 
     def _read(self, view: ReadView, tail: _Tail, terms: Sequence[str], after: Rid, upto: Rid) -> None:
         """Read where terms are in (after, upto], and keep it behind what is known of them."""
-        end = min(upto, Rid(tail.start - 1))
-        rows: dict[str, list[tuple[int, bytes | bytearray]]] = {term: [] for term in terms}
-        for term, first, row in view.term_entries(terms, after, end) if end > after else ():
-            rows[term].append((self._low + first, row))
-        for term in terms if upto > end else ():
-            if newest := tail.terms.get(term):
-                rows[term].append((tail.start, newest))
+        rows = self._rows(view, tail, terms, after, upto)
         rids, counts = packed.unpacked([row for some in rows.values() for row in some])
         stop = 0
         counted = [bool(column.any()) for column in counts.T]
@@ -218,6 +189,17 @@ class Lexicon:
             postings = read if known is None else _joined((known.postings, read))
             self._size += len(postings.rids) - (0 if known is None else len(known.postings.rids))
             self._known[term] = _Known(upto, postings)
+
+    def _rows(self, view: ReadView, tail: _Tail, terms: Sequence[str], after: Rid, upto: Rid) -> dict[str, list[_Row]]:
+        """Return the rows of terms that touch (after, upto], in the order of their records."""
+        end = min(upto, Rid(tail.start - 1))
+        rows: dict[str, list[_Row]] = {term: [] for term in terms}
+        for term, first, row in view.term_entries(terms, after, end) if end > after else ():
+            rows[term].append((self._low + first, row))
+        for term in terms if upto > end else ():
+            if newest := tail.terms.get(term):
+                rows[term].append((tail.start, newest))
+        return rows
 
     def _caught_up(self, view: ReadView) -> _Tail:
         """Return what is in no block of a view's state; of an older state than the last, read for it alone."""
@@ -274,11 +256,7 @@ class Lexicon:
             found = {word: self._near[key] for word in words if (key := (word, upto, heading_weight)) in self._near}
         near = {word: self._nearest(view, word, upto) for word in words if word not in found}
         if near:
-            held = self.postings(view, [term for some in near.values() for term, _ in some], upto)
-            made = {
-                word: together([(held[term], share) for term, share in some], heading_weight) if some else None
-                for word, some in near.items()
-            }
+            made = self._together(view, near, upto, heading_weight)
             found.update(made)
             with self._lock:
                 if len(self._near) >= _WORDS_MAX or self._near_size > _NEAR_ENTRIES_MAX:
@@ -287,7 +265,45 @@ class Lexicon:
                 self._near.update({(word, upto, heading_weight): one for word, one in made.items()})
         return {word: one for word, one in found.items() if one is not None}
 
-    def _nearest(self, view: ReadView, word: str, upto: Rid) -> tuple[tuple[str, float], ...]:
+    def _together(
+        self, view: ReadView, near: Mapping[str, Sequence[Near]], upto: Rid, heading_weight: float
+    ) -> dict[str, Weighted | None]:
+        """Return what is near each word as one term: wherever one of its terms is, as much as the most, each by its share.
+
+        All are read, weighed and brought into order at once.
+        """
+        import numpy as np
+
+        terms = list(dict.fromkeys(term for some in near.values() for term, _ in some))
+        with self._lock:
+            rows = self._rows(view, self._caught_up(view), terms, self._low, upto)
+        every = [
+            (row, share, place)
+            for place, some in enumerate(near.values())
+            for term, share in some
+            for row in rows[term]
+        ]  # fmt: skip
+        rids, counts = packed.unpacked([row for row, *_ in every])
+        sizes = [len(row) // packed.ENTRY_BYTES for (_, row), *_ in every]
+        shares, places = np.repeat([one[1] for one in every], sizes), np.repeat([one[2] for one in every], sizes)
+        seen = rids <= upto
+        keys = (places.astype(np.int64) << packed.NUMBER_BITS) + rids - self._low
+        order = keys.argsort(kind="stable")
+        order = order[seen[order]]
+        keys, shares = keys[order], shares[order]
+        found = _postings(rids[order], counts[order], (True, True, True))
+        starts = np.concatenate([np.ones(min(1, len(keys)), np.bool_), keys[1:] != keys[:-1]]).nonzero()[0]
+        whole, text = shares * found.whole(slice(None), heading_weight), shares * found.in_text(slice(None))
+        if len(starts) < len(keys):
+            whole, text = np.maximum.reduceat(whole, starts), np.maximum.reduceat(text, starts)
+        rids, ends = found.rids[starts], (keys[starts] >> packed.NUMBER_BITS).searchsorted(range(1, len(near) + 1))
+        out, start = dict[str, Weighted | None](), 0
+        for (word, some), end in zip(near.items(), ends.tolist(), strict=True):
+            out[word] = Weighted(rids[start:end], whole[start:end], text[start:end]) if some else None
+            start = end
+        return out
+
+    def _nearest(self, view: ReadView, word: str, upto: Rid) -> tuple[Near, ...]:
         with self._lock:
             last = view.head().last_rid
             if last > self._learnt:

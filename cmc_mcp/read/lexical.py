@@ -217,19 +217,17 @@ class LexicalSearch:
         """Return the passages of the rarest terms: a whole term at a time, to `most` or past `least`."""
         import numpy as np
 
-        parts: list[Rids] = [np.zeros(0, np.int64)]
-        total = 0
-        for one in self._rare:
+        sizes = np.cumsum([one.n for one in self._rare])
+        sure = int(sizes.searchsorted(most, "right"))  # these are not too many, whatever the filter leaves of them
+        found = _distinct([np.zeros(0, np.int64), *(one.held.rids for one in self._rare[:sure])])
+        found = found[self._selection.passing(found)]
+        for one in self._rare[sure:]:
             rids = one.held.rids
             rids = rids[self._selection.passing(rids)]
-            if total >= least and total + len(rids) > most:
-                parts = [_distinct(parts)]  # passages of several terms were counted more than once
-                total = len(parts[0])
-                if total >= least and total + len(rids) > most:
-                    break
-            parts.append(rids)
-            total += len(rids)
-        return _distinct(parts)
+            if len(found) >= least and len(found) + len(rids) > most:
+                break
+            found = _distinct([found, rids])
+        return found
 
     def _of_frequent(self, count: int, known: Rids) -> Rids:
         """Return the newest passages that hold the rarest frequent terms, together if there are any, else one by one."""

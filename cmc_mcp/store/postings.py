@@ -28,7 +28,7 @@ SPANS: Final = (BLOCK, BLOCK * FAN)
 ENTRY_BYTES: Final = 5  # the offset in the block (u16, little-endian), and the three counts
 _COUNT_MAX: Final = 255
 _ONCE: Final = (1, 0, 0)
-_NUMBER_BITS: Final = 40
+NUMBER_BITS: Final = 40
 _LENGTH_BYTES: Final = 4
 
 Counts = tuple[int, int, int]
@@ -121,12 +121,12 @@ class Place(NamedTuple):
 
 def ordinal(rid: Rid) -> int:
     """Return a record number without its workspace."""
-    return rid & ((1 << _NUMBER_BITS) - 1)
+    return rid & ((1 << NUMBER_BITS) - 1)
 
 
 def rid_of(ws: Ws, number: int) -> Rid:
     """Return a record number of a workspace."""
-    return Rid((ws << _NUMBER_BITS) + number)
+    return Rid((ws << NUMBER_BITS) + number)
 
 
 def unpacked_from(last: Rid) -> int:

@@ -65,6 +65,7 @@ class Vocabulary:
         self._signed = 0  # words whose signatures are made
         self._low: Bits = np.zeros(0, np.uint64)
         self._high: Bits = np.zeros(0, np.uint64)
+        self._both: Bits = np.zeros(0, np.uint64)
         self._sizes: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)  # of the signatures, in bits
         self._shares: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)  # bits of it that a longer word must share
         self._records: npt.NDArray[np.int64] = np.zeros(0, np.int64)
@@ -131,8 +132,9 @@ class Vocabulary:
         end = int(self._records[: self._signed].searchsorted(upto, "right"))
         signature = _signature(word)
         mine = signature.bit_count()
-        shared = np.bitwise_count(self._low[:end] & np.uint64(signature & _HALF))
-        shared += np.bitwise_count(self._high[:end] & np.uint64(signature >> 64))
+        both = self._both[:end]  # not made anew for each word: memory that is new to a process costs more than the bits
+        shared = np.bitwise_count(np.bitwise_and(self._low[:end], np.uint64(signature & _HALF), out=both))
+        shared += np.bitwise_count(np.bitwise_and(self._high[:end], np.uint64(signature >> 64), out=both))
         some = (shared >= np.minimum(self._shares[:end], _share(mine))).nonzero()[0]
         common, sizes = shared[some].astype(np.float64), self._sizes[some].astype(np.float64)
         compared = self._best(some, 2 * common / (mine + sizes)) | self._best(some, common / np.minimum(mine, sizes))
@@ -147,10 +149,12 @@ class Vocabulary:
             return {words[place] for place in places.tolist()}
         ranked = shares.copy()
         ranked.partition(surplus)
-        least = ranked[surplus]
-        sure = [words[place] for place in places[shares > least].tolist()]
-        equal = sorted([words[place] for place in places[shares == least].tolist()])
-        return {*sure, *equal[: _COMPARED - len(sure)]}
+        first = (shares >= ranked[surplus]).nonzero()[0]
+        some = [words[place] for place in places[first].tolist()]
+        if len(some) > _COMPARED:  # the last of them are equal
+            best_first = sorted(zip((-shares[first]).tolist(), some, strict=True))
+            return {term for _, term in best_first[:_COMPARED]}
+        return set(some)
 
     def _sign(self) -> None:
         """Make the signatures of the words that were added."""
@@ -162,6 +166,7 @@ class Vocabulary:
             if end > len(self._low):
                 room = max(1024, 2 * len(self._low), len(self._words))
                 self._low, self._high = _grown(self._low, room), _grown(self._high, room)
+                self._both = np.zeros(room, np.uint64)
                 self._sizes, self._shares = _grown(self._sizes, room), _grown(self._shares, room)
                 self._records = _grown(self._records, room)
             low, high = _signatures(added)

@@ -63,26 +63,26 @@ REPEATED = {
 @pytest.mark.parametrize("kind", REPEATED)
 def test_a_long_text_of_one_kind_is_read_in_linear_time(kind: str) -> None:
     text = "e" + (REPEATED[kind] * SIZE)[:SIZE]
-    started = time.perf_counter()
+    started = time.process_time()
     found = passage_terms(text)
     asked = query_terms(text)
-    assert time.perf_counter() - started < SECONDS_MAX
+    assert time.process_time() - started < SECONDS_MAX
     assert found.length == sum(found.counts.values()) and asked is not None
 
 
 def test_a_megabyte_of_combining_marks_is_read() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert passage_terms("e" + "\u0301\u0316" * 500_000 + " end").counts == {"e": 1, "end": 1}
-    assert time.perf_counter() - started < SECONDS_MAX
+    assert time.process_time() - started < SECONDS_MAX
 
 
 def test_random_characters_are_read() -> None:
     draw = random.Random(3)
     ranges = (0x80, 0x3000, 0x110000)
     text = "".join(chr(draw.randrange(draw.choice(ranges))) for _ in range(SIZE))
-    started = time.perf_counter()
+    started = time.process_time()
     assert passage_terms(text).length and query_terms(text)
-    assert time.perf_counter() - started < SECONDS_MAX
+    assert time.process_time() - started < SECONDS_MAX
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_a_vocabulary_of_a_million_hashes_is_bounded() -> None:
     vocabulary = Vocabulary()
     first = f"a{draw.getrandbits(156):039x}"
     vocabulary.add(1, [first])
-    started = time.perf_counter()
+    started = time.process_time()
     for rid in range(2, 1_002):
         vocabulary.add(rid, [f"{draw.getrandbits(160):040x}" for _ in range(1_000)])
     assert first in dict(vocabulary.near(first[:12], 1_001))
     assert vocabulary.near("kubernetes", 1_001) == ()
     assert len(vocabulary._firsts) <= 2 * limits.VOCABULARY_TERMS_MAX
-    assert time.perf_counter() - started < SECONDS_MAX
+    assert time.process_time() - started < SECONDS_MAX
 
 
 def test_words_that_begin_alike_are_told_in_bounded_time() -> None:
@@ -136,7 +136,7 @@ def test_words_that_begin_alike_are_told_in_bounded_time() -> None:
     words = ["abcdefgh" + "".join(draw.choices("abcd", k=12)) for _ in range(100_000)]
     vocabulary.add(1, [*words, *(f"abcdefgh{number}" for number in range(100_000))])
     vocabulary.near("abcdefgh", 1)
-    started = time.perf_counter()
+    started = time.process_time()
     for word in ("abcdefgh", "abcdefghabc", "abcdefghdcbaabcdabcd"):
         assert vocabulary.near(word, 1)
-    assert time.perf_counter() - started < SECONDS_MAX
+    assert time.process_time() - started < SECONDS_MAX
