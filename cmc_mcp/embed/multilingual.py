@@ -12,7 +12,6 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -130,6 +129,8 @@ class MultilingualE5:
             if self._closed:
                 raise EmbedderError("this embedder is closed; make a new one")
             if self._engine is None:
+                from importlib import resources
+
                 graph = read_checked(resources.files("cmc_mcp.embed.data"), GRAPH_FILE, GRAPH_SHA256)
                 tables, constants = read_weights(self._weights)
                 self._engine = _Engine(open_session(graph, constants), tables, constants)
