@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 EMBEDDINGS_MAX: Final = 3
 """So often a question is embedded: again only where a speaker that it names is new to memory, or was erased meanwhile."""
+_ZEROS: Final = "found by full text alone: the model gave the question a vector of zeros, which is near nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ class Asking:
         """Embed a text; if the embedder fails, return no vector and say why."""
         assert self.embedder is not None
         try:
-            return Meaning(query_vector(self.embedder, text))
+            vector = query_vector(self.embedder, text)
+            return Meaning(vector) if vector.any() else Meaning(None, _ZEROS)
         except EmbedderError as error:
             return Meaning(None, f"found by full text alone: {error.message}")
 
