@@ -16,6 +16,7 @@ from cmc_mcp.adapters._awaiting import awaited, tried
 from cmc_mcp.adapters._langchain_documents import document_of, no_more
 from cmc_mcp.adapters._langchain_errors import BadArgument
 from cmc_mcp.adapters._langchain_filters import parsed
+from cmc_mcp.adapters._opening import is_none
 from cmc_mcp.collection import Collection
 from cmc_mcp.errors import EmbedderError
 from cmc_mcp.model.entries import Found
@@ -116,7 +117,7 @@ class CMCRetriever(BaseRetriever):
         collection, k = self.store.collection, asked["k"]
         if not isinstance(query, str):
             raise BadArgument.at("query", f"is a {type(query).__name__}; pass text")
-        if k == 0:
+        if is_none(k):
             return []
         if not query.strip():
             return self._nearest(query, asked, vector, k)

@@ -1,6 +1,7 @@
-"""NUL, as PDFs have it: no text, id, key or value of metadata may hold one, and the error names every entry that does.
+"""NUL, as PDFs have it: no text, id, key or value of metadata may hold one.
 
 Text with a NUL cannot be stored on every backend, and removing it unasked would give back something else than was put.
+A collection checks ids and texts; this is for metadata, so that one rule holds for all.
 """
 
 from __future__ import annotations
@@ -11,32 +12,24 @@ from cmc_mcp.errors import InvalidInput, Problem
 from cmc_mcp.model.entries import Entry
 
 
-def check_nul(entries: Sequence[Entry], path: str = "entries") -> None:
-    """Check that nothing in some entries holds a NUL character.
+def check_nul(entries: Sequence[Entry]) -> None:
+    """Check that no metadata of some entries hold a NUL character.
 
     Raises:
-        InvalidInput: something does; each place is named, with the id of its entry.
+        InvalidInput: some do; each place is named.
     """
     problems = [
-        Problem(f"{path}[{n}].{place}", f"{_of(entry)} holds a NUL character, which text cannot carry; remove it")
+        Problem(f"entries[{n}].metadata.{key!s:.80}", "holds a NUL character, which text cannot carry; remove it")
         for n, entry in enumerate(entries)
-        for place in _places(entry)
+        for key, value in _items(entry.metadata)
+        if holds_nul(key) or holds_nul(value)
     ]
     if problems:
         raise InvalidInput.of(problems)
 
 
-def _of(entry: Entry) -> str:
-    id: object = entry.id
-    return f"of {id!r:.80}" if isinstance(id, str) else "of an entry"
-
-
-def _places(entry: Entry) -> list[str]:
-    found = [name for name, value in (("id", entry.id), ("text", entry.text)) if holds_nul(value)]
-    metadata: object = entry.metadata
-    if isinstance(metadata, Mapping):
-        found += [f"metadata.{key!s:.80}" for key, value in metadata.items() if holds_nul(key) or holds_nul(value)]
-    return found
+def _items(metadata: object) -> list[tuple[object, object]]:
+    return list(metadata.items()) if isinstance(metadata, Mapping) else []  # the collection refuses what is no map
 
 
 def holds_nul(value: object, depth: int = 0) -> bool:

@@ -12,6 +12,11 @@ from cmc_mcp.errors import InvalidInput
 from cmc_mcp.memory import Memory
 
 
+def is_none(k: object) -> bool:
+    """Return whether a number of results is 0: none are asked for, and none come."""
+    return k == 0 and isinstance(k, int) and not isinstance(k, bool)
+
+
 def checked_model_id(model_id: object, refusal: type[InvalidInput]) -> str:
     """Return a name for a model that a caller gave.
 

@@ -24,7 +24,7 @@ from cmc_mcp import limits
 from cmc_mcp.adapters._awaiting import awaited, rows_of, tried
 from cmc_mcp.adapters._extra import missing
 from cmc_mcp.adapters._nul import check_nul
-from cmc_mcp.adapters._opening import Opening, checked_model_id
+from cmc_mcp.adapters._opening import Opening, checked_model_id, is_none
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.external import ExternalEmbedder, model_name
 from cmc_mcp.memory import Memory
@@ -174,7 +174,7 @@ class CMCVectorStore(VectorStore):
             InvalidInput: a text or its metadata is invalid.
         """
         entries = _entries(documents, kwargs)
-        self.collection.put(entries)
+        self.collection.put(entries, large=True)
         return [entry.id for entry in entries]
 
     async def aadd_texts(
@@ -196,7 +196,7 @@ class CMCVectorStore(VectorStore):
             texts = await asyncio.to_thread(self.collection.unembedded, entries)
             made = dict(zip(texts, await rows_of(texts, self._embedding.aembed_documents), strict=True))
             entries = [replace(entry, vector=made.get(entry.text)) for entry in entries]
-        await asyncio.to_thread(self.collection.put, entries)
+        await asyncio.to_thread(self.collection.put, entries, large=True)
         return [entry.id for entry in entries]
 
     @classmethod
@@ -257,12 +257,14 @@ class CMCVectorStore(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Find the `k` documents nearest to a vector with their cosine distances, nearest first."""
         witness, accept, asked = self._asked(kwargs)
+        if is_none(k):
+            return []
 
         def search(wanted: int, **more: Any) -> list[Found]:
             return self.collection.search(vector=embedding, k=wanted, **asked, **more)
 
         found = search(k) if accept is None else self._accepted(search, accept, k, asked)
-        if not found and k:
+        if not found:
             check_lists(asked["where"], self.collection, asked)
         return [(self._document(one, witness), _distance(one)) for one in found]
 
@@ -278,6 +280,8 @@ class CMCVectorStore(VectorStore):
     ) -> list[Document]:
         """Find `k` documents near a vector and unlike each other, of the `fetch_k` nearest."""
         witness, accept, asked = self._asked(kwargs)
+        if is_none(k):
+            return []
         if accept is not None:
             near = self._accepted(
                 lambda wanted, **more: self.collection.search(vector=embedding, k=wanted, **asked, **more),

@@ -73,11 +73,14 @@ class Collection:
         self._tried: Embedder | None = None  # found to be the model of this collection's entries
 
     # ------------------------------------------------------------------ writing
-    def put(self, entries: Sequence[Entry], *, gone: Sequence[str] = (), lapse: bool = False) -> list[Receipt]:
+    def put(
+        self, entries: Sequence[Entry], *, gone: Sequence[str] = (), lapse: bool = False, large: bool = False
+    ) -> list[Receipt]:
         """Put entries, all checked first; a transaction for each thousand. Of an id given twice, the last one counts.
 
         Texts whose vector is not given, and that have none yet, are embedded. Belief in the entries `gone` ends in the
-        first transaction. With `lapse` an entry's `valid_to` is its expiry: nothing holds under its id afterwards.
+        first transaction. With `lapse` an entry's `valid_to` is its expiry: nothing holds under its id afterwards. With `large`
+        metadata may be as large as a text.
 
         Raises:
             InvalidInput: something is wrong, with its place; nothing is put.
@@ -89,7 +92,7 @@ class Collection:
             self.delete(gone)
             return []
         self._ids(gone)
-        staged = writing.drafted(self.origin, entries, self._dimension)
+        staged = writing.drafted(self.origin, entries, self._dimension, large=large)
         if any(draft.searchable for draft in staged.drafts):
             self._check_model()
         workspace = self._workspace
@@ -182,8 +185,6 @@ class Collection:
             DimensionMismatch: the vector's length.
         """
         self._check_k(k)
-        if not k:
-            return []
         if vector is None and text is None:
             raise InvalidInput.at("vector", "give a vector, a text, or both")
         if isinstance(alpha, bool) or not 0 <= alpha <= 1:
@@ -217,8 +218,6 @@ class Collection:
         self._check_k(k)
         if isinstance(share, bool) or not 0 <= share <= 1:
             raise InvalidInput.at("lambda", f"{share!r:.40} is not a number from 0 to 1")
-        if not k:
-            return []
         asked = self._vector(vector)
         self._check_model()
         with self._reading(as_of, valid_at) as here:
@@ -355,8 +354,8 @@ class Collection:
         return ids
 
     def _check_k(self, k: object) -> None:
-        if isinstance(k, bool) or not isinstance(k, int) or k < 0:
-            raise InvalidInput.at("k", f"{k!r:.40} is not a whole number of at least 0")
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise InvalidInput.at("k", f"{k!r:.40} is not a whole number of at least 1")
         if k > limits.ENTRIES_K_MAX:
             raise LimitExceeded.over("k", "ENTRIES_K_MAX", k, limits.ENTRIES_K_MAX)
 

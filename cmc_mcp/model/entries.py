@@ -65,7 +65,7 @@ class Found:
     score: float | None = None
 
 
-def metadata_text(metadata: Mapping[str, object], path: str = "metadata") -> str | None:
+def metadata_text(metadata: Mapping[str, object], path: str = "metadata", *, large: bool = False) -> str | None:
     """Return metadata as canonical JSON text, or None for empty metadata.
 
     Times become RFC 3339 text, decimals numbers where they are the same, tuples and sets become lists, enumerations
@@ -74,7 +74,7 @@ def metadata_text(metadata: Mapping[str, object], path: str = "metadata") -> str
 
     Raises:
         InvalidInput: the metadata is not a map, holds a value that JSON cannot hold, or something else under `vif`.
-        LimitExceeded: the text is over CONTENT_BYTES_MAX, as for a text.
+        LimitExceeded: the text is over METADATA_BYTES_MAX, or with `large` over CONTENT_BYTES_MAX.
 
     >>> metadata_text({"b": 0.5, "a": (1, None)})
     '{"a":[1,null],"b":0.5}'
@@ -86,7 +86,11 @@ def metadata_text(metadata: Mapping[str, object], path: str = "metadata") -> str
     if VIF in metadata and not is_witness(metadata[VIF]):
         raise InvalidInput.at(f"{path}.{VIF}", "is where the witness stands; give this field another name")
     given = {key: value for key, value in metadata.items() if key != VIF} if VIF in metadata else metadata
-    return json_text(given, path, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX) if given else None
+    if not given:
+        return None
+    if large:
+        return json_text(given, path, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX)
+    return json_text(given, path, "METADATA_BYTES_MAX", limits.METADATA_BYTES_MAX)
 
 
 def is_witness(value: object) -> bool:

@@ -39,8 +39,10 @@ _MEDIA_KEPT: Final = "application/octet-stream"
 _PART: Final = "whole"
 
 
-def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], int]) -> CheckedEntries:
-    """Check entries and make drafts of them; of an id given twice, the last one counts.
+def drafted(
+    origin: str, entries: Sequence[Entry], dimension: Callable[[int], int], *, large: bool = False
+) -> CheckedEntries:
+    """Check entries and make drafts of them; of an id given twice, the last one counts. `large`: see `metadata_text`.
 
     Raises:
         InvalidInput: entries are wrong; the error lists every problem.
@@ -55,7 +57,7 @@ def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], in
     for place, entry in enumerate(entries):
         if last[_shown(entry.id)] == place:
             try:
-                drafts.append(_draft(origin, entry))
+                drafts.append(_draft(origin, entry, large))
                 kept.append(entry)
             except InvalidInput as error:
                 over = over or (error if isinstance(error, LimitExceeded) else None)
@@ -67,7 +69,7 @@ def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], in
     return CheckedEntries(tuple(drafts), _given(kept, dimension))
 
 
-def _draft(origin: str, entry: Entry) -> Draft:
+def _draft(origin: str, entry: Entry, large: bool) -> Draft:
     check_id(entry.id)
     text = entry.text
     if not isinstance(text, str):
@@ -82,7 +84,7 @@ def _draft(origin: str, entry: Entry) -> Draft:
         start, end = interval(entry.valid_from, entry.valid_to)
     modality, media = ("text", _MEDIA) if entry.searchable else ("data", _MEDIA_KEPT)
     request = Request(
-        data, modality, media, origin, None, "", None, start, end, _fields(entry), NO_MODEL, "", "", (), (), None
+        data, modality, media, origin, None, "", None, start, end, _fields(entry, large), NO_MODEL, "", "", (), (), None
     )
     hash_ = payload_hash(data)
     return Draft(
@@ -111,7 +113,7 @@ def _shown(id: object) -> str:
     return id if isinstance(id, str) else repr(id)
 
 
-def _fields(entry: Entry) -> dict[str, Json]:
+def _fields(entry: Entry, large: bool) -> dict[str, Json]:
     """Write what is known of an entry; None takes back what an earlier wording had."""
     check = Check()
     out = fields(Remember, check.read(Remember, {"confidence": entry.confidence}, only=("confidence",)))
@@ -119,7 +121,7 @@ def _fields(entry: Entry) -> dict[str, Json]:
     extra = (
         None if entry.extra is None else json_text(entry.extra, EXTRA, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX)
     )
-    out.update({METADATA: metadata_text(entry.metadata), EXTRA: extra})
+    out.update({METADATA: metadata_text(entry.metadata, large=large), EXTRA: extra})
     return out
 
 
