@@ -14,7 +14,7 @@ from cmc_mcp.memory import Memory
 
 def is_none(k: object) -> bool:
     """Return whether a number of results is 0: none are asked for, and none come."""
-    return k == 0 and isinstance(k, int) and not isinstance(k, bool)
+    return type(k) is int and k == 0
 
 
 def checked_model_id(model_id: object, refusal: type[InvalidInput]) -> str:

@@ -193,7 +193,7 @@ class CMCVectorStore(VectorStore):
         entries = _entries(documents, kwargs)
         if self._embedding is not None and entries:
             await tried(self.collection, self._embedding.aembed_documents)
-            texts = await asyncio.to_thread(self.collection.unembedded, entries)
+            texts = await asyncio.to_thread(self.collection.unembedded, [entry.text for entry in entries])
             made = dict(zip(texts, await rows_of(texts, self._embedding.aembed_documents), strict=True))
             entries = [replace(entry, vector=made.get(entry.text)) for entry in entries]
         await asyncio.to_thread(self.collection.put, entries, large=True)

@@ -18,7 +18,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from cmc_mcp import limits
 from cmc_mcp.adapters._opening import Opening, checked_model_id, is_none
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.external import ExternalEmbedder, model_name
@@ -36,9 +35,6 @@ try:
     from llama_index.core.bridge.pydantic import Field as ModelField
     from llama_index.core.bridge.pydantic import PrivateAttr
     from llama_index.core.schema import BaseNode
-    from llama_index.core.storage import StorageContext
-    from llama_index.core.storage.docstore.keyval_docstore import KVDocumentStore
-    from llama_index.core.storage.index_store.keyval_index_store import KVIndexStore
     from llama_index.core.vector_stores.types import (
         BasePydanticVectorStore,
         FilterOperator,
@@ -52,7 +48,7 @@ try:
     from ._llamaindex_errors import BadArgument
     from ._llamaindex_filters import OPERATORS, REF_DOC, parsed
     from ._llamaindex_nodes import SOURCE, entry_of, node_of
-    from ._llamaindex_storage import COLLECTION, CMCKVStore
+    from ._llamaindex_storage import COLLECTION, CMCKVStore, storage_context
 except ImportError as error:
     raise missing("llamaindex", error) from error
 
@@ -387,19 +383,6 @@ _SEARCHES: Final = MappingProxyType(
         VectorStoreQueryMode.MMR: CMCVectorStore._diverse,
     }
 )
-
-
-def storage_context(store: CMCVectorStore) -> StorageContext:
-    """Make a storage context whose vectors, documents and indices are all in the file of a vector store.
-
-    An index is there again with `load_index_from_storage(storage_context(CMCVectorStore(path)))`; `persist` is not needed.
-    """
-    values = CMCKVStore(store.client, store.collection)
-    return StorageContext.from_defaults(
-        vector_store=store,
-        docstore=KVDocumentStore(values, batch_size=limits.BATCH_ITEMS_MAX),
-        index_store=KVIndexStore(values),
-    )
 
 
 # ---------------------------------------------------------------------- within

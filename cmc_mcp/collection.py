@@ -300,14 +300,10 @@ class Collection:
         embedder = self._workspace.embedder
         return None if embedder is None else embedder.identity
 
-    def unembedded(self, entries: Sequence[Entry]) -> list[str]:
-        """Return the texts of entries, each once, that are to be embedded: found by search, and without a vector yet."""
+    def unembedded(self, texts: Sequence[str]) -> list[str]:
+        """Return those texts, each once, that have no vector of the model of the store yet."""
         embedder = self._embedder()
-        hashes = {
-            payload_hash(entry.text.encode("utf-8", "replace")): entry.text
-            for entry in entries
-            if entry.vector is None and entry.searchable and isinstance(entry.text, str)
-        }
+        hashes = {payload_hash(text.encode("utf-8", "replace")): text for text in texts}
         with self._workspace.reader() as view:
             model = model_of(view, embedder)
             pids = view.pids(list(hashes)) if model else {}

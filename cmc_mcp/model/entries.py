@@ -89,7 +89,7 @@ def metadata_text(metadata: Mapping[str, object], path: str = "metadata", *, lar
     if not given:
         return None
     if large:
-        return json_text(given, path, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX)
+        return json_text(given, path, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX + limits.METADATA_BYTES_MAX)
     return json_text(given, path, "METADATA_BYTES_MAX", limits.METADATA_BYTES_MAX)
 
 
