@@ -109,3 +109,11 @@ def model_of(embed: object, embeddings: Embeddings) -> str:
     if isinstance(embed, Embeddings | str):
         return model_name(embeddings)
     return str(getattr(embed, "__qualname__", None) or model_name(embed))[: limits.MODEL_ID_CHARS_MAX]
+
+
+def searchable(text: str) -> str:
+    """Return the text that an item is found by: with a space for each NUL, and no more of it than one text may be."""
+    text = text.replace("\0", " ")
+    if len(text) * 4 <= limits.CONTENT_BYTES_MAX:
+        return text
+    return text.encode("utf-8", "replace")[: limits.CONTENT_BYTES_MAX].decode("utf-8", "ignore")

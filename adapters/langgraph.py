@@ -71,6 +71,7 @@ try:
         fits,
         model_of,
         plain,
+        searchable,
         tokens_of,
     )  # fmt: skip
     from cmc_mcp.adapters._langgraph_errors import BadOperation
@@ -255,7 +256,7 @@ class CMCStore(BaseStore):
         ours = not isinstance(index, Sequence) or self.index_config is None
         fields = self._fields if ours else [tokens_of(path, "index") for path in op.index or ()]
         texts = [text for tokens in fields for text in get_text_at_path(value, tokens)]
-        said = (text.replace("\0", " ") for text in texts)
+        said = (searchable(text) for text in texts)
         return Put(op, value, whole, tuple(dict.fromkeys(text for text in said if text.strip())))
 
     # ------------------------------------------------------------------ doing

@@ -15,7 +15,7 @@ from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.errors import DimensionMismatch
 from cmc_mcp.ids import NO_PAYLOAD, ModelNumber, Pid, Rid, Seq
 from cmc_mcp.index.lexicon import Lexicon
-from cmc_mcp.kernel.identity import ATOM_PREFIX, atom_name, entry_discriminator, snapshot_name
+from cmc_mcp.kernel.identity import ATOM_PREFIX, atom_name, entry_discriminator, has_no_vector, snapshot_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.entries import Found, extra_of, metadata_of, stamp
 from cmc_mcp.model.facts import FactFields, number_of
@@ -294,20 +294,32 @@ def by_vector(
 def ranked(
     reading: Reading, selection: Selection, vector: npt.NDArray[np.float32], k: int
 ) -> list[tuple[Rid, float]]:  # fmt: skip
-    """Return the `k` nearest of a selection; what is stored without a vector has the score 0.
-
-    A text that was embedded to zeros is kept without a vector: it is near nothing, and opposite to nothing.
-    """
-    if not reading.model or not vector.any():
-        return in_order(reading.view, [(rid, 0.0) for rid in selection.rids()])[:k]
-    found = selection.dense(reading.model, vector, k)
-    if len(found) == k and found[-1][1] >= 0.0:
-        return found
-    if not selection.bare(reading.model):
+    """Return the `k` nearest of a selection. What was embedded to zeros is near nothing and opposite to nothing: it has 0."""
+    view, model = reading.view, reading.model
+    found = selection.dense(model, vector, k) if model and vector.any() else []
+    full = len(found) == k and found[-1][1] >= 0.0
+    if full or (model and vector.any() and not selection.bare(model)):
         return found
     rids = selection.rids()
-    bare = set(rids) - reading.view.vectors_of(reading.model, rids, reading.point.head.seq).keys()
-    return in_order(reading.view, [*found, *((rid, 0.0) for rid in bare)])[:k]
+    held = view.vectors_of(model, rids, reading.point.head.seq).keys() if model else set()
+    nothing = _zeros(reading, [rid for rid in rids if rid not in held])
+    if not vector.any():
+        nothing += held
+    return in_order(view, [*found, *((rid, 0.0) for rid in nothing)])[:k]
+
+
+def _zeros(reading: Reading, rids: Sequence[Rid]) -> list[Rid]:
+    """Return those of some entries without a vector whose texts were embedded to zeros; the others only wait for theirs."""
+    rows = reading.view.atoms(rids)
+    payloads = reading.view.payload_rows({row.content for row in rows.values()})
+    out = []
+    for rid, row in rows.items():
+        payload = payloads[row.content]
+        is_object = payload.object and payload.body is None
+        body = reading.objects.get(reading.view.ws, payload.hash) if is_object else payload.body
+        if body is not None and has_no_vector(body):
+            out.append(rid)
+    return out
 
 
 def hits(

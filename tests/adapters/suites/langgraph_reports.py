@@ -166,7 +166,6 @@ def test_a_large_value_that_an_earlier_version_put_is_read_and_compared(store):
         "a..b",
         "$price",
         "$eq",
-        "$and",
         "$",
         "...",
         "",
