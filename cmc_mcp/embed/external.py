@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
-_NAMED_BY = ("model", "model_name", "model_id", "deployment", "repo_id")
+_NAMED_BY = (
+    "model", "model_name", "model_id", "deployment", "repo_id", "azure_deployment", "deployment_name", "model_name_or_path",
+    "model_path", "engine", "endpoint_name",
+)  # fmt: skip
+_WRAPS = ("underlying_embeddings", "base_embeddings", "underlying", "wrapped", "inner")
+_WRAPPED_MAX = 4
 
 
 @runtime_checkable
@@ -147,18 +152,29 @@ class ExternalEmbedder:
 
 
 def model_name(embedding: object) -> str:
-    """Return a name for an embedding: its class, and the attribute that names its model.
+    """Return a name for an embedding: its class, and the attribute that names its model; of a cache, what it wraps.
 
     >>> class Some: model = "e5"
-    >>> model_name(Some())
-    'Some:e5'
+    >>> class Cache: underlying_embeddings = Some()
+    >>> model_name(Some()), model_name(Cache())
+    ('Some:e5', 'Some:e5')
     """
+    for _ in range(_WRAPPED_MAX):
+        wrapped = next((inner for name in _WRAPS if _embeds(inner := getattr(embedding, name, None))), None)
+        if wrapped is None:
+            break
+        embedding = wrapped
     kind = type(embedding).__qualname__
     for attribute in _NAMED_BY:
         value = getattr(embedding, attribute, None)
         if isinstance(value, str) and value:
             return f"{kind}:{value}"[:256]
     return kind[:256]
+
+
+def _embeds(value: object) -> bool:
+    """Return whether a value can be an embedding that another wraps."""
+    return value is not None and not isinstance(value, str | bytes | int | float | bool | list | dict | tuple)
 
 
 def unit_rows(
