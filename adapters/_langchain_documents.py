@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
 
 from cmc_mcp.adapters._langchain_errors import BadArgument
+from cmc_mcp.collection import Collection
 from cmc_mcp.errors import Problem
+from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Found, is_witness
 from cmc_mcp.model.filters import VIF
 
 SOURCE: Final = "source"
 _ATOM: Final = "atom://"
+
+
+@runtime_checkable
+class CollectionStore(Protocol):
+    """A vector store over a collection: `CMCVectorStore`."""
+
+    memory: Memory
+    collection: Collection
+
+    @property
+    def own_embedding(self) -> Embeddings | None:
+        """The embedding that it was given; None: the model of the memory."""
+        ...
+
+    @property
+    def has_model(self) -> bool:
+        """Whether anything embeds a question."""
+        ...
 
 
 def document_of(found: Found, *, witness: bool) -> Document:

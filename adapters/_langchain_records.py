@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core.indexing import RecordManager
 from langchain_core.runnables.config import run_in_executor
 
+from cmc_mcp.adapters._langchain_documents import CollectionStore
 from cmc_mcp.adapters._langchain_errors import BadArgument
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry
 from cmc_mcp.model.filters import MISSING, Compare, Every, Field, Where
-
-if TYPE_CHECKING:
-    from cmc_mcp.adapters.langchain import CMCVectorStore
 
 
 def _before(field: Field, time: Any) -> bool:
@@ -36,7 +34,7 @@ class CMCRecordManager(RecordManager):
     indexed again by the next run. Without a store, over a memory alone, it is a record manager and nothing more.
     """
 
-    def __init__(self, namespace: str, *, store: CMCVectorStore | None = None, memory: Memory | None = None) -> None:
+    def __init__(self, namespace: str, *, store: CollectionStore | None = None, memory: Memory | None = None) -> None:
         """Open the records of a namespace beside a store, or in a memory.
 
         Raises:

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
-from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from pydantic import ConfigDict
 
 from cmc_mcp import limits
 from cmc_mcp.adapters._awaiting import awaited, tried
-from cmc_mcp.adapters._langchain_documents import document_of, no_more
+from cmc_mcp.adapters._langchain_documents import CollectionStore, document_of, no_more
 from cmc_mcp.adapters._langchain_errors import BadArgument
 from cmc_mcp.adapters._langchain_filters import parsed
 from cmc_mcp.adapters._opening import is_none
-from cmc_mcp.collection import Collection
 from cmc_mcp.errors import EmbedderError
 from cmc_mcp.model.entries import Found
 from cmc_mcp.model.filters import VIF, Compare, Every, Field, Where
-
-
-@runtime_checkable
-class CollectionStore(Protocol):
-    """A vector store over a collection: `CMCVectorStore`."""
-
-    collection: Collection
-
-    @property
-    def own_embedding(self) -> Embeddings | None:
-        """The embedding that it was given; None: the model of the memory."""
-        ...
-
-    @property
-    def has_model(self) -> bool:
-        """Whether anything embeds a question."""
-        ...
 
 
 def _among(field: Field, names: Any) -> bool:

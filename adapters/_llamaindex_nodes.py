@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -20,6 +21,8 @@ from llama_index.core.schema import (
 
 from cmc_mcp.adapters._llamaindex_errors import BadArgument
 from cmc_mcp.adapters._llamaindex_filters import REF_DOC
+from cmc_mcp.adapters._nul import check_nul
+from cmc_mcp.errors import Problem
 from cmc_mcp.model.entries import Entry, Found, is_witness
 from cmc_mcp.model.filters import VIF
 
@@ -89,3 +92,20 @@ def _node_json(found: Found) -> dict[str, Any]:
             return cast("dict[str, Any]", data)
     metadata = {key: value for key, value in found.metadata.items() if key != REF_DOC}
     return {"class_name": TextNode.class_name(), "id_": found.id, "text": found.text, "metadata": metadata}
+
+
+def drafts_of(nodes: Sequence[BaseNode], kwargs: dict[str, Any]) -> list[Entry]:
+    """Make entries of nodes, by the arguments that adding takes."""
+    facts = {name: kwargs.pop(name) for name in ("valid_from", "valid_to", "confidence") if name in kwargs}
+    no_more(kwargs)
+    given: object = nodes
+    if isinstance(given, str) or not isinstance(given, Sequence | Iterator):
+        raise BadArgument.at("nodes", f"is a {type(given).__name__}; pass a list of nodes")
+    drafts = [entry_of(node, place) for place, node in enumerate(nodes)]
+    check_nul(drafts)
+    return [replace(draft, **facts) for draft in drafts] if facts else drafts
+
+
+def no_more(kwargs: Mapping[str, Any]) -> None:
+    if kwargs:
+        raise BadArgument.of([Problem(name, "is an unknown argument") for name in kwargs])

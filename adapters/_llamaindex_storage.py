@@ -5,22 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from llama_index.core.storage import StorageContext
-from llama_index.core.storage.docstore.keyval_docstore import KVDocumentStore
-from llama_index.core.storage.index_store.keyval_index_store import KVIndexStore
 from llama_index.core.storage.kvstore.types import DEFAULT_COLLECTION, BaseKVStore
 
-from cmc_mcp import limits
 from cmc_mcp.adapters._llamaindex_errors import BadArgument
 from cmc_mcp.adapters._nul import holds_nul
 from cmc_mcp.collection import Collection
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry, Found, coerced
-
-if TYPE_CHECKING:
-    from cmc_mcp.adapters.llamaindex import CMCVectorStore
 
 COLLECTION: Final = "llamaindex"
 
@@ -101,16 +94,3 @@ def _kept(key: str, value: Mapping[str, Any], place: int) -> Entry:
 def _value_of(found: Found) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(str(found.extra))
     return value
-
-
-def storage_context(store: CMCVectorStore) -> StorageContext:
-    """Make a storage context whose vectors, documents and indices are all in the file of a vector store.
-
-    An index is there again with `load_index_from_storage(storage_context(CMCVectorStore(path)))`; `persist` is not needed.
-    """
-    values = CMCKVStore(store.client, store.collection)
-    return StorageContext.from_defaults(
-        vector_store=store,
-        docstore=KVDocumentStore(values, batch_size=limits.BATCH_ITEMS_MAX),
-        index_store=KVIndexStore(values),
-    )

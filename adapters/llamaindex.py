@@ -12,12 +12,13 @@ are the virtual columns of the witness, and `ref_doc_id` (or `doc_id`, `document
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from cmc_mcp import limits
 from cmc_mcp.adapters._opening import Opening, checked_model_id, is_none
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.external import ExternalEmbedder, model_name
@@ -28,13 +29,15 @@ from cmc_mcp.model.filters import Compare, Every, Where
 
 from ._awaiting import awaited, rows_of, tried
 from ._extra import missing
-from ._nul import check_nul
 
 try:
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.bridge.pydantic import Field as ModelField
     from llama_index.core.bridge.pydantic import PrivateAttr
     from llama_index.core.schema import BaseNode
+    from llama_index.core.storage import StorageContext
+    from llama_index.core.storage.docstore.keyval_docstore import KVDocumentStore
+    from llama_index.core.storage.index_store.keyval_index_store import KVIndexStore
     from llama_index.core.vector_stores.types import (
         BasePydanticVectorStore,
         FilterOperator,
@@ -47,8 +50,8 @@ try:
     from ._llamaindex_agents import CMCMemoryBlock
     from ._llamaindex_errors import BadArgument
     from ._llamaindex_filters import OPERATORS, REF_DOC, parsed
-    from ._llamaindex_nodes import SOURCE, entry_of, node_of
-    from ._llamaindex_storage import COLLECTION, CMCKVStore, storage_context
+    from ._llamaindex_nodes import SOURCE, drafts_of, no_more, node_of
+    from ._llamaindex_storage import COLLECTION, CMCKVStore
 except ImportError as error:
     raise missing("llamaindex", error) from error
 
@@ -112,7 +115,7 @@ class CMCVectorStore(BasePydanticVectorStore):
             BadArgument: both or neither of path and memory are given.
             StoreError: the file cannot be opened.
         """
-        _no_more({name: value for name, value in fields.items() if name not in ("stores_text", "is_embedding_query")})
+        no_more({name: value for name, value in fields.items() if name not in ("stores_text", "is_embedding_query")})
         opening = Opening(path, memory, workspace, principal, key).checked(BadArgument)
         given = _embedder(embed_model, model_id)
         fields = {"path": None if path is None else str(path), "collection": collection, "workspace": workspace}
@@ -189,7 +192,7 @@ class CMCVectorStore(BasePydanticVectorStore):
             DimensionMismatch: the length of a vector differs.
             EmbedderError: a node lacks a vector, and the store lacks an embedding.
         """
-        drafts = _drafts(nodes, kwargs)
+        drafts = drafts_of(nodes, kwargs)
         missing = [draft.text for draft in drafts if draft.vector is None]
         vectors = iter(self._entries.embed(missing) if missing else ())
         made = [draft if draft.vector is not None else replace(draft, vector=next(vectors)) for draft in drafts]
@@ -203,7 +206,7 @@ class CMCVectorStore(BasePydanticVectorStore):
 
     def delete(self, ref_doc_id: str, **kwargs: Any) -> None:
         """End belief in the nodes of a source document. An unknown id is ignored."""
-        _no_more(kwargs)
+        no_more(kwargs)
         if not isinstance(ref_doc_id, str):
             raise BadArgument.at("ref_doc_id", f"is a {type(ref_doc_id).__name__}; pass the id of a document")
         self._delete(Compare((REF_DOC,), OPERATORS[FilterOperator.EQ], ref_doc_id), None)
@@ -212,7 +215,7 @@ class CMCVectorStore(BasePydanticVectorStore):
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **kwargs: Any
     ) -> None:
         """End belief in nodes by their ids, by a filter, or by both at once. Without either nothing is deleted."""
-        _no_more(kwargs)
+        no_more(kwargs)
         where = parsed(filters)
         if node_ids is not None or where is not None:
             self._delete(where, node_ids)
@@ -230,7 +233,7 @@ class CMCVectorStore(BasePydanticVectorStore):
     ) -> list[BaseNode]:
         """Return nodes by their ids (in their order), by a filter, or by both; without either all of them."""
         times = _times(kwargs)
-        _no_more(kwargs)
+        no_more(kwargs)
         found = self._entries.entries(where=parsed(filters), ids=node_ids, **times)
         return [node_of(one, witness=self.witness) for one in found]
 
@@ -264,7 +267,7 @@ class CMCVectorStore(BasePydanticVectorStore):
         }
         if options and query.mode != VectorStoreQueryMode.MMR:
             raise BadArgument.of([Problem(name, "is for the mode MMR") for name in options])
-        _no_more(kwargs)
+        no_more(kwargs)
         # an index over a store that holds text has no list of nodes, and its retriever hands on an empty one
         limited = {"where": _where(query), "ids": query.node_ids or None, **times}
         k = _NUMBERS.get(query.mode, lambda asked: asked.similarity_top_k)(query)
@@ -314,7 +317,7 @@ class CMCVectorStore(BasePydanticVectorStore):
     # ------------------------------------------------------------------ the same, off the event loop
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """As `add`, with the embedding awaited and the rest in a thread."""
-        drafts = await asyncio.to_thread(_drafts, nodes, kwargs)
+        drafts = await asyncio.to_thread(drafts_of, nodes, kwargs)
         model = self.embed_model
         missing = [draft.text for draft in drafts if draft.vector is None]
         if model is None or not drafts:
@@ -385,6 +388,19 @@ _SEARCHES: Final = MappingProxyType(
 )
 
 
+def storage_context(store: CMCVectorStore) -> StorageContext:
+    """Make a storage context whose vectors, documents and indices are all in the file of a vector store.
+
+    An index is there again with `load_index_from_storage(storage_context(CMCVectorStore(path)))`; `persist` is not needed.
+    """
+    values = CMCKVStore(store.client, store.collection)
+    return StorageContext.from_defaults(
+        vector_store=store,
+        docstore=KVDocumentStore(values, batch_size=limits.BATCH_ITEMS_MAX),
+        index_store=KVIndexStore(values),
+    )
+
+
 # ---------------------------------------------------------------------- within
 def _where(query: VectorStoreQuery) -> Where | None:
     where = parsed(query.filters)
@@ -405,23 +421,6 @@ def _text(query: VectorStoreQuery) -> str:
 
 def _times(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {name: kwargs.pop(name) for name in ("as_of", "valid_at") if name in kwargs}
-
-
-def _no_more(kwargs: Mapping[str, Any]) -> None:
-    if kwargs:
-        raise BadArgument.of([Problem(name, "is an unknown argument") for name in kwargs])
-
-
-def _drafts(nodes: Sequence[BaseNode], kwargs: dict[str, Any]) -> list[Entry]:
-    """Make entries of nodes, by the arguments that adding takes."""
-    facts = {name: kwargs.pop(name) for name in ("valid_from", "valid_to", "confidence") if name in kwargs}
-    _no_more(kwargs)
-    given: object = nodes
-    if isinstance(given, str) or not isinstance(given, Sequence | Iterator):
-        raise BadArgument.at("nodes", f"is a {type(given).__name__}; pass a list of nodes")
-    drafts = [entry_of(node, place) for place, node in enumerate(nodes)]
-    check_nul(drafts)
-    return [replace(draft, **facts) for draft in drafts] if facts else drafts
 
 
 def _unknown() -> ExternalEmbedder:
