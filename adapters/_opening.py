@@ -5,10 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
+from cmc_mcp import limits
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import InvalidInput
 from cmc_mcp.memory import Memory
+
+
+def is_none(k: object) -> bool:
+    """Return whether a number of results is 0: none are asked for, and none come."""
+    return type(k) is int and k == 0
+
+
+def checked_model_id(model_id: object, refusal: type[InvalidInput]) -> str:
+    """Return a name for a model that a caller gave.
+
+    Raises:
+        InvalidInput: as `refusal`; it is not text, is blank or too long.
+    """
+    if not isinstance(model_id, str) or not model_id.strip() or len(model_id) > limits.MODEL_ID_CHARS_MAX:
+        raise refusal.at(
+            "model_id",
+            f"{model_id!r:.40} is not a name of a model; pass text of at most {limits.MODEL_ID_CHARS_MAX} letters",
+        )
+    return model_id
 
 
 class Opening(NamedTuple):

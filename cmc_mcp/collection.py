@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from pydantic import JsonValue
@@ -13,7 +12,7 @@ from pydantic import JsonValue
 from cmc_mcp import limits
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.embed.external import ExternalEmbedder, unit_rows
-from cmc_mcp.embed.protocol import Embedder, query_vector
+from cmc_mcp.embed.protocol import Embedder, EmbeddingIdentity, query_vector
 from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
 from cmc_mcp.history.references import PointLike, plain_text
 from cmc_mcp.ids import Rid
@@ -24,17 +23,17 @@ from cmc_mcp.model.results import Receipt
 from cmc_mcp.model.time import TimeLike, parse_time
 from cmc_mcp.read import entries as reading
 from cmc_mcp.read.asking import Asking, standpoint
-from cmc_mcp.read.lexical import LexicalSearch
+from cmc_mcp.read.modelled import Trying, trial, tried_on
 from cmc_mcp.read.pipeline import RecallCall, recall
 from cmc_mcp.read.point import Point, resolve
 from cmc_mcp.read.query import question
 from cmc_mcp.read.reading import Reading, reading_at
-from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.store.ports import ReadView
 from cmc_mcp.store.rows import AtomRow, Filter
 from cmc_mcp.verbs.models import Recall
 from cmc_mcp.workspace import Workspace, model_of
 from cmc_mcp.write import entries as writing
+from cmc_mcp.write.handed import CheckedEntries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,14 +70,17 @@ class Collection:
             raise LimitExceeded.over("collection", "COLLECTION_CHARS_MAX", len(name), limits.COLLECTION_CHARS_MAX)
         self.origin = collection_origin(name)
         self._workspace = workspace
-        self._sound: set[int] = set()  # models that this collection's entries were found to be of
+        self._tried: Embedder | None = None  # found to be the model of this collection's entries
 
     # ------------------------------------------------------------------ writing
-    def put(self, entries: Sequence[Entry], *, gone: Sequence[str] = (), lapse: bool = False) -> list[Receipt]:
+    def put(
+        self, entries: Sequence[Entry], *, gone: Sequence[str] = (), lapse: bool = False, large: bool = False
+    ) -> list[Receipt]:
         """Put entries, all checked first; a transaction for each thousand. Of an id given twice, the last one counts.
 
         Texts whose vector is not given, and that have none yet, are embedded. Belief in the entries `gone` ends in the
-        first transaction. With `lapse` an entry's `valid_to` is its expiry: nothing holds under its id afterwards.
+        first transaction. With `lapse` an entry's `valid_to` is its expiry: nothing holds under its id afterwards. With `large`
+        metadata may be as large as a text.
 
         Raises:
             InvalidInput: something is wrong, with its place; nothing is put.
@@ -90,14 +92,15 @@ class Collection:
             self.delete(gone)
             return []
         self._ids(gone)
-        workspace = self._workspace
-        staged = writing.drafted(self.origin, entries, self._dimension)
+        staged = writing.drafted(self.origin, entries, self._dimension, large=large)
         if any(draft.searchable for draft in staged.drafts):
             self._check_model()
-        drafts, out = iter(staged.drafts), []
-        while batch := tuple(islice(drafts, limits.BATCH_ITEMS_MAX)):
-            vectors = {draft.whole: staged.vectors[draft.whole] for draft in batch if draft.whole in staged.vectors}
-            out.append(writing.put(workspace, writing.CheckedEntries(batch, vectors), gone, lapse))
+        workspace = self._workspace
+        out, size = [], limits.BATCH_ITEMS_MAX
+        for start in range(0, len(staged.drafts), size):
+            part = slice(start, start + size)
+            batch = CheckedEntries(staged.drafts[part], staged.vectors[part])
+            out.append(writing.put(workspace, batch, gone, lapse))
             gone = ()
         return out
 
@@ -193,7 +196,8 @@ class Collection:
             limited = reading.limits_of(here, where, None if ids is None else self._ids(ids))
             if limited is None:
                 return []
-            return reading.shown(here, self._hits(here, limited, asked, text, k, alpha))
+            limited = limited._replace(modalities=reading.SEARCHED)
+            return reading.shown(here, reading.hits(here, limited, asked, text, k, alpha))
 
     def diverse(
         self,
@@ -233,10 +237,12 @@ class Collection:
         valid_at: TimeLike | None = None,
         min_confidence: float | None = None,
         writer: str | Sequence[str] | None = None,
+        vector: Vector | None = None,
     ) -> list[Found]:
         """Answer with the full read pipeline of `Memory.recall`, over this collection: its scores, budget and order.
 
         `mode` is hybrid; dense (vectors alone) and text (words alone) leave the pipeline out, and the budget with it.
+        `vector` is that of the question where it is at hand: of the text that `meant` gives.
 
         Raises:
             InvalidInput: an argument is wrong.
@@ -250,15 +256,16 @@ class Collection:
         if mode != "hybrid":
             if writer is not None or min_confidence is not None or budget_tokens != _RECALL_BUDGET:
                 raise InvalidInput.at("mode", "takes writer, min_confidence and budget_tokens in hybrid alone")
-            vector = self.embed_query(query) if mode == "dense" else None
+            vector = None if mode == "text" else self.embed_query(query) if vector is None else vector
             text = query if mode == "text" else None
             return self.search(vector=vector, text=text, k=k, where=where, as_of=as_of, valid_at=valid_at)
         if where is not None:
             checked(where)
         self._check_model()
-        resolved = partial(self._resolved, as_of, valid_at)
         workspace = self._workspace
-        asking = Asking.of(workspace, query, resolves_first=as_of is not None)
+        resolved = partial(self._resolved, as_of, valid_at)
+        handed = None if vector is None else self._vector(vector)
+        asking = Asking.of(workspace, query, handed=handed, resolves_first=as_of is not None)
         with standpoint(workspace.reader, asking, resolved) as at:
             here = self._reading_at(at.view, at.point)
 
@@ -270,6 +277,15 @@ class Collection:
             rids = {atom_name(row.key): rid for rid, row in _rows(here, [item.id for item in answer.items]).items()}
             return reading.shown(here, [(rids[item.id], item.score) for item in answer.items])
 
+    def meant(self, query: str, as_of: PointLike | None = None, valid_at: TimeLike | None = None) -> str:
+        """Return the text that is embedded for a question to `recall`: without the names of known speakers."""
+        with self._workspace.reader() as view:
+            return Asking.of(self._workspace, query).clues(view, self._resolved(as_of, valid_at, view)).text
+
+    def without_model(self) -> Collection:
+        """Return the same collection as seen without a model: found by words alone."""
+        return Collection(self.name, self._workspace.through(None))
+
     def wordings(self, id: str) -> list[str]:
         """Return the memory ids of every wording an entry ever had, in order of first recording."""
         with self._reading(None, None) as here:
@@ -278,6 +294,22 @@ class Collection:
             return [atom_name(row.key) for row in rows]
 
     # ------------------------------------------------------------------ vectors
+    @property
+    def identity(self) -> EmbeddingIdentity | None:
+        """The model that embeds for this collection; None without one."""
+        embedder = self._workspace.embedder
+        return None if embedder is None else embedder.identity
+
+    def unembedded(self, texts: Sequence[str]) -> list[str]:
+        """Return those texts, each once, that have no vector of the model of the store yet."""
+        embedder = self._embedder()
+        hashes = {payload_hash(text.encode("utf-8", "replace")): text for text in texts}
+        with self._workspace.reader() as view:
+            model = model_of(view, embedder)
+            pids = view.pids(list(hashes)) if model else {}
+            known = view.embedded(model, list(pids.values())) if pids else set()
+        return [text for hash_, text in hashes.items() if pids.get(hash_) not in known]
+
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embed texts by the model of the store: shape (n, dimension), rows of unit length.
 
@@ -297,25 +329,6 @@ class Collection:
         return query_vector(self._embedder(), text)
 
     # ------------------------------------------------------------------ within
-    def _hits(
-        self, here: Reading, limited: Filter, vector: npt.NDArray[np.float32] | None, text: str | None, k: int,
-        alpha: float,
-    ) -> list[tuple[Rid, float]]:  # fmt: skip
-        selection, settings = Selection(here.view, here.point, limited, here.matrix), self._workspace.settings
-        depth = k if vector is None or text is None else max(settings.dense_candidates, 3 * k)
-        cosines: list[tuple[Rid, float]] = []
-        if vector is not None and here.model:
-            cosines = selection.dense(here.model, vector, depth)
-        if text is None or (vector is not None and alpha >= 1):
-            return cosines[:k]
-        words = LexicalSearch(selection, text, settings, here.lexicon, alone=vector is None or not here.model)
-        found = words.best(max(depth, settings.lexical_candidates))
-        if vector is None:
-            return reading.in_order(here.view, found)[:k]
-        among = {*dict(cosines), *(rid for rid, _ in found[:depth])}
-        known = selection.cosines(here.model, vector, sorted(among)) if here.model else {}
-        return reading.fused(here.view, among, known, dict(found), alpha)[:k]
-
     @contextmanager
     def _reading(self, as_of: PointLike | None, valid_at: TimeLike | None) -> Iterator[Reading]:
         with self._workspace.reader() as view:
@@ -350,44 +363,74 @@ class Collection:
 
     def _dimension(self, size: int) -> int:
         """Return the dimension of the model; one that is not known yet is the store's, or else that of a vector given."""
-        embedder = self._workspace.embedder
-        if embedder is None:
+        if self._workspace.embedder is None:
             raise InvalidInput.at(
                 "vector", "is given, and the store was opened without an embedding model; open it with one"
             )
+        self._check_model(size)
+        embedder = self._embedder()
         if not embedder.identity.dimension and isinstance(embedder, ExternalEmbedder):
-            embedder.learn(self._recorded() or size)
+            embedder.learn(size)
         return embedder.identity.dimension
 
-    def _recorded(self) -> int:
-        """Return the dimension that the store knows the model of the embedder by; 0 for none."""
-        workspace = self._workspace
-        assert workspace.embedder is not None
-        mine = workspace.embedder.identity
-        with workspace.reader() as view:
-            for _, name, digest, precision, dimension in view.models():
-                if (name, digest, precision) == (mine.model_id, mine.weights_digest, mine.precision):
-                    return dimension
-        return 0
+    def _check_model(self, size: int = 0) -> None:
+        """Refuse a model that this collection was not embedded by; looked up once for each model.
 
-    def _check_model(self) -> None:
-        """Refuse a model that this collection was not embedded by; looked up once for each model."""
-        workspace = self._workspace
-        if workspace.embedder is None:
+        An embedding from outside is tried on stored texts, and takes the name that the collection knows it by.
+        """
+        embedder = self._workspace.embedder
+        if embedder is None or embedder is self._tried:
             return
-        if (
-            not workspace.embedder.identity.dimension
-            and isinstance(workspace.embedder, ExternalEmbedder)
-            and (n := self._recorded())
-        ):
-            workspace.embedder.learn(n)
-        with workspace.reader() as view:
-            model = model_of(view, workspace.embedder)
-            if model not in self._sound:
-                origin = reading.origin_pid(view, self.origin)
-                reading.check_model(view, origin, model, workspace.embedder.identity.model_id)
-                if model:
-                    self._sound.add(model)
+        if not isinstance(embedder, ExternalEmbedder):
+            self._check_name(embedder)
+            return
+        steps = self.trying(size)
+        rows = None
+        with suppress(StopIteration):
+            while True:
+                rows = self._embedded(embedder, steps.send(rows))
+
+    def _check_name(self, embedder: Embedder) -> None:
+        with self._workspace.reader() as view:
+            model = model_of(view, embedder)
+            reading.check_model(view, reading.origin_pid(view, self.origin), model, embedder.identity.model_id)
+        if model:
+            self._tried = embedder
+
+    @staticmethod
+    def _embedded(embedder: ExternalEmbedder, texts: list[str]) -> npt.NDArray[np.float32] | None:
+        try:
+            return embedder.embed(texts)
+        except EmbedderError:
+            return None  # what needs the model says so
+
+    # ------------------------------------------------------------------ the model of a collection
+    @property
+    def untried(self) -> ExternalEmbedder | None:
+        """The embedding from outside, while it is still to be tried on stored texts: see `trying`."""
+        embedder = self._workspace.embedder
+        return embedder if isinstance(embedder, ExternalEmbedder) and embedder is not self._tried else None
+
+    def trying(self, size: int = 0) -> Trying:
+        """Try an embedding from outside, and use it for this collection if it is the collection's model.
+
+        Yields texts to be embedded, and is sent their vectors, or None if they cannot be embedded. `size` is the length of
+        a vector that was handed over.
+
+        Raises:
+            DimensionMismatch: the collection is of another model.
+        """
+        embedder = self._workspace.embedder
+        assert isinstance(embedder, ExternalEmbedder)
+        with self._workspace.reader() as view:
+            origin = reading.origin_pid(view, self.origin)
+            asked = trial(view, self._workspace.objects, origin, embedder)
+        found, tried = yield from tried_on(asked, embedder, size)
+        adopted = embedder.adopt(found.name, found.dimension)
+        if adopted is not embedder:
+            self._workspace = self._workspace.through(adopted)
+        if tried and (adopted.makes or found.dimension):
+            self._tried = adopted
 
 
 def _rows(here: Reading, names: Sequence[str]) -> dict[Rid, AtomRow]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final, cast
 
 from cmc_mcp.ids import Rid
+from cmc_mcp.kernel.identity import text_of
 from cmc_mcp.model.traits import NO_TRAITS, PackedTraits, derived_traits
 from cmc_mcp.store.audit import Audit
 from cmc_mcp.store.indexes import Delta, Index, Row, difference
@@ -56,7 +57,7 @@ def fill_traits(view: RebuildView) -> None:
     made: list[tuple[Rid, int, int]] = []
     first: dict[int, Rid] = {}
     for rid, body, said in view.spoken_texts():
-        traits, speaker = derived_traits(body, said)
+        traits, speaker = derived_traits(text_of(body), said)
         made.append((rid, traits, speaker))
         if speaker:
             first.setdefault(speaker, rid)

@@ -13,7 +13,7 @@ from cmc_mcp.documents.manifest import Manifest
 from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.errors import CmcError, IntegrityError
 from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
-from cmc_mcp.kernel.identity import atom_name
+from cmc_mcp.kernel.identity import atom_name, text_of
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.facts import FactFields
@@ -154,7 +154,7 @@ def content_of(
     if row is None:
         raise IntegrityError("the content of a memory is missing", table="payloads")
     if row.object and row.body is None:
-        return objects.get(view.ws, row.hash)
+        return text_of(objects.get(view.ws, row.hash))
     return bodies.get(row.pid)
 
 

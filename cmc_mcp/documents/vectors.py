@@ -151,7 +151,7 @@ def _together(audit: Audit, found: _Found, report: Report, *, nodes_since_us: in
             continue
         name = "/".join(map(str, sorted(some)))
         for content in fresh.get(seq, ()):
-            if all(found.seen.get((content, model), END) > seq for model in some):
+            if all(found.seen.get((content, model), END) > seq for model in some) and not audit.has_no_vector(content):
                 report("vectors", f"{name}/{content}", f"transaction {seq} made vectors, but not this one")
         for key in nodes.get(seq, ()):
             if all(found.node_seen.get((key, model), END) > seq for model in some):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from cmc_mcp.model.filters import Where, compiled, signature
 from cmc_mcp.store.ports import ReadView
 
 _KNOWN_MAX: Final = 200_000  # bodies of facts whose metadata stay decoded, of one collection
+_KNOWN_BYTES_MAX: Final = 65_536
 _FILTERS_MAX: Final = 32
 
 
@@ -29,7 +31,7 @@ class _Table:
     seq: Seq = START
     facts: list[Pid] = field(default_factory=list)
     gone: set[Pid] = field(default_factory=set)  # erased
-    known: dict[Pid, Mapping[str, JsonValue] | bytes] = field(default_factory=dict)  # past a bound, as they are stored
+    known: dict[Pid, Mapping[str, JsonValue] | bytes] = field(default_factory=dict)  # past a bound, compressed
     passing: OrderedDict[Hashable, tuple[int, list[Pid]]] = field(default_factory=OrderedDict)
 
 
@@ -88,10 +90,11 @@ def _follow(view: ReadView, origin: Pid, table: _Table, head: Seq) -> None:
         table.gone.discard(pid)
         if pid not in table.known:
             table.facts.append(pid)
-            table.known[pid] = metadata_of(json.loads(body)) if len(table.known) < _KNOWN_MAX else body
+            small = len(table.known) < _KNOWN_MAX and len(body) <= _KNOWN_BYTES_MAX
+            table.known[pid] = metadata_of(json.loads(body)) if small else zlib.compress(body, 1)
     table.seq = head
 
 
 def _metadata(table: _Table, pid: Pid) -> Mapping[str, JsonValue]:
     known = table.known[pid]
-    return metadata_of(json.loads(known)) if isinstance(known, bytes) else known
+    return metadata_of(json.loads(zlib.decompress(known))) if isinstance(known, bytes) else known

@@ -13,6 +13,10 @@ SOURCE_PREFIX: Final = "src_"
 COLLECTION_PREFIX: Final = "collection:"
 ID_BYTES: Final = 16
 NO_DISCRIMINATOR: Final = b""
+_OWN_VECTOR: Final = b"\0vector:"
+_OWN_VECTOR_BYTES: Final = len(_OWN_VECTOR) + 2 * ID_BYTES
+
+_NO_VECTOR: Final = _OWN_VECTOR + digest("cmc/vector/1", b"")[:ID_BYTES].hex().encode()
 
 T = TypeVar("T", bound=Hashable)
 
@@ -93,6 +97,30 @@ def collection_origin(name: str) -> str:
 def entry_discriminator(id: str) -> bytes:
     """Encode which entry of its collection an atom is a wording of."""
     return canonical({"entry": id})
+
+
+def with_own_vector(text: bytes, vector: bytes) -> bytes:
+    """Return the content of a text that has a vector of its own: not the one that the text has elsewhere.
+
+    Vectors stand by content, so a text with another vector is another content. What sets it apart follows a NUL, which no
+    text holds, and names the vector, an empty one where the text was embedded to zeros. Readers see the text alone
+    (`text_of`).
+
+    >>> text_of(with_own_vector(b"kettle", bytes(8))), text_of(b"kettle")
+    (b'kettle', b'kettle')
+    """
+    return text + _OWN_VECTOR + digest("cmc/vector/1", vector)[:ID_BYTES].hex().encode()
+
+
+def has_no_vector(content: bytes) -> bool:
+    """Return whether a content is that of a text which was embedded to zeros, and so has no vector."""
+    return content.endswith(_NO_VECTOR)
+
+
+def text_of(content: bytes) -> bytes:
+    """Return the text of a content, without the name of a vector of its own."""
+    end = len(content) - _OWN_VECTOR_BYTES
+    return content[:end] if content.startswith(_OWN_VECTOR, max(end, 0)) and end >= 0 else content
 
 
 def twin_discriminator(number: int) -> bytes:

@@ -18,13 +18,14 @@ from pydantic import JsonValue
 from cmc_mcp import limits
 from cmc_mcp.errors import InvalidInput, LimitExceeded
 from cmc_mcp.model.facts import FactFields
-from cmc_mcp.model.filters import VIF
+from cmc_mcp.model.filters import VIF, VIRTUAL
 from cmc_mcp.model.time import TimeLike
 
 METADATA: Final = "metadata"
 EXTRA: Final = "extra"
 """The names of fields that hold JSON as text, since hashed values cannot hold floats."""
 _DEPTH_MAX: Final = 64
+_OF_WITNESSES: Final = {*VIRTUAL, "v", "snapshot_id", "content_hash", "embedding_model"}
 _EPOCH: Final = datetime(1970, 1, 1)  # shown in UTC
 _encoder = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -64,25 +65,37 @@ class Found:
     score: float | None = None
 
 
-def metadata_text(metadata: Mapping[str, object], path: str = "metadata") -> str | None:
-    """Return metadata as canonical JSON text, or None for empty metadata. The reserved key `vif` is left out.
+def metadata_text(metadata: Mapping[str, object], path: str = "metadata", *, large: bool = False) -> str | None:
+    """Return metadata as canonical JSON text, or None for empty metadata.
 
-    Times become RFC 3339 text, tuples and sets become lists, enumerations become their values, NaN and infinities become
-    null, and ids and paths become text. The coercion happens once, on writing; readers get its result.
+    Times become RFC 3339 text, decimals numbers where they are the same, tuples and sets become lists, enumerations
+    become their values, NaN and infinities become null, and ids and paths become text. The coercion happens once, on
+    writing; readers get its result. A witness under the reserved key `vif`, which a reader got there, is left out.
 
     Raises:
-        InvalidInput: the metadata is not a map, or holds a value that JSON cannot hold.
-        LimitExceeded: the text is over METADATA_BYTES_MAX.
+        InvalidInput: the metadata is not a map, holds a value that JSON cannot hold, or something else under `vif`.
+        LimitExceeded: the text is over METADATA_BYTES_MAX, or with `large` over CONTENT_BYTES_MAX.
 
-    >>> metadata_text({"b": 0.5, "a": (1, None), "vif": "forged"})
+    >>> metadata_text({"b": 0.5, "a": (1, None)})
     '{"a":[1,null],"b":0.5}'
     """
     if not isinstance(metadata, Mapping):
         raise InvalidInput.at(path, f"is a {type(metadata).__name__}; pass a map of names to values")
     if not metadata:
         return None
+    if VIF in metadata and not is_witness(metadata[VIF]):
+        raise InvalidInput.at(f"{path}.{VIF}", "is where the witness stands; give this field another name")
     given = {key: value for key, value in metadata.items() if key != VIF} if VIF in metadata else metadata
-    return json_text(given, path, "METADATA_BYTES_MAX", limits.METADATA_BYTES_MAX) if given else None
+    if not given:
+        return None
+    if large:
+        return json_text(given, path, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX + limits.METADATA_BYTES_MAX)
+    return json_text(given, path, "METADATA_BYTES_MAX", limits.METADATA_BYTES_MAX)
+
+
+def is_witness(value: object) -> bool:
+    """Return whether a value is a witness, as it was handed out or forged: a reader's copy is put again without it."""
+    return isinstance(value, Mapping) and bool(value) and value.keys() <= _OF_WITNESSES
 
 
 def json_text(value: object, path: str, limit: str, maximum: int) -> str:
@@ -130,12 +143,28 @@ def coerced(value: object, path: str, depth: int = 0) -> JsonValue:
         return [coerced(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value)]
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    if isinstance(value, UUID | PurePath | Decimal):
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    if isinstance(value, UUID | PurePath):
         return str(value)
     plain = getattr(value, "tolist", None)  # numpy's arrays and scalars
     if callable(plain):
         return coerced(plain(), path, depth + 1)
     raise InvalidInput.at(path, f"is a {type(value).__name__}, which JSON cannot hold; pass plain values")
+
+
+def _decimal(value: Decimal) -> JsonValue:
+    """Return a decimal as a number where a number is the same, so that it has an order among numbers; else as text.
+
+    >>> _decimal(Decimal("10.50")), _decimal(Decimal("0.1000000000000000000001")), _decimal(Decimal("7"))
+    (10.5, '0.1000000000000000000001', 7)
+    """
+    if not value.is_finite():
+        return None
+    if value == value.to_integral_value() and abs(value) < 2**53:
+        return int(value)
+    near = float(value)
+    return near if math.isfinite(near) and Decimal(repr(near)) == value else str(value)
 
 
 def _key(key: object, path: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import JsonValue
 
@@ -41,11 +41,16 @@ Predicate = Callable[[Fields], bool]
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """A test of the field at a path. Values are hashable: lists become tuples."""
+    """A test of the field at a path. Values are hashable: lists become tuples.
+
+    `key` is the path as it was written: a field of that very name comes before the path, and keys with dots in them are
+    found along it.
+    """
 
     path: Path
     operator: Operator
     value: Hashable
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,32 @@ def found(fields: Fields, path: Path) -> Field:
     return known
 
 
+def found_by_key(fields: Fields, key: str, path: Path) -> Field:
+    """Return the field of a key: the one of that very name, else the one at the path, else at a path of keys with dots.
+
+    >>> found_by_key({"a.b": 1, "a": {"b": 2}}, "a.b", ("a", "b")), found_by_key({"a": {"b.c": 3}}, "a.b.c", ("a", "b", "c"))
+    (1, 3)
+    """
+    if key in fields:
+        return fields[key]
+    at = found(fields, path)
+    return _stepped(fields, path) if at is MISSING and len(path) > 2 else at
+
+
+def _stepped(at: object, path: Path) -> Field:
+    """Look a path up where keys of objects may be several of its parts, joined by dots: the longest first."""
+    if not path:
+        known: Any = at
+        return cast("Field", known)
+    if isinstance(at, dict):
+        for size in range(len(path), 0, -1):
+            name = ".".join(path[:size])
+            if name in at and (below := _stepped(at[name], path[size:])) is not MISSING:
+                return below
+        return MISSING
+    return _stepped(found({"": at}, ("", path[0])), path[1:]) if isinstance(at, list) else MISSING
+
+
 def compiled(where: Where) -> Predicate:
     """Compile a filter into one function.
 
@@ -113,7 +144,9 @@ def compiled(where: Where) -> Predicate:
 
 
 def _compared(where: Compare) -> Predicate:
-    path, test, value = where.path, where.operator, where.value
+    path, test, value, name = where.path, where.operator, where.value, where.key
+    if name is not None:
+        return lambda fields: test(found_by_key(fields, name, path), value)
     if len(path) == 1:
         key = path[0]
         return lambda fields: test(fields.get(key, MISSING), value)
@@ -141,7 +174,7 @@ def checked(where: Where) -> Where:
 
 
 def _check_path(path: Path) -> None:
-    if not path or not all(path):
+    if not path:
         raise InvalidInput.at("filter", f"{'.'.join(path)!r:.80} is not a path; write keys joined by dots")
     if path[0] == VIF:
         name, rest = path[1] if len(path) > 1 else "", path[2:]
@@ -160,7 +193,7 @@ def signature(where: Where) -> Hashable:
     False
     """
     if isinstance(where, Compare):
-        return where.path, where.operator, _typed(where.value)
+        return where.path, where.operator, _typed(where.value), where.key
     if isinstance(where, Negation):
         return Negation, signature(where.part)
     return type(where), tuple(signature(part) for part in where.parts)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 EMBEDDINGS_MAX: Final = 3
 """So often a question is embedded: again only where a speaker that it names is new to memory, or was erased meanwhile."""
+_ZEROS: Final = "found by full text alone: the model gave the question a vector of zeros, which is near nothing"
 
 UNREAD: Final = (
     "the embedding model hardly reads the script of this question, so words find more than meaning does;"
@@ -107,7 +108,8 @@ class Asking:
         model = measured(self.embedder.identity)
         amiss = UNREAD if model is not None and unread(model, text) > _MOSTLY else None
         try:
-            return Meaning(query_vector(self.embedder, text), amiss)
+            vector = query_vector(self.embedder, text)
+            return Meaning(vector, amiss) if vector.any() else Meaning(None, _ZEROS)
         except EmbedderError as error:
             return Meaning(None, f"found by full text alone: {error.message}")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import JsonValue
 
@@ -14,13 +14,14 @@ from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.documents.loading import Loaded, load
 from cmc_mcp.errors import DimensionMismatch
 from cmc_mcp.ids import NO_PAYLOAD, ModelNumber, Pid, Rid, Seq
-from cmc_mcp.kernel.identity import ATOM_PREFIX, atom_name, entry_discriminator, snapshot_name
+from cmc_mcp.kernel.identity import ATOM_PREFIX, atom_name, entry_discriminator, has_no_vector, snapshot_name
 from cmc_mcp.kernel.kinds import atom_record
 from cmc_mcp.model.entries import Found, extra_of, metadata_of, stamp
 from cmc_mcp.model.facts import FactFields, number_of
 from cmc_mcp.model.filters import VIF, Every, Where, checked, compiled, conjuncts, paths
 from cmc_mcp.model.time import SINCE_ALWAYS, UNTIL_FURTHER_NOTICE
 from cmc_mcp.model.witness import NO_MODEL
+from cmc_mcp.read.lexical import LexicalSearch
 from cmc_mcp.read.reading import Reading
 from cmc_mcp.read.retrieve import Selection
 from cmc_mcp.store.ports import ReadView
@@ -35,6 +36,9 @@ _OF_WITNESSES: Final = frozenset({"writer", "model_id"})
 _ALWAYS: Final = "0001-01-01T00:00:00.000000Z"
 _NEVER: Final = "9999-12-31T23:59:59.999999Z"
 
+
+SEARCHED: Final = (0,)
+"""The modality of entries that are searched: text."""
 
 IntervalRow = tuple[Rid, bytes, Seq, Pid, int, int, Pid]
 """As `intervals_of_origin` gives it: rid, id, first transaction, witness, valid_from, valid_to, facts."""
@@ -184,17 +188,30 @@ def shown(reading: Reading, hits: Sequence[tuple[Rid, float | None]]) -> list[Fo
     for rid, score in hits:
         item = loaded.get(rid)
         if item is not None and item.data is not None and "entry" in item.discriminator:
-            out.append(_found(item, item.data, score, times[item.row.seq], times[changed[rid]], snapshot))
+            seen = _Seen(score, times[item.row.seq], times[changed[rid]], snapshot, reading.embedding_model)
+            out.append(_found(item, item.data, seen))
     return out
 
 
-def _found(item: Loaded, data: bytes, score: float | None, recorded_us: int, changed_us: int, snapshot: str) -> Found:
+class _Seen(NamedTuple):
+    """What is seen of an entry beside what is loaded of it."""
+
+    score: float | None
+    recorded_us: int
+    changed_us: int
+    snapshot: str
+    model: str | None
+
+
+def _found(item: Loaded, data: bytes, seen: _Seen) -> Found:
+    score, recorded_us, changed_us, snapshot, model = seen
     start, end, _ = item.interval
     vif: dict[str, JsonValue] = {
         "v": WITNESS_VERSION,
         "atom_id": item.name,
         "writer": _writer(item.witness),
         "model_id": _model(item.witness),
+        "embedding_model": model if item.row.modality in SEARCHED else None,
         "confidence": _confidence(item.fields),
         "snapshot_id": snapshot,
         "content_hash": "sha256:" + sha256(data).hexdigest(),
@@ -267,9 +284,59 @@ def by_vector(
 ) -> list[tuple[Rid, float]]:
     """Find the `k` nearest as (rid, cosine), best first, ties by atom id: exact, filtered first."""
     limits = limits_of(reading, where, ids)
-    if limits is None or not reading.model:
+    if limits is None:
         return []
-    return Selection(reading.view, reading.point, limits, reading.matrix).dense(reading.model, vector, k)
+    limits = limits._replace(modalities=SEARCHED)
+    return ranked(reading, Selection(reading.view, reading.point, limits, reading.matrix), vector, k)
+
+
+def ranked(
+    reading: Reading, selection: Selection, vector: npt.NDArray[np.float32], k: int
+) -> list[tuple[Rid, float]]:  # fmt: skip
+    """Return the `k` nearest of a selection. What was embedded to zeros is near nothing and opposite to nothing: it has 0."""
+    view, model = reading.view, reading.model
+    found = selection.dense(model, vector, k) if model and vector.any() else []
+    full = len(found) == k and found[-1][1] >= 0.0
+    if full or (model and vector.any() and not selection.bare(model)):
+        return found
+    rids = selection.rids()
+    held = view.vectors_of(model, rids, reading.point.head.seq).keys() if model else set()
+    nothing = _zeros(reading, [rid for rid in rids if rid not in held])
+    if not vector.any():
+        nothing += held
+    return in_order(view, [*found, *((rid, 0.0) for rid in nothing)])[:k]
+
+
+def _zeros(reading: Reading, rids: Sequence[Rid]) -> list[Rid]:
+    """Return those of some entries without a vector whose texts were embedded to zeros; the others only wait for theirs."""
+    rows = reading.view.atoms(rids)
+    payloads = reading.view.payload_rows({row.content for row in rows.values()})
+    out = []
+    for rid, row in rows.items():
+        payload = payloads[row.content]
+        is_object = payload.object and payload.body is None
+        body = reading.objects.get(reading.view.ws, payload.hash) if is_object else payload.body
+        if body is not None and has_no_vector(body):
+            out.append(rid)
+    return out
+
+
+def hits(
+    reading: Reading, limits: Filter, vector: npt.NDArray[np.float32] | None, text: str | None, k: int, alpha: float
+) -> list[tuple[Rid, float]]:  # fmt: skip
+    """Find the `k` best by vector, by words, or by both with `alpha` as the share of the vector."""
+    selection, settings = Selection(reading.view, reading.point, limits, reading.matrix), reading.settings
+    depth = k if vector is None or text is None else max(settings.dense_candidates, 3 * k)
+    cosines = [] if vector is None else ranked(reading, selection, vector, depth)
+    if text is None or (vector is not None and alpha >= 1):
+        return cosines[:k]
+    words = LexicalSearch(selection, text, settings, reading.lexicon, alone=vector is None or not reading.model)
+    found = words.best(max(depth, settings.lexical_candidates))
+    if vector is None:
+        return in_order(reading.view, found)[:k]
+    among = {*dict(cosines), *(rid for rid, _ in found[:depth])}
+    known = selection.cosines(reading.model, vector, sorted(among)) if reading.model else {}
+    return fused(reading.view, among, {**dict(cosines), **known}, dict(found), alpha)[:k]
 
 
 def in_order(view: ReadView, found: Sequence[tuple[Rid, float]]) -> list[tuple[Rid, float]]:

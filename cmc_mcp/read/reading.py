@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cmc_mcp.atoms.superseded import Superseded
 from cmc_mcp.config import Settings
 from cmc_mcp.documents.manifests import Manifests
+from cmc_mcp.embed.external import ExternalEmbedder
 from cmc_mcp.ids import NO_PAYLOAD, ModelNumber, Pid
 from cmc_mcp.index.lexicon import Lexicon
 from cmc_mcp.index.matrix import Matrix
@@ -52,6 +53,13 @@ class Reading:
         """The name of the embedding model; None without one."""
         embedder = self.workspace.embedder
         return None if embedder is None else embedder.identity.model_id
+
+    @property
+    def embedding_model(self) -> str | None:
+        """The model of the vectors; None without one, and where vectors were handed over and nobody named it."""
+        embedder = self.workspace.embedder
+        unknown = isinstance(embedder, ExternalEmbedder) and embedder.is_unknown
+        return None if unknown or not self.model else self.model_name
 
 
 def reading_at(workspace: Workspace, view: ReadView, point: Point, origin: Pid = NO_PAYLOAD) -> Reading:

@@ -59,6 +59,17 @@ class Selection:
         """Count the memories that may be found."""
         return len(self._selected(self.limits.rids)) if self.matrix is None else self.matrix.size(self._chosen)
 
+    def rids(self) -> list[Rid]:
+        """Return the memories that may be found, ascending."""
+        return self._selected(self.limits.rids)
+
+    def bare(self, model: ModelNumber) -> int:
+        """Count the text memories that may be found and have no vector."""
+        if self.matrix is not None and self.matrix.model == model:
+            return self._chosen.pending
+        rids = self.rids()
+        return len(rids) - len(self.view.vectors_of(model, rids, self.point.head.seq))
+
     def erased(self) -> int:
         """Count the memories that would be found, had their content not been erased."""
         import numpy as np

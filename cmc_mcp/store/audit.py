@@ -8,6 +8,7 @@ from typing import Final, TypeVar, cast
 
 from cmc_mcp.errors import CmcError
 from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
+from cmc_mcp.kernel.identity import has_no_vector, text_of
 from cmc_mcp.kernel.kinds import ERASURE, Kind, Record
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.facts import FactFields, Facts
@@ -88,13 +89,23 @@ class Audit:
         held = self.payloads[pid].body
         return self.view.payload(pid) if held is None else held
 
+    def has_no_vector(self, pid: Pid) -> bool:
+        """Return whether a content is that of a text which was embedded to zeros."""
+        row = self.payloads[pid]
+        try:
+            body = self.objects.get(self.view.ws, row.hash) if row.object else self.body(pid)
+        except CmcError:
+            return False  # named by the check of objects
+        return body is not None and has_no_vector(body)
+
     def text(self, pid: Pid) -> bytes | None:
         """Return the bytes of a content, from the table or the object store; None when they are gone or damaged."""
         row = self.payloads[pid]
         if not row.object:
-            return self.body(pid)
+            body = self.body(pid)
+            return None if body is None else text_of(body)
         try:
-            return self.objects.get(self.view.ws, row.hash)
+            return text_of(self.objects.get(self.view.ws, row.hash))
         except CmcError:
             return None  # named by the check of objects
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.errors import IntegrityError
 from cmc_mcp.ids import ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid
-from cmc_mcp.kernel.identity import atom_id
+from cmc_mcp.kernel.identity import atom_id, text_of
 from cmc_mcp.kernel.kinds import DOMAINS, Domains
 from cmc_mcp.model.modality import BINARY as BINARY
 from cmc_mcp.model.modality import MODALITIES as MODALITIES
@@ -309,7 +309,7 @@ def made_id(row: AtomRow, payloads: Mapping[Pid, PayloadRow], media_type: bytes)
 
 
 def checked(row: PayloadRow, domains: Domains = DOMAINS) -> bytes | None:
-    """Return the bytes of a payload, checked against their hash.
+    """Return the bytes of a payload, checked against their hash; of a text without the name of a vector of its own.
 
     Raises:
         IntegrityError: the bytes do not match the hash.
@@ -321,7 +321,7 @@ def checked(row: PayloadRow, domains: Domains = DOMAINS) -> bytes | None:
         raise IntegrityError(
             "stored bytes do not match their hash; run `cmc verify`", table="payloads", key=str(row.pid)
         )
-    return row.body
+    return text_of(row.body)
 
 
 def arguments_of(row: TransactionRow) -> bytes | None:

@@ -18,6 +18,7 @@ from cmc_mcp.kernel.identity import (
     atom_id,
     entry_discriminator,
     note_discriminator,
+    text_of,
     turn_discriminator,
     twin_discriminator,
 )
@@ -410,7 +411,7 @@ class Batch:
         )
         heading = draft.heading(part)
         if request.modality not in BINARY:
-            unit.add_passage(rid, heading, part.data.decode())
+            unit.add_passage(rid, heading, text_of(part.data).decode())
             self.staged.contents[content] = part.hash
         else:
             unit.add_passage(rid, heading, "")

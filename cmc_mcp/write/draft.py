@@ -11,7 +11,7 @@ from cmc_mcp.documents.headings import SEPARATOR
 from cmc_mcp.documents.manifest import ManifestNode
 from cmc_mcp.documents.nodes import Node, nodes_of, texts_of
 from cmc_mcp.ids import NodeKey, PayloadHash
-from cmc_mcp.kernel.identity import note_origin
+from cmc_mcp.kernel.identity import note_origin, text_of
 from cmc_mcp.model.facts import said_fields
 from cmc_mcp.model.time import format_time
 from cmc_mcp.model.traits import NO_TRAITS, PackedTraits, speaker_key, traits_of
@@ -76,7 +76,7 @@ class Draft:
         if not self.searchable:
             return NO_TRAITS
         if not turn:
-            return PackedTraits(traits_of(part.data), 0)
+            return PackedTraits(traits_of(text_of(part.data)), 0)
         traits = traits_of(part.data, turn=True, speaker=request.speaker, occurred_us=request.occurred_us)
         return PackedTraits(traits, speaker_key(request.speaker))
 

@@ -75,6 +75,9 @@ def embedded(embedder: Embedder | None, wanted: Unembedded) -> Vectors:
 def enrich(embedder: Embedder | None, wanted: Unembedded) -> Vectors:
     """Embed texts as `embedded` does; if the embedder fails, return no vectors and set `reason`."""
     try:
-        return embedded(embedder, wanted)
+        made = embedded(embedder, wanted)
     except EmbedderError as error:
         return Vectors(reason=error.message)
+    if all(any(row) for rows in (made.by_hash, made.by_node) for row in rows.values()):
+        return made
+    return Vectors(reason="the model gave a text a vector of zeros, which is near nothing")

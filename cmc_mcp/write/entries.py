@@ -8,14 +8,13 @@ belief. History, snapshots and rollback need to know nothing of all this.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cmc_mcp import limits
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.embed.external import unit_rows
 from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, Problem
-from cmc_mcp.ids import PayloadHash, Rid
+from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name, entry_discriminator
 from cmc_mcp.kernel.intervals import at, bounded
 from cmc_mcp.model.entries import EXTRA, METADATA, Entry, json_text, metadata_text
@@ -30,6 +29,7 @@ from cmc_mcp.write.commit import Batch
 from cmc_mcp.write.draft import Draft, Part
 from cmc_mcp.write.enrich import Vectors, embedded, unembedded
 from cmc_mcp.write.gate import reasons
+from cmc_mcp.write.handed import CheckedEntries, settled, without_vectors
 from cmc_mcp.write.pipeline import index_vectors
 from cmc_mcp.write.receipts import pair
 from cmc_mcp.write.validate import Request
@@ -39,16 +39,10 @@ _MEDIA_KEPT: Final = "application/octet-stream"
 _PART: Final = "whole"
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedEntries:
-    """Entries, checked: drafts in order, and the vectors that were given (fp32 bytes) by content hash."""
-
-    drafts: tuple[Draft, ...]
-    vectors: dict[PayloadHash, bytes]
-
-
-def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], int]) -> CheckedEntries:
-    """Check entries and make drafts of them; of an id given twice, the last one counts.
+def drafted(
+    origin: str, entries: Sequence[Entry], dimension: Callable[[int], int], *, large: bool = False
+) -> CheckedEntries:
+    """Check entries and make drafts of them; of an id given twice, the last one counts. `large`: see `metadata_text`.
 
     Raises:
         InvalidInput: entries are wrong; the error lists every problem.
@@ -63,7 +57,7 @@ def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], in
     for place, entry in enumerate(entries):
         if last[_shown(entry.id)] == place:
             try:
-                drafts.append(_draft(origin, entry))
+                drafts.append(_draft(origin, entry, large))
                 kept.append(entry)
             except InvalidInput as error:
                 over = over or (error if isinstance(error, LimitExceeded) else None)
@@ -72,10 +66,10 @@ def drafted(origin: str, entries: Sequence[Entry], dimension: Callable[[int], in
         raise over
     if problems:
         raise InvalidInput.of(problems)
-    return CheckedEntries(tuple(drafts), _given(kept, drafts, dimension))
+    return CheckedEntries(tuple(drafts), _given(kept, dimension))
 
 
-def _draft(origin: str, entry: Entry) -> Draft:
+def _draft(origin: str, entry: Entry, large: bool) -> Draft:
     check_id(entry.id)
     text = entry.text
     if not isinstance(text, str):
@@ -90,7 +84,7 @@ def _draft(origin: str, entry: Entry) -> Draft:
         start, end = interval(entry.valid_from, entry.valid_to)
     modality, media = ("text", _MEDIA) if entry.searchable else ("data", _MEDIA_KEPT)
     request = Request(
-        data, modality, media, origin, None, "", None, start, end, _fields(entry), NO_MODEL, "", "", (), (), None
+        data, modality, media, origin, None, "", None, start, end, _fields(entry, large), NO_MODEL, "", "", (), (), None
     )
     hash_ = payload_hash(data)
     return Draft(
@@ -119,7 +113,7 @@ def _shown(id: object) -> str:
     return id if isinstance(id, str) else repr(id)
 
 
-def _fields(entry: Entry) -> dict[str, Json]:
+def _fields(entry: Entry, large: bool) -> dict[str, Json]:
     """Write what is known of an entry; None takes back what an earlier wording had."""
     check = Check()
     out = fields(Remember, check.read(Remember, {"confidence": entry.confidence}, only=("confidence",)))
@@ -127,24 +121,23 @@ def _fields(entry: Entry) -> dict[str, Json]:
     extra = (
         None if entry.extra is None else json_text(entry.extra, EXTRA, "CONTENT_BYTES_MAX", limits.CONTENT_BYTES_MAX)
     )
-    out.update({METADATA: metadata_text(entry.metadata), EXTRA: extra})
+    out.update({METADATA: metadata_text(entry.metadata, large=large), EXTRA: extra})
     return out
 
 
-def _given(
-    entries: Sequence[Entry], drafts: Sequence[Draft], dimension: Callable[[int], int]
-) -> dict[PayloadHash, bytes]:
-    """Return the vectors that came with entries, of unit length, by content hash."""
+def _given(entries: Sequence[Entry], dimension: Callable[[int], int]) -> tuple[bytes | None, ...]:
+    """Return the vector that came with each entry as fp32 bytes of unit length; empty for one of zeros alone."""
     import numpy as np
 
-    with_vector = [(e, d) for e, d in zip(entries, drafts, strict=True) if e.vector is not None and e.searchable]
-    if not with_vector:
-        return {}
-    given = [entry.vector for entry, _ in with_vector if entry.vector is not None]
-    rows = unit_rows(given, dimension(int(np.size(given[0]))))
-    size = rows.shape[1] * 4
-    body = np.ascontiguousarray(rows).tobytes()
-    return {draft.whole: body[n * size : n * size + size] for n, (_, draft) in enumerate(with_vector)}
+    places = [n for n, entry in enumerate(entries) if entry.vector is not None and entry.searchable]
+    out: list[bytes | None] = [None] * len(entries)
+    if not places:
+        return tuple(out)
+    vectors = [vector for n in places if (vector := entries[n].vector) is not None]
+    rows = unit_rows(vectors, dimension(int(np.size(vectors[0]))), [f"entries[{n}].vector" for n in places])
+    for n, row in zip(places, rows, strict=True):
+        out[n] = row.tobytes() if row.any() else b""
+    return tuple(out)
 
 
 def put(workspace: Workspace, staged: CheckedEntries, gone: Sequence[str] = (), lapse: bool = False) -> Receipt:
@@ -156,11 +149,23 @@ def put(workspace: Workspace, staged: CheckedEntries, gone: Sequence[str] = (), 
         Conflict: a text was erased from this workspace, or the gate keeps it back.
         EmbedderError: a text could not be embedded; nothing was changed.
     """
-    drafts = staged.drafts
+    while True:
+        done = _put(workspace, staged, gone, lapse)
+        if done is not None:
+            return done
+
+
+def _put(workspace: Workspace, staged: CheckedEntries, gone: Sequence[str], lapse: bool) -> Receipt | None:
+    """Put entries; None where another writer gave a text a vector meanwhile, and nothing was written."""
     with workspace.reader() as view:
-        _gated(view, drafts)  # what is refused leaves no object behind
-        wanted = unembedded(view, workspace.embedder, [d for d in drafts if d.whole not in staged.vectors])
-    vectors = Vectors({**staged.vectors, **embedded(workspace.embedder, wanted).by_hash})
+        _gated(view, staged.drafts)  # what is refused leaves no object behind
+        begun, model = view.head().seq, workspace.model(view)
+        found = settled(view, model, staged)
+        mine = found.by_hash.keys() | found.bare
+        wanted = unembedded(view, workspace.embedder, [d for d in found.drafts if d.whole not in mine])
+    made = embedded(workspace.embedder, wanted)
+    vectors = Vectors({**found.by_hash, **{hash_: row for hash_, row in made.by_hash.items() if any(row)}})
+    drafts = without_vectors(found.drafts, made.by_hash.keys() - vectors.by_hash.keys())
     large = [d.parts[0] for d in drafts if len(d.request.data) > workspace.settings.inline_bytes]
     if large:
         with workspace.reader() as view:
@@ -169,6 +174,9 @@ def put(workspace: Workspace, staged: CheckedEntries, gone: Sequence[str] = (), 
         workspace.objects.put(workspace.ws, part.hash, part.data)
     with workspace.writer() as unit:
         _gated(unit, drafts)
+        moved = found.by_hash and unit.before.seq != begun  # another writer may have given a text a vector
+        if moved and (not model or settled(unit, model, staged) != found):
+            return None  # nothing was collected, so leaving commits nothing
         batch = Batch(unit, workspace.principal, workspace.settings.inline_bytes)
         put_ids = {draft.entry for draft in drafts}
         for rid in _live(unit, drafts[0].origin, [id for id in gone if id not in put_ids]) if gone else ():
@@ -177,6 +185,9 @@ def put(workspace: Workspace, staged: CheckedEntries, gone: Sequence[str] = (), 
             batch.stage(draft)
             if lapse and draft.request.valid_to != UNTIL_FURTHER_NOTICE:
                 _cut(unit, draft.origin, draft.entry, draft.request.valid_to)
+        for hash_ in vectors.by_hash:  # of texts that are known, and had no vector of this model
+            if (pid := unit.pid(hash_)) is not None:
+                batch.staged.contents.setdefault(pid, hash_)
         pending = index_vectors(workspace, unit, batch.staged, vectors)
         digests = payload_hash(b"".join([draft.request.digest() for draft in drafts])).hex()
         head = workspace.commit(unit, "remember", {"requests": digests})

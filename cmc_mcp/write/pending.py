@@ -14,6 +14,7 @@ from cmc_mcp.documents.nodes import nodes_in, texts_of
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.errors import CmcError, EmbedderError, StoreError
 from cmc_mcp.ids import ModelNumber, NodeKey, Pid, Rid
+from cmc_mcp.kernel.identity import text_of
 from cmc_mcp.kernel.intervals import Interval
 from cmc_mcp.kernel.kinds import EMBEDDING
 from cmc_mcp.model.calls import Cancel, Progress
@@ -77,7 +78,7 @@ def _embed_nodes(
                 continue  # nothing was collected, so leaving commits nothing
             model = _model(unit, embedder)
             known = unit.nodes_embedded(model, part)
-            fresh = {key: vector for key, vector in zip(part, vectors, strict=True) if key not in known}
+            fresh = {key: row for key, row in zip(part, vectors, strict=True) if key not in known and row.any()}
             for key, vector in fresh.items():
                 unit.add_node_vector(model, key, vector.tobytes())
             if fresh:
@@ -131,7 +132,9 @@ def _embed_atoms(workspace: Workspace, embedder: Embedder, progress: Progress, c
                 continue  # nothing was collected, so leaving commits nothing
             model = _model(unit, embedder)
             known = unit.embedded(model, list(texts))
-            fresh = {pid: vector for pid, vector in zip(texts, vectors, strict=True) if pid not in known}
+            fresh = {pid: row for pid, row in zip(texts, vectors, strict=True) if pid not in known and row.any()}
+            if not fresh and not known:
+                return done  # vectors of zeros alone, which are not kept
             for pid, vector in fresh.items():
                 unit.add_vector(model, pid, vector.tobytes())
             if fresh:
@@ -144,7 +147,7 @@ def _text(workspace: Workspace, view: ReadView, pid: Pid) -> str:
     row = view.payload_row(pid)
     if row.object and row.body is None:
         try:
-            return workspace.objects.get(workspace.ws, row.hash).decode()
+            return text_of(workspace.objects.get(workspace.ws, row.hash)).decode()
         except CmcError:
             return ""  # `verify` names a missing object; it must not keep the others from being embedded
-    return "" if row.body is None else row.body.decode()
+    return "" if row.body is None else text_of(row.body).decode()

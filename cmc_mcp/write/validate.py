@@ -8,6 +8,7 @@ from typing import Any, Final, TypedDict
 
 from cmc_mcp.canon import Json, canonical, digest, payload_hash
 from cmc_mcp.errors import InvalidInput
+from cmc_mcp.kernel.identity import text_of
 from cmc_mcp.model.facts import Claim, ClaimArguments
 from cmc_mcp.model.modality import BINARY
 from cmc_mcp.model.sentences import BLANK_CHARS
@@ -160,6 +161,8 @@ def _content(check: Check, content: object, modality: str) -> bytes:
         blank = not data if modality in BINARY else not data.decode("utf-8", "ignore").strip(BLANK_CHARS)
         if blank:
             check.problem("content", "is blank; pass content to remember")
+    if text_of(data) != data:
+        check.problem("content", "ends as the name of a vector does, which readers would not see; add a byte behind it")
     return data
 
 

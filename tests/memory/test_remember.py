@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmc_mcp.errors import InvalidInput, NotFound
+from cmc_mcp.kernel.identity import with_own_vector
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.results import Item, Version
 from tests.support.memories import opened, root
@@ -237,3 +238,13 @@ def test_times_of_validity_are_shown_as_they_were_given(memory: Memory) -> None:
     (id,) = memory.remember("x", valid_from="2026-05-01T12:00:00.000001+02:00").added
     item = _item(memory, id)
     assert (item.valid_from, item.valid_to) == ("2026-05-01T10:00:00.000001Z", None)
+
+
+def test_bytes_that_end_as_the_name_of_a_vector_does_are_refused_and_all_others_come_back(memory: Memory) -> None:
+    marked = with_own_vector(b"\x00\x01", b"1234")
+    with pytest.raises(InvalidInput, match="ends as the name of a vector"):
+        memory.remember(marked, modality="data")
+    for kept in (marked + b"\n", marked[:-1], b"\0vector:"):
+        source = f"{len(kept)}.bin"
+        memory.remember(kept, modality="data", source=source)
+        assert memory.read_source(source) == kept

@@ -94,6 +94,18 @@ class Vectors(Protocol):
         """Return those contents that have a vector under a model."""
         ...
 
+    def models_of(self, origin: Pid) -> list[ModelNumber]:
+        """Return the models that most of the live text atoms of an origin have vectors of; those made with them first."""
+        ...
+
+    def samples(self, model: ModelNumber, origin: Pid, limit: int) -> list[tuple[Pid, bytes]]:
+        """Return some contents with their vectors under a model, the newest first: of an origin, or, of 0, of any."""
+        ...
+
+    def content_vectors(self, model: ModelNumber, contents: Sequence[Pid]) -> dict[Pid, bytes]:
+        """Return the vectors of contents under a model. Contents without one are left out."""
+        ...
+
     def pending(self, model: ModelNumber, limit: int = -1) -> list[tuple[Rid, Pid]]:
         """Return the live text atoms without a vector under a model, with their contents, ascending."""
         ...

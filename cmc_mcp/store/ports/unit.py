@@ -111,6 +111,14 @@ class Indexing(Protocol):
         """Return those contents that have a vector under a model."""
         ...
 
+    def pids(self, hashes: Sequence[PayloadHash]) -> dict[PayloadHash, Pid]:
+        """Return the numbers of payloads by their hashes; unknown ones are left out."""
+        ...
+
+    def content_vectors(self, model: ModelNumber, contents: Sequence[Pid]) -> dict[Pid, bytes]:
+        """Return the vectors of contents under a model. Contents without one are left out."""
+        ...
+
     def add_vector(self, model: ModelNumber, content: Pid, vector: bytes) -> None:
         """Add the vector of a content (fp32, unit length) under a model. The content must not have one yet."""
         ...

@@ -10,6 +10,7 @@ from typing import cast
 
 from cmc_mcp.errors import DimensionMismatch, IntegrityError
 from cmc_mcp.ids import ModelNumber, NodeKey, PayloadHash, Pid, Rid, Seq, Vid, Ws
+from cmc_mcp.kernel.identity import text_of
 from cmc_mcp.kernel.intervals import NOTHING, Intervals
 from cmc_mcp.kernel.kinds import CONTENT, ERASURE, FACTS, Domain, Record
 from cmc_mcp.model.facts import Facts
@@ -156,7 +157,7 @@ class Collected(View):
             (self.ws, pid, TEXTUAL),
         ).fetchall()
         for atom, text in spoken:  # who said it is known again
-            self.set_traits(cast(Rid, atom), *derived_traits(cast("bytes | None", text) or b"", body))
+            self.set_traits(cast(Rid, atom), *derived_traits(text_of(cast("bytes | None", text) or b""), body))
 
     def intern(self, record: Record, *, unknown: bool = False) -> tuple[Rid, bool]:
         """Return the number of a record, and whether it is new to the workspace; `unknown` spares looking it up."""
@@ -299,6 +300,18 @@ class Collected(View):
             (self.ws, model, json.dumps(contents)),
         )
         return {cast(Pid, pid) for (pid,) in rows}
+
+    def pids(self, hashes: Sequence[PayloadHash]) -> dict[PayloadHash, Pid]:
+        """Return the numbers of payloads by their hashes."""
+        return {hash_: pid for hash_ in hashes if (pid := self.pid(hash_)) is not None}
+
+    def content_vectors(self, model: ModelNumber, contents: Sequence[Pid]) -> dict[Pid, bytes]:
+        """Return the vectors of contents under a model as fp32."""
+        rows = self._c.execute(
+            "SELECT content, vector FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(contents)),
+        )
+        return {cast(Pid, pid): cast(bytes, vector) for pid, vector in rows}
 
     def nodes_embedded(self, model: ModelNumber, keys: Sequence[NodeKey]) -> set[NodeKey]:
         """Return those nodes that have a vector under a model."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from cmc_mcp import errors
 from cmc_mcp.ids import PayloadHash, Pid, Rid, Ws
+from cmc_mcp.kernel.identity import text_of
 from cmc_mcp.store.postings import Text
 from cmc_mcp.store.rows import TEXTUAL
 from cmc_mcp.store.sql.audit import AuditView
@@ -39,7 +40,7 @@ def passages_of(view: AuditView, fetch: Fetch) -> Iterator[list[Text]]:
                 text = payload.body if payload.body is not None else _object(fetch, view.ws, payload.hash)
             elif row.content not in binary:
                 continue
-            batch.append((row.rid, headings.get(row.rid, ""), text.decode("utf-8", "replace")))
+            batch.append((row.rid, headings.get(row.rid, ""), text_of(text).decode("utf-8", "replace")))
         yield batch
 
 

@@ -108,6 +108,47 @@ class SearchView(AuditView):
         )
         return {pid for (pid,) in rows}
 
+    def models_of(self, origin: Pid) -> list[ModelNumber]:
+        """Return the models that most of the live text atoms of an origin have vectors of; those made with them first."""
+        if not origin:
+            return []
+        rows = self._c.execute(
+            "SELECT v.model, count(*) AS held, sum(CASE WHEN EXISTS (SELECT 1 FROM pieces q WHERE q.ws = ?1 AND q.rid = a.rid"
+            " AND q.tx_from = v.seq) THEN 1 ELSE 0 END) AS made FROM atoms a JOIN vectors v ON v.ws = a.ws"
+            " AND v.content = a.content AND v.model IN (SELECT model FROM embedding_models WHERE ws = ?1)"
+            " WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?2 AND a.modality < 5 AND EXISTS"
+            " (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_to = ?3)"
+            " GROUP BY v.model ORDER BY held DESC, made DESC, v.model",
+            (self.ws, origin, OPEN),
+        ).fetchall()
+        return [model for model, held, _ in rows if held == rows[0][1]]
+
+    def samples(self, model: ModelNumber, origin: Pid, limit: int) -> list[tuple[Pid, bytes]]:
+        """Return some contents with their vectors under a model, the newest first: of an origin, or, of 0, of any."""
+        if not origin:
+            return list(
+                self._c.execute(
+                    "SELECT content, vector FROM vectors WHERE ws = ?1 AND model = ?2 ORDER BY vid DESC LIMIT ?3",
+                    (self.ws, model, limit),
+                )
+            )
+        return list(
+            self._c.execute(
+                "SELECT a.content, v.vector FROM atoms a JOIN vectors v ON v.ws = a.ws AND v.model = ?2"
+                " AND v.content = a.content WHERE a.ws = ?1 AND a.origin > 0 AND a.origin = ?3 AND a.modality < 5 AND EXISTS"
+                " (SELECT 1 FROM pieces p WHERE p.ws = ?1 AND p.rid = a.rid AND p.tx_to = ?4) ORDER BY a.rid DESC LIMIT ?5",
+                (self.ws, model, origin, OPEN, limit),
+            )
+        )
+
+    def content_vectors(self, model: ModelNumber, contents: Sequence[Pid]) -> dict[Pid, bytes]:
+        """Return the vectors of contents under a model as fp32."""
+        rows = self._c.execute(
+            "SELECT content, vector FROM vectors WHERE ws = ?1 AND model = ?2 AND content IN (SELECT value FROM json_each(?3))",
+            (self.ws, model, json.dumps(contents)),
+        )
+        return dict(rows)
+
     def pending(self, model: ModelNumber, limit: int = -1) -> list[tuple[Rid, Pid]]:
         """Return the live text atoms without a vector under a model, as (rid, content)."""
         return list(

@@ -231,7 +231,7 @@ def test_a_forged_witness_is_stripped_and_our_own_source_is_not_kept(store):
     )
     assert store.get_by_ids(["a"])[0].metadata == {"x": 1}
     assert store.witness("a")["writer"] == "maya"
-    store.add_documents([Document("kettle", id="b", metadata={"vif": 1, "source": "book.pdf"})])
+    store.add_documents([Document("kettle", id="b", metadata={"vif": {"v": 9}, "source": "book.pdf"})])
     assert store.get_by_ids(["b"])[0].metadata == {"source": "book.pdf"}
 
 
@@ -263,13 +263,11 @@ def test_the_retriever_takes_every_field_at_the_call_and_refuses_others(store):
     assert len(retriever.invoke("kettle room", mode="dense", k=3)) == 3
     assert retriever.invoke("kettle room", writer="nobody") == []
     assert retriever.invoke("kettle room", filter={"vif.writer": "nobody"}) == []
-    for wrong in ({"kk": 1}, {"mode": "magic"}, {"k": 0}, {"k": True}, {"filter": {"n": {"$near": 1}}}):
+    for wrong in ({"kk": 1}, {"mode": "magic"}, {"k": -1}, {"k": True}, {"filter": {"n": {"$near": 1}}}):
         with pytest.raises(InvalidInput):
             retriever.invoke("kettle", **wrong)
     with pytest.raises(ValueError):
         CMCRetriever(store=store, top_k=3)
-    with pytest.raises(InvalidInput, match="blank"):
-        retriever.invoke("  ")
 
 
 def test_the_retriever_works_off_the_loop_and_in_a_chain(store):
@@ -309,12 +307,12 @@ def test_the_model_is_recorded_and_another_one_is_refused(memory, store):
     assert len(store.similarity_search("one", k=9)) == 1
 
 
-def test_a_vector_of_another_length_or_without_direction_is_refused(store):
+def test_a_vector_of_another_length_or_that_holds_no_numbers_is_refused(store):
     store.add_texts(["one"])
     for vector in ([1.0] * 3, [1.0] * 17):
         with pytest.raises(DimensionMismatch, match="dimensions"):
             store.similarity_search_by_vector(vector)
-    for vector in ([0.0] * 16, [float("nan")] * 16, ["a"] * 16, [[1.0] * 16]):
+    for vector in ([float("nan")] * 16, ["a"] * 16, [[1.0] * 16]):
         with pytest.raises(InvalidInput):
             store.similarity_search_by_vector(vector)
 
@@ -354,7 +352,7 @@ def test_arguments_that_are_none_are_refused(store):
     ):
         with pytest.raises(ValueError):
             call()
-    for k in (0, -1, True, 1.5, None, 10_001):
+    for k in (-1, True, 1.5, None, 10_001):
         with pytest.raises(InvalidInput):
             store.similarity_search("a", k=k)
 
@@ -368,7 +366,7 @@ def test_what_cannot_be_stored_is_refused_and_nothing_of_the_batch_is_kept(store
         Document("a", id="x" * 3_000),
         Document("a", id="x", metadata={"o": object()}),
         Document("a", id="x", metadata={"o": "\ud800"}),
-        Document("a", id="x", metadata={"big": "x" * 70_000}),
+        Document("a", id="x", metadata={"big": "x" * 17_000_000}),
     ):
         with pytest.raises(InvalidInput) as caught:
             store.add_documents([Document("fine", id="fine"), document])
@@ -384,12 +382,12 @@ def test_metadata_are_coerced_to_json_once(store):
 
     given = {
         "when": datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC), "day": date(2025, 1, 2), "pair": (1, 2), "set": {3},
-        "nan": float("nan"), "id": UUID(int=1), "np": np.float64(0.5), "row": np.array([1, 2]), 7: "seven", "é": "ü\0",
+        "nan": float("nan"), "id": UUID(int=1), "np": np.float64(0.5), "row": np.array([1, 2]), 7: "seven", "é": "ü",
     }  # fmt: skip
     store.add_documents([Document("a", id="x", metadata={**given})])
     expected = {
         "when": "2025-01-02T03:04:05+00:00", "day": "2025-01-02", "pair": [1, 2], "set": [3], "nan": None,
-        "id": str(UUID(int=1)), "np": 0.5, "row": [1, 2], "7": "seven", "é": "ü\0",
+        "id": str(UUID(int=1)), "np": 0.5, "row": [1, 2], "7": "seven", "é": "ü",
     }  # fmt: skip
     assert store.get_by_ids(["x"])[0].metadata == expected
     assert len(store.similarity_search("a", filter={"when": given["when"]})) == 1

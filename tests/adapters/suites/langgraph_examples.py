@@ -38,3 +38,19 @@ def test_the_adapter_imports_neither_a_graph_nor_another_framework():
     code = f"import sys, cmc_mcp.adapters.langgraph; print([name for name in sys.modules if name in {others}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_lines_of_the_guide_run_in_any_order_and_again_in_one_folder(tmp_path, monkeypatch, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guides/frameworks.md").read_text(), re.DOTALL)
+    ours = [block for block in blocks if "adapters.langgraph" in block or "adapters.langchain" in block]
+    assert len(ours) == 2
+    said = []
+    for folder, order in (("a", (0, 1, 0, 1)), ("b", (1, 0, 0, 1))):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        for place in order:
+            scope: dict[str, object] = {}
+            exec(ours[place], scope)
+            said.append((place, capsys.readouterr().out))
+            scope["store"].close()
+    assert len(set(said)) == 2

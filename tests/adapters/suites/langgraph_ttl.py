@@ -66,22 +66,29 @@ def test_an_item_has_its_own_time_the_default_or_none(rig):
         (10**6, ["ever"]),
     ):
         rig.at(minutes)
-        assert sorted(keys(store.search(("t",)))) == left
+        assert sorted(keys(store.search(("t",), refresh_ttl=False))) == left
 
 
 @pytest.mark.parametrize(
     ("config", "asked", "prolonged"),
     [
         ({"refresh_on_read": True}, None, True),
+        ({"refresh_on_read": True}, True, True),
         ({"refresh_on_read": True}, False, False),
-        ({"refresh_on_read": False}, True, False),
-        ({"default_ttl": 99.0}, None, False),
-        ({}, True, False),
         ({"refresh_on_read": False}, None, False),
+        ({"refresh_on_read": False}, True, True),
+        ({"refresh_on_read": False}, False, False),
+        ({"default_ttl": 99.0}, None, True),
+        ({"default_ttl": 99.0}, True, True),
+        ({"default_ttl": 99.0}, False, False),
+        ({"default_ttl": 99.0, "omit_expired": True}, None, True),
+        ({}, None, True),
+        ({}, True, True),
+        ({}, False, False),
     ],
 )
 @pytest.mark.parametrize("way", ["get", "search", "query"])
-def test_reading_prolongs_only_where_the_store_was_told_so(rig, config, asked, prolonged, way):
+def test_reading_prolongs_unless_the_store_or_the_call_says_no(rig, config, asked, prolonged, way):
     store = rig.store(**config)
     store.put(("t",), "k", {"text": "aaa", "more": ["bbb"]}, ttl=10)
     store.put(("t",), "other", {"text": "zzz"}, ttl=10)
@@ -141,7 +148,7 @@ def test_no_older_wording_comes_back_when_a_newer_one_expires(rig, text, before)
     rig.at(0.5)
     store.put(("t",), "k", {"text": text}, ttl=5)
     rig.at(5.4)
-    assert store.get(("t",), "k").value == {"text": text}
+    assert store.get(("t",), "k", refresh_ttl=False).value == {"text": text}
     for minutes in (5.5, 30, 59, 61, 10**6):
         rig.at(minutes)
         assert not seen(store)

@@ -114,12 +114,16 @@ def test_conditions_nest_by_their_truth_tables(tmp_path, outer, inner):
         assert found == {str(cell) for cell in cells if truth[outer]([truth[inner](cell[:2]), cell[2] == 1])}
 
 
-scalars = st.integers(-2, 2) | st.sampled_from([0.5, 1.0]) | st.sampled_from(["", "a", "ab", "B"])
+scalars = st.integers(-2, 2) | st.sampled_from([0.5, 1.0]) | st.sampled_from(["", "a", "ab", "B", "z" * 2_000, "苹果"])
 values = (
     scalars | st.lists(st.integers(-2, 2), max_size=3) | st.lists(st.sampled_from(["a", "B"]), max_size=3) | st.none()
 )
-documents = st.dictionaries(st.sampled_from("xy"), values | st.booleans(), max_size=2)
-leaves = st.builds(MetadataFilter, key=st.sampled_from("xy"), operator=st.sampled_from(FilterOperator), value=values)
+KEYS = ["x", "y", "x.y", ".x", "x.", "$x", "$and"]
+nested = st.dictionaries(st.sampled_from("xy"), scalars, max_size=2) | st.lists(
+    st.lists(scalars, max_size=1), max_size=2
+)
+documents = st.dictionaries(st.sampled_from(KEYS), values | st.booleans() | nested, max_size=3)
+leaves = st.builds(MetadataFilter, key=st.sampled_from(KEYS), operator=st.sampled_from(FilterOperator), value=values)
 trees = st.recursive(
     st.builds(
         MetadataFilters, filters=st.lists(leaves, min_size=1, max_size=2), condition=st.sampled_from(FilterCondition)
@@ -146,7 +150,7 @@ def naive(fields, part):
     ]
 
 
-@settings(max_examples=400)
+@settings(max_examples=2_000, deadline=None)
 @given(documents, trees)
 def test_a_filter_means_what_its_words_say(fields, filters):
     try:

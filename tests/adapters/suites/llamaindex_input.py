@@ -43,7 +43,6 @@ def test_a_mode_that_needs_a_vector_says_so(store, mode):
 
 
 WRONG_QUERIES = [
-    {"similarity_top_k": 0},
     {"similarity_top_k": -1},
     {"similarity_top_k": True},
     {"similarity_top_k": 20_000},
@@ -51,7 +50,6 @@ WRONG_QUERIES = [
     {"query_embedding": [1.0, 2.0, 3.0]},
     {"query_embedding": []},
     {"query_embedding": [math.nan, 1.0]},
-    {"query_embedding": [0.0, 0.0]},
     {"query_embedding": ["a", "b"]},
     {"node_ids": "aaa"},
     {"node_ids": [1]},
@@ -92,11 +90,12 @@ WRONG_NODES = [
     ([made("x", "lone \ud800")], InvalidInput),
     ([made("x", "object", thing=object())], BadArgument),
     ([made("x", "bytes", thing=b"\xff")], BadArgument),
-    ([made("x", "large", excluded="y" * 70_000)], LimitExceeded),
+    ([made("x", "large", excluded="y" * 17_000_000)], LimitExceeded),
     ([TextNode(id_="x", text="no vector")], EmbedderError),
     ([TextNode(id_="x", text="other length", embedding=[1.0, 2.0, 3.0])], DimensionMismatch),
     ([TextNode(id_="x", text="no numbers", embedding=[math.inf, 1.0])], InvalidInput),
-    ([TextNode(id_="x", text="no direction", embedding=[0.0, 0.0])], InvalidInput),
+    ([made("x", "nul in metadata", thing=["a\0"])], InvalidInput),
+    ([made("x", "nul in a key", **{"a\0": 1})], InvalidInput),
     ([TextNode(id_="x", text="empty", embedding=[])], CmcError),
     ([IndexNode(id_="x", text="obj", index_id="i", obj=object(), embedding=near(1))], BadArgument),
 ]
@@ -187,12 +186,14 @@ def test_the_model_of_the_vectors_is_recorded(tmp_path):
     with CMCVectorStore(tmp_path / "memory.db", embed_model=model) as store:
         assert store.add([TextNode(id_="a", text="made here")]) == ["a"]  # embedded by the model
         assert store.query(VectorStoreQuery(query_str="asked here")).ids == ["a"]
-    for arguments in ({}, {"embed_model": Other(embed_dim=2)}, {"model_id": "another"}):
+    for arguments in ({"embed_model": Other(embed_dim=2)}, {"model_id": "another"}):
         with CMCVectorStore(tmp_path / "memory.db", **arguments) as store:
             with pytest.raises(DimensionMismatch, match="MockEmbedding:m"):
                 store.query(everything())
-    with CMCVectorStore(tmp_path / "memory.db", model_id="MockEmbedding:m") as store:
-        assert store.query(everything()).ids == ["a"]
+    for arguments in ({}, {"model_id": "MockEmbedding:m"}):  # the model is the collection's own, or named
+        with CMCVectorStore(tmp_path / "memory.db", **arguments) as store:
+            assert store.query(everything()).ids == ["a"]
+            assert store.get_nodes()[0].metadata["vif"]["embedding_model"] == "MockEmbedding:m"
 
 
 def test_an_embedding_that_fails_changes_nothing(tmp_path):
