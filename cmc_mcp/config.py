@@ -71,6 +71,7 @@ class Weights:
     years: float = 0.0  # names a year the question asks about
     month: float = 0.0  # said in a month the question names
     phrase: float = 0.0  # holds pairs of the question's words
+    held: float = 0.0  # holds all words that the question is about, however long it is; of a part, the square counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,8 @@ class Settings:
     frequent_min: int = 1_024  # a term in fewer passages than this is never frequent
     frequent_max: int = 2_048  # one in more, and in a 200th of the passages, always is
     terms_max: int = 64
-    note: Weights = Weights(lexical=0.4, unnamed=0.3, years=0.3, phrase=0.4)
-    document: Weights = Weights(unnamed=0.3, pool=0.4, heading=0.4, years=0.3, phrase=0.4)
+    note: Weights = Weights(lexical=0.3, unnamed=0.3, years=0.3, phrase=0.4, held=0.6)
+    document: Weights = Weights(unnamed=0.3, pool=0.4, heading=0.4, years=0.3, phrase=0.4, held=0.2)
     turn: Weights = Weights(
         sureness=1.0, context=0.4, pool=0.4, named=0.2, unnamed=0.3, question=0.15, length=0.3, own=0.1, years=0.1, month=0.1,
         phrase=0.4,
@@ -205,6 +206,9 @@ class Settings:
     possible_cosine: float = 0.4  # below it two texts are not compared
     possible_cosine_value: float = 0.7  # the same where no negation says that they disagree
     possible_denied_share: float = 0.75
+    cosine_min: float = (
+        0.4  # cosines are divided by the best, or by this if that is more: what is far from all counts little
+    )
     lexical_unread: float = 0.9  # the share of words where the model does not read the question's script
 
     @property

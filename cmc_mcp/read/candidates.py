@@ -109,15 +109,18 @@ class Candidates:
         rids, around, candidacy = self._with_neighbours(rids)
         lengths = self._words.lengths(rids)
         words = self._words.in_context(rids, around, candidacy.context(lengths), candidacy.turn)
-        near = self._cosines(rids, cosines)
+        near, shares = self._cosines(rids, cosines), self._words.shares(rids)
         if self._scale is None:
             # where no passage holds much of the question, its words say little and must not count in full
             ideal, best = self._words.ideal(), float(words.max())
             divisor = max(best, self._settings.lexical_ideal_min * ideal) if best > 0 else 0.0
-            most = self._settings.lexical_sure * ideal
-            sure = min(1.0, best / most) if most > 0 else 1.0
-            self._scale = Scale(max(cosines.values(), default=0.0), divisor, sure, self._unread)
+            sure = min(1.0, float(shares.max()) / self._settings.lexical_sure)
+            nearest = max(cosines.values(), default=0.0)
+            nearest = max(nearest, self._settings.cosine_min) if nearest > 0 else 0.0
+            self._scale = Scale(nearest, divisor, sure, self._unread)
         base, near, words = candidacy.match(near, words, self._scale)
+        if not self._words.asks_only:
+            base = base + candidacy.held(shares, lengths)
         holds_year = self._words.holds_any(self._clues.year_terms, rids)
         candidacy.add(self._clues, lengths, holds_year, self._concerned(rids, around))
         candidacy.note("linked", dict.fromkeys(linked, self._settings.linked))

@@ -86,7 +86,7 @@ class LexicalSearch:
             searched, found = self._first_known(every, text)
         self.terms = {one.term: len(found[one.term].rids) for one in searched}
         """In how many passages each term of the question is."""
-        self._asks_only = all(one.function for one in said)
+        self.asks_only = all(one.function for one in said)
         self._main = _main_terms(searched, text)
         telling = {one.word for one in searched if not one.function and one.word not in self._named}
         self._asked = {w: one for w, one in self._main.items() if w in telling} or self._main
@@ -303,12 +303,17 @@ class LexicalSearch:
             out += np.minimum(mine, self._worth(main.weight, self.terms[main.term]))
         return out
 
+    def shares(self, rids: Rids) -> Scores:
+        """Return the share of the question's words that each passage (ascending) holds, however long it is: 0 to 1."""
+        asked = self.asked()
+        return self.held(rids) / asked if asked > 0 else self.held(rids)
+
     def is_all(self, held: Scores) -> bool:
         """Return whether one of some passages holds every word that says what is asked, by what each holds (`held`).
 
         None does where the question consists of function words.
         """
-        if self._asks_only or not len(held):
+        if self.asks_only or not len(held):
             return False
         return bool(held.max() >= self.asked() * (1.0 - _ROUNDED))
 

@@ -112,6 +112,14 @@ class Candidacy:
         """Return the share of a neighbour's words that counts for each: less for a longer passage. Lengths are in tokens."""
         return self.weight("context") * self._shortness(lengths)
 
+    def held(self, shares: Floats, lengths: Floats) -> Floats:
+        """Return what is added for the share of the question's words that each holds: of a short one, the square counts.
+
+        A vector says little of a long text, as its model reads the beginning alone; so there every word counts.
+        """
+        short = self._shortness(lengths)
+        return self.weight("held") * shares * (1.0 - short * (1.0 - shares))
+
     def _shortness(self, lengths: Floats) -> Floats:
         import numpy as np
 

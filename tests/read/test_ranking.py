@@ -115,8 +115,10 @@ def test_what_has_nothing_to_do_with_the_named_speaker_stands_behind_what_has(tm
         memory.remember("Ana went to the museum~ long ago, it was fine", source="diary.md")
         turns(memory, [("Ana", "the museum~ was nice"), ("Bo", "a museum~ then?")])
         found = plain(memory, "When did Ana go to the museum?")
-        assert found[-1] == "the museum~ was opened when the king went there"
-        why = memory.recall("When did Ana go to the museum?", explain=True).items[-1].why
+        king = "the museum~ was opened when the king went there"
+        assert king not in found[:2]
+        every = memory.recall("When did Ana go to the museum?", explain=True).items
+        why = next(item.why for item in every if item.text == king)
         assert why is not None and why["named"] == -0.3
         again = memory.recall("When was the museum opened?", explain=True).items
         assert all("named" not in (item.why or {}) or item.why["named"] == 0 for item in again if item.why)

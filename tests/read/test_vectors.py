@@ -101,7 +101,7 @@ def test_a_reopened_store_loads_segments_and_tail(tmp_path: Path) -> None:
 def test_vectors_of_segments_that_an_erase_dropped_are_still_found(tmp_path: Path) -> None:
     with opened(tmp_path) as memory:
         _fill(memory, MANY)
-        victim = memory.recall("topic 1~1", limit=1).items[0].id
+        victim = memory.recall("topic 4~4", source="doc4-4", limit=1).items[0].id
         erase(memory, victim)
         assert_equal_paths(memory, _query("topic 1~1"), 50)
         _fill(memory, 2 * SEGMENT_VECTORS, MANY)  # packs later segments, and leaves a gap before them
