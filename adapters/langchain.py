@@ -31,7 +31,7 @@ from cmc_mcp import limits
 from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.external import ExternalEmbedder, model_name
-from cmc_mcp.errors import InvalidInput, Problem
+from cmc_mcp.errors import InvalidInput, Problem, brief
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry, Found, coerced
 from cmc_mcp.model.filters import MISSING, VIF, Compare, Either, Every, Field, Negation, Operator, Where, frozen
@@ -681,7 +681,7 @@ def _embedder(embedding: Embeddings) -> ExternalEmbedder:
 
 def _checked_witness(witness: object) -> str:
     if witness not in _WITNESS:
-        raise BadArgument.at("witness", f"{witness!r:.40} is neither off nor metadata")
+        raise BadArgument.at("witness", f"{brief(witness)} is neither off nor metadata")
     return str(witness)
 
 

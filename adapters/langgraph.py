@@ -56,7 +56,7 @@ from pydantic import JsonValue
 from cmc_mcp import limits
 from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.embed.external import ExternalEmbedder, model_name
-from cmc_mcp.errors import CmcError, Conflict, EmbedderError, InvalidInput, LimitExceeded
+from cmc_mcp.errors import CmcError, Conflict, EmbedderError, InvalidInput, LimitExceeded, brief
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry, Found, coerced, json_text
 from cmc_mcp.model.filters import MISSING, VIF, Compare, Either, Every, Field, Negation, Where, found
@@ -649,7 +649,7 @@ def _plain(value: Mapping[str, object]) -> tuple[dict[str, JsonValue], str]:
 def _tokens(path: object, where: str) -> str | list[str]:
     if not isinstance(path, str) or not path:
         raise BadOperation.at(
-            where, f"{path!r:.40} is not a path; pass text such as 'text', 'a.b' or 'messages[*].text'"
+            where, f"{brief(path)} is not a path; pass text such as 'text', 'a.b' or 'messages[*].text'"
         )
     return path if path == _WHOLE else tokenize_path(path)
 
@@ -662,7 +662,7 @@ def _index(index: IndexConfig | None) -> IndexConfig | None:
     made: Any = dict(index)
     dims = made.get("dims", 0)
     if isinstance(dims, bool) or not isinstance(dims, int) or dims < 0:
-        raise BadOperation.at("index.dims", f"{dims!r:.40} is not a number of dimensions; pass a whole number above 0")
+        raise BadOperation.at("index.dims", f"{brief(dims)} is not a number of dimensions; pass a whole number above 0")
     fields = made.get("fields")
     if fields is not None and (isinstance(fields, str) or not isinstance(fields, Sequence)):
         raise BadOperation.at("index.fields", "is a list of paths, or nothing for the whole value")
@@ -687,7 +687,7 @@ def _ttl_config(ttl: TTLConfig | None) -> TTLConfig | None:
 
 def _check_minutes(ttl: object, path: str) -> None:
     if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 < ttl < limits.TIME_US_MAX / _MINUTE_US:
-        raise BadOperation.at(path, f"{ttl!r:.40} is not a number of minutes above 0; pass one, or None for no limit")
+        raise BadOperation.at(path, f"{brief(ttl)} is not a number of minutes above 0; pass one, or None for no limit")
 
 
 def _check_page(op: SearchOp | ListNamespacesOp) -> None:
@@ -704,12 +704,12 @@ def _check_page(op: SearchOp | ListNamespacesOp) -> None:
     for condition in op.match_conditions or ():
         kind: str = condition.match_type
         if kind not in ("prefix", "suffix"):
-            raise BadOperation.at("match_conditions", f"{kind!r:.40} is not a valid match; use prefix or suffix")
+            raise BadOperation.at("match_conditions", f"{brief(kind)} is not a valid match; use prefix or suffix")
 
 
 def _check_whole(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise BadOperation.at(name, f"{value!r:.40} is not a whole number of at least {least}")
+        raise BadOperation.at(name, f"{brief(value)} is not a whole number of at least {least}")
 
 
 def _model(embed: object, embeddings: Embeddings) -> str:

@@ -53,7 +53,7 @@ from cmc_mcp import limits
 from cmc_mcp.adapters._opening import Opening
 from cmc_mcp.collection import Collection
 from cmc_mcp.embed.external import ExternalEmbedder, model_name
-from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
+from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem, brief
 from cmc_mcp.memory import Memory
 from cmc_mcp.model.entries import Entry, Found, coerced
 from cmc_mcp.model.filters import MISSING, VIF, Compare, Either, Every, Field, Negation, Operator, Where, frozen
@@ -487,7 +487,7 @@ class CMCVectorStore(BasePydanticVectorStore):
         k = query.similarity_top_k if query.hybrid_top_k is None else query.hybrid_top_k
         alpha: object = 0.5 if query.alpha is None else query.alpha
         if not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-            raise BadArgument.at("alpha", f"{alpha!r:.40} is not a number from 0 (words) to 1 (vectors)")
+            raise BadArgument.at("alpha", f"{brief(alpha)} is not a number from 0 (words) to 1 (vectors)")
         return self._entries.search(vector=self._vector(query), text=_text(query), k=k, alpha=alpha, **limited)
 
     def _diverse(

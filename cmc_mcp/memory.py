@@ -17,7 +17,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.embed import MiniLM
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.environment import check_workspace, signing_key
-from cmc_mcp.errors import InvalidInput, NotFound, StoreError
+from cmc_mcp.errors import InvalidInput, NotFound, StoreError, brief
 from cmc_mcp.history import diff as diffs
 from cmc_mcp.history import log as logs
 from cmc_mcp.history import proof
@@ -331,7 +331,7 @@ class Memory:
         given = Recall.of(locals())
         against = wanted(trust, head, self.workspace, partial(self._public_key, None))
         if detail not in DETAILS:
-            raise InvalidInput.at("detail", f"{detail!r:.40} is neither concise nor detailed")
+            raise InvalidInput.at("detail", f"{brief(detail)} is neither concise nor detailed")
         asked = question(given)
         kappa_of(asked, self.settings.kappa)
         checked(given, only=("explain", "cursor"))

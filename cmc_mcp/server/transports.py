@@ -17,7 +17,8 @@ import anyio.to_thread
 from cmc_mcp.errors import CmcError, InvalidInput
 from cmc_mcp.limits import HTTP_BODY_BYTES_MAX
 from cmc_mcp.server import logs
-from cmc_mcp.server.app import create_server
+from cmc_mcp.server.app import MemoryServer, create_server
+from cmc_mcp.server.intake import HttpIntake
 from cmc_mcp.server.session import LocalSession, Provider
 from cmc_mcp.server.shutdown import leave, leave_in_time, when_client_leaves
 
@@ -187,7 +188,7 @@ def http_app(
     from mcp.server.transport_security import TransportSecuritySettings
 
     local = _LOOPBACK_HOSTS if is_loopback(host) else ()
-    return server.streamable_http_app(
+    app = server.streamable_http_app(
         streamable_http_path=HTTP_PATH,
         max_request_body_size=HTTP_BODY_BYTES_MAX,
         transport_security=TransportSecuritySettings(
@@ -197,6 +198,10 @@ def http_app(
         host=host,
         stateless_http=stateless,
     )
+    if isinstance(server, MemoryServer):
+        manager = server.session_manager
+        manager.asgi_app.app = HttpIntake(manager.asgi_app.app, server.intake)
+    return app
 
 
 def _health(session: Provider) -> Callable[[Request], Awaitable[Response]]:
