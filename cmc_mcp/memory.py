@@ -51,6 +51,7 @@ from cmc_mcp.read.asking import Asking, standpoint
 from cmc_mcp.read.gate import kappa_of
 from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.read.outline import outline
+from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.pipeline import RecallCall, recall
 from cmc_mcp.read.point import Point, decode_cursor, resolve
 from cmc_mcp.read.prove import Wanted, prove, wanted
@@ -689,12 +690,15 @@ class Memory:
         return embed_pending(self._workspace, progress=progress, cancel=cancel)
 
     def status(self) -> dict[str, str | int | None]:
-        """Return the store, the workspace, the model and the state."""
+        """Return the store, the workspace, the model and the state.
+
+        What is pending is counted anew from the last state at which nothing was, so that only the first call of a process
+        looks at every memory.
+        """
         with self._workspace.reader() as view:
             head = view.head()
-            model = self._workspace.model(view)
             now = self._workspace.now_us(head)
-            pending = 0 if self._workspace.embedder is None else view.count_pending(model, head.seq, now)
+            pending = 0 if self._workspace.embedder is None else self._pending(view, Point(head, now, now))
         return {
             "workspace": self.workspace,
             "principal": self.principal,
@@ -730,6 +734,10 @@ class Memory:
             proved = None if against is None else prove(at.view, workspace.objects, at.point.head.seq, against)
             answer = recall(reading_at(workspace, at.view, at.point), put, at.clues, at.meaning)
             return answer if proved is None else answer.model_copy(update={"proof": proved})
+
+    def _pending(self, view: ReadView, point: Point) -> int:
+        embedded = self._workspace.kept.of(view.erasure_count(), Embedded)
+        return embedded.pending(view, self._workspace.model(view), point)
 
     def _manifests(self, view: ReadView) -> Manifests:
         return self._workspace.kept.of(view.erasure_count(), Manifests)

@@ -163,8 +163,8 @@ class TokenSession:
         return memory
 
     def probe(self) -> None:
-        """Read from the store as the first principal, opening it when nobody has yet."""
-        self._stores.memory(next(iter(self._tokens.callers.values()))).status()
+        """Read the head from the store as the first principal, opening the store when nobody has yet."""
+        self._stores.memory(next(iter(self._tokens.callers.values()))).snapshot()
 
     def warm(self) -> None:
         """Load the model, and import what the first call imports."""
