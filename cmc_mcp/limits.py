@@ -7,6 +7,7 @@ from typing import Final
 # what one memory may be
 CONTENT_BYTES_MAX: Final = 16 * 1024 * 1024
 ATOM_BYTES_MAX: Final = 8_192  # a longer block of prose or code is split
+DOCUMENT_ATOMS_MAX: Final = 10_000  # blocks of one document, so that no write holds the lock for long
 INLINE_BYTES: Final = 65_536  # larger content goes to the object store
 TAGS_MAX: Final = 64
 TAG_KEY_CHARS_MAX: Final = 64

@@ -163,6 +163,7 @@ ELSEWHERE = {
     "HTTP_CONNECTIONS_MAX": "tests/serving/test_hostile_http.py: one connection more is answered with 503",
     "HTTP_PATIENCE_S": "tests/serving/test_hostile_http.py: how long a client may take",
     "ANSWER_CHARS_MAX": "tests/tools/test_respond.py: what is longer is cut, and named",
+    "DOCUMENT_ATOMS_MAX": "tests/write/test_repetition.py: a document of more blocks is refused",
     "MESSAGE_BYTES_MAX": "tests/server/test_intake.py: what a message may be, its content left out",
     "MESSAGE_ELEMENTS_MAX": "tests/server/test_intake.py: what a message may hold",
     "MESSAGE_DEPTH_MAX": "tests/server/test_intake.py: how deep a message may go",
