@@ -6,6 +6,7 @@ What is refused costs no more than its bytes. What goes on is read by the protoc
 from __future__ import annotations
 
 import json
+import mmap
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
@@ -24,7 +25,7 @@ from cmc_mcp.limits import (
 )
 from cmc_mcp.model.shown import flat
 from cmc_mcp.server import logs
-from cmc_mcp.server.outline import Outline, Span, outline
+from cmc_mcp.server.outline import Data, Outline, Span, outline
 from cmc_mcp.server.session import Provider, check_may_write
 from cmc_mcp.tools import TOOLS, respond
 from cmc_mcp.tools.schema import elements_max
@@ -41,9 +42,11 @@ _CONTENT_CHARS_MAX: Final = (CONTENT_BYTES_MAX + 2) // 3 * 4 + 4  # of base64, t
 _SPECS: Final = {spec.name: spec for spec in TOOLS}
 
 
-def is_plain(data: bytes | bytearray) -> bool:
+def is_plain(data: Data) -> bool:
     """Return whether a message keeps to every bound however its bytes are read, so that it need not be measured."""
-    return len(data) <= _SMALL_BYTES and data.count(b"[") + data.count(b"{") <= MESSAGE_DEPTH_MAX
+    if len(data) > _SMALL_BYTES or isinstance(data, mmap.mmap):
+        return False
+    return data.count(b"[") + data.count(b"{") <= MESSAGE_DEPTH_MAX
 
 
 def over(found: Outline) -> LimitExceeded | None:
@@ -88,13 +91,13 @@ class Intake:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    async def refusal(self, data: bytes | bytearray) -> Reply | None:
+    async def refusal(self, data: Data) -> Reply | None:
         """Return the answer to a message that passes a bound, or None for one that goes on."""
         if is_plain(data):
             return None
         return await anyio.to_thread.run_sync(self._measured, data)
 
-    def _measured(self, data: bytes | bytearray) -> Reply | None:
+    def _measured(self, data: Data) -> Reply | None:
         found = outline(data, MESSAGE_DEPTH_MAX)
         error: CmcError | None = over(found)
         return None if error is None else _reply(found, self._admission(found) or error)
@@ -131,21 +134,29 @@ class HttpIntake:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
-        body = bytearray()
+        body: bytearray | mmap.mmap = bytearray()
+        size = 0
         whole = scope["type"] != "http" or scope["method"] != "POST"
         if not whole and _declared(scope) > HTTP_BODY_BYTES_MAX:
             await _answer(send, 413, "text/plain; charset=utf-8", b"Request body too large")
             return
+        if not whole and _declared(scope) > _SMALL_BYTES:  # pages of its own, which take memory as they are filled
+            body = mmap.mmap(-1, _declared(scope))
         last: Message | None = None
         while not whole:
             last = await receive()
             if last["type"] != "http.request":
                 break
-            body += last.get("body", b"")
+            part = last.get("body", b"")
+            size += len(part)
             whole = not last.get("more_body", False)
-            if len(body) > HTTP_BODY_BYTES_MAX:
+            if size > HTTP_BODY_BYTES_MAX or (isinstance(body, mmap.mmap) and size > len(body)):
                 await _answer(send, 413, "text/plain; charset=utf-8", b"Request body too large")
                 return
+            if isinstance(body, mmap.mmap):
+                body.write(part)
+            else:
+                body += part
         if last is None or not whole:
             await self._app(scope, receive, send)
             return
@@ -154,8 +165,9 @@ class HttpIntake:
             status = 200 if "result" in reply else 400
             await _answer(send, status, "application/json", json.dumps(reply, ensure_ascii=False).encode())
             return
-        waiting: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-        del body, last
+        given = body[:size] if isinstance(body, mmap.mmap) else bytes(body)
+        waiting: list[Message] = [{"type": "http.request", "body": given, "more_body": False}]
+        del body, last, given
 
         async def replay() -> Message:
             return waiting.pop() if waiting else await receive()

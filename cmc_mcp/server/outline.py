@@ -6,6 +6,7 @@ The bytes are looked at in pieces, so that neither time nor memory grows with th
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+Data = bytes | bytearray | mmap.mmap
 
 _PIECE_BYTES: Final = 1 << 18
 _LEVELS: Final = 3  # of a message, its parameters and its arguments
@@ -59,7 +62,7 @@ class _Token(NamedTuple):
     escapes: int
 
 
-def outline(data: bytes | bytearray, depth_max: int) -> Outline:
+def outline(data: Data, depth_max: int) -> Outline:
     """Return the outline of a message; of what is no message, no more than its sizes.
 
     >>> found = outline(b'{"id":7,"method":"tools/call","params":{"name":"mark","arguments":{"ids":[[],[]]}}}', 9)
@@ -81,7 +84,7 @@ def outline(data: bytes | bytearray, depth_max: int) -> Outline:
     return found
 
 
-def _members(data: bytes | bytearray, tokens: list[_Token], depth: int, start: int, end: int) -> dict[str, Span]:
+def _members(data: Data, tokens: list[_Token], depth: int, start: int, end: int) -> dict[str, Span]:
     """Return the members of the object at a depth that lies in a range of bytes; of two of one name the last."""
     members: dict[str, Span] = {}
     before: _Token | None = None  # the sign that the present member's name follows
@@ -105,7 +108,7 @@ def _members(data: bytes | bytearray, tokens: list[_Token], depth: int, start: i
     return members
 
 
-def _scalar(data: bytes | bytearray, span: Span | None) -> object:
+def _scalar(data: Data, span: Span | None) -> object:
     """Read a short value; None stands for what is long, a list or an object, or no JSON."""
     if span is None or span.end - span.start > _SCALAR_BYTES_MAX:
         return None
@@ -116,7 +119,7 @@ def _scalar(data: bytes | bytearray, span: Span | None) -> object:
     return found
 
 
-def _tokens(data: bytes | bytearray, depth_max: int, found: Outline) -> Iterator[_Token]:
+def _tokens(data: Data, depth_max: int, found: Outline) -> Iterator[_Token]:
     """Yield the signs of the upper levels, and note on the way how many values there are and where they are too deep."""
     import numpy as np
 
