@@ -13,7 +13,7 @@ from cmc_mcp import limits
 from cmc_mcp.canon import payload_hash
 from cmc_mcp.embed.external import ExternalEmbedder, unit_rows
 from cmc_mcp.embed.protocol import Embedder, EmbeddingIdentity, query_vector
-from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded
+from cmc_mcp.errors import EmbedderError, InvalidInput, LimitExceeded, brief
 from cmc_mcp.history.references import PointLike, plain_text
 from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name, collection_origin, entry_discriminator
@@ -188,7 +188,7 @@ class Collection:
         if vector is None and text is None:
             raise InvalidInput.at("vector", "give a vector, a text, or both")
         if isinstance(alpha, bool) or not 0 <= alpha <= 1:
-            raise InvalidInput.at("alpha", f"{alpha!r:.40} is not a number from 0 to 1")
+            raise InvalidInput.at("alpha", f"{brief(alpha)} is not a number from 0 to 1")
         asked = None if vector is None else self._vector(vector)
         if asked is not None:
             self._check_model()
@@ -217,7 +217,7 @@ class Collection:
         """
         self._check_k(k)
         if isinstance(share, bool) or not 0 <= share <= 1:
-            raise InvalidInput.at("lambda", f"{share!r:.40} is not a number from 0 to 1")
+            raise InvalidInput.at("lambda", f"{brief(share)} is not a number from 0 to 1")
         asked = self._vector(vector)
         self._check_model()
         with self._reading(as_of, valid_at) as here:
@@ -249,7 +249,7 @@ class Collection:
             EmbedderError: the mode is dense, and the question has no vector.
         """
         if mode not in ("hybrid", "dense", "text"):
-            raise InvalidInput.at("mode", f"{mode!r:.40} is not a valid mode; use one of hybrid, dense, text")
+            raise InvalidInput.at("mode", f"{brief(mode)} is not a valid mode; use one of hybrid, dense, text")
         asked = question(
             Recall(query, budget_tokens, k, source=self.origin, writer=writer, min_confidence=min_confidence)
         )
@@ -351,7 +351,7 @@ class Collection:
 
     def _check_k(self, k: object) -> None:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise InvalidInput.at("k", f"{k!r:.40} is not a whole number of at least 1")
+            raise InvalidInput.at("k", f"{brief(k)} is not a whole number of at least 1")
         if k > limits.ENTRIES_K_MAX:
             raise LimitExceeded.over("k", "ENTRIES_K_MAX", k, limits.ENTRIES_K_MAX)
 

@@ -27,8 +27,12 @@ A caller that wants to catch every error writes ``except CmcError as error: prin
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import ClassVar, Final, NamedTuple, Self
+
+from cmc_mcp.limits import PROBLEM_CHARS_MAX, PROBLEMS_MAX
 
 BROKEN: Final = (LookupError, ValueError, TypeError, AttributeError, OverflowError, AssertionError, RecursionError)
 """What code that trusts its tables raises over damaged ones."""
@@ -39,6 +43,49 @@ FieldValue = str | int | float | bool | None | Sequence[str]
 def _shown(text: str) -> str:
     """Return a text that can be printed and sent: every lone surrogate becomes its escape."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _cut(text: str) -> str:
+    """Return a text that can be printed and sent, cut where it is longer than a problem may be."""
+    return _shown(text if len(text) <= PROBLEM_CHARS_MAX else f"{text[:PROBLEM_CHARS_MAX]}…")
+
+
+class _Brief(reprlib.Repr):
+    """Shows the beginning of anything: what it costs does not grow with the value."""
+
+    def __init__(self, chars: int) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 4, chars + 4, chars + 4
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = self.maxdeque = 10
+
+    def repr_str(self, x: str, level: int) -> str:
+        return repr(x[: self.maxstring])
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < _BITS_SHOWN else f"a number of {x.bit_length():,} bits"
+
+    def repr_dict(self, x: dict[object, object], level: int) -> str:
+        if level <= 0 and x:
+            return "{...}"
+        parts = [f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}" for key in islice(x, self.maxdict)]
+        return f"{{{', '.join([*parts, '...'] if len(x) > self.maxdict else parts)}}}"
+
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[: self.maxstring])
+
+    repr_bytearray = repr_bytes
+
+
+_BITS_SHOWN: Final = 4_096
+
+
+def brief(value: object, chars: int = 40) -> str:
+    """Return the first characters of how a value is written, whatever its size and depth.
+
+    >>> brief([[]] * 1_000_000, 20), brief("x" * 1_000_000, 5), brief(True)
+    ('[[], [], [], [], [],', "'xxxx", 'True')
+    """
+    return _Brief(chars).repr(value)[:chars]
 
 
 class Problem(NamedTuple):
@@ -70,7 +117,9 @@ class CmcError(Exception):
 
 
 class InvalidInput(CmcError):
-    """Raised when an argument is wrong. `problems` lists every problem, each with the path of its field.
+    """Raised when an argument is wrong. `problems` lists the first PROBLEMS_MAX, each with the path of its field.
+
+    `more` is the number of further problems.
 
     >>> str(InvalidInput.of([Problem("valid_to", "must be after valid_from")]))
     'valid_to: must be after valid_from'
@@ -78,13 +127,20 @@ class InvalidInput(CmcError):
 
     code = "invalid_input"
     problems: tuple[Problem, ...] = ()
+    more: int = 0
 
     @classmethod
-    def of(cls, problems: Sequence[Problem]) -> InvalidInput:
-        """Build the error from every problem found."""
-        problems = [Problem(_shown(p.path), _shown(p.message)) for p in problems]
-        error = cls("; ".join(f"{p.path}: {p.message}" for p in problems), paths=[p.path for p in problems])
-        error.problems = tuple(problems)
+    def of(cls, problems: Sequence[Problem], more: int = 0) -> InvalidInput:
+        """Build the error from the problems found; `more` counts those that were found and not kept."""
+        kept = [Problem(_cut(p.path), _cut(p.message)) for p in problems[:PROBLEMS_MAX]]
+        more += len(problems) - len(kept)
+        said = [f"{p.path}: {p.message}" for p in kept]
+        fields: dict[str, FieldValue] = {"paths": [p.path for p in kept]}
+        if more:
+            said.append(f"and {more:,} more problem{'s' if more > 1 else ''}")
+            fields["more"] = more
+        error = cls("; ".join(said), **fields)
+        error.problems, error.more = tuple(kept), more
         return error
 
     @classmethod
@@ -101,8 +157,9 @@ class LimitExceeded(InvalidInput):
     @classmethod
     def over(cls, path: str, limit: str, value: int, maximum: int) -> LimitExceeded:
         """Build the error for `value` over the bound called `limit`."""
-        message = f"is {value:,}, over the limit {limit} of {maximum:,}"
-        error = cls(f"{path}: {message}", limit=limit, value=value, maximum=maximum, paths=[path])
+        written = f"{value:,}" if value.bit_length() < _BITS_SHOWN else brief(value)
+        message = f"is {written}, over the limit {limit} of {maximum:,}"
+        error = cls(f"{path}: {message}", limit=limit, value=min(value, 2**53 - 1), maximum=maximum, paths=[path])
         error.problems = (Problem(path, message),)
         return error
 

@@ -7,6 +7,7 @@ from typing import Final
 # what one memory may be
 CONTENT_BYTES_MAX: Final = 16 * 1024 * 1024
 ATOM_BYTES_MAX: Final = 8_192  # a longer block of prose or code is split
+DOCUMENT_ATOMS_MAX: Final = 10_000  # blocks of one document, so that no write holds the lock for long
 INLINE_BYTES: Final = 65_536  # larger content goes to the object store
 TAGS_MAX: Final = 64
 TAG_KEY_CHARS_MAX: Final = 64
@@ -42,6 +43,11 @@ ENTRIES_K_MAX: Final = 10_000  # entries that one search returns
 AROUND_MAX: Final = 3  # neighbours on each side of a memory
 CURSOR_CHARS_MAX: Final = 1_024
 ID_PREFIX_CHARS_MIN: Final = 4  # hex digits that the prefix of an id must have
+REFERENCE_CHARS_MAX: Final = 8_192  # of the name of something stored: an origin, a label, an id
+CHECKPOINT_CHARS_MAX: Final = 65_536
+PROBLEMS_MAX: Final = 20  # problems that one error lists; of further ones it has the number
+PROBLEM_CHARS_MAX: Final = 2_000  # of the path of one problem, and of its message
+METADATA_DEPTH_MAX: Final = 256  # lists and maps inside each other
 
 # full text
 TERM_CHARS_MAX: Final = 128  # of a longer word, the first
@@ -63,6 +69,9 @@ HTTP_BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 HTTP_BODIES_BYTES_MAX: Final = 256 * 1024 * 1024  # of all requests that are being answered
 HTTP_CONNECTIONS_MAX: Final = 2_048
 HTTP_PATIENCE_S: Final = 30.0  # for a request to arrive, and for its answer to be read
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024  # of a message, its content left out
+MESSAGE_ELEMENTS_MAX: Final = 32_768  # values in one message
+MESSAGE_DEPTH_MAX: Final = 64  # lists and objects inside each other
 ANSWER_CHARS_MAX: Final = 200_000
 CALLS_PER_MINUTE_MAX: Final = 1_000_000  # the highest rate that a token may have
 

@@ -17,7 +17,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.embed import embedder_named
 from cmc_mcp.embed.protocol import Embedder
 from cmc_mcp.environment import check_workspace, signing_key
-from cmc_mcp.errors import InvalidInput, NotFound, StoreError
+from cmc_mcp.errors import InvalidInput, NotFound, StoreError, brief
 from cmc_mcp.history import diff as diffs
 from cmc_mcp.history import log as logs
 from cmc_mcp.history import proof
@@ -51,6 +51,7 @@ from cmc_mcp.read.asking import Asking, standpoint
 from cmc_mcp.read.gate import kappa_of
 from cmc_mcp.read.outcomes import outcomes
 from cmc_mcp.read.outline import outline
+from cmc_mcp.read.pending import Embedded
 from cmc_mcp.read.pipeline import RecallCall, recall
 from cmc_mcp.read.point import Point, decode_cursor, resolve
 from cmc_mcp.read.prove import Wanted, prove, wanted
@@ -341,7 +342,7 @@ class Memory:
         given = Recall.of(locals())
         against = wanted(trust, head, self.workspace, partial(self._public_key, None))
         if detail not in DETAILS:
-            raise InvalidInput.at("detail", f"{detail!r:.40} is neither concise nor detailed")
+            raise InvalidInput.at("detail", f"{brief(detail)} is neither concise nor detailed")
         asked = question(given)
         kappa_of(asked, self.settings.kappa)
         checked(given, only=("explain", "cursor"))
@@ -699,12 +700,15 @@ class Memory:
         return embed_pending(self._workspace, progress=progress, cancel=cancel)
 
     def status(self) -> dict[str, str | int | None]:
-        """Return the store, the workspace, the model and the state."""
+        """Return the store, the workspace, the model and the state.
+
+        What is pending is counted anew from the last state at which nothing was, so that only the first call of a process
+        looks at every memory.
+        """
         with self._workspace.reader() as view:
             head = view.head()
-            model = self._workspace.model(view)
             now = self._workspace.now_us(head)
-            pending = 0 if self._workspace.embedder is None else view.count_pending(model, head.seq, now)
+            pending = 0 if self._workspace.embedder is None else self._pending(view, Point(head, now, now))
         return {
             "workspace": self.workspace,
             "principal": self.principal,
@@ -740,6 +744,10 @@ class Memory:
             proved = None if against is None else prove(at.view, workspace.objects, at.point.head.seq, against)
             answer = recall(reading_at(workspace, at.view, at.point), put, at.clues, at.meaning)
             return answer if proved is None else answer.model_copy(update={"proof": proved})
+
+    def _pending(self, view: ReadView, point: Point) -> int:
+        embedded = self._workspace.kept.of(view.erasure_count(), Embedded)
+        return embedded.pending(view, self._workspace.model(view), point)
 
     def _manifests(self, view: ReadView) -> Manifests:
         return self._workspace.kept.of(view.erasure_count(), Manifests)

@@ -127,6 +127,8 @@ LIMITS: dict[str, Callable[[int], Call]] = {
     "ENTRY_ID_CHARS_MAX": lambda n: lambda memory: memory.collection("c").put([Entry("x" * n, "text")]),
     "ENTRIES_K_MAX": lambda n: lambda memory: memory.collection("c").search(text="deploy", k=n),
     "FILTER_DEPTH_MAX": lambda n: lambda memory: memory.collection("c").count(where=nested(n)),
+    "REFERENCE_CHARS_MAX": lambda n: lambda memory: memory.recall("deploy", source="x" * n),
+    "METADATA_DEPTH_MAX": lambda n: remember(metadata=map_of(n)),
     "FILTER_NODES_MAX": lambda n: lambda memory: memory.collection("c").count(where=Every((ALWAYS,) * (n - 1))),
 }
 FIELDS: dict[str, tuple[str, Callable[[str], Call]]] = {
@@ -161,6 +163,13 @@ ELSEWHERE = {
     "HTTP_CONNECTIONS_MAX": "tests/serving/test_hostile_http.py: one connection more is answered with 503",
     "HTTP_PATIENCE_S": "tests/serving/test_hostile_http.py: how long a client may take",
     "ANSWER_CHARS_MAX": "tests/tools/test_respond.py: what is longer is cut, and named",
+    "DOCUMENT_ATOMS_MAX": "tests/write/test_repetition.py: a document of more blocks is refused",
+    "MESSAGE_BYTES_MAX": "tests/server/test_intake.py: what a message may be, its content left out",
+    "MESSAGE_ELEMENTS_MAX": "tests/server/test_intake.py: what a message may hold",
+    "MESSAGE_DEPTH_MAX": "tests/server/test_intake.py: how deep a message may go",
+    "PROBLEMS_MAX": "tests/server/test_intake.py: further ones are counted",
+    "PROBLEM_CHARS_MAX": "tests/server/test_intake.py: what is longer is cut",
+    "CHECKPOINT_CHARS_MAX": "tests/server/test_intake.py: a longer one is refused",
     "CALLS_PER_MINUTE_MAX": "tests/server/test_principals.py: a token with more is refused",
     "RECALL_TOKENS_MIN": "tests/read/test_budget.py: a smaller budget is answered by the least one",
     "TERM_CHARS_MAX": "tests/terms/test_bad_text.py: a longer word is found by its beginning",
@@ -178,6 +187,14 @@ def first(memory: Memory) -> str:
         "The deploy target is Fly.io", source="doc:a", tags={"topic": "deploy"}, idempotency_key="first"
     )
     return told.added[0]  # the receipt of the case's own
+
+
+def map_of(depth: int) -> dict[str, object]:
+    """Maps inside each other."""
+    found: dict[str, object] = {}
+    for _ in range(depth - 1):
+        found = {"a": found}
+    return found
 
 
 def nested(depth: int) -> Where:

@@ -129,7 +129,8 @@ def _failed(wrong: str, next_: str, tool: str) -> CallToolResult:
 
 def _wrong(error: CmcError) -> str:
     if isinstance(error, InvalidInput) and len(error.problems) > 1:
-        return "".join(f"\n- {flat(problem.path)}: {flat(problem.message)}" for problem in error.problems)
+        more = f"\n- and {error.more:,} more" if error.more else ""
+        return "".join(f"\n- {flat(problem.path)}: {flat(problem.message)}" for problem in error.problems) + more
     message = flat(str(error))
     return message if message.endswith((".", "!", "?")) else message + "."
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Container, Hashable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError, WithJsonSchema, create_model
 
-from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
-from cmc_mcp.limits import TAGS_MAX
+from cmc_mcp import limits
+from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem, brief
+from cmc_mcp.limits import MESSAGE_ELEMENTS_MAX, PROBLEMS_MAX
 from cmc_mcp.verbs.argument import FORMS, About, Form, Verb
 
 Schema = dict[str, JsonValue]
@@ -40,6 +41,10 @@ class Claim(Arguments):
     object: str
     many: bool = Field(default=False, description="several objects may hold at once")
 
+
+_TAGGED: Final = ("tags", "tag set", "matching")
+_NAME_CHARS: Final = 80
+_TOLD_MAX: Final = 4 * PROBLEMS_MAX  # of what pydantic tells; some tell the same
 
 # What pydantic calls an expectation, in the words of our messages.
 _EXPECTED: Final[Mapping[str, str]] = {
@@ -96,16 +101,21 @@ def parse(verb: type[V], raw: Mapping[str, object]) -> V:
 
     Raises:
         InvalidInput: every problem, each with its path; unknown arguments by name, with the valid ones.
-        LimitExceeded: more tags than TAGS_MAX.
+        LimitExceeded: an argument has more values than its limit.
     """
     model = published(verb)
+    known = cast("Mapping[str, object]", input_schema(model)["properties"])
+    unknown = [name for name in raw if name not in known]
+    left_out = frozenset(unknown[PROBLEMS_MAX:])
     try:
-        asked = model.model_validate(_opened(model, raw))
+        asked = model.model_validate(_opened(verb, known, raw, left_out))
     except ValidationError as error:
-        problems = [_problem(model, verb.verb, cast("Mapping[str, object]", found)) for found in error.errors()]
+        told = error.errors(include_url=False)
+        problems = [_problem(model, verb.verb, cast("Mapping[str, object]", found)) for found in told[:_TOLD_MAX]]
+        more = len(told[_TOLD_MAX:]) + len(left_out)
     else:
         return verb(**{name: _plain(verb.abouts[name], getattr(asked, name)) for name in model.model_fields})
-    raise InvalidInput.of(list(dict.fromkeys(problems)))
+    raise InvalidInput.of(list(dict.fromkeys(problems)), more)
 
 
 def _plain(about: About, value: object) -> object:
@@ -119,22 +129,45 @@ def _plain(about: About, value: object) -> object:
     return value
 
 
-def _opened(model: type[Arguments], raw: Mapping[str, object]) -> dict[str, object]:
-    schemas = cast("Mapping[str, Mapping[str, object]]", input_schema(model)["properties"])
+def _opened(
+    verb: type[Verb[Any]], known: Mapping[str, object], raw: Mapping[str, object], left_out: Container[str]
+) -> dict[str, object]:
     out: dict[str, object] = {}
     for name, value in raw.items():
-        schema = schemas.get(name, {})
+        if name in left_out:
+            continue
+        schema = cast("Mapping[str, object]", known.get(name, {}))
         if isinstance(value, str) and schema.get("type") in ("object", "array"):
-            try:
-                opened: object = json.loads(value)
-            except (ValueError, RecursionError):
-                opened = value
-            value = opened if isinstance(opened, dict | list) else value
-        if isinstance(value, dict) and "additionalProperties" in schema and len(value) > TAGS_MAX:
-            raise LimitExceeded.over(name, "TAGS_MAX", len(value), TAGS_MAX)  # before it is copied
+            value = _read(value)
+        about = verb.abouts.get(name)
+        if about is not None and isinstance(value, dict | list):
+            named, maximum = elements_max(about, type(value))
+            if len(value) > maximum:
+                raise LimitExceeded.over(name, named, len(value), maximum)  # before it is copied
         if value is not None:
             out[name] = value
     return out
+
+
+def elements_max(about: About, given: type) -> tuple[str, int]:
+    """Return the name of the limit on how many values an argument of this type may have, and the limit."""
+    named = "MESSAGE_ELEMENTS_MAX"
+    if about.argument.form == "texts" and given is list:
+        named = about.argument.limit
+    elif about.argument.form in _TAGGED and given is dict:
+        named = "TAGS_MAX"
+    return named, int(getattr(limits, named))
+
+
+def _read(text: str) -> object:
+    """Return the list or object that a text holds as JSON; the text itself where it holds anything else, or too much."""
+    if sum(map(text.count, ",[{")) > MESSAGE_ELEMENTS_MAX:
+        return text
+    try:
+        opened: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return opened if isinstance(opened, dict | list) else text
 
 
 def _problem(model: type[Arguments], tool: str, found: Mapping[str, object]) -> Problem:
@@ -143,10 +176,10 @@ def _problem(model: type[Arguments], tool: str, found: Mapping[str, object]) -> 
     if kind == "extra_forbidden":
         inner = model if len(location) == 1 else Claim
         known = list(cast("Mapping[str, object]", input_schema(inner)["properties"]))
-        near = get_close_matches(location[-1], known, n=1)
+        near = get_close_matches(location[-1][:_NAME_CHARS], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         what = tool if len(location) == 1 else location[0]
-        return Problem(path[:80], f"is an unknown argument of {what}; {hint}use one of {', '.join(known)}")
+        return Problem(path[:_NAME_CHARS], f"is an unknown argument of {what}; {hint}use one of {', '.join(known)}")
     if kind == "missing":
         return Problem(path, "is required")
     given = _kind_of(found.get("input"))
@@ -159,13 +192,13 @@ def _problem(model: type[Arguments], tool: str, found: Mapping[str, object]) -> 
 
 def _kind_of(value: object) -> str:
     if isinstance(value, str):
-        return f"{value!r:.60}"
+        return f"{brief(value, 60)}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
         return "null"
     if isinstance(value, int | float):
-        return f"the number {value!r:.40}"
+        return f"the number {brief(value)}"
     return "a list" if isinstance(value, list | tuple) else "an object"
 
 

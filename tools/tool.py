@@ -83,7 +83,7 @@ class ToolSpec(Generic[A, R]):
     long: bool = False
     depth: int = 1
     shape: Callable[[R, A], R] = lambda result, asked: result
-    reads: Callable[[A], bool] = lambda asked: False
+    reads: Callable[[A], bool] | None = None
 
     @property
     def name(self) -> str:
@@ -100,9 +100,14 @@ class ToolSpec(Generic[A, R]):
         """The schema of the structured answer, as published: additive, so unknown fields are allowed."""
         return output_schema(self.result, self.depth)
 
+    @property
+    def always_writes(self) -> bool:
+        """Return whether a call may change something whatever its arguments are."""
+        return not self.hints.read_only and self.reads is None
+
     def writes(self, asked: A) -> bool:
         """Return whether a call with these arguments may change anything."""
-        return not (self.hints.read_only or self.reads(asked))
+        return self.always_writes or not (self.hints.read_only or (self.reads is not None and self.reads(asked)))
 
     def read(self, raw: Mapping[str, object]) -> A:
         """Check the arguments.

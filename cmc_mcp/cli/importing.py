@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, cast
 
-from cmc_mcp.errors import InvalidInput, NotFound, Problem, SourceIncomplete
+from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, Problem, SourceIncomplete
 from cmc_mcp.limits import CONTENT_BYTES_MAX
 from cmc_mcp.memory import Memory
 from cmc_mcp.store.rows import BINARY
@@ -58,7 +58,7 @@ def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = F
     """Find the files to import, in a fixed order.
 
     Raises:
-        InvalidInput: a path does not exist or cannot be read.
+        InvalidInput: a path does not exist or cannot be read, or two files would be one source.
     """
     missing = [Problem("paths", f"{path} does not exist") for path in paths if not os.path.exists(path)]  # noqa: PTH110
     if missing:
@@ -75,7 +75,30 @@ def find(paths: Sequence[Path], *, exclude: Sequence[str] = (), hidden: bool = F
             (found.lines if path.suffix.lower() in LINES_SUFFIXES else found.documents).append(
                 (path.resolve() if path.is_symlink() else path, prefix + path.name)
             )
+    _check_distinct(found.documents)
     return found
+
+
+def _check_distinct(documents: Sequence[tuple[Path, str]]) -> None:
+    """Refuse two files of one origin: the second would be a new version of the first, which would no longer be recalled.
+
+    Raises:
+        InvalidInput: there are such files; both are named.
+    """
+    first: dict[str, Path] = {}
+    problems: list[Problem] = []
+    for path, origin in documents:
+        other = first.setdefault(origin, path)
+        if other is not path and other.resolve() != path.resolve():
+            problems.append(
+                Problem(
+                    "paths",
+                    f"{other} and {path} would both be the source {origin}, and only the second be recalled; import the "
+                    "folder that holds both, or import them one by one, each with a --prefix of its own",
+                )
+            )
+    if problems:
+        raise InvalidInput.of(problems)
 
 
 def _walk(
@@ -315,7 +338,16 @@ class Importer:
         chunk, self._chunk, self._bytes = self._chunk, [], 0
         if not chunk:
             return
-        receipt = self._memory.remember_many(chunk)
+        try:
+            receipt = self._memory.remember_many(chunk)
+        except LimitExceeded as error:  # a document of too many blocks, which only dividing it shows
+            if len(chunk) > 1:
+                for arguments in chunk:
+                    self._chunk = [arguments]
+                    self.flush()
+                return
+            self.totals.skipped.append(Skipped(chunk[0].get("source") or "a line", error.message))
+            return
         totals = self.totals
         totals.items += len(chunk)
         totals.added += len(receipt.added)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict, Unpack, cast
 from urllib.parse import urlsplit
 
 from cmc_mcp.embed.answer import read_vectors
+from cmc_mcp.embed.bounded import Bounded, Watch
 from cmc_mcp.embed.protocol import EmbeddingIdentity, check_texts
 from cmc_mcp.errors import EmbedderError, InvalidInput, Problem
 from cmc_mcp.limits import EMBED_BATCH_MAX, EMBED_TIMEOUT_S
@@ -33,6 +35,8 @@ RETRIED_STATUS: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _ANSWER_BYTES_BASE = 65_536
 _ANSWER_BYTES_PER_NUMBER = 64  # an indented float64 takes about 30
 _DETAIL_CHARS_MAX = 300
+_DEADLINE_TIMES = 2  # the time-out of one read, for the whole of a request
+_DEADLINE = "no whole answer in time"
 
 
 class _Answer(NamedTuple):
@@ -115,6 +119,7 @@ class HttpEmbedder:
         self._base_url = base_url.rstrip("/")
         self._identity = EmbeddingIdentity(model, "", "remote", dimension, asked.maximum_tokens)
         self._options = asked
+        self._opened = threading.local()
         self._client = httpx.Client(timeout=asked.timeout_s, transport=asked.transport)
 
     def __repr__(self) -> str:
@@ -158,7 +163,7 @@ class HttpEmbedder:
             if answer.status == 200 and not answer.failure:
                 return answer.body
             asked_s = answer.retry_after_s or 0.0
-            passing = answer.status == 0 or answer.status in RETRIED_STATUS
+            passing = (answer.status == 0 and answer.failure != _DEADLINE) or answer.status in RETRIED_STATUS
             if not passing or attempts_left == 0 or asked_s > RETRY_AFTER_MAX_S:
                 raise self._refusal(answer)
             attempts_left -= 1
@@ -168,22 +173,39 @@ class HttpEmbedder:
     def _post(self, payload: bytes, count: int) -> _Answer:
         import httpx
 
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "gzip"}
         key = self._key()
         if key:
             headers["Authorization"] = f"Bearer {key}"
         limit = _ANSWER_BYTES_BASE + count * self._identity.dimension * _ANSWER_BYTES_PER_NUMBER
-        body = bytearray()
+        seconds = _DEADLINE_TIMES * self._options.timeout_s
+        until, watch = time.monotonic() + seconds, Watch(seconds, self._streams())
         try:
-            with self._client.stream("POST", f"{self._base_url}/embeddings", content=payload, headers=headers) as got:
-                for part in got.iter_bytes():
-                    body += part
-                    if len(body) > limit:
-                        return _Answer(got.status_code, b"", f"an answer of more than {limit:,} bytes")
-                return _Answer(got.status_code, bytes(body), "", _retry_after_s(got.headers))
+            with watch, self._client.stream(
+                "POST", f"{self._base_url}/embeddings", content=payload, headers=headers,
+                extensions={"trace": watch.trace},
+            ) as got:  # fmt: skip
+                whole = got.is_stream_consumed  # by a transport that stands in for the network
+                body = Bounded("" if whole else got.headers.get("content-encoding", ""), limit)
+                for part in (got.content,) if whole else got.iter_raw():
+                    if fault := body.add(part):
+                        return _Answer(got.status_code, b"", fault)
+                    if time.monotonic() > until:
+                        return _Answer(0, b"", _DEADLINE)
+                if watch.rang:
+                    return _Answer(0, b"", _DEADLINE)
+                return _Answer(got.status_code, bytes(body.data), body.unfinished, _retry_after_s(got.headers))
         except httpx.HTTPError as error:
+            if watch.rang:
+                return _Answer(0, b"", _DEADLINE)
             # The error holds the request, which holds the key, so only the error's type may leave.
             return _Answer(0, b"", type(error).__name__)
+
+    def _streams(self) -> list[Any]:
+        """Return the connections that this thread opened last."""
+        if not hasattr(self._opened, "streams"):
+            self._opened.streams = []
+        return cast("list[Any]", self._opened.streams)
 
     def _key(self) -> str:
         key = os.environ.get(self._options.api_key_env, "").strip()

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Final
 
-from cmc_mcp.canon import payload_hash
-from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
+from cmc_mcp.canon import INTEGER_MAX, payload_hash
+from cmc_mcp.errors import Ambiguous, InvalidInput, LimitExceeded, NotFound, brief
 from cmc_mcp.ids import START, Pid, Rid, Seq
 from cmc_mcp.kernel.identity import (
     ATOM_PREFIX,
@@ -20,7 +20,7 @@ from cmc_mcp.kernel.identity import (
     source_name,
 )
 from cmc_mcp.kernel.kinds import ATOM
-from cmc_mcp.limits import ID_PREFIX_CHARS_MIN
+from cmc_mcp.limits import ID_PREFIX_CHARS_MIN, REFERENCE_CHARS_MAX
 from cmc_mcp.model.names import name_key
 from cmc_mcp.model.time import PointLike as PointLike
 from cmc_mcp.model.time import is_time, parse_time
@@ -42,11 +42,12 @@ def resolve_atom(view: LedgerView, reference: str, path: str = "id") -> Rid:
         NotFound: the workspace has no such atom.
         Ambiguous: several ids begin with the reference.
     """
-    digits = str(reference).removeprefix(ATOM_PREFIX).lower()
+    given: object = reference
+    digits = given.removeprefix(ATOM_PREFIX).lower() if isinstance(given, str) else ""
     if not _HEX.match(digits) or not ID_PREFIX_CHARS_MIN <= len(digits) <= 2 * ID_BYTES:
         raise InvalidInput.at(
             path,
-            f"{reference!r:.80} is not a memory id; ids look like {ATOM_PREFIX}3f9a… and come from recall or history",
+            f"{brief(reference, 80)} is not a memory id; ids look like {ATOM_PREFIX}3f9a… and come from recall or history",
         )
     low, high = _range(digits, ID_BYTES)
     found = view.keys_between(ATOM.code, low, high)
@@ -109,7 +110,7 @@ def resolve_origin(view: LedgerView, reference: str) -> str:
     found = origins_like(view, origin)
     if len(found) > 1:
         raise Ambiguous(
-            f"source: {reference!r:.80} could be any of {', '.join(map(repr, found))}; spell the one that is meant as it is",
+            f"source: {brief(reference, 80)} could be any of {', '.join(map(repr, found))}; spell the one that is meant as it is",
             candidates=found,
         )
     return found[0] if found else origin
@@ -158,9 +159,12 @@ def plain_text(value: str, path: str) -> str:
 
     Raises:
         InvalidInput: the value is not text, or holds a lone surrogate or a NUL character.
+        LimitExceeded: the value is longer than REFERENCE_CHARS_MAX.
     """
     if not isinstance(value, str):
         raise InvalidInput.at(path, f"is a {type(value).__name__}; pass text")
+    if len(value) > REFERENCE_CHARS_MAX:
+        raise LimitExceeded.over(path, "REFERENCE_CHARS_MAX", len(value), REFERENCE_CHARS_MAX)
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -209,7 +213,7 @@ def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *
         )
     if not found:
         raise NotFound(
-            f"{path}: {reference!r:.80} names no snapshot, label, transaction or time here; `history` lists them",
+            f"{path}: {brief(reference, 80)} names no snapshot, label, transaction or time here; `history` lists them",
             reference=reference,
         )
     return next(iter(found.values()))
@@ -217,7 +221,11 @@ def resolve_point(view: LedgerView, reference: PointLike, path: str = "as_of", *
 
 def _numbered(seq: Seq, head: Seq, path: str) -> Seq:
     if not 0 <= seq <= head:
-        raise NotFound(f"{path}: transaction {seq} does not exist; the last is {head}", reference=seq)
+        named = brief(int(seq))
+        raise NotFound(
+            f"{path}: transaction {named} does not exist; the last is {head}",
+            reference=seq if abs(seq) <= INTEGER_MAX else named,
+        )
     return seq
 
 

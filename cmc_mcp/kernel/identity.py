@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from cmc_mcp.canon import Json, canonical, digest, instant, payload_hash
 
@@ -142,19 +142,22 @@ def aligned(previous: Sequence[tuple[T, int]], texts: Sequence[T]) -> list[tuple
     for old, new in _common([text for text, _ in previous], texts):
         out[new] = previous[old]
     used = {item for item in out if item is not None}
+    lowest: dict[T, int] = {}  # of each text, a number below which all are used
     result: list[tuple[T, int]] = []
     for item, text in zip(out, texts, strict=True):
         if item is None:
-            number = 0
+            number = lowest.get(text, 0)
             while (text, number) in used:
                 number += 1
             item = (text, number)
             used.add(item)
+            lowest[text] = number + 1
         result.append(item)
     return result
 
 
 _TABLE_CELLS_MAX = 4_000_000
+_TABLE_CELLS_SMALL = 10_000
 
 
 def _common(old: Sequence[T], new: Sequence[T]) -> list[tuple[int, int]]:
@@ -173,13 +176,31 @@ def _common(old: Sequence[T], new: Sequence[T]) -> list[tuple[int, int]]:
     return pairs
 
 
+def _lengths(a: Sequence[T], b: Sequence[T]) -> Sequence[Sequence[int]]:
+    """Return how long a common subsequence of what is left of both from each pair of places on is."""
+    n, m = len(a), len(b)
+    if n * m <= _TABLE_CELLS_SMALL:
+        length = [[0] * (m + 1) for _ in range(n + 1)]
+        for i in range(n - 1, -1, -1):
+            row, below = length[i], length[i + 1]
+            for j in range(m - 1, -1, -1):
+                row[j] = below[j + 1] + 1 if a[i] == b[j] else max(below[j], row[j + 1])
+        return length
+    import numpy as np  # the same table, a row at a time
+
+    numbers: dict[T, int] = {}
+    x, y = ([numbers.setdefault(text, len(numbers)) for text in texts] for texts in (a, b))
+    texts, table = np.array(y), np.zeros((n + 1, m + 1), np.int32)
+    for i in range(n - 1, -1, -1):
+        below = table[i + 1]
+        best = np.where(texts == x[i], below[1:] + 1, below[:-1])
+        table[i, :m] = np.maximum.accumulate(best[::-1])[::-1]
+    return cast("Sequence[Sequence[int]]", table)
+
+
 def _lcs(a: Sequence[T], b: Sequence[T]) -> list[tuple[int, int]]:
     n, m = len(a), len(b)
-    length = [[0] * (m + 1) for _ in range(n + 1)]
-    for i in range(n - 1, -1, -1):
-        row, below = length[i], length[i + 1]
-        for j in range(m - 1, -1, -1):
-            row[j] = below[j + 1] + 1 if a[i] == b[j] else max(below[j], row[j + 1])
+    length = _lengths(a, b)
     pairs, i, j = [], 0, 0
     while i < n and j < m:
         if a[i] == b[j]:

@@ -64,7 +64,7 @@ Domains = Mapping[int, Domain]
 
 ATOM: Final = Kind(1, "atom", memory=True)  # the assertion of an atom; its key is the atom's id
 EDGE: Final = Kind(2, "edge", memory=True)  # a typed link; parts: source atom id, type, target atom id
-SOURCE: Final = Kind(3, "source", memory=True)  # the head of a document; parts: origin hash
+SOURCE: Final = Kind(3, "source", memory=True, assigned=True)  # the head of a document; parts: origin hash
 ITEM: Final = Kind(4, "item", memory=True)  # a place in a conversation; parts: origin hash, position as eight bytes
 LABEL: Final = Kind(64, "label", memory=False)  # a name of a transaction; parts: the label
 POLICY: Final = Kind(65, "policy", memory=False, may_be_empty=True)  # a setting of the workspace; parts: its name

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from cmc_mcp.errors import InvalidInput
+from cmc_mcp.errors import InvalidInput, brief
 from cmc_mcp.limits import TIME_US_MAX, TIME_US_MIN
 
 SINCE_ALWAYS: Final = -(1 << 62)
@@ -54,8 +54,9 @@ def parse_time(value: TimeLike, path: str = "time") -> int:
         return _bounded((value - _EPOCH) // _MICROSECOND, path)
     if isinstance(value, date):
         return (datetime(value.year, value.month, value.day, tzinfo=UTC) - _EPOCH) // _MICROSECOND
-    if not is_time(str(value)):
-        raise InvalidInput.at(path, f"{value!r:.60} is not a time, or has no offset; {_HELP}")
+    given: object = value
+    if not isinstance(given, str) or not is_time(given):
+        raise InvalidInput.at(path, f"{brief(value, 60)} is not a time, or has no offset; {_HELP}")
     try:
         parsed = datetime.fromisoformat(value.upper())
     except ValueError as error:
@@ -70,7 +71,7 @@ def parse_time(value: TimeLike, path: str = "time") -> int:
 
 def _bounded(value_us: int, path: str) -> int:
     if not TIME_US_MIN <= value_us <= TIME_US_MAX:
-        raise InvalidInput.at(path, f"{value_us} µs is outside the years 1 to 9999")
+        raise InvalidInput.at(path, f"{brief(value_us)} µs is outside the years 1 to 9999")
     return value_us
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from cmc_mcp.errors import InvalidInput, ProofError
+from cmc_mcp.errors import InvalidInput, ProofError, brief
 from cmc_mcp.history.proof import origin_of
 from cmc_mcp.history.verify import Verifier
 from cmc_mcp.ids import Seq
@@ -41,7 +41,7 @@ def wanted(trust: str | None, head: str | None, workspace: str, key: Callable[[]
             raise InvalidInput.at("head", "is what an answer is proved against; pass trust='proved' with it")
         return None
     if trust != PROVED:
-        raise InvalidInput.at("trust", f"{trust!r:.40} is not a degree of trust; pass 'proved', or leave it out")
+        raise InvalidInput.at("trust", f"{brief(trust)} is not a degree of trust; pass 'proved', or leave it out")
     if not isinstance(head, str) or not head.strip():
         raise InvalidInput.at(
             "head", "is missing: pass a signed checkpoint, or log_root or transaction_hash of verify's answer"
@@ -49,7 +49,8 @@ def wanted(trust: str | None, head: str | None, workspace: str, key: Callable[[]
     text = head.strip()
     if not _HASH.fullmatch(text) and "\n" not in text:
         raise InvalidInput.at(
-            "head", f"{text!r:.40} is neither a checkpoint nor a hash of 64 hex digits; verify's answer has both hashes"
+            "head",
+            f"{brief(text)} is neither a checkpoint nor a hash of 64 hex digits; verify's answer has both hashes",
         )
     return Wanted(text.lower() if _HASH.fullmatch(text) else head, workspace, key)
 

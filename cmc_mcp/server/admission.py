@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -143,8 +144,14 @@ class Patient(H11Protocol):
     _before: tuple[object, ...] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to look at it now and then: uvicorn alone would let a client that says nothing stay for ever."""
+        """Begin to look at it now and then: uvicorn alone would let a client that says nothing stay for ever.
+
+        Small parts of an answer are sent at once: asyncio sees to that only where the listening socket names its protocol.
+        """
         super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.loop.call_later(self.patience_s, self._look)
 
     def _look(self) -> None:

@@ -18,8 +18,10 @@ from cmc_mcp import __version__
 from cmc_mcp.errors import CmcError
 from cmc_mcp.server import logs
 from cmc_mcp.server.call import Meter, run_blocking, with_progress
+from cmc_mcp.server.intake import Intake
 from cmc_mcp.server.resources import add_completion, add_resources
 from cmc_mcp.server.session import CLIENT, Provider, check_may_write
+from cmc_mcp.server.stdio import measured_stdio
 from cmc_mcp.tools import TOOLS, respond
 from cmc_mcp.tools.tool import Call, ToolSpec
 
@@ -87,18 +89,23 @@ class StrictTool(Tool):
     async def run(
         self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False
     ) -> CallToolResult:
-        """Run the tool. Errors become results; only cancellation leaves this function otherwise."""
+        """Run the tool. Errors become results; only cancellation leaves this function otherwise.
+
+        Who may not call is refused before the arguments are read, which is done in the worker thread too.
+        """
         try:
-            asked = self._spec.read(arguments)
             caller = self._provider.caller()
-            if self._spec.writes(asked):
-                check_may_write(caller, self.name)
         except CmcError as error:
             return respond.failure(self.name, error)
         meter = Meter()
 
         def work(cancelled: Any) -> CallToolResult:
             memory = self._provider.memory(caller)
+            if self._spec.always_writes:
+                check_may_write(caller, self.name)
+            asked = self._spec.read(arguments)
+            if self._spec.writes(asked):
+                check_may_write(caller, self.name)
             return self._spec.run(Call(memory, cancelled, meter.step), asked)
 
         async def call() -> CallToolResult:
@@ -140,6 +147,18 @@ class _Client(ServerMiddleware[Any]):
             logs.log().warning("could not load ahead", exc_info=True)
 
 
+class MemoryServer(MCPServer[Any]):
+    """The SDK's server, whose messages are measured before they are read."""
+
+    intake: Intake
+
+    async def run_stdio_async(self) -> None:
+        """Serve one client over stdin and stdout."""
+        async with measured_stdio(self.intake) as (read_stream, write_stream):
+            options = self._lowlevel_server.create_initialization_options()
+            await self._lowlevel_server.run(read_stream, write_stream, options)
+
+
 def create_server(
     session: Provider,
     *,
@@ -147,7 +166,7 @@ def create_server(
     warm: bool = False,
     auth: AuthSettings | None = None,
     token_verifier: TokenVerifier | None = None,
-) -> MCPServer[Any]:
+) -> MemoryServer:
     """Make the server for a provider of memories.
 
     `warm` loads what the first call needs in the background, after the handshake.
@@ -155,7 +174,7 @@ def create_server(
     logs.configure()
     from cmc_mcp.prompts import load_prompts
 
-    server: MCPServer[Any] = MCPServer(
+    server = MemoryServer(
         name,
         title="CMC memory",
         instructions=INSTRUCTIONS,
@@ -166,6 +185,7 @@ def create_server(
         auth=auth,
         token_verifier=token_verifier,
     )
+    server.intake = Intake(session)
     add_resources(server, session)
     for prompt in load_prompts():
         server.add_prompt(prompt)

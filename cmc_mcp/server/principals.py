@@ -118,6 +118,17 @@ class StaticTokens:
         self._principals = tuple(principals)
         self.callers: dict[str, Caller] = {_client_id(p.token): p.caller for p in self._principals}
 
+    def replace(self, principals: Sequence[Principal]) -> None:
+        """Know these tokens from now on, and no others.
+
+        Raises:
+            InvalidInput: there are none: then anybody could come in, which takes a restart.
+        """
+        if not principals:
+            raise InvalidInput.at("tokens", "are gone; give one, or restart the server without any")
+        self._principals = tuple(principals)
+        self.callers = {_client_id(p.token): p.caller for p in self._principals}
+
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return the principal of a token, or None. Every known token is compared in constant time."""
         given, found = token.encode(), None
@@ -140,14 +151,14 @@ class TokenSession:
     def __init__(
         self, configuration: Configuration, tokens: StaticTokens, *, embedder: Embedder | str | None = CONFIGURED
     ) -> None:
-        self._tokens = tokens
+        self.tokens = tokens
         self._model = Model(configuration, embedder)
         self._stores = Stores(lambda caller: open_memory(configuration, caller, self._model.get()))
 
     def caller(self) -> Caller:
         """Return the caller whose token the present request carries."""
         token = get_access_token()
-        caller = None if token is None else self._tokens.callers.get(token.client_id)
+        caller = None if token is None else self.tokens.callers.get(token.client_id)
         if caller is None:
             raise AccessDenied("this request carries no token that is known here")
         return caller
@@ -163,8 +174,8 @@ class TokenSession:
         return memory
 
     def probe(self) -> None:
-        """Read from the store as the first principal, opening it when nobody has yet."""
-        self._stores.memory(next(iter(self._tokens.callers.values()))).status()
+        """Read the head from the store as the first principal, opening the store when nobody has yet."""
+        self._stores.memory(next(iter(self.tokens.callers.values()))).snapshot()
 
     def warm(self) -> None:
         """Load the model, and import what the first call imports."""

@@ -170,8 +170,8 @@ class LocalSession:
         return self._stores.memory(caller)
 
     def probe(self) -> None:
-        """Read from the store."""
-        self._stores.memory(self.caller()).status()
+        """Read the head from the store, which costs the same however much is stored."""
+        self._stores.memory(self.caller()).snapshot()
 
     def warm(self) -> None:
         """Load the model, and import what the first call imports."""

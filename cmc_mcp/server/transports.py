@@ -9,7 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 import anyio.to_thread
@@ -17,7 +17,9 @@ import anyio.to_thread
 from cmc_mcp.errors import CmcError, InvalidInput
 from cmc_mcp.limits import HTTP_BODY_BYTES_MAX
 from cmc_mcp.server import logs
-from cmc_mcp.server.app import create_server
+from cmc_mcp.server.app import MemoryServer, create_server
+from cmc_mcp.server.door import Door
+from cmc_mcp.server.intake import HttpIntake
 from cmc_mcp.server.session import LocalSession, Provider
 from cmc_mcp.server.shutdown import leave, leave_in_time, when_client_leaves
 
@@ -88,19 +90,18 @@ def serve_http(
 
     On loopback anybody on this machine may come in, unless there are tokens. Any other address needs tokens and
     `allowed_hosts` (values of the Host header; `name:*` allows any port); `allowed_origins` are those of web pages.
-    `tokens` may be the file that holds them; by default CMC_TOKENS and CMC_TOKEN are asked.
+    `tokens` may be the file that holds them; by default CMC_TOKENS and CMC_TOKEN are asked. SIGHUP reads them again.
 
     Raises:
         InvalidInput: the address is open to the network without these, or cannot be bound.
     """
-    from cmc_mcp.server.principals import load_principals
     from cmc_mcp.store.opening import is_database
 
-    known = load_principals(configuration, file=tokens) if tokens is None or isinstance(tokens, Path) else tokens
+    known = _tokens(configuration, tokens)
     check_exposure(host, allowed_hosts, known)
     listening = _bound(host, port)
     session = session_for(configuration, known)
-    with _signals_end_at_once():
+    with _signals_end_at_once(), _reload_on_hangup(session, lambda: _tokens(configuration, tokens)):
         try:
             stateless = is_database(configuration.store)  # others serve it too, and know no session of ours
             app = http_app(http_server(session, known), host, allowed_hosts, allowed_origins, stateless=stateless)
@@ -108,6 +109,36 @@ def serve_http(
         finally:
             listening.close()
             session.close()
+
+
+def _tokens(configuration: Configuration, given: Sequence[Principal] | Path | None) -> Sequence[Principal]:
+    """Return the tokens given, or those of the file or the environment."""
+    from cmc_mcp.server.principals import load_principals
+
+    return load_principals(configuration, file=given) if given is None or isinstance(given, Path) else given
+
+
+@contextmanager
+def _reload_on_hangup(session: Provider, read: Callable[[], Sequence[Principal]]) -> Iterator[None]:
+    """Read the tokens again on SIGHUP. Where they cannot be read, or none are left, those that were known stay."""
+    from cmc_mcp.server.principals import TokenSession
+
+    def reload(*_: object) -> None:
+        if not isinstance(session, TokenSession):
+            logs.log().info("nothing to reload: there are no tokens")
+            return
+        try:
+            session.tokens.replace(read())
+        except CmcError as error:
+            logs.log().error("the tokens stay as they were", code=error.code, error=str(error))
+        else:
+            logs.log().info("the tokens were read again", tokens=len(session.tokens.callers))
+
+    kept = signal.signal(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, kept)
 
 
 def session_for(configuration: Configuration, tokens: Sequence[Principal]) -> Provider:
@@ -160,13 +191,13 @@ def http_server(session: Provider, tokens: Sequence[Principal] = ()) -> MCPServe
     from mcp.server.auth.settings import AuthSettings
     from pydantic import AnyHttpUrl
 
-    from cmc_mcp.server.principals import StaticTokens
+    from cmc_mcp.server.principals import StaticTokens, TokenSession
 
     auth, verifier = None, None
     if tokens:
         # Static tokens have no issuer to look up; the SDK wants a URL, and publishes nothing without a resource's.
         auth = AuthSettings(issuer_url=AnyHttpUrl("http://localhost"), resource_server_url=None)
-        verifier = StaticTokens(tokens)
+        verifier = session.tokens if isinstance(session, TokenSession) else StaticTokens(tokens)
     server = create_server(session, auth=auth, token_verifier=verifier)
     server.custom_route(HEALTH_PATH, methods=["GET"])(_health(session))
     return server
@@ -187,16 +218,22 @@ def http_app(
     from mcp.server.transport_security import TransportSecuritySettings
 
     local = _LOOPBACK_HOSTS if is_loopback(host) else ()
-    return server.streamable_http_app(
+    hosts = [*local, *allowed_hosts]
+    origins = [*(f"http://{name}" for name in local), *allowed_origins]
+    app = server.streamable_http_app(
         streamable_http_path=HTTP_PATH,
         max_request_body_size=HTTP_BODY_BYTES_MAX,
-        transport_security=TransportSecuritySettings(
-            allowed_hosts=[*local, *allowed_hosts],
-            allowed_origins=[*(f"http://{name}" for name in local), *allowed_origins],
-        ),
+        transport_security=TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins),
         host=host,
         stateless_http=stateless,
     )
+    app.router.redirect_slashes = False  # a redirect would send a client, and its token, to whatever Host it named
+    app.add_middleware(Door, path=HTTP_PATH, hosts=hosts, origins=origins)
+    if isinstance(server, MemoryServer):
+        manager = server.session_manager
+        # in the place of what only bounds a body, and keeps it twice
+        manager.asgi_app = cast("Any", HttpIntake(manager.asgi_app.app, server.intake))
+    return app
 
 
 def _health(session: Provider) -> Callable[[Request], Awaitable[Response]]:

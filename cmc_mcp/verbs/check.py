@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final, cast
 
 from cmc_mcp import limits
 from cmc_mcp.canon import Json, canonical, fixed
-from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem
+from cmc_mcp.errors import InvalidInput, LimitExceeded, Problem, brief
 from cmc_mcp.model.facts import TAG, Claim, ClaimArguments
 from cmc_mcp.model.time import TimeLike, parse_time
 from cmc_mcp.verbs.argument import About, Argument, Form, Verb
@@ -26,12 +27,16 @@ class Check:
 
     def __init__(self, *, hasty: bool = False) -> None:
         self.problems: list[Problem] = []
+        self.more = 0  # problems that were found and not kept
         self.over: LimitExceeded | None = None
         self._hasty = hasty
 
     def problem(self, path: str, message: str) -> None:
-        """Note a problem."""
-        self.problems.append(Problem(path, message))
+        """Note a problem; of those past PROBLEMS_MAX the number."""
+        if len(self.problems) < limits.PROBLEMS_MAX:
+            self.problems.append(Problem(path, message))
+        else:
+            self.more += 1
 
     def limit(self, path: str, name: str, value: int) -> bool:
         """Return whether a value keeps to the bound called `name`.
@@ -50,7 +55,9 @@ class Check:
         return False
 
     def text(self, path: str, value: object, limit: str, *, blank: bool = False) -> str | None:
-        """Return a text that can be stored and keeps to its limit; None when it is absent or wrong."""
+        """Return a text that can be stored and keeps to its limit, or else to REFERENCE_CHARS_MAX; None when it is absent
+        or wrong.
+        """
         if value is None:
             return None
         if not isinstance(value, str):
@@ -60,7 +67,7 @@ class Check:
             self.problem(path, "is blank; leave it out or say something")
         elif message := unfit(value):
             self.problem(path, message)
-        elif not limit or self.limit(path, limit, len(value)):
+        elif self.limit(path, limit or "REFERENCE_CHARS_MAX", len(value)):
             return value
         return None
 
@@ -103,7 +110,7 @@ class Check:
             return
         if self.over is not None and len(self.problems) == 1:
             raise self.over
-        raise InvalidInput.of(self.problems)
+        raise InvalidInput.of(self.problems, self.more)
 
 
 def checked(asked: Verb[Any], *, only: Collection[str] = (), leave: Container[str] = ()) -> dict[str, Any]:
@@ -158,25 +165,27 @@ def _text(check: Check, path: str, value: object, about: Argument) -> str | None
 def _checkpoint(check: Check, path: str, value: object, about: Argument) -> object:
     if not isinstance(value, str):
         check.problem(path, f"is a {type(value).__name__}; pass the text of a checkpoint")
+        return None
+    check.limit(path, "CHECKPOINT_CHARS_MAX", len(value))
     return value
 
 
 def _flag(check: Check, path: str, value: object, about: Argument) -> bool:
     if not isinstance(value, bool):
-        check.problem(path, f"{value!r:.40} is neither true nor false")
+        check.problem(path, f"{brief(value)} is neither true nor false")
     return value is True
 
 
 def _choice(check: Check, path: str, value: object, about: Argument) -> str | None:
     if isinstance(value, str) and value in about.options:
         return value
-    check.problem(path, f"{value!r:.40} is not a valid {about.called}; use one of {', '.join(about.options)}")
+    check.problem(path, f"{brief(value)} is not a valid {about.called}; use one of {', '.join(about.options)}")
     return None
 
 
 def _media_type(check: Check, path: str, value: object, about: Argument) -> object:
-    if not _MEDIA_TYPE.match(str(value)):
-        check.problem(path, f"{value!r:.60} is not a media type; pass one such as text/markdown")
+    if not isinstance(value, str) or not _MEDIA_TYPE.match(value):
+        check.problem(path, f"{brief(value, 60)} is not a media type; pass one such as text/markdown")
     return value
 
 
@@ -197,7 +206,7 @@ def _time(check: Check, path: str, value: object, about: Argument) -> int | None
 
 def _number(check: Check, path: str, value: object, about: Argument) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= about.most:
-        check.problem(path, f"{value!r:.40} is not a number from 0 to {about.most:g}")
+        check.problem(path, f"{brief(value)} is not a number from 0 to {about.most:g}")
         return None
     return value + 0  # no negative zero
 
@@ -211,7 +220,7 @@ def _seconds(check: Check, path: str, value: object, about: Argument) -> int | N
 
 def _count(check: Check, path: str, value: object, about: Argument) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < about.least:
-        check.problem(path, f"{value!r:.40} is not a whole number of at least {about.least}")
+        check.problem(path, f"{brief(value)} is not a whole number of at least {about.least}")
         return about.least
     check.limit(path, about.limit, value)
     return value
@@ -243,7 +252,15 @@ def _texts(check: Check, path: str, values: object, about: Argument) -> tuple[st
 
 
 def _any(check: Check, path: str, value: object, about: Argument) -> tuple[str, ...]:
-    values = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Sequence) else (None,)
+    if not isinstance(value, str) and isinstance(value, Sequence):
+        if not check.limit(path, "FILTER_NODES_MAX", len(value)):
+            return ()
+        values = tuple(value)
+    else:
+        values = (value,) if isinstance(value, str) else (None,)
+    for text in values:
+        if isinstance(text, str) and not check.limit(path, "REFERENCE_CHARS_MAX", len(text)):
+            return ()
     out = tuple(v for v in values if isinstance(v, str) and v and _is_unicode(v))
     if len(out) != len(values):
         check.problem(path, "is no text and no list of texts, or holds an empty one or a lone surrogate")
@@ -259,10 +276,10 @@ def _tags(check: Check, path: str, tags: object, about: Argument) -> dict[str, J
         return {}
     check.limit(path, "TAGS_MAX", len(tags))
     out: dict[str, Json] = {}
-    for name, value in tags.items():
+    for name, value in islice(tags.items(), limits.TAGS_MAX):
         if not isinstance(name, str) or not _TAG_KEY.match(name):
             check.problem(
-                f"{path}.{name!s:.70}", "is not a tag name; use at most 64 ASCII letters, digits and _ . : / -"
+                f"{path}.{_named(name)}", "is not a tag name; use at most 64 ASCII letters, digits and _ . : / -"
             )
         elif value is None or check.text(f"{path}.{name}", value, "TAG_VALUE_CHARS_MAX", blank=True) is not None:
             out[TAG + name] = value
@@ -273,12 +290,15 @@ def _matching(check: Check, path: str, tags: object, about: Argument) -> tuple[t
     if not isinstance(tags, Mapping):
         check.problem(path, _NO_MAP)
         return ()
+    check.limit(path, "TAGS_MAX", len(tags))
     pairs = []
-    for name, value in tags.items():
-        if isinstance(name, str) and isinstance(value, str) and _is_unicode(name + value):
+    for name, value in islice(tags.items(), limits.TAGS_MAX):
+        if isinstance(name, str) and isinstance(value, str) and len(name) + len(value) > limits.REFERENCE_CHARS_MAX:
+            check.limit(f"{path}.{_named(name)}", "REFERENCE_CHARS_MAX", len(name) + len(value))
+        elif isinstance(name, str) and isinstance(value, str) and _is_unicode(name + value):
             pairs.append((name, value))
         else:
-            check.problem(f"{path}.{name!s:.40}", "is not text, or holds a lone surrogate")
+            check.problem(f"{path}.{_named(name)}", "is not text, or holds a lone surrogate")
     return tuple(sorted(pairs))
 
 
@@ -289,9 +309,9 @@ def _claim(check: Check, path: str, claim: object, about: Argument) -> dict[str,
     if not isinstance(claim, Mapping):
         check.problem(path, "is not a map; pass one with subject, predicate and object")
         return {}
-    for name in claim:
+    for name in islice(claim, limits.FILTER_NODES_MAX):
         if name not in ClaimArguments.__annotations__:
-            check.problem(f"{path}.{name!s:.40}", "is not a part of a claim; use subject, predicate, object and many")
+            check.problem(f"{path}.{_named(name)}", "is not a part of a claim; use subject, predicate, object and many")
     parts = [_part(check, f"{path}.{name}", claim.get(name)) for name in ("subject", "predicate", "object")]
     many = claim.get("many", False)
     if not isinstance(many, bool):
@@ -315,6 +335,8 @@ def _map(check: Check, path: str, value: object, about: Argument) -> dict[str, J
     if not isinstance(value, Mapping):
         check.problem(path, "is not a map")
         return {}
+    if not _measured(check, path, value, getattr(limits, about.limit)):
+        return {}
     try:
         size = len(canonical(dict(value)))
     except InvalidInput as error:
@@ -322,6 +344,32 @@ def _map(check: Check, path: str, value: object, about: Argument) -> dict[str, J
         return {}
     check.limit(path, about.limit, size)
     return {f"meta:{name}": part for name, part in value.items()}
+
+
+def _measured(check: Check, path: str, value: object, maximum: int) -> bool:
+    """Return whether a value is not deeper and not plainly larger than it may be; the look at it ends there."""
+    size, level, depth = 0, [value], 0
+    while level:
+        depth += 1
+        if not check.limit(path, "METADATA_DEPTH_MAX", depth):
+            return False
+        inner: list[object] = []
+        for part in level:
+            size += 1 + (len(part) if isinstance(part, str | bytes) else 0)
+            if isinstance(part, Mapping):
+                size += sum(len(name) for name in islice(part, maximum) if isinstance(name, str))
+                inner.extend(islice(part.values(), maximum))
+            elif isinstance(part, Sequence) and not isinstance(part, str | bytes | bytearray):
+                inner.extend(islice(part, maximum))
+            if size + len(inner) > maximum and not check.limit(path, "METADATA_BYTES_MAX", size + len(inner)):
+                return False
+        level = inner
+    return True
+
+
+def _named(name: object) -> str:
+    """Return the beginning of a name, as it stands in a path."""
+    return name[:70] if isinstance(name, str) else brief(name, 70)
 
 
 def _is_unicode(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -35,6 +36,7 @@ from cmc_mcp.write.links import link, premise_rid
 
 ALWAYS = (SINCE_ALWAYS, UNTIL_FURTHER_NOTICE)
 CHAIN_START = bytes(32)
+_TWIN = re.compile(rb'\{"twin":[1-9][0-9]{0,5}\}')
 
 
 @dataclass(slots=True)
@@ -304,12 +306,10 @@ class Batch:
         if not row.discriminator:
             return 0
         body = self.unit.payload(row.discriminator)
-        for number in range(1, 1_000_000):
-            if body == twin_discriminator(number):
-                return number
-            if body is None or not body.startswith(b'{"twin"'):
-                return None  # a turn of a conversation with the same origin
-        return None
+        if body is None or not _TWIN.fullmatch(body):
+            return None  # a turn of a conversation with the same origin
+        number = int(body[len(b'{"twin":') : -1])
+        return number if twin_discriminator(number) == body else None
 
     def _align(
         self,

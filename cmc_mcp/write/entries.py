@@ -13,7 +13,7 @@ from typing import Final
 from cmc_mcp import limits
 from cmc_mcp.canon import Json, payload_hash
 from cmc_mcp.embed.external import unit_rows
-from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, Problem
+from cmc_mcp.errors import Conflict, InvalidInput, LimitExceeded, Problem, brief
 from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name, entry_discriminator
 from cmc_mcp.kernel.intervals import at, bounded
@@ -207,7 +207,7 @@ def _put(workspace: Workspace, staged: CheckedEntries, gone: Sequence[str], laps
 def _gated(view: LedgerView, drafts: Sequence[Draft]) -> None:
     kept = [(draft.entry, why) for draft in drafts if (why := reasons(view, draft))]
     if kept:
-        said = "; ".join(f"{id!r:.80}: {', '.join(why)}" for id, why in kept[:5])
+        said = "; ".join(f"{brief(id, 80)}: {', '.join(why)}" for id, why in kept[:5])
         raise Conflict(f"nothing was put, since the workspace keeps back {said}", ids=[id for id, _ in kept])
 
 

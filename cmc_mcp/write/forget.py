@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from cmc_mcp import limits
 from cmc_mcp.atoms.erasures import is_erased
@@ -204,6 +205,7 @@ def _selection(asked: Forget) -> Selection:
 
     Raises:
         InvalidInput: `tags` is not a map, or `ids` no list.
+        LimitExceeded: there are more tags than TAGS_MAX, or more ids than FORGET_IDS_MAX.
     """
     tags = asked.tags
     ids: object = asked.ids
@@ -211,6 +213,11 @@ def _selection(asked: Forget) -> Selection:
         raise InvalidInput.at("ids", f"is a {type(ids).__name__}; pass a list of memory ids")
     if tags is not None and not isinstance(tags, Mapping):
         raise InvalidInput.at("tags", 'is not a map of names to values; pass one such as {"topic": "deploy"}')
+    if len(tags or ()) > limits.TAGS_MAX:
+        raise LimitExceeded.over("tags", "TAGS_MAX", len(tags or ()), limits.TAGS_MAX)
     pairs = tuple(sorted((plain_text(k, "tags"), v) for k, v in (tags or {}).items()))
-    named = (ids,) if isinstance(ids, str) else tuple(ids)
+    named = (ids,) if isinstance(ids, str) else tuple(islice(ids, limits.FORGET_IDS_MAX + 1))
+    if len(named) > limits.FORGET_IDS_MAX:
+        count = len(asked.ids)
+        raise LimitExceeded.over("ids", "FORGET_IDS_MAX", count, limits.FORGET_IDS_MAX)
     return Selection(named, asked.source, pairs, asked.writer, asked.since)

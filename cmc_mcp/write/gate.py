@@ -9,7 +9,7 @@ from typing import cast
 
 from cmc_mcp.atoms.erasures import is_erased
 from cmc_mcp.canon import Json, canonical, fixed, payload_hash
-from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound
+from cmc_mcp.errors import Ambiguous, InvalidInput, NotFound, brief
 from cmc_mcp.ids import PayloadHash, Pid, Rid
 from cmc_mcp.kernel.identity import atom_name
 from cmc_mcp.kernel.intervals import Interval
@@ -154,7 +154,7 @@ def set_policy(unit: WriteUnit, name: str, value: float | None) -> None:
         InvalidInput: the name is not that of a policy.
     """
     if name not in POLICIES:
-        raise InvalidInput.at("name", f"{name!r:.60} is an unknown policy; use one of {', '.join(POLICIES)}")
+        raise InvalidInput.at("name", f"{brief(name, 60)} is an unknown policy; use one of {', '.join(POLICIES)}")
     rid, _ = unit.intern(POLICY.record(name.encode()))
     intervals = () if value is None else (_always({"name": name, "value": fixed(value)}),)
     unit.set_intervals(rid, intervals)

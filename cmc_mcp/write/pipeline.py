@@ -15,7 +15,7 @@ from cmc_mcp.errors import InvalidInput, LimitExceeded, NotFound, StoreError
 from cmc_mcp.history.references import resolve_atom
 from cmc_mcp.ids import Rid
 from cmc_mcp.kernel.identity import atom_name
-from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX
+from cmc_mcp.limits import ATOM_BYTES_MAX, BATCH_ITEMS_MAX, DOCUMENT_ATOMS_MAX
 from cmc_mcp.model.calls import Cancel, Progress
 from cmc_mcp.model.results import Quarantined, Receipt, SnapshotPair
 from cmc_mcp.store.ports import LedgerView, WriteUnit
@@ -147,6 +147,22 @@ class _LaterPremise(Exception):
         self.place, self.cause = place, cause
 
 
+def _check_blocks(drafts: Sequence[Draft]) -> None:
+    """Refuse a document that would hold the write lock for long.
+
+    Raises:
+        LimitExceeded: it has more blocks than DOCUMENT_ATOMS_MAX.
+    """
+    for place, item in enumerate(drafts):
+        if (blocks := len(item.parts)) > DOCUMENT_ATOMS_MAX:
+            path = "content" if len(drafts) == 1 else f"items[{place}].content"
+            raise LimitExceeded(
+                f"{path}: has {blocks:,} blocks, over the limit DOCUMENT_ATOMS_MAX of {DOCUMENT_ATOMS_MAX:,}; divide it "
+                "into several sources",
+                limit="DOCUMENT_ATOMS_MAX", value=blocks, maximum=DOCUMENT_ATOMS_MAX, paths=[path],
+            )  # fmt: skip
+
+
 def _transact(
     workspace: Workspace,
     requests: Sequence[Request],
@@ -162,6 +178,8 @@ def _transact(
         if (known := repeated(view, requests[0])) is not None:
             return known
         drafts = [draft(request) for request in requests]
+        if gate is None:
+            _check_blocks(drafts)
         clock.lap("atomize")
         wanted = unembedded(view, workspace.embedder, drafts)
     vectors = enrich(workspace.embedder, wanted)

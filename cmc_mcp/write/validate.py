@@ -9,6 +9,7 @@ from typing import Any, Final, TypedDict
 from cmc_mcp.canon import Json, canonical, digest, payload_hash
 from cmc_mcp.errors import InvalidInput
 from cmc_mcp.kernel.identity import text_of
+from cmc_mcp.limits import PROBLEMS_MAX
 from cmc_mcp.model.facts import Claim, ClaimArguments
 from cmc_mcp.model.modality import BINARY
 from cmc_mcp.model.sentences import BLANK_CHARS
@@ -112,9 +113,10 @@ def validate(arguments: RememberArguments, verb: type[Verb[Any]] = Remember) -> 
     if not isinstance(arguments, Mapping):
         raise InvalidInput.at("item", f"is a {type(arguments).__name__}; pass a map of the arguments of remember")
     known = verb.abouts
-    for name in arguments:
-        if name not in known:
-            check.problem(name, f"is an unknown argument; use one of {', '.join(sorted(known))}")
+    unknown = [str(name) for name in arguments if name not in known]
+    for name in unknown[:PROBLEMS_MAX]:
+        check.problem(name, f"is an unknown argument; use one of {', '.join(sorted(known))}")
+    check.more += len(unknown[PROBLEMS_MAX:])
     modality = arguments.get("modality") or "text"
     if check.one(known["modality"], modality) is None:
         modality = "text"

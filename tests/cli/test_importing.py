@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -246,3 +247,27 @@ def test_any_lines_are_all_checked_or_refused(tmp_path_factory: Any, given_lines
     else:
         assert len(list(read_lines(file, "f.jsonl"))) == count
         assert find([file]).lines == [(file, "f.jsonl")]
+
+
+@pytest.mark.parametrize(
+    "paths", [("A", "B"), ("A/README.md", "B/README.md"), ("A", "B/README.md"), ("A/sub", "B/sub")]
+)
+def test_two_files_that_would_be_one_source_are_refused_and_both_are_named(
+    cmc: Any, store: Path, tmp_path: Path, paths: tuple[str, str]
+) -> None:
+    for name in ("A", "B"):
+        files = {"README.md": f"# {name}\n\nOf {name}.\n".encode(), "sub/README.md": f"Below {name}.\n".encode()}
+        folder_of(tmp_path / name, files)
+    answer = cmc("import", *(str(tmp_path / name) for name in paths))
+    assert answer.code != 0
+    assert str(tmp_path / "A") in answer.err and str(tmp_path / "B") in answer.err and "--prefix" in answer.err
+    for name in ("A", "B"):
+        assert cmc("import", str(tmp_path / name), "--prefix", f"{name}/").code == 0
+    with live(store, read_only=True) as memory:
+        assert memory.read_source("A/README.md") == b"# A\n\nOf A.\n"
+        assert memory.read_source("B/README.md") == b"# B\n\nOf B.\n"
+
+
+def test_a_file_that_is_given_twice_is_imported_once(cmc: Any, store: Path, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "A", {"README.md": b"Of A.\n"})
+    assert cmc("import", str(folder), str(folder / "README.md")).code == 0

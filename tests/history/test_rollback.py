@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cmc_mcp import Memory
-from cmc_mcp.errors import Ambiguous, Conflict, InvalidInput, NotFound
+from cmc_mcp.errors import Ambiguous, Conflict, InvalidInput, NotFound, SourceIncomplete
 from tests.support.memories import erase, opened
 
 
@@ -121,3 +121,51 @@ def test_validity_from_the_epoch_on_is_a_change_like_any_other(memory: Memory) -
     id = memory.remember("timeless").added[0]
     memory.revise(id, valid_from=0)
     assert [v.valid_from for v in memory.history(id).versions if v.ended is None] == ["1970-01-01T00:00:00Z"]
+
+
+# ---------------------------------------------------------------------- one document, several writers
+def both(memory: Memory) -> tuple[Memory, Memory]:
+    return memory.as_principal("xenia"), memory.as_principal("yuri")
+
+
+def test_undoing_who_imported_first_keeps_the_better_version_of_who_came_after(memory: Memory) -> None:
+    xenia, yuri = both(memory)
+    xenia.remember("An old heron.\n\nAn old tern.", source="d.md")
+    yuri.remember("A better heron.\n\nA better tern.", source="d.md")
+    done = memory.rollback(writer="xenia")
+    assert memory.read_source("d.md") == b"A better heron.\n\nA better tern."
+    assert done.diff.removed == []
+    assert {item.source for item in memory.recall("heron").items} == {"d.md"}
+
+
+def test_undoing_who_came_last_returns_the_version_of_who_came_first(memory: Memory) -> None:
+    xenia, yuri = both(memory)
+    xenia.remember("An old heron.\n\nAn old tern.", source="d.md")
+    yuri.remember("A false heron.\n\nA false tern.", source="d.md")
+    memory.rollback(writer="yuri")
+    assert memory.read_source("d.md") == b"An old heron.\n\nAn old tern."
+
+
+def test_of_three_versions_the_undone_one_alone_is_gone(memory: Memory) -> None:
+    xenia, yuri = both(memory)
+    texts = ["One heron.\n\nOne tern.", "Two herons.\n\nTwo terns.", "Three herons.\n\nThree terns."]
+    for writer, text in zip((xenia, yuri, memory), texts, strict=True):
+        writer.remember(text, source="d.md")
+    memory.rollback(writer="yuri")
+    assert memory.read_source("d.md").decode() == texts[2]
+    memory.rollback(writer=memory.principal)
+    assert memory.read_source("d.md").decode() == texts[0]
+    memory.rollback(writer="xenia")
+    with pytest.raises(NotFound):
+        memory.read_source("d.md")
+
+
+def test_parts_that_only_who_was_undone_had_changed_are_listed_and_named(memory: Memory) -> None:
+    xenia, yuri = both(memory)
+    shared = xenia.remember("A shared heron.\n\nAn old tern.", source="d.md").added[0]
+    yuri.remember("A shared heron.\n\nA better tern.", source="d.md")
+    done = memory.rollback(writer="xenia")
+    assert [change.id for change in done.diff.removed] == [shared]
+    with pytest.raises(SourceIncomplete, match=shared):
+        memory.read_source("d.md")
+    assert [item.text for item in memory.recall("tern").items] == ["A better tern."]

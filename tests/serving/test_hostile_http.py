@@ -370,3 +370,15 @@ def test_the_gate_passes_on_what_is_no_request() -> None:
 
     anyio.run(Gate(app, Bounds()), {"type": "lifespan"}, nothing, nothing)  # type: ignore[arg-type]
     assert seen == [{"type": "lifespan"}]
+
+
+# ---------------------------------------------------------------------- without waiting
+def test_no_answer_waits_for_a_delayed_acknowledgement(place: Place) -> None:
+    took = []
+    with connect(place) as connection:
+        for _ in range(9):
+            began = time.perf_counter()
+            connection.sendall(call("history", {}))
+            assert read_answer(connection)[0] == 200
+            took.append(time.perf_counter() - began)
+    assert min(took) < 0.03  # each of them took 40 ms and more

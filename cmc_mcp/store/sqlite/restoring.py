@@ -82,8 +82,8 @@ def restore(
                 _discard(staged)
     except OSError as error:
         raise StoreError(
-            f"the backup cannot be restored ({error.strerror}: {error.filename}); nothing was changed. Check the disk and "
-            "the folder, then try again"
+            f"the backup cannot be restored ({error.strerror}: {error.filename or target}); nothing was changed. Check the "
+            "disk and the folder, then try again"
         ) from error
 
 
