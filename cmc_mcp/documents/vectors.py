@@ -15,6 +15,7 @@ from cmc_mcp.documents.manifests import Manifests
 from cmc_mcp.documents.nodes import nodes_in, texts_of
 from cmc_mcp.documents.sources import NODES, SOURCES
 from cmc_mcp.ids import END, START, ModelNumber, NodeKey, PayloadHash, Pid, Seq, Vid
+from cmc_mcp.kernel.identity import has_no_vector, has_own_vector
 from cmc_mcp.kernel.kinds import EMBEDDING, SOURCE
 from cmc_mcp.model.shown import ERASED
 from cmc_mcp.store.audit import Audit, Report, numbered_whole
@@ -151,7 +152,9 @@ def _together(audit: Audit, found: _Found, report: Report, *, nodes_since_us: in
             continue
         name = "/".join(map(str, sorted(some)))
         for content in fresh.get(seq, ()):
-            if all(found.seen.get((content, model), END) > seq for model in some) and not audit.has_no_vector(content):
+            if all(found.seen.get((content, model), END) > seq for model in some) and not has_no_vector(
+                audit.content(content)
+            ):
                 report("vectors", f"{name}/{content}", f"transaction {seq} made vectors, but not this one")
         for key in nodes.get(seq, ()):
             if all(found.node_seen.get((key, model), END) > seq for model in some):
@@ -212,7 +215,8 @@ def _atoms(audit: Audit, model: ModelNumber, seq: Seq, reader: Reader, embed: Em
         with reader() as view:
             stored = view.vectors_of(model, rids[start : start + 64], seq)
             seen = replace(audit, view=view)
-            texts = {rid: seen.text(rows[rid].content) for rid in stored}
+            told = [rid for rid in stored if not has_own_vector(seen.content(rows[rid].content))]
+            texts = {rid: seen.text(rows[rid].content) for rid in told}
         known = {rid: body.decode() for rid, body in texts.items() if body is not None}
         for rid, vector in zip(known, _embedded(embed, list(known.values())), strict=True):
             if not _agrees(stored[rid], vector):

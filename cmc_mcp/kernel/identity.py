@@ -117,6 +117,11 @@ def has_no_vector(content: bytes) -> bool:
     return content.endswith(_NO_VECTOR)
 
 
+def has_own_vector(content: bytes) -> bool:
+    """Return whether a content is that of a text with a vector of its own, or with none."""
+    return len(text_of(content)) != len(content)
+
+
 def text_of(content: bytes) -> bytes:
     """Return the text of a content, without the name of a vector of its own."""
     end = len(content) - _OWN_VECTOR_BYTES

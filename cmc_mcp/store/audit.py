@@ -8,7 +8,7 @@ from typing import Final, TypeVar, cast
 
 from cmc_mcp.errors import CmcError
 from cmc_mcp.ids import PayloadHash, Pid, Rid, Seq
-from cmc_mcp.kernel.identity import has_no_vector, text_of
+from cmc_mcp.kernel.identity import text_of
 from cmc_mcp.kernel.kinds import ERASURE, Kind, Record
 from cmc_mcp.kernel.transaction import OPEN
 from cmc_mcp.model.facts import FactFields, Facts
@@ -89,14 +89,14 @@ class Audit:
         held = self.payloads[pid].body
         return self.view.payload(pid) if held is None else held
 
-    def has_no_vector(self, pid: Pid) -> bool:
-        """Return whether a content is that of a text which was embedded to zeros."""
+    def content(self, pid: Pid) -> bytes:
+        """Return the bytes of a content as they were put, from the table or the object store; none when they are gone."""
         row = self.payloads[pid]
         try:
             body = self.objects.get(self.view.ws, row.hash) if row.object else self.body(pid)
         except CmcError:
-            return False  # named by the check of objects
-        return body is not None and has_no_vector(body)
+            return b""  # named by the check of objects
+        return body or b""
 
     def text(self, pid: Pid) -> bytes | None:
         """Return the bytes of a content, from the table or the object store; None when they are gone or damaged."""

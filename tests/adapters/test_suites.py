@@ -14,25 +14,42 @@ from tests.server import external
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-COMMON = ("pytest>=9", "pytest-asyncio>=0.24", "pytest-socket>=0.7", "hypothesis>=6.130")
+COMMON = ("pytest>=8", "pytest-asyncio>=0.24", "pytest-socket>=0.7", "hypothesis>=6.130")
 NEEDS = {
     "langchain": ("langchain-tests>=1.0,<2",),
     "langgraph": ("langgraph>=1,<2",),
     "llamaindex": ("langchain-core>=1.0,<2",),  # each reads what the other wrote
 }
+LOWEST = {
+    "langchain": ("langchain-core==1.0.0",),
+    "langgraph": ("langgraph-checkpoint==4.3.0",),
+    "llamaindex": ("llama-index-core==0.14.0",),
+}
+"""The lowest version that each extra allows; what is installed otherwise is the newest."""
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.parametrize("pins", ["lowest", "newest"])
 @pytest.mark.parametrize("framework", sorted(NEEDS))
-def test_the_suites_of_a_framework_pass_offline(tmp_path, framework):
-    passes(tmp_path, framework, f"{framework}_*.py")
+def test_the_suites_of_a_framework_pass_offline(tmp_path, framework, pins):
+    # with the lowest versions that of the store alone, for the time it takes; by hand all of them
+    passes(tmp_path, framework, f"{framework}_{'store' if pins == 'lowest' else '*'}.py", pins=pins)
 
 
-def passes(folder: Path, framework: str, files: str, *options: str) -> None:
+def test_the_lowest_versions_are_those_of_the_extras():
+    extras = (ROOT / "pyproject.toml").read_text()
+    for framework, (lowest,) in LOWEST.items():
+        name, _, version = lowest.partition("==")
+        allowed = extras.partition(f'\n{framework} = ["{name}>=')[2].partition(",")[0]
+        assert allowed and version.startswith(f"{allowed}.")
+
+
+def passes(folder: Path, framework: str, files: str, *options: str, pins: str = "newest") -> None:
     """Run suites in the framework's own environment."""
-    installed = ("-e", f"{ROOT}[{framework},postgres]", *COMMON, *NEEDS[framework])
-    python = external.python_with(f"suites-{framework}", *installed)
+    lowest = LOWEST[framework] if pins == "lowest" else ()
+    installed = ("-e", f"{ROOT}[{framework},postgres]", *COMMON, *NEEDS[framework], *lowest)
+    python = external.python_with(f"suites-{framework}{'-lowest' if lowest else ''}", *installed)
     found = sorted(str(path) for path in (HERE / "suites").glob(files))
     assert found
     ini = str(HERE / "suites" / "pytest.ini")

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Final
 
+_LETTERS: Final = r"convert_from(CASE WHEN position('\\x00'::bytea IN \1) > 0 THEN ''::bytea ELSE \1 END, 'LATIN1')"
 _PHRASES: Final = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
@@ -23,11 +24,12 @@ _PHRASES: Final = tuple(
         (r"\bCAST\(group_concat\((\w+), x'0a'\) AS BLOB\)", r"string_agg(\1, '\\x0a'::bytea)"),
         (r"\bgroup_concat\((\w+)\)", r"string_agg(\1::text, ',')"),
         (r"\binstr\((\w+), (\?\d*)\)", r"position(\2 IN \1)"),
-        # bytes as letters one by one, which no bytes are refused for; those past ASCII become two
-        (r"\blower\(CAST\(([\w.]+) AS TEXT\)\)", r"""lower(convert_from(\1, 'LATIN1') COLLATE "C")"""),
+        # bytes as letters one by one, which none but NUL is refused for, and what holds one is no name; those past ASCII
+        # become two
+        (r"\blower\(CAST\(([\w.]+) AS TEXT\)\)", rf"""lower({_LETTERS} COLLATE "C")"""),
         (
             r"\blength\(([\w.]+)\) > length\(CAST\(\1 AS TEXT\)\)",
-            r"octet_length(convert_to(convert_from(\1, 'LATIN1'), 'UTF8')) > octet_length(\1)",
+            rf"octet_length(convert_to({_LETTERS}, 'UTF8')) > octet_length(\1)",
         ),
         (r"\blength\(CAST\((\w+) AS BLOB\)\) > length\(\1\)", r"octet_length(\1) > char_length(\1)"),
     )

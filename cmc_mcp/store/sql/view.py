@@ -205,12 +205,10 @@ class View(LedgerRows):
     def origins_like(self, key: str) -> list[Pid]:
         """Return the origins that may be spelled like a name, by its key, in order of first recording."""
         rows = self._c.execute(
-            # joined before anything is read as text: contents may hold what is no text
-            "WITH p AS MATERIALIZED (SELECT either.origin, either.rid, named.body FROM (SELECT origin, rid FROM sources"
-            " WHERE ws = ?1 UNION ALL SELECT origin, rid FROM items WHERE ws = ?1 AND position = 0) AS either"
-            " JOIN payloads named ON +named.ws = ?1 AND named.pid = either.origin WHERE named.body IS NOT NULL)"
-            " SELECT origin FROM p WHERE (lower(CAST(p.body AS TEXT)) = ?2 OR length(p.body) > length(CAST(p.body AS TEXT)))"
-            " ORDER BY rid",
+            "SELECT origin FROM (SELECT origin, rid FROM sources WHERE ws = ?1 UNION ALL"
+            " SELECT origin, rid FROM items WHERE ws = ?1 AND position = 0) AS either"
+            " JOIN payloads p ON +p.ws = ?1 AND p.pid = either.origin WHERE p.body IS NOT NULL"
+            " AND (lower(CAST(p.body AS TEXT)) = ?2 OR length(p.body) > length(CAST(p.body AS TEXT))) ORDER BY either.rid",
             (self.ws, key),
         )
         return [pid for (pid,) in rows]
