@@ -33,8 +33,10 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("pins", ["lowest", "newest"])
 @pytest.mark.parametrize("framework", sorted(NEEDS))
 def test_the_suites_of_a_framework_pass_offline(tmp_path, framework, pins):
-    # with the lowest versions that of the store alone, for the time it takes; by hand all of them
-    passes(tmp_path, framework, f"{framework}_{'store' if pins == 'lowest' else '*'}.py", pins=pins)
+    if pins == "newest":
+        passes(tmp_path, framework, f"{framework}_*.py")
+    else:  # what was reported alone: older versions check less by themselves, and warn of what is newer than they are
+        passes(tmp_path, framework, f"{framework}_reports.py", "-W", "ignore", pins=pins)
 
 
 def test_the_lowest_versions_are_those_of_the_extras():
