@@ -73,6 +73,29 @@ _DIRECTED: Final = frozenset(
     ("to", "from", "into", "over", "under", "above", "below", "before", "after", "than", "by", "of")
 )
 """English words between two things that do not say the same when the things are swapped."""
+_ENDS: Final = frozenset(
+    (
+        "to",
+        "from",
+        "nach",
+        "von",
+        "aus",
+        "hacia",
+        "a",
+        "desde",
+        "vers",
+        "depuis",
+        "verso",
+        "para",
+        "do",
+        "z",
+        "из",
+        "в",
+        "إلى",
+        "من",
+    )
+)
+"""Words for where something goes to or comes from."""
 _STATING: Final = frozenset(("i", "we", "my", "our", "the", "a", "an", "it", "he", "she", "they"))
 """English words that begin a statement, though they stand in lists of words that ask."""
 
@@ -170,7 +193,13 @@ def contrast(a: Statement, b: Statement) -> Contrast:
     if bool(a.asserted.negations) != bool(b.asserted.negations):  # but "it is not 10 but 100" does differ in a value
         turned |= not (a.asserted.numbers <= b.asserted.numbers or b.asserted.numbers <= a.asserted.numbers)
     other = bool(mine and theirs) or values > 1 or any(span.names for span in spans) or bool(values and turned)
-    return Contrast(other or _swapped(x, y), values)
+    return Contrast(other or _swapped(x, y) or _redirected(x, y), values)
+
+
+def _redirected(x: list[_Token], y: list[_Token]) -> bool:
+    """Return whether one says where something goes to, and the other where it comes from."""
+    one, two = ({token.word for token in side} & _ENDS for side in (x, y))
+    return bool(one - two and two - one)
 
 
 def _swapped(x: list[_Token], y: list[_Token]) -> bool:

@@ -32,6 +32,8 @@ OTHERS = [  # names in another order, or a value that is dated: neither is the n
     ("The US price is 99", "The EU price is 109", "price"),
     ("Peter's locker code is 4471", "Petra's locker code is 8812", "locker code"),
     ("Martin earns 4000", "Martina earns 4500", "who earns how much?"),
+    ("The train to Bern leaves at 9:10", "The train from Bern arrives at 9:40", "train Bern"),
+    ("The bus to Bern takes 20 minutes", "The bus from Bern takes 25 minutes", "how long does the bus take?"),
     ("Exam part I: 40 points", "Exam part II: 60 points", "exam points"),
     ("King Henry V ruled 9 years", "King Henry IV ruled 13 years", "how long did King Henry rule?"),
 ]
